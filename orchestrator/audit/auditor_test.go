@@ -403,6 +403,26 @@ func TestWhatIsReadAgainIsBounded(t *testing.T) {
 	}
 }
 
+// BillingStack does not have the merchant: its lists are empty, and nothing is absent because of that.
+func TestAMerchantThatBillingStackDoesNotHave(t *testing.T) {
+	for _, scope := range []Scope{{}, {MerchantID: "m1"}, {MerchantID: "m1", CustomerID: "m1-c0"}} {
+		h := newHouse()
+		clear(h.world.customers)
+		clear(h.world.subscriptions)
+		s := newShelf(h)
+		s.at = func(call string) error {
+			if call == "Merchant" {
+				return absent()
+			}
+			return nil
+		}
+		o := s.audit(t, scope)
+		if len(o.Seen) > 0 || !slices.ContainsFunc(o.Audit.Gaps, func(g Gap) bool { return g.Code == GapMerchantUnknown }) {
+			t.Errorf("%+v: found %v, gaps %v", scope, o.seen(), o.Audit.Gaps)
+		}
+	}
+}
+
 func TestAnAuditThatPanicsFails(t *testing.T) {
 	s := newShelf(newHouse())
 	s.at = func(call string) error {
