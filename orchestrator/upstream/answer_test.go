@@ -39,7 +39,7 @@ func TestListsOfAnswersAreReadWithinLimits(t *testing.T) {
 		`{"l":[1,2,3,4]}`:                   {field, "l", nil, "the list has more than 3 elements"},
 		`{"a":[1,2],"b":[0],"l":[0,0,0,0,0,0,0,0,0,0]} `:                                                   {field, "l", nil, "the list has more than 3 elements"},
 		`{"l":["` + strings.Repeat(`0`, 40) + `"]}`:                                                        {field, "l", nil, "an element of the list is longer than 40 bytes"},
-		`{"a":0,"b":` + strings.Repeat(`[`, 65):                                                            {upstream.Limits{Bytes: 1000, Values: 1000}, "l", nil, "more than 64 objects and lists"},
+		`{"a":0,"b":` + strings.Repeat(`[`, 65):                                                            {upstream.Limits{Bytes: 1000, Values: 1000}, "l", nil, "nested more than 64 levels deep"},
 		strings.Repeat(" ", 19) + `[1` + strings.Repeat(" ", 18) + `,1` + strings.Repeat(" ", 18) + `,1 ]`: {whole, "", nil, "the answer is longer than 60 bytes"},
 	} {
 		got := []string{}
