@@ -213,7 +213,7 @@ func TestWhois(t *testing.T) {
 	}
 }
 
-// A server whose ledger does not end cannot keep a command for ever.
+// A server whose ledger has no end does not keep a command running.
 func TestALedgerThatDoesNotEnd(t *testing.T) {
 	entry := client.LedgerEntry{Kind: "project", ID: "p", RunID: someMerchant}
 	for _, entries := range [][]client.LedgerEntry{{entry}, {}} {

@@ -229,7 +229,7 @@ func TestAnAuditOutlivesItsCommand(t *testing.T) {
 	}
 }
 
-// A server whose list does not end cannot keep a command for ever.
+// A server whose list has no end does not keep a command running.
 func TestAListOfFindingsThatDoesNotEnd(t *testing.T) {
 	page := encoded(t, client.FindingList{Findings: []client.Finding{findingOf("1", "low")}, Links: client.Links{{Rel: "next", Href: "x"}}})
 	f := &fake{status: 200, answer: page}

@@ -1,9 +1,10 @@
 // Package audit compares what Tenantry's runs should have left in Keystone and BillingStack with what is there, and reports each
 // difference as a finding. An audit only reads.
 //
-// Read the files in the order in which they are named here. The files audit and finding contain the data. The file ledger computes what
-// should be there, the file world holds what is there, and the file compare computes the findings of both: it makes no calls. The files
-// read and confirm make the calls. The file auditor executes audits, and store declares what is stored.
+// Read the files in the order in which they are named here. The files audit, finding and codes contain the data. The file ledger computes
+// what should be there, and the file world holds what is there. The files whose names begin with compare compute the findings from both,
+// and make no calls. The files read, readone and confirm make the calls. The file auditor executes audits. The files store and entry
+// declare what is stored.
 package audit
 
 import "time"

@@ -61,7 +61,7 @@ type Auditor struct {
 // NewAuditor returns an Auditor.
 func NewAuditor(o Options) *Auditor { return &Auditor{o, make(chan struct{}, 1)} }
 
-// Request stores an audit that a replica will execute. The argument by is who asks for it. Request returns ErrBusy if too many audits
+// Request stores an audit that a replica will execute. The argument `by` is who asks for it. Request returns ErrBusy if too many audits
 // wait.
 func (a *Auditor) Request(ctx context.Context, scope Scope, by string) (Audit, error) {
 	at := a.Now().UTC().Truncate(time.Microsecond) // as databases store it
@@ -202,9 +202,12 @@ func (r *reading) beat(ctx context.Context, cancel func(), auditID string) (stop
 			r.mu.Lock()
 			progress := r.progress
 			r.mu.Unlock()
-			if err := r.Store.Beat(ctx, auditID, r.Replica, r.Now(), progress); errors.Is(err, ErrLost) {
+			switch err := r.Store.Beat(ctx, auditID, r.Replica, r.Now(), progress); {
+			case errors.Is(err, ErrLost):
 				cancel()
 				return
+			case err != nil && ctx.Err() == nil:
+				r.OnFault(fmt.Errorf("storing the progress of audit %s: %w", auditID, err))
 			}
 		}
 	}()

@@ -373,6 +373,19 @@ func TestTheObjectsOfARunInProgressAreNoFindings(t *testing.T) {
 	}
 }
 
+// A run in progress does not know the id of its project yet. What has no project is not about this run.
+func TestARunInProgressKeepsNoOtherFinding(t *testing.T) {
+	h := newHouse()
+	h.cloud("default").addGrant(keystone.Granted{DomainID: domain, UserID: "u2", RoleID: "r-reader", Inherited: true})
+	s := newShelf(h)
+	first := s.audit(t, Scope{})
+	s.house = newHouse()
+	s.run("m1", "new", saga.Running, []saga.Expected{expected(kindProject, "", keystone.SubscriptionTenant("new"), saga.Own, nil)})
+	if o := s.audit(t, Scope{}); len(first.Seen) != 1 || len(o.Resolved) != 1 {
+		t.Errorf("found %v, then resolved %v", first.seen(), o.Resolved)
+	}
+}
+
 // The resource of one subscription is the tenant of another merchant's. This tenant cannot be read alone.
 func TestAFindingAboutSomethingUnreadStays(t *testing.T) {
 	h := newHouse()

@@ -10,7 +10,7 @@ import (
 
 // compareRoles reports role assignments that are missing, that no run has made, or whose user is gone or disabled.
 func (c *comparison) compareRoles() {
-	users := map[string]*Finding{} // the findings about users, by cloud, user and subject
+	users := map[string]int{} // the findings about users among the candidates, by cloud, user and subject
 	for _, t := range c.tenants {
 		p := c.project(t)
 		if t.gone || p == nil {
@@ -29,7 +29,7 @@ func (c *comparison) compareRoles() {
 }
 
 // compareRole compares an assignment that should be there.
-func (c *comparison) compareRole(users map[string]*Finding, t *tenant, p *foundProject, r role, found bool) {
+func (c *comparison) compareRole(users map[string]int, t *tenant, p *foundProject, r role, found bool) {
 	g := r.grant
 	cloud := c.cloudFound(t.cloud)
 	list := listOf(partAssignments, t.cloud)
@@ -49,7 +49,7 @@ func (c *comparison) compareRole(users map[string]*Finding, t *tenant, p *foundP
 		detail := fmt.Sprintf("user %s does not have role %s on %s; run %s assigned the role", c.userName(t.cloud, g.user), r.name, t.name, r.run)
 		if cloud.rolesRead && cloud.roles[g.role] == "" {
 			about.Repair.Action, about.Repair.Values = "", nil
-			about.Repair.Advice = "the role was deleted: retry is not possible; let the user subscribe with the role that replaces it"
+			about.Repair.Advice = "the role was deleted in Keystone: let the user subscribe again, with the roles that the configuration has now"
 			detail = fmt.Sprintf("role %s (%s) no longer exists", r.name, g.role)
 		}
 		c.report(RoleMissing, about, t.subject, list, detail, t.id, g.user, g.role)
@@ -65,31 +65,22 @@ func (c *comparison) compareRole(users map[string]*Finding, t *tenant, p *foundP
 }
 
 // reportUser reports something about a user once for each customer, with all assignments.
-func (c *comparison) reportUser(users map[string]*Finding, code Code, about Finding, t *tenant, user, detail string) {
+func (c *comparison) reportUser(users map[string]int, code Code, about Finding, t *tenant, user, detail string) {
 	key := string(code) + " " + t.cloud + " " + user + " " + t.subject
-	if known := users[key]; known != nil {
+	if i, reported := users[key]; reported {
+		known := &c.candidates[i]
 		known.Objects = append(known.Objects, about.Objects[1:]...)
 		slices.SortFunc(known.Objects[1:], func(a, b Object) int { return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.ID, b.ID)) })
-		c.replace(*known)
 		return
 	}
 	about.Objects = append([]Object{object(kindUser, user, c.cloudFound(t.cloud).userName[user])}, about.Objects...)
 	about.ProjectID, about.SubscriptionID = "", ""
-	f := *c.report(code, about, t.subject, "", detail, user, t.subject)
-	users[key] = &f
-}
-
-// replace replaces the finding with the same id.
-func (c *comparison) replace(f Finding) {
-	for i := range c.candidates {
-		if c.candidates[i].ID == f.ID {
-			c.candidates[i].Finding = f
-		}
-	}
+	c.report(code, about, t.subject, "", detail, user, t.subject)
+	users[key] = len(c.candidates) - 1
 }
 
 // compareGrant compares an assignment that was found.
-func (c *comparison) compareGrant(users map[string]*Finding, t *tenant, p *foundProject, g given) {
+func (c *comparison) compareGrant(users map[string]int, t *tenant, p *foundProject, g given) {
 	cloud := c.cloudFound(t.cloud)
 	if r := t.role(grant{g.user, g.role}); r != nil && !r.gone && g.user != "" {
 		return

@@ -41,13 +41,16 @@ func (r *reading) confirm(ctx context.Context, compare func() []candidate, store
 		}
 		done++
 	}
-	again := map[string]bool{}
+	again, read := map[string]bool{}, map[Object]bool{}
 	for i := range first {
 		again[first[i].ID] = true
 	}
+	for _, s := range strangers {
+		read[s.Object] = true
+	}
 	return slices.DeleteFunc(compare(), func(c candidate) bool {
-		stranger := slices.ContainsFunc(strangers, func(s stranger) bool { return slices.Contains(c.Objects, s.Object) })
-		return !again[c.ID] && !slices.Contains(subjects, c.subject) && !stranger
+		_, concerned := slices.BinarySearch(subjects, c.subject)
+		return !again[c.ID] && !concerned && !slices.ContainsFunc(c.Objects, func(o Object) bool { return read[o] })
 	}), ctx.Err()
 }
 

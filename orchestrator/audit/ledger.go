@@ -117,7 +117,9 @@ func (l *ledger) add(r *saga.Run, all []saga.Expected, known bool) {
 	default:
 		l.live[r.Subject] = r.ID
 		for _, e := range all {
-			l.pending[left{e.Kind, cloudOf(e.Kind, e.Cloud), e.ID}] = subject
+			if e.ID != "" {
+				l.pending[left{e.Kind, cloudOf(e.Kind, e.Cloud), e.ID}] = subject
+			}
 		}
 		l.wait(r)
 	}
@@ -283,5 +285,5 @@ func (l *ledger) tenantOf(s *subscription) *tenant {
 	return nil
 }
 
-// kind says what a tenant is, by its name.
+// owner returns the customer or the subscription in the name of the tenant: see [keystone.TenantOf].
 func (t *tenant) owner() (customerID, subscriptionID string) { return keystone.TenantOf(t.name) }

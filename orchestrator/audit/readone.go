@@ -56,11 +56,11 @@ func (r *reading) readOne(ctx context.Context) error {
 	if len(subjects) > 0 {
 		return ctx.Err()
 	}
-	return r.readStrange(ctx, at)
+	return r.readUnknown(ctx, at)
 }
 
-// readStrange reads a project that no run is about.
-func (r *reading) readStrange(ctx context.Context, at ref) error {
+// readUnknown reads the project of the scope, which no run is about.
+func (r *reading) readUnknown(ctx context.Context, at ref) error {
 	if at.id == "" {
 		return errNothingKnown
 	}
