@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/billing"
+	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/audit"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/service"
 )
 
@@ -91,4 +93,24 @@ func TestTheServiceStartsAudits(t *testing.T) {
 		must(t, err)
 		return len(all) == 1 && all[0].By == audit.Scheduled && all[0].State == audit.Complete
 	})
+}
+
+// Keystone refuses the login of the audits' own credential: the audit says so, and orders are not affected.
+func TestARefusedCredentialOfAuditsStopsNoOrders(t *testing.T) {
+	w := newWorld(t, changed(func(o *service.Options) {
+		own := o.Cloud
+		o.AuditCloud = "reader"
+		o.Cloud = func(name string) (v3.Config, error) {
+			cfg, err := own(merchants.DefaultCloud)
+			if name == o.AuditCloud {
+				cfg.Credential.Password = "expired"
+			}
+			return cfg, err
+		}
+	}))
+	a, open := w.audited()
+	if a.State != audit.Incomplete || len(open) > 0 || len(a.Gaps) == 0 || a.Gaps[0].Code != audit.GapKeystoneUnavailable {
+		t.Errorf("the audit is %s, %v, with %d findings", a.State, a.Gaps, len(open))
+	}
+	w.subscribed("k1")
 }

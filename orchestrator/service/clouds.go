@@ -61,6 +61,33 @@ func (c *clouds) identity(name string) (keystone.Identity, error) {
 	return made, nil
 }
 
+// ownConnections is the maximum number of concurrent requests with a credential other than the service's own.
+const ownConnections = 2
+
+// The method configOf returns the configuration with which an entry of clouds.yaml reads the Keystone of a cloud, and names its
+// purpose. An entry other than the cloud's has a gate of its own: if Keystone refuses its login, the circuit opens for this entry
+// only, and not for the runs and orders.
+func (c *clouds) configOf(cloud, entry, purpose string) (v3.Config, error) {
+	cfg, err := c.config(entry)
+	if err != nil {
+		return cfg, fmt.Errorf("setting up cloud %q: %w", entry, err)
+	}
+	name := "keystone/" + cloud
+	cfg.Base = gate.Fence(c.around(name, v3.NewTransport(cfg.TLS)))
+	if entry == cloud {
+		cfg.Enter = c.gates.Of(name, c.connections).Enter
+		return cfg, nil
+	}
+	own := c.gates.Of(name+" for "+purpose, ownConnections)
+	cfg.Enter = own.Enter
+	ping, err := v3.New(cfg)
+	if err != nil {
+		return cfg, fmt.Errorf("setting up cloud %q: %w", entry, err)
+	}
+	own.TryBy(ping.Ping)
+	return cfg, nil
+}
+
 // The method `address` returns the URL of the Keystone of a cloud. If the cloud has no client yet, the result is empty.
 func (c *clouds) address(name string) string {
 	c.mu.Lock()

@@ -8,7 +8,6 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
-	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 )
 
 // inventories are the clients with which audits read the Keystones of the clouds. The client of a cloud is built when it is first used.
@@ -32,13 +31,10 @@ func (i *inventories) of(cloud string) (keystone.Inventory, error) {
 	if cloud == merchants.DefaultCloud {
 		entry = cmp.Or(i.entry, cloud)
 	}
-	cfg, err := i.clouds.config(entry)
+	cfg, err := i.clouds.configOf(cloud, entry, "audits")
 	if err != nil {
-		return nil, fmt.Errorf("setting up cloud %q: %w", entry, err)
+		return nil, err
 	}
-	name := "keystone/" + cloud
-	cfg.Enter = i.clouds.gates.Of(name, i.clouds.connections).Enter
-	cfg.Base = gate.Fence(i.clouds.around(name, v3.NewTransport(cfg.TLS)))
 	made, err := v3.New(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("setting up cloud %q: %w", entry, err)

@@ -64,13 +64,10 @@ func (p *provers) of(cloud string) (*resources.Prover, error) {
 	if cloud == merchants.DefaultCloud {
 		entry = cmp.Or(p.entry, cloud)
 	}
-	cfg, err := p.clouds.config(entry)
+	cfg, err := p.clouds.configOf(cloud, entry, "resources")
 	if err != nil {
-		return nil, fmt.Errorf("setting up cloud %q: %w", entry, err)
+		return nil, err
 	}
-	keystone := "keystone/" + cloud
-	cfg.Enter = p.clouds.gates.Of(keystone, p.clouds.connections).Enter
-	cfg.Base = gate.Fence(p.clouds.around(keystone, v3.NewTransport(cfg.TLS)))
 	prover, err := resources.New(resources.Config{
 		Cloud: cfg, Ignore: p.ignore, Now: p.now,
 		Transport: gate.Fence(p.clouds.around("resources/"+cloud, v3.NewTransport(cfg.TLS))),
