@@ -177,7 +177,10 @@ func (r *reading) safely(ctx context.Context, audit Audit) (o Outcome, err error
 }
 
 func (a *Auditor) newReading(scope Scope) *reading {
-	return &reading{Auditor: a, ledger: newLedger(), world: newWorld(), scope: scope, read: map[string]int{}, reach: map[string]keystone.Reach{}}
+	return &reading{
+		Auditor: a, ledger: newLedger(), world: newWorld(), scope: scope, maxProjects: maxProjects, maxGrants: maxGrants,
+		read: map[string]int{}, reach: map[string]keystone.Reach{},
+	}
 }
 
 // Examine executes an audit that is not stored.

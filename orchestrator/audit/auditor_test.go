@@ -436,6 +436,26 @@ func TestAMerchantThatBillingStackDoesNotHave(t *testing.T) {
 	}
 }
 
+// Beyond what an audit keeps of a cloud, nothing is absent.
+func TestWhatIsKeptOfACloudIsBounded(t *testing.T) {
+	for what, limit := range map[string]func(*reading){
+		"projects": func(r *reading) { r.maxProjects = 10 }, "role assignments": func(r *reading) { r.maxGrants = 10 },
+	} {
+		s := newShelf(newHouse())
+		r := s.auditor(t).newReading(Scope{})
+		limit(r)
+		o, err := r.execute(t.Context(), Audit{})
+		c := r.cloud("default")
+		kept := 0
+		for _, p := range c.projects {
+			kept += len(p.grants)
+		}
+		if err != nil || len(o.Seen) > 0 || o.Audit.State != Incomplete || o.Audit.Gaps[0].Code != GapTooManyObjects || len(c.projects) > 10 && kept > 10 {
+			t.Errorf("%s: %v, found %v, gaps %v, kept %d projects and %d assignments", what, err, o.seen(), o.Audit.Gaps, len(c.projects), kept)
+		}
+	}
+}
+
 func TestAnAuditThatPanicsFails(t *testing.T) {
 	s := newShelf(newHouse())
 	s.at = func(call string) error {

@@ -19,7 +19,7 @@ func TestTheDocumentNamesEachCode(t *testing.T) {
 	}
 	for _, gap := range []string{
 		GapKeystoneForbidden, GapKeystoneUnavailable, GapOutOfReach, GapListCut, GapBillingUnavailable, GapMerchantUnknown,
-		GapWorkflowUnknown, GapCloudUnknown, GapTooManyFindings, GapInProgress,
+		GapWorkflowUnknown, GapCloudUnknown, GapTooManyFindings, GapTooManyObjects, GapInProgress,
 	} {
 		if !strings.Contains(string(text), "`"+gap+"`") {
 			t.Errorf("docs/operations.md does not name the gap %s", gap)

@@ -27,6 +27,7 @@ const (
 	GapWorkflowUnknown     = "workflow-unknown" // this release does not know the workflow of a run
 	GapCloudUnknown        = "cloud-unknown"    // the service has no configuration of the cloud, or the cloud has no such domain
 	GapTooManyFindings     = "too-many-findings"
+	GapTooManyObjects      = "too-many-objects" // a cloud has more than an audit keeps in memory
 )
 
 // reading is one audit while it reads.
@@ -35,7 +36,8 @@ type reading struct {
 	*ledger
 	*world
 
-	scope Scope
+	scope                  Scope
+	maxProjects, maxGrants int // of a cloud
 
 	mu       sync.Mutex                // of the fields below
 	reach    map[string]keystone.Reach // of the credentials, by cloud
@@ -197,6 +199,7 @@ func (r *reading) readCloud(ctx context.Context, name string, c *cloudWorld, dom
 		return
 	}
 	c.projectsRead = c.projectsRead || len(c.asked) == 0
+	full := false
 	for _, domain := range domains {
 		c.asked[domain] = true
 		if domain == "" {
@@ -214,10 +217,15 @@ func (r *reading) readCloud(ctx context.Context, name string, c *cloudWorld, dom
 		}
 		whole, err := inventory.EachProject(ctx, domain, prefix, func(p keystone.Project) {
 			if keystone.IsTenantName(p.Name) || len(keystone.RunsOfTags(p.Tags)) > 0 {
-				c.addProject(p)
+				if full = full || len(c.projects) >= r.maxProjects; !full {
+					c.addProject(p)
+				}
 			}
 		})
 		switch {
+		case full:
+			r.note(Gap{Code: GapTooManyObjects, Cloud: name, Detail: fmt.Sprintf("the cloud has more than %d tenants", r.maxProjects)})
+			c.projectsRead = false
 		case err != nil:
 			r.gapOf(name, err)
 			c.projectsRead = false
@@ -229,13 +237,33 @@ func (r *reading) readCloud(ctx context.Context, name string, c *cloudWorld, dom
 		}
 	}
 	r.counted(kindProject, len(c.projects))
-	n := 0
-	err = inventory.EachAssignment(ctx, keystone.AssignmentFilter{}, func(g keystone.Granted) { n++; c.addGrant(g) })
-	if c.assignmentsRead = err == nil; err != nil {
-		r.gapOf(name, err)
-	}
-	r.counted(kindAssignment, n)
+	r.readAssignments(ctx, name, c, inventory)
 	r.readRoles(ctx, name, c, inventory)
+}
+
+// The limits of what an audit keeps of a cloud. With them, an audit needs about 1 GiB.
+const (
+	maxProjects = 300_000
+	maxGrants   = 3_000_000
+)
+
+// readAssignments reads the role assignments of a cloud, and keeps those on its tenants.
+func (r *reading) readAssignments(ctx context.Context, name string, c *cloudWorld, inventory keystone.Inventory) {
+	read, kept := 0, 0
+	err := inventory.EachAssignment(ctx, keystone.AssignmentFilter{}, func(g keystone.Granted) {
+		read++
+		if kept < r.maxGrants && c.addGrant(g) {
+			kept++
+		}
+	})
+	c.assignmentsRead = err == nil && kept < r.maxGrants
+	switch {
+	case err != nil:
+		r.gapOf(name, err)
+	case !c.assignmentsRead:
+		r.note(Gap{Code: GapTooManyObjects, Cloud: name, Detail: fmt.Sprintf("the tenants of the cloud have more than %d role assignments", r.maxGrants)})
+	}
+	r.counted(kindAssignment, read)
 }
 
 // reachOf returns what the credential of a cloud may see.

@@ -154,16 +154,18 @@ func (c *cloudWorld) forgetGrants() {
 	}
 }
 
-// addGrant takes a role assignment if it is on one of the projects, or is inherited by all projects of a domain.
-func (c *cloudWorld) addGrant(g keystone.Granted) {
-	switch {
+// addGrant takes a role assignment if it is on one of the projects, or is inherited by all projects of a domain. The result reports
+// whether addGrant has taken it.
+func (c *cloudWorld) addGrant(g keystone.Granted) bool {
+	switch p := c.projects[g.ProjectID]; {
 	case g.Inherited && g.DomainID != "":
 		c.inherited = append(c.inherited, g)
-	case g.ProjectID != "" && !g.Inherited:
-		if p := c.projects[g.ProjectID]; p != nil {
-			p.grants = append(p.grants, given{canon(g.RoleID), canon(g.UserID), canon(g.GroupID)})
-		}
+	case p != nil && !g.Inherited:
+		p.grants = append(p.grants, given{canon(g.RoleID), canon(g.UserID), canon(g.GroupID)})
+	default:
+		return false
 	}
+	return true
 }
 
 func (w *world) addSubscription(merchant string, s billing.Subscription) {
