@@ -1,0 +1,147 @@
+package audit
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+const (
+	theInstallation = "9b0e6f6a-0000-4000-8000-000000000001"
+	otherRun        = "0190ffff-0000-7000-8000-000000000000"
+	domain          = "d1"
+)
+
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// house is a ledger and a world that agree: two merchants with three customers each, who have two subscriptions each.
+type house struct {
+	*comparison
+
+	n    int
+	all  []*saga.Run
+	made map[string][]saga.Expected // by run
+}
+
+// newHouse returns a house without anything to find.
+func newHouse() *house {
+	h := &house{made: map[string][]saga.Expected{}, comparison: &comparison{
+		ledger: newLedger(), world: newWorld(), now: epoch, installation: theInstallation, whole: true,
+	}}
+	c := h.cloud("default")
+	c.domains[domain] = true
+	c.projectsRead, c.assignmentsRead, c.usersRead, c.rolesRead, c.impliedRead = true, true, true, true, true
+	maps.Copy(c.roles, map[string]string{"r-member": "member", "r-admin": "admin", "r-boss": "boss", "r-reader": "reader"})
+	c.setAdmins(map[string][]string{"r-boss": {"r-admin"}, "r-admin": {"r-member"}})
+	for _, m := range []string{"m1", "m2"} {
+		w := h.merchant(m)
+		w.cloud, w.domain, w.plans["plan"], w.plans["plan2"] = "default", domain, true, true
+		w.customersRead, w.subscriptionsRead, w.plansRead = true, true, true
+		for i := range 3 {
+			customer := fmt.Sprintf("%s-c%d", m, i)
+			for j := range 2 {
+				h.subscribe(m, customer, fmt.Sprintf("%s-s%d", customer, j), j == 0)
+			}
+		}
+	}
+	return h
+}
+
+// run adds a run that has ended in a state, and left the objects of `all`.
+func (h *house) run(merchant, customer string, state saga.RunState, all []saga.Expected) string {
+	h.n++
+	id := fmt.Sprintf("0190%04d-0000-7000-8000-000000000000", h.n)
+	h.store(&saga.Run{
+		ID: id, Workflow: "w", Merchant: merchant, Cloud: "default", Subject: merchant + ":" + customer, State: state, Version: 1,
+	}, all)
+	return id
+}
+
+func (h *house) store(r *saga.Run, all []saga.Expected) {
+	h.all, h.made[r.ID] = append(h.all, r), all
+	h.add(r, all, true)
+}
+
+// subscribe adds a run as a subscribe leaves it, and what it has made.
+func (h *house) subscribe(merchant, customer, subscription string, first bool) {
+	id := fmt.Sprintf("0190%04d-0000-7000-8000-000000000000", h.n+1)
+	user := "u-" + customer
+	ct, st := "p-"+customer, "p-"+subscription
+	origin := saga.Adopted
+	if first {
+		origin = saga.Own
+	}
+	marks := keystone.TenantTags(id, merchant, theInstallation)
+	customerTenant := expected(kindProject, ct, keystone.CustomerTenant(customer), origin, map[string]string{"domain_id": domain, "enabled": "true"})
+	if customerTenant.Marks = []string{keystone.MerchantTag(merchant)}; first {
+		customerTenant.Marks = marks
+	}
+	tenant := expected(kindProject, st, keystone.SubscriptionTenant(subscription), saga.Own, map[string]string{"domain_id": domain, "enabled": "true"})
+	tenant.Marks = marks
+	h.run(merchant, customer, saga.Succeeded, []saga.Expected{
+		expected(kindCustomer, customer, "", origin, map[string]string{"merchant_id": merchant}),
+		customerTenant,
+		expected(kindSubscription, subscription, "", saga.Own, map[string]string{"plan_id": "plan", "customer_id": customer, "resource_id": st}),
+		tenant,
+		expected(kindAssignment, ct+"/"+user+"/r-member", "member", origin, nil),
+		expected(kindAssignment, st+"/"+user+"/r-member", "member", saga.Own, nil),
+	})
+	h.world.customers[customer] = &foundCustomer{merchant}
+	h.world.subscriptions[subscription] = &foundSubscription{merchant: merchant, customer: customer, plan: "plan", resource: st}
+	c := h.cloud("default")
+	if first {
+		h.makeProject(ct, keystone.CustomerTenant(customer), marks)
+		h.give(ct, user, "r-member")
+		c.users[user] = userEnabled
+	}
+	h.makeProject(st, keystone.SubscriptionTenant(subscription), marks)
+	h.give(st, user, "r-member")
+}
+
+func expected(kind, id, name string, origin saga.Origin, fields map[string]string) saga.Expected {
+	e := saga.Expected{Object: saga.Object{Kind: kind, ID: id, Name: name, Origin: origin}, Fields: fields}
+	if kind == kindProject || kind == kindAssignment {
+		e.Cloud = "default"
+	}
+	return e
+}
+
+func gone(kind, id string) saga.Expected {
+	e := expected(kind, id, "", "", nil)
+	e.Gone = true
+	return e
+}
+
+func (h *house) makeProject(id, name string, tags []string) {
+	h.cloud("default").addProject(keystone.Project{ID: id, Name: name, DomainID: domain, Enabled: true, Tags: slices.Clone(tags)})
+}
+
+func (h *house) give(project, user, role string) {
+	h.cloud("default").addGrant(keystone.Granted{ProjectID: project, UserID: user, RoleID: role})
+}
+
+func (h *house) p(id string) *foundProject { return h.cloud("default").projects[id] }
+
+func (h *house) s(id string) *foundSubscription { return h.world.subscriptions[id] }
+
+// dropUser removes a user with all assignments, as Keystone does.
+func (h *house) dropUser(id string) {
+	c := h.cloud("default")
+	c.users[id] = userGone
+	for _, p := range c.projects {
+		p.grants = slices.DeleteFunc(p.grants, func(g given) bool { return g.user == id })
+	}
+}
+
+// codes returns the findings as "CODE what".
+func (h *house) codes() (all []string) {
+	for _, f := range h.compare() {
+		all = append(all, string(f.Code))
+	}
+	slices.Sort(all)
+	return all
+}

@@ -1,0 +1,345 @@
+package audit
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// TestAReadThatFailsIsNoAbsence lets each kind of call fail, in each way: no damage may be found that is not there, and nothing is resolved
+// that is.
+func TestAReadThatFailsIsNoAbsence(t *testing.T) {
+	ways := map[string]struct {
+		err  error
+		half bool
+	}{
+		"forbidden":    {&upstream.Error{Service: keystone.Service, Class: upstream.Blocked, Op: "listing", Err: keystone.ErrForbidden}, false},
+		"unavailable":  {&upstream.Error{Service: keystone.Service, Class: upstream.Unavailable, Op: "listing", Err: errAway}, false},
+		"half of it":   {&upstream.Error{Service: keystone.Service, Class: upstream.Transient, Op: "listing", Err: errAway}, true},
+		"an empty one": {&upstream.Error{Service: keystone.Service, Class: upstream.Transient, Op: "listing", Err: errAway}, false},
+	}
+	calls := []string{
+		"Reach", "Domain", "EachProject", "EachAssignment", "EachUser", "AllRoles", "Implied", "Project", "User",
+		"Merchant", "Customer", "Subscription", "Plan", "EachCustomer", "EachSubscription", "EachPlanID",
+	}
+	for _, d := range damages {
+		if unreachable(d.name) {
+			continue
+		}
+		for _, call := range calls {
+			for way, fault := range ways {
+				h := newHouse()
+				d.damage(h)
+				s := newShelf(h)
+				whole := s.audit(t, Scope{})
+				s.half, s.at = fault.half, func(c string) error {
+					if c == call {
+						return fault.err
+					}
+					return nil
+				}
+				o := s.audit(t, Scope{})
+				for _, f := range o.Seen {
+					same := func(other Finding) bool { return other.ID == f.ID || lessKnown(f, other) }
+					if !slices.ContainsFunc(whole.Seen, same) {
+						t.Errorf("%s, %s %s: %s is found: %s", d.name, call, way, f.Code, f.Detail)
+					}
+				}
+				if len(o.Resolved) > 0 {
+					t.Errorf("%s, %s %s: %v are resolved", d.name, call, way, o.Resolved)
+				}
+				if len(o.Seen) < len(whole.Seen) && o.Audit.State == Complete {
+					t.Errorf("%s, %s %s: findings are missing, but the audit is complete", d.name, call, way)
+				}
+			}
+		}
+	}
+}
+
+// lessKnown reports whether f is what can be said about the role assignment of another finding if the roles or the user cannot be read.
+func lessKnown(f, other Finding) bool {
+	about := map[Code][]Code{
+		RoleAdmin:         {RoleExtraUser, RoleExtraGroup, RoleExtraInherited, RoleOfDeletedUser},
+		RoleOfDeletedUser: {RoleExtraUser}, RoleOfDisabledUser: {RoleExtraUser},
+		CustomerMoved: {TenantWithoutCustomer, TenantWithoutSubscription}, // nobody reads the other merchant's
+	}
+	return (f.ProjectID == other.ProjectID || other.Code == CustomerMoved) && slices.Contains(about[other.Code], f.Code)
+}
+
+func TestACutListIsNotWhole(t *testing.T) {
+	s := newShelf(newHouse())
+	s.cut = true
+	o := s.audit(t, Scope{})
+	if o.Audit.State != Incomplete || len(o.Audit.Gaps) != 1 || o.Audit.Gaps[0].Code != GapListCut {
+		t.Errorf("got %s, %v", o.Audit.State, o.Audit.Gaps)
+	}
+}
+
+// TestTheCredentialOfADomain audits with a credential that sees one domain only, and not which objects elsewhere are absent.
+func TestTheCredentialOfADomain(t *testing.T) {
+	unseen := []Code{SubscriberGone, RoleAdmin, ResourceNoProject, ResourceInForeignDomain, RoleOfDeletedUser, RoleOfDisabledUser}
+	for _, d := range damages {
+		h := newHouse()
+		d.damage(h)
+		whole := newShelf(h).audit(t, Scope{})
+		s := newShelf(h)
+		s.mine = true
+		o := s.audit(t, Scope{})
+		for _, f := range o.Seen {
+			if !slices.ContainsFunc(whole.Seen, func(other Finding) bool { return other.ID == f.ID || lessKnown(f, other) }) {
+				t.Errorf("%s: %s is found: %s", d.name, f.Code, f.Detail)
+			}
+		}
+		for _, f := range whole.Seen {
+			if !slices.ContainsFunc(o.Seen, func(other Finding) bool { return other.ID == f.ID }) && !slices.Contains(unseen, f.Code) {
+				t.Errorf("%s: %s is not found", d.name, f.Code)
+			}
+		}
+		if o.Audit.State != Incomplete {
+			t.Errorf("%s: the audit is %s", d.name, o.Audit.State)
+		}
+	}
+}
+
+// TestWhatChangesWhileAnAuditReadsIsReadAgain mends or makes the damage when the lists have been read.
+func TestWhatChangesWhileAnAuditReadsIsReadAgain(t *testing.T) {
+	for _, d := range damages {
+		if len(d.want) == 0 {
+			continue
+		}
+		t.Run(d.name, func(t *testing.T) {
+			h := newHouse()
+			d.damage(h)
+			s := newShelf(h)
+			s.at = func(call string) error {
+				switch call {
+				case "Project", "Customer", "Subscription": // read alone: the damage is mended by now
+					s.house = newHouse()
+				}
+				return nil
+			}
+			o := s.audit(t, Scope{})
+			for _, f := range o.Seen {
+				if f.Code != RunWaits && f.Code != RoleExtraInherited && f.UserID == "" && !strings.HasPrefix(f.Detail, "g ") && f.Code != ObjectsLeft &&
+					f.Code != SubscriptionWithoutTenant {
+					t.Errorf("%s is found: %s", f.Code, f.Detail)
+				}
+			}
+		})
+	}
+}
+
+// TestARunThatStartsWhileAnAuditReads stores a run about the customer when the lists have been read.
+func TestARunThatStartsWhileAnAuditReads(t *testing.T) {
+	h := newHouse()
+	h.p("p-m1-c0-s0").Enabled = false
+	s := newShelf(h)
+	s.at = func(call string) error {
+		if call == "Project" && len(h.all) == 12 {
+			h.all = append(h.all, &saga.Run{ID: "1", Workflow: "w", Merchant: "m1", Subject: "m1:m1-c0", State: saga.Running})
+		}
+		return nil
+	}
+	if o := s.audit(t, Scope{}); len(o.Seen) > 0 {
+		t.Errorf("found %v", o.seen())
+	}
+	if len(h.all) != 13 {
+		t.Error("the project was not read again")
+	}
+}
+
+// TestANewSubscriptionIsNoFinding subscribes after the runs were read, and before the projects are.
+func TestANewSubscriptionIsNoFinding(t *testing.T) {
+	h := newHouse()
+	s := newShelf(h)
+	subscribed := false
+	s.at = func(call string) error {
+		if call == "EachProject" && !subscribed {
+			subscribed = true
+			h.subscribe("m1", "m1-new", "m1-new-s", true)
+		}
+		return nil
+	}
+	read := 0
+	a := s.auditor(t)
+	known := a.Expect
+	a.Expect = func(r *saga.Run) ([]saga.Expected, bool, error) { read++; return known(r) }
+	if _, err := a.Request(t.Context(), Scope{}, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Next(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if o := s.outcomes[0]; len(o.Seen) > 0 || !subscribed {
+		t.Errorf("found %v", o.seen())
+	}
+}
+
+func TestNarrowerScopesFindTheSame(t *testing.T) {
+	for _, d := range damages {
+		if unreachable(d.name) {
+			continue
+		}
+		h := newHouse()
+		d.damage(h)
+		whole := newShelf(h).audit(t, Scope{})
+		for name, scope := range map[string]Scope{
+			"the merchant": {MerchantID: "m1"}, "the customer": {MerchantID: "m1", CustomerID: "m1-c0"},
+			"the project": {Cloud: "default", ProjectID: "p-m1-c0-s0"},
+		} {
+			o := newShelf(h).audit(t, scope)
+			for _, f := range o.Seen {
+				if !slices.ContainsFunc(whole.Seen, func(other Finding) bool { return other.ID == f.ID || lessKnown(f, other) }) {
+					t.Errorf("%s, %s: %s is found: %s", d.name, name, f.Code, f.Detail)
+				}
+				if !scope.contains(&f) {
+					t.Errorf("%s, %s: a finding is outside: %+v", d.name, name, f)
+				}
+			}
+			for _, f := range whole.Seen {
+				if scope.contains(&f) && !slices.ContainsFunc(o.Seen, func(other Finding) bool { return other.ID == f.ID }) && !wide(f.Code) {
+					t.Errorf("%s, %s: %s is not found", d.name, name, f.Code)
+				}
+			}
+		}
+	}
+}
+
+// wide reports whether a finding needs the runs, projects or subscriptions of other customers.
+func wide(code Code) bool {
+	return slices.Contains(rules[code].needs, partRuns) || slices.Contains(rules[code].needs, partMerchants) || strings.HasPrefix(string(code), "resource-") ||
+		code == ObjectsLeft || code == RunWaits
+}
+
+// A merchant's domain was changed: the tenants of its older subscriptions stay in the former domain.
+func TestTenantsInAFormerDomain(t *testing.T) {
+	moved := func() *house {
+		h := newHouse()
+		for _, id := range []string{"p-m1-c0", "p-m1-c0-s0", "p-m1-c0-s1"} {
+			h.p(id).DomainID = "d-former"
+		}
+		for _, all := range h.made {
+			for i := range all {
+				if all[i].Kind == kindProject && h.p(all[i].ID).DomainID == "d-former" {
+					all[i].Fields["domain_id"] = "d-former"
+				}
+			}
+		}
+		return h
+	}
+	if o := newShelf(moved()).audit(t, Scope{}); len(o.Seen) > 0 || o.Audit.State != Complete {
+		t.Errorf("got %v, %s %v", o.seen(), o.Audit.State, o.Audit.Gaps)
+	}
+	h := moved()
+	h.p("p-m1-c0-s0").grants = nil
+	h.give("p-m1-c0", "u-m1-c1", "r-reader")
+	h.cloud("default").dropProject("p-m1-c0-s1")
+	if got, want := newShelf(h).audit(t, Scope{}).seen(), []string{"role-extra-user", "role-missing", "subscription-without-tenant"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// A run in progress has made a subscription without a resource, of a customer that no other run is about.
+func TestTheObjectsOfARunInProgressAreNoFindings(t *testing.T) {
+	h := newHouse()
+	h.run("m1", "new", saga.Waiting, []saga.Expected{
+		expected(kindCustomer, "new", "", saga.Own, nil), expected(kindSubscription, "new-s", "", saga.Own, nil),
+	})
+	h.world.customers["new"] = &foundCustomer{"m1"}
+	h.world.subscriptions["new-s"] = &foundSubscription{merchant: "m1", customer: "new", plan: "gone", resource: "pending:run"}
+	if o := newShelf(h).audit(t, Scope{}); len(o.Seen) > 0 {
+		t.Errorf("without a tenant, found %v", o.seen())
+	}
+	h.makeProject("p-new", keystone.SubscriptionTenant("new-s"), nil)
+	if o := newShelf(h).audit(t, Scope{}); len(o.Seen) > 0 {
+		t.Errorf("with a tenant, found %v", o.seen())
+	}
+}
+
+// A run in progress does not know the id of its project yet. What has no project is not about this run.
+func TestARunInProgressKeepsNoOtherFinding(t *testing.T) {
+	h := newHouse()
+	h.cloud("default").addGrant(keystone.Granted{DomainID: domain, UserID: "u2", RoleID: "r-reader", Inherited: true})
+	s := newShelf(h)
+	first := s.audit(t, Scope{})
+	s.house = newHouse()
+	s.run("m1", "new", saga.Running, []saga.Expected{expected(kindProject, "", keystone.SubscriptionTenant("new"), saga.Own, nil)})
+	if o := s.audit(t, Scope{}); len(first.Seen) != 1 || len(o.Resolved) != 1 {
+		t.Errorf("found %v, then resolved %v", first.seen(), o.Resolved)
+	}
+}
+
+// The resource of one subscription is the tenant of another merchant's. This tenant cannot be read alone.
+func TestAFindingAboutSomethingUnreadStays(t *testing.T) {
+	h := newHouse()
+	h.s("m1-c0-s0").resource = "p-m2-c0-s0"
+	s := newShelf(h)
+	first := s.audit(t, Scope{})
+	s.at = func(call string) error {
+		if call == "Project" {
+			return &upstream.Error{Service: keystone.Service, Class: upstream.Transient, Op: "reading", Err: errAway}
+		}
+		return nil
+	}
+	if o := s.audit(t, Scope{}); len(first.Seen) != 1 || len(o.Resolved) > 0 || len(o.Seen) > 0 {
+		t.Errorf("found %v, then %v, resolved %v", first.seen(), o.seen(), o.Resolved)
+	}
+}
+
+// What differs is read alone up to a limit. Beyond it, nothing is found or resolved, and the audit says so.
+func TestWhatIsReadAgainIsBounded(t *testing.T) {
+	h := newHouse()
+	for i := range maxAgain + 10 {
+		h.subscribe("m1", fmt.Sprintf("more%d", i), fmt.Sprintf("more%d-s", i), true)
+		h.p(fmt.Sprintf("p-more%d-s", i)).Enabled = false
+	}
+	o := newShelf(h).audit(t, Scope{})
+	if len(o.Seen) != maxAgain || o.Audit.State != Incomplete || o.Audit.Gaps[0].Code != GapTooManyFindings {
+		t.Errorf("found %d, %s %v", len(o.Seen), o.Audit.State, o.Audit.Gaps)
+	}
+}
+
+// BillingStack does not have the merchant: its lists are empty, and nothing is absent because of that.
+func TestAMerchantThatBillingStackDoesNotHave(t *testing.T) {
+	for _, scope := range []Scope{{}, {MerchantID: "m1"}, {MerchantID: "m1", CustomerID: "m1-c0"}} {
+		h := newHouse()
+		clear(h.world.customers)
+		clear(h.world.subscriptions)
+		s := newShelf(h)
+		s.at = func(call string) error {
+			if call == "Merchant" {
+				return absent()
+			}
+			return nil
+		}
+		o := s.audit(t, scope)
+		if len(o.Seen) > 0 || !slices.ContainsFunc(o.Audit.Gaps, func(g Gap) bool { return g.Code == GapMerchantUnknown }) {
+			t.Errorf("%+v: found %v, gaps %v", scope, o.seen(), o.Audit.Gaps)
+		}
+	}
+}
+
+// Beyond what an audit keeps of a cloud, nothing is absent.
+func TestWhatIsKeptOfACloudIsBounded(t *testing.T) {
+	for what, limit := range map[string]func(*reading){
+		"projects": func(r *reading) { r.maxProjects = 10 }, "role assignments": func(r *reading) { r.maxGrants = 10 },
+	} {
+		s := newShelf(newHouse())
+		r := s.auditor(t).newReading(Scope{})
+		limit(r)
+		o, err := r.execute(t.Context(), Audit{})
+		c := r.cloud("default")
+		kept := 0
+		for _, p := range c.projects {
+			kept += len(p.grants)
+		}
+		if err != nil || len(o.Seen) > 0 || o.Audit.State != Incomplete || o.Audit.Gaps[0].Code != GapTooManyObjects || len(c.projects) > 10 && kept > 10 {
+			t.Errorf("%s: %v, found %v, gaps %v, kept %d projects and %d assignments", what, err, o.seen(), o.Audit.Gaps, len(c.projects), kept)
+		}
+	}
+}
