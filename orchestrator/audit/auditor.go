@@ -148,7 +148,11 @@ func (a *Auditor) Next(ctx context.Context) error {
 	}
 	r := a.newReading(audit.Scope)
 	stop := r.beat(ctx, cancel, audit.ID)
-	outcome, err := r.safely(ctx, audit)
+	var outcome Outcome
+	err = safely(func() (err error) {
+		outcome, err = r.execute(ctx, audit)
+		return err
+	})
 	stop()
 	if err != nil {
 		if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
@@ -166,14 +170,14 @@ func (a *Auditor) Next(ctx context.Context) error {
 // finishTime is the time limit for storing the end of an audit.
 const finishTime = 2 * time.Minute
 
-// safely is execute, but returns a panic as an error: an audit that ends the process would be taken over, and end the next one.
-func (r *reading) safely(ctx context.Context, audit Audit) (o Outcome, err error) {
+// safely calls f, and returns a panic as an error: an audit that ends the process would be taken over, and end the next one.
+func safely(f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("the audit panicked: %v", v)
 		}
 	}()
-	return r.execute(ctx, audit)
+	return f()
 }
 
 func (a *Auditor) newReading(scope Scope) *reading {

@@ -122,19 +122,24 @@ func TestASuspectListResolvesNothing(t *testing.T) {
 }
 
 func TestAnAuditThatPanicsFails(t *testing.T) {
-	s := newShelf(newHouse())
-	s.at = func(call string) error {
-		if call == "Domain" {
-			panic("broken")
+	for _, broken := range []string{"Domain", "EachProject", "EachCustomer", "EachUser"} {
+		s := newShelf(newHouse())
+		for i := range fewUsers {
+			s.give("p-m1-c0", fmt.Sprint("user ", i), "r-reader")
 		}
-		return nil
-	}
-	a := s.auditor(t)
-	if _, err := a.Request(t.Context(), Scope{}, "ann"); err != nil {
-		t.Fatal(err)
-	}
-	if err := a.Next(t.Context()); err == nil || s.outcomes[0].Audit.State != Failed {
-		t.Errorf("got %v, %+v", err, s.outcomes)
+		s.at = func(call string) error {
+			if call == broken {
+				panic("broken")
+			}
+			return nil
+		}
+		a := s.auditor(t)
+		if _, err := a.Request(t.Context(), Scope{}, "ann"); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Next(t.Context()); err == nil || s.outcomes[0].Audit.State != Failed {
+			t.Errorf("%s: got %v, %+v", broken, err, s.outcomes)
+		}
 	}
 }
 

@@ -86,17 +86,22 @@ func (r *reading) readAll(ctx context.Context) error {
 	}
 	r.step("reading the runs, Keystone and BillingStack", 0, 0)
 	domains := r.domainsOf(ctx, all)
-	var group sync.WaitGroup
-	var ledgerErr error
-	group.Go(func() { ledgerErr = r.readLedger(ctx) })
-	group.Go(func() { r.readBilling(ctx, all) })
+	readings := []func() error{
+		func() error { return r.readLedger(ctx) },
+		func() error { r.readBilling(ctx, all); return nil },
+	}
 	for name, ids := range domains {
 		cloud := r.cloud(name)
-		group.Go(func() { r.readCloud(ctx, name, cloud, ids) })
+		readings = append(readings, func() error { r.readCloud(ctx, name, cloud, ids); return nil })
+	}
+	var group sync.WaitGroup
+	faults := make([]error, len(readings))
+	for i, read := range readings {
+		group.Go(func() { faults[i] = safely(read) })
 	}
 	group.Wait()
-	if ledgerErr != nil {
-		return ledgerErr
+	if err := errors.Join(faults...); err != nil {
+		return err
 	}
 	r.readRest(ctx)
 	return ctx.Err()
