@@ -97,11 +97,17 @@ func (c *comparison) readable(f *Finding, subject string, needs []part) bool {
 	return !slices.ContainsFunc(needs, func(p part) bool { return !c.has(p, f) })
 }
 
-// domainRead reports whether the projects were read whole of the domain that the finding is about: that of its merchant or, if it has no
-// merchant, that of its objects.
+// domainRead reports whether the projects were read whole of the domain that the finding is about: that of its tenant or, if no run has
+// made a tenant, that of its merchant or of its objects.
 func (c *comparison) domainRead(f *Finding) bool {
 	cloud := c.cloudFound(f.Cloud)
+	t := c.tenants[ref{f.Cloud, f.ProjectID}]
+	if s := c.ledger.subscriptions[f.SubscriptionID]; t == nil && s != nil {
+		t = c.tenantOf(s)
+	}
 	switch {
+	case t != nil && t.domain != "":
+		return cloud.domains[t.domain]
 	case f.MerchantID != "" && c.merchants[f.MerchantID] != nil:
 		return cloud.domains[c.merchantFound(f.MerchantID).domain]
 	case len(f.Objects) > 0 && f.Objects[0].Kind == kindDomain:

@@ -46,7 +46,7 @@ func (c *comparison) compareCustomerTenant(about Finding, want *customer, t *ten
 		return
 	}
 	list := listOf(partProjects, t.cloud)
-	c.expects(partProjects, list, Finding{Cloud: t.cloud, MerchantID: t.merchant})
+	c.expects(partProjects, list, Finding{Cloud: t.cloud, MerchantID: t.merchant, ProjectID: t.id})
 	if c.project(t) != nil {
 		return
 	}
@@ -120,7 +120,7 @@ func (c *comparison) compareSubscription(about Finding, want *subscription, foun
 		return
 	}
 	list := listOf(partProjects, t.cloud)
-	c.expects(partProjects, list, Finding{Cloud: t.cloud, MerchantID: t.merchant})
+	c.expects(partProjects, list, Finding{Cloud: t.cloud, MerchantID: t.merchant, ProjectID: t.id})
 	if c.project(t) != nil {
 		return
 	}

@@ -33,7 +33,7 @@ func (c *comparison) compareRole(users map[string]int, t *tenant, p *foundProjec
 	g := r.grant
 	cloud := c.cloudFound(t.cloud)
 	list := listOf(partAssignments, t.cloud)
-	c.expects(partAssignments, list, Finding{Cloud: t.cloud, MerchantID: t.merchant})
+	c.expects(partAssignments, list, Finding{Cloud: t.cloud, MerchantID: t.merchant, ProjectID: t.id})
 	state := cloud.users[g.user]
 	if found && !cloud.admin[g.role] && state != userGone && state != userDisabled {
 		return // as it should be

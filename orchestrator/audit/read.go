@@ -346,9 +346,15 @@ func (r *reading) takeSubscription(merchant string, s billing.Subscription) {
 
 // readRest reads what follows from the other readings: the users with roles, and the projects that only subscriptions name.
 func (r *reading) readRest(ctx context.Context) {
+	for at, t := range r.tenants {
+		if !t.gone && (r.scope.Cloud == "" || r.scope.Cloud == at.cloud) {
+			r.cloud(at.cloud) // it may be no merchant's cloud any more
+		}
+	}
 	for name, c := range r.clouds {
 		inventory, err := r.Inventory(name)
 		if err != nil {
+			r.note(Gap{Code: GapCloudUnknown, Cloud: name, Detail: err.Error()})
 			continue
 		}
 		if former := r.formerDomains(name, c); len(former) > 0 {

@@ -220,13 +220,18 @@ func wide(code Code) bool {
 func TestTenantsInAFormerDomain(t *testing.T) {
 	moved := func() *house {
 		h := newHouse()
-		for _, id := range []string{"p-m1-c0", "p-m1-c0-s0", "p-m1-c0-s1"} {
-			h.p(id).DomainID = "d-former"
+		for i := range 30 {
+			h.subscribe("m1", fmt.Sprintf("more%d", i), fmt.Sprintf("more%d-s", i), true)
+		}
+		for id, p := range h.cloud("default").projects {
+			if id != "p-m1-c1" && id != "p-m1-c1-s0" && id != "p-m1-c1-s1" && !strings.HasPrefix(id, "p-m2") {
+				p.DomainID = "d-former"
+			}
 		}
 		for _, all := range h.made {
 			for i := range all {
-				if all[i].Kind == kindProject && h.p(all[i].ID).DomainID == "d-former" {
-					all[i].Fields["domain_id"] = "d-former"
+				if all[i].Kind == kindProject {
+					all[i].Fields["domain_id"] = h.p(all[i].ID).DomainID
 				}
 			}
 		}
@@ -239,8 +244,57 @@ func TestTenantsInAFormerDomain(t *testing.T) {
 	h.p("p-m1-c0-s0").grants = nil
 	h.give("p-m1-c0", "u-m1-c1", "r-reader")
 	h.cloud("default").dropProject("p-m1-c0-s1")
-	if got, want := newShelf(h).audit(t, Scope{}).seen(), []string{"role-extra-user", "role-missing", "subscription-without-tenant"}; !slices.Equal(got, want) {
+	h.p("p-m1-c1-s0").Enabled = false
+	s := newShelf(h)
+	want := []string{"role-extra-user", "role-missing", "subscription-without-tenant", "tenant-disabled"}
+	if got := s.audit(t, Scope{}).seen(); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+	s.at = func(call string) error {
+		if call == "EachProject d-former" {
+			return forbidden()
+		}
+		return nil
+	}
+	o := s.audit(t, Scope{})
+	if got := o.seen(); !slices.Equal(got, []string{"tenant-disabled"}) || len(o.Resolved) > 0 || o.Audit.State != Incomplete {
+		t.Errorf("if the former domain cannot be read: got %v, resolved %v, %s", got, o.Resolved, o.Audit.State)
+	}
+}
+
+// A merchant's cloud was changed, and the service no longer has a configuration of the former cloud.
+func TestTenantsInAFormerCloud(t *testing.T) {
+	h := newHouse()
+	s := newShelf(h)
+	for _, all := range h.made {
+		for i := range all {
+			if all[i].Cloud != "" && strings.HasPrefix(all[i].ID, "p-m1-c0") {
+				all[i].Cloud = "former"
+			}
+		}
+	}
+	a := s.auditor(t)
+	known := a.Inventory
+	a.Inventory = func(cloud string) (keystone.Inventory, error) {
+		if cloud == "former" {
+			return nil, errAway
+		}
+		return known(cloud)
+	}
+	if _, err := a.Request(t.Context(), Scope{}, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Next(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	o := s.outcomes[0]
+	if o.Audit.State != Incomplete || o.Audit.Gaps[0].Code != GapCloudUnknown || o.Audit.Gaps[0].Cloud != "former" {
+		t.Errorf("the audit is %s, %v", o.Audit.State, o.Audit.Gaps)
+	}
+	for _, f := range o.Seen {
+		if f.Cloud == "former" {
+			t.Errorf("found %s", f.Code)
+		}
 	}
 }
 

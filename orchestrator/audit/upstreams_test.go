@@ -80,6 +80,9 @@ func (u *upstreams) EachProject(_ context.Context, domainID, prefix string, take
 			all = append(all, p.Project)
 		}
 	}
+	if err := u.before("EachProject " + domainID); err != nil {
+		return false, err
+	}
 	return !u.cut, list(u, "EachProject", all, take)
 }
 
