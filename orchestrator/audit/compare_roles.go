@@ -10,13 +10,18 @@ import (
 
 // compareRoles reports role assignments that are missing, that no run has made, or whose user is gone or disabled.
 func (c *comparison) compareRoles() {
-	users := map[string]int{} // the findings about users among the candidates, by cloud, user and subject
+	users := map[string]int{}  // the findings about users among the candidates, by cloud, user and subject
+	expected := map[ref]bool{} // the users that were counted
 	for _, t := range c.tenants {
 		p := c.project(t)
 		if t.gone || p == nil {
 			continue
 		}
 		for _, r := range t.roles {
+			if user := (ref{t.cloud, r.user}); !r.gone && !expected[user] {
+				expected[user] = true
+				c.expects(partUsers, listOf(partUsers, t.cloud), Finding{Cloud: t.cloud, MerchantID: t.merchant})
+			}
 			if !r.gone {
 				c.compareRole(users, t, p, r, slices.Contains(p.grants, given{role: r.role, user: r.user}))
 			}
@@ -75,7 +80,11 @@ func (c *comparison) reportUser(users map[string]int, code Code, about Finding, 
 	}
 	about.Objects = append([]Object{object(kindUser, user, c.cloudFound(t.cloud).userName[user])}, about.Objects...)
 	about.ProjectID, about.SubscriptionID = "", ""
-	c.report(code, about, t.subject, "", detail, user, t.subject)
+	absent := ""
+	if code == SubscriberGone {
+		absent = listOf(partUsers, t.cloud)
+	}
+	c.report(code, about, t.subject, absent, detail, user, t.subject)
 	users[key] = len(c.candidates) - 1
 }
 

@@ -252,6 +252,11 @@ func TestEmptyListsAreNoFindings(t *testing.T) {
 				p.grants = nil
 			}
 		},
+		"users": func(h *house) {
+			for id := range h.cloud("default").users {
+				h.cloud("default").users[id] = userGone
+			}
+		},
 		"customers":     func(h *house) { clear(h.world.customers) },
 		"subscriptions": func(h *house) { clear(h.world.subscriptions) },
 	}

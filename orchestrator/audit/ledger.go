@@ -37,7 +37,7 @@ type ledger struct {
 	waiting  []waitingRun
 }
 
-// ref names a project: ids are unique in a cloud.
+// ref names a project or a user: ids are unique in a cloud.
 type ref struct{ cloud, id string }
 
 // left names an object that a run has made, and that no succeeded run has left.

@@ -327,12 +327,25 @@ func (r *reading) readBilling(ctx context.Context, all []merchants.Merchant) {
 			err = r.Billing.EachPlanID(ctx, m.ID, func(id string) { here.plans[id] = true })
 			here.plansRead = err == nil
 		}
+		if here.plansRead && len(here.plans) == 0 && r.sells(m.ID) { // BillingStack deletes no plan that has subscriptions
+			here.plansRead, err = false, errors.New("the list of the merchant's plans is empty, but the merchant has subscriptions")
+		}
 		if err != nil {
 			r.note(Gap{Code: GapBillingUnavailable, MerchantID: m.ID, Detail: err.Error()})
 		}
 	}
 	r.counted(kindCustomer, len(r.world.customers))
 	r.counted(kindSubscription, len(r.world.subscriptions))
+}
+
+// sells reports whether a subscription of the merchant was found.
+func (r *reading) sells(merchant string) bool {
+	for _, s := range r.world.subscriptions {
+		if s.merchant == merchant {
+			return true
+		}
+	}
+	return false
 }
 
 // takeSubscription takes a subscription of a merchant's list. The merchant of a subscription is the merchant of its customer: an original

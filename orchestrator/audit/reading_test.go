@@ -71,6 +71,15 @@ func lessKnown(f, other Finding) bool {
 	return (f.ProjectID == other.ProjectID || other.Code == CustomerMoved) && slices.Contains(about[other.Code], f.Code)
 }
 
+// BillingStack lists no plans, although there are subscriptions.
+func TestAnEmptyListOfPlansIsNotBelieved(t *testing.T) {
+	h := newHouse()
+	clear(h.merchant("m1").plans)
+	if o := newShelf(h).audit(t, Scope{}); len(o.Seen) > 0 || o.Audit.State != Incomplete || o.Audit.Gaps[0].Code != GapBillingUnavailable {
+		t.Errorf("found %v, %s %v", o.seen(), o.Audit.State, o.Audit.Gaps)
+	}
+}
+
 func TestACutListIsNotWhole(t *testing.T) {
 	s := newShelf(newHouse())
 	s.cut = true
