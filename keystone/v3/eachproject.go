@@ -35,7 +35,7 @@ type projectReader struct {
 // read reads the projects whose names begin with the prefix, in parts if Keystone cuts the list.
 //
 // If a part cannot be divided, read does not read the other parts: the list would not be whole, and a Keystone that ignores the filter, and
-// therefore cuts every part, would be asked for ever.
+// therefore cuts every part, would be asked without end.
 func (r *projectReader) read(ctx context.Context, prefix string) (whole bool, err error) {
 	cut, err := r.part(ctx, prefix)
 	if err != nil || !cut {

@@ -143,21 +143,29 @@ func (a *audited) made(list, kind string, body map[string]any) string {
 
 // subscribeAll subscribes users, each for a new customer.
 func (a *audited) subscribeAll(n int) {
-	orders := make(chan int)
 	a.subscribed = make([]subscribed, n)
-	var portals sync.WaitGroup
+	sideBySide(n, func(i int) { a.subscribed[i] = a.subscription(fmt.Sprint("order-", i)) })
+	if a.t.Failed() {
+		a.t.FailNow()
+	}
+}
+
+// sideBySide calls f for the numbers below n, four at a time.
+func sideBySide(n int, f func(i int)) {
+	numbers := make(chan int, n) // a call that ends its goroutine does not block the others
+	for i := range n {
+		numbers <- i
+	}
+	close(numbers)
+	var calls sync.WaitGroup
 	for range 4 {
-		portals.Go(func() {
-			for i := range orders {
-				a.subscribed[i] = a.subscription(fmt.Sprint("order-", i))
+		calls.Go(func() {
+			for i := range numbers {
+				f(i)
 			}
 		})
 	}
-	for i := range n {
-		orders <- i
-	}
-	close(orders)
-	portals.Wait()
+	calls.Wait()
 }
 
 // subscription subscribes a new user.
@@ -265,23 +273,11 @@ func (a *audited) open() map[string]string {
 // changeMeanwhile makes and ends subscriptions, and calls see again and again until all are ended.
 func (a *audited) changeMeanwhile(n int, see func()) {
 	var done atomic.Bool
-	var changes sync.WaitGroup
-	orders := make(chan int)
-	for range 4 {
-		changes.Go(func() {
-			for i := range orders {
-				s := a.subscription(fmt.Sprint("meanwhile-", i))
-				a.insist(a.url, a.toldTo(s, "unsubscribe"))
-			}
-		})
-	}
 	go func() {
-		for i := range n {
-			orders <- i
-		}
-		close(orders)
-		changes.Wait()
-		done.Store(true)
+		defer done.Store(true)
+		sideBySide(n, func(i int) {
+			a.insist(a.url, a.toldTo(a.subscription(fmt.Sprint("meanwhile-", i)), "unsubscribe"))
+		})
 	}()
 	for audits := 0; !done.Load() || audits < 2; audits++ {
 		see()
