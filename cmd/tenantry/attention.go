@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/orchestrator/api/client"
+	"github.com/tenantry/tenantry/orchestrator/audit"
 )
 
 // attentionTable prints the runs that need the attention of a person. For each run, attentionTable prints the cause, the person who
@@ -95,7 +96,7 @@ func commands(r client.Run, flags []string) []string {
 	}
 	if slices.Contains(r.Actions, "skip") {
 		for _, s := range refusedUndos(r) {
-			all = append(all, command("skip", r.ID, quoted(s.Name), "--why REASON"))
+			all = append(all, command("skip", r.ID, audit.ShellWord(s.Name), "--why REASON"))
 		}
 	}
 	if slices.Contains(r.Actions, "compensate") {
@@ -105,18 +106,6 @@ func commands(r client.Run, flags []string) []string {
 		all = append(all, command("show", r.ID))
 	}
 	return all
-}
-
-// The function `quoted` returns a text as one word of a shell command. The name of a step may contain the name of a role, which
-// comes from Keystone.
-func quoted(text string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./", r)
-	}
-	if text != "" && strings.Trim(text, "-") == text && !strings.ContainsFunc(text, func(r rune) bool { return !plain(r) }) {
-		return text
-	}
-	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
 // The function `age` returns a duration in its two largest units, such as 3d4h.

@@ -60,8 +60,8 @@ func (p *program) auditFindings() *cobra.Command {
 
 func (p *program) auditFinding() *cobra.Command {
 	c := &cobra.Command{
-		Use: "finding FINDING", Short: "Show a finding, its repair and its history", Args: exactly("FINDING"),
-		Long: "Show a finding: its objects, who is affected, how to repair it, and the history of its status.\n\n" + connectHelp + localHelp,
+		Use: "finding FINDING", Short: "Show a finding, what to do, and its history", Args: exactly("FINDING"),
+		Long: "Show a finding: its objects, who is affected, what to do, and the history of its status.\n\n" + connectHelp + localHelp,
 	}
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {

@@ -97,7 +97,7 @@ func TestAuditsOfAServer(t *testing.T) {
 		oneLine(goneFinding+" high plan-gone resolved 2026-01-02 04:04:05Z - it is gone"))
 	shows("findings --severity critical --cloud default --merchant "+someMerchant+" --project p --audit "+secondAudit+" -f json", `"findings": []`)
 	shows("findings --customer "+someMerchant+" --subscription "+someMerchant+" --user u --limit 1 --marker "+oneFinding+" -f yaml", "findings: []")
-	shows("finding "+oneFinding, "code tenant-renamed\n", "\naffected runs\n", "\nrepair tag-project id=p name=x\n", "\nadvice rename it\n",
+	shows("finding "+oneFinding, "code tenant-renamed\n", "\naffected runs\n", "\nchange tag-project id=p name=x\n", "\nadvice rename it\n",
 		"\nproject:p nobody's\n", "\n2026-01-02 04:04:05Z new audit "+firstAudit+" - -\n", "\n2026-01-02 05:04:05Z known audit "+secondAudit+" - -\n")
 
 	change := func(code int, want, args string) {

@@ -136,7 +136,7 @@ func findingTable(w io.Writer, f client.Finding) {
 	}
 	row(w, "advice", f.Repair.Advice)
 	if f.Repair.Action != nil {
-		row(w, "repair", strings.Join(append([]string{*f.Repair.Action}, valuesOf(f.Repair)...), " "))
+		row(w, "change", strings.Join(append([]string{*f.Repair.Action}, valuesOf(f.Repair)...), " "))
 	}
 	row(w, "first seen", f.FirstSeen.Format(timeLayout), "audit "+f.FirstAuditID)
 	row(w, "last seen", f.LastSeen.Format(timeLayout), "audit "+f.LastAuditID)

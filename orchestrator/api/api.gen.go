@@ -753,7 +753,7 @@ type Finding struct {
 	Objects     []FindingObject `json:"objects"`
 	ProjectID   *string         `json:"project_id,omitempty"`
 
-	// Repair How the finding can be resolved.
+	// Repair How the finding can be resolved. Tenantry does not resolve it by itself.
 	Repair     Repair     `json:"repair"`
 	ResolvedAt *time.Time `json:"resolved_at,omitempty"`
 
@@ -1204,19 +1204,19 @@ type RemoveRequest struct {
 	Why string `json:"why"`
 }
 
-// Repair How the finding can be resolved.
+// Repair How the finding can be resolved. Tenantry does not resolve it by itself.
 type Repair struct {
-	// Action What Tenantry can do to resolve a finding. /docs#RepairAction-ACTION explains each action. More values may follow: accept a value that is not in the list.
+	// Action The kind of change that resolves a finding. /docs#RepairAction-ACTION explains each action. More values may follow: accept a value that is not in the list.
 	Action *RepairAction `json:"action,omitempty"`
 
-	// Advice What to do. Without `action`, a person has to do it.
+	// Advice What a person has to do.
 	Advice string `json:"advice"`
 
-	// Values What the repair sets, and what it was planned on.
+	// Values The objects and values that the change is about, and those that the audit has found.
 	Values *map[string]string `json:"values,omitempty"`
 }
 
-// RepairAction What Tenantry can do to resolve a finding. /docs#RepairAction-ACTION explains each action. More values may follow: accept a value that is not in the list.
+// RepairAction The kind of change that resolves a finding. /docs#RepairAction-ACTION explains each action. More values may follow: accept a value that is not in the list.
 type RepairAction = string
 
 // RestoreRequest defines model for RestoreRequest.

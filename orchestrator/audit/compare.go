@@ -237,7 +237,7 @@ func (c *comparison) suspect() {
 		if a == nil {
 			continue
 		}
-		detail := fmt.Sprintf("%d of %d objects seem to be absent from the list of %s: none of these absences is reported or repaired",
+		detail := fmt.Sprintf("%d of %d objects seem to be absent from the list of %s: none of these absences is reported",
 			a.absent, a.expected, list)
 		about := Finding{Cloud: a.about.Cloud, MerchantID: a.about.MerchantID}
 		if strings.HasSuffix(list, " of "+about.Cloud) { // the list of a cloud has the objects of all merchants

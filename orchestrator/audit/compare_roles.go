@@ -51,6 +51,7 @@ func (c *comparison) compareRole(users map[string]int, t *tenant, p *foundProjec
 	case !found:
 		about.Repair.Action = AssignRole
 		about.Repair.Values = map[string]string{"project_id": t.id, "user_id": g.user, "role_id": g.role}
+		about.Repair.Advice = command("openstack", "role", "add", "--project", t.id, "--user", g.user, g.role)
 		detail := fmt.Sprintf("user %s does not have role %s on %s; run %s assigned the role", c.userName(t.cloud, g.user), r.name, t.name, r.run)
 		if cloud.rolesRead && cloud.roles[g.role] == "" {
 			about.Repair.Action, about.Repair.Values = "", nil
@@ -99,8 +100,9 @@ func (c *comparison) compareGrant(users map[string]int, t *tenant, p *foundProje
 	if g.user != "" {
 		about.Repair.Action = RevokeRole
 		about.Repair.Values = map[string]string{"project_id": t.id, "user_id": g.user, "role_id": g.role}
+		about.Repair.Advice = needless + command("openstack", "role", "remove", "--project", t.id, "--user", g.user, g.role)
 	} else {
-		about.Repair.Advice = fmt.Sprintf("openstack role remove --project %s --group %s %s", t.id, g.group, g.role)
+		about.Repair.Advice = needless + command("openstack", "role", "remove", "--project", t.id, "--group", g.group, g.role)
 	}
 	roleName := cmp.Or(cloud.roles[g.role], g.role)
 	switch run := c.left[left{kindAssignment, t.cloud, id}]; {
@@ -169,7 +171,7 @@ func (c *comparison) compareInherited() {
 			about := Finding{Cloud: name, UserID: g.UserID, Objects: []Object{
 				object(kindDomain, g.DomainID, ""), object(kind, who, cloud.userName[g.UserID]), object("role", g.RoleID, cloud.roles[g.RoleID]),
 			}}
-			about.Repair.Advice = fmt.Sprintf("openstack role remove --domain %s --%s %s --inherited %s", g.DomainID, kind, who, g.RoleID)
+			about.Repair.Advice = needless + command("openstack", "role", "remove", "--domain", g.DomainID, "--"+kind, who, "--inherited", g.RoleID)
 			if cloud.admin[g.RoleID] {
 				c.reportAdmin(about, "", who+" on domain "+g.DomainID, g.RoleID)
 				continue

@@ -45,7 +45,7 @@ func (c *comparison) compareTenant(t *tenant, p *foundProject) {
 	about := c.about(t, p)
 	if p.Name != t.name {
 		f := about
-		f.Repair.Advice = fmt.Sprintf("openstack project set --name %s %s", t.name, t.id)
+		f.Repair.Advice = command("openstack", "project", "set", "--name", t.name, t.id)
 		c.report(TenantRenamed, f, t.subject, "", fmt.Sprintf("the project is named %q, and should be named %s", p.Name, t.name), t.id)
 	}
 	c.compareEnabled(about, t, p)
@@ -57,6 +57,7 @@ func (c *comparison) compareEnabled(about Finding, t *tenant, p *foundProject) {
 	switch {
 	case !p.Enabled && !t.disabled:
 		about.Repair.Action, about.Repair.Values = EnableProject, map[string]string{"project_id": t.id, "enabled": "false"}
+		about.Repair.Advice = command("openstack", "project", "set", "--enable", t.id)
 		detail := "the project is disabled"
 		if by := p.DisabledBy(); len(by) > 0 {
 			detail += ", with the mark of run " + strings.Join(by, ", ")
@@ -64,6 +65,7 @@ func (c *comparison) compareEnabled(about Finding, t *tenant, p *foundProject) {
 		c.report(TenantDisabled, about, t.subject, "", detail, t.id)
 	case p.Enabled && t.disabled:
 		about.Repair.Action, about.Repair.Values = DisableProject, map[string]string{"project_id": t.id, "enabled": "true"}
+		about.Repair.Advice = command("openstack", "project", "set", "--disable", t.id)
 		c.report(TenantEnabled, about, t.subject, "", "the project is enabled, but run "+t.run+" has disabled it", t.id)
 	}
 }
@@ -102,6 +104,7 @@ func (c *comparison) compareTags(about Finding, t *tenant, p *foundProject) {
 	foreign := slices.DeleteFunc(keystone.MerchantsOfTags(p.Tags), func(m string) bool { return m == t.merchant })
 	unknown := slices.DeleteFunc(keystone.RunsOfTags(p.Tags), func(run string) bool { _, known := c.runState(run); return known })
 	missing := slices.DeleteFunc(slices.Clone(t.marks), p.HasTag)
+	about.Repair.Advice = tagAdvice(t.id, missing, foreign, unknown)
 	if len(foreign)+len(unknown)+len(missing) == 0 {
 		return
 	}
@@ -115,6 +118,21 @@ func (c *comparison) compareTags(about Finding, t *tenant, p *foundProject) {
 	case len(missing) > 0:
 		c.report(TagMissing, about, t.subject, "", "the project lacks the tag "+strings.Join(missing, ", "), t.id)
 	}
+}
+
+// tagAdvice returns the command that gives a project the tags of its run.
+func tagAdvice(id string, missing, foreignMerchants, unknownRuns []string) string {
+	words := []string{"openstack", "project", "set"}
+	for _, tag := range missing {
+		words = append(words, "--tag", tag)
+	}
+	for _, merchant := range foreignMerchants {
+		words = append(words, "--remove-tag", keystone.MerchantTag(merchant))
+	}
+	for _, run := range unknownRuns {
+		words = append(words, "--remove-tag", keystone.RunTag(run))
+	}
+	return command(append(words, id)...)
 }
 
 // strangeProject compares a project that has the name of a tenant, but which no run has left. The argument t is the tenant that a run has

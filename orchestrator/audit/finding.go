@@ -93,15 +93,15 @@ type Acceptance struct {
 	Until *time.Time `json:"until,omitempty"` // nil: as long as it lasts
 }
 
-// Repair says how a finding can be resolved. If Action is empty, Tenantry cannot repair it, and Advice says what a person has to do.
+// Repair says how a finding can be resolved. Tenantry does not do it yet: Advice says what a person has to do.
 type Repair struct {
 	Action RepairAction `json:"action,omitempty"`
-	// Values are what the repair sets, and what it was planned on.
+	// Values are the objects and values that the change is about, and those that the audit has found.
 	Values map[string]string `json:"values,omitempty"`
 	Advice string            `json:"advice"`
 }
 
-// RepairAction is something that a repair can do.
+// RepairAction is the kind of change that resolves a finding. It is empty if no such change is known.
 type RepairAction string
 
 // The actions of repairs.

@@ -1,0 +1,61 @@
+package audit
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/tenantry/tenantry/keystone"
+)
+
+func TestAdviceIsWhatToType(t *testing.T) {
+	run := "01900001-0000-7000-8000-000000000000"
+	for _, c := range []struct {
+		damage func(*house)
+		advice string
+	}{
+		{func(h *house) { h.p("p-m1-c0-s0").Name = "old" }, "openstack project set --name bs-subscription-m1-c0-s0 p-m1-c0-s0"},
+		{func(h *house) { h.p("p-m1-c0-s0").Enabled = false }, "openstack project set --enable p-m1-c0-s0"},
+		{func(h *house) { h.p("p-m1-c0-s0").grants = nil }, "openstack role add --project p-m1-c0-s0 --user u-m1-c0 r-member"},
+		{
+			func(h *house) { h.give("p-m1-c0-s0", "u'; rm -rf /", "r-reader") },
+			needless + `openstack role remove --project p-m1-c0-s0 --user 'u'\''; rm -rf /' r-reader`,
+		},
+		{
+			func(h *house) {
+				h.cloud("default").addGrant(keystone.Granted{DomainID: domain, GroupID: "$(g)", RoleID: "r-reader", Inherited: true})
+			},
+			needless + "openstack role remove --domain d1 --group '$(g)' --inherited r-reader",
+		},
+		{
+			func(h *house) {
+				h.p("p-m1-c0-s0").Tags = []string{"tenantry", keystone.RunTag(run), keystone.MerchantTag("m2")}
+			},
+			"openstack project set --tag tenantry-merchant-m1 --tag tenantry-installation-" + theInstallation +
+				" --remove-tag tenantry-merchant-m2 p-m1-c0-s0",
+		},
+		{
+			func(h *house) { h.s("m1-c0-s0").resource = "pending:x" },
+			"set the resource_id of subscription m1-c0-s0 in BillingStack to p-m1-c0-s0",
+		},
+	} {
+		h := newHouse()
+		c.damage(h)
+		found := h.compare()
+		if len(found) != 1 || found[0].Repair.Advice != c.advice {
+			t.Errorf("want %s, got %+v", c.advice, found)
+		}
+	}
+}
+
+func TestShellWord(t *testing.T) {
+	for text, want := range map[string]string{
+		"a-b_c.d/e9": "a-b_c.d/e9", "": "''", "a b": "'a b'", "a'b": `'a'\''b'`, "$(x)": "'$(x)'", "a\nb": "'a\nb'", "é": "'é'", "`x`": "'`x`'",
+	} {
+		if got := ShellWord(text); got != want {
+			t.Errorf("%q: got %s, want %s", text, got, want)
+		}
+	}
+	if strings.Contains(command("a", "b;c"), " b;c") {
+		t.Error("a word is not quoted")
+	}
+}
