@@ -442,7 +442,7 @@ func (r *reading) readUsers(ctx context.Context, name string, c *cloudWorld, inv
 	r.counted("user", len(needed))
 }
 
-// fewUsers is the number of users that are read alone. A list takes as long as some tens of single users.
+// fewUsers is a number of users. If an audit needs fewer, it reads each of them alone: the list of all users of a domain takes longer.
 const fewUsers = 50
 
 // readUser reads one user.
