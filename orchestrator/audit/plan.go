@@ -1,0 +1,97 @@
+package audit
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Plan lists repairs of open findings. A person approves entries of a plan, and each approved entry becomes a run. A plan is stored, and
+// never changes.
+type Plan struct {
+	ID           string // sorts by time
+	Installation string // the id of the installation that has made the plan
+	CreatedAt    time.Time
+	By           string // who asked for the plan
+	Entries      []PlanEntry
+	LeftOut      int // the number of findings that have a repair, but did not fit into the plan
+	Suspect      int // the number of findings that have a repair, but are left out because an upstream seems to show less than it has
+}
+
+// PlanEntry is the repair of one finding, with the values on which it was planned.
+type PlanEntry struct {
+	FindingID      string            `json:"finding_id"`
+	Code           Code              `json:"code"`
+	Severity       Severity          `json:"severity"`
+	Detail         string            `json:"detail"`
+	Cloud          string            `json:"cloud,omitempty"`
+	MerchantID     string            `json:"merchant_id"`
+	CustomerID     string            `json:"customer_id,omitempty"`
+	SubscriptionID string            `json:"subscription_id,omitempty"`
+	ProjectID      string            `json:"project_id,omitempty"`
+	UserID         string            `json:"user_id,omitempty"`
+	RunID          string            `json:"run_id"`  // the run that the finding is about
+	Objects        []Object          `json:"objects"` // of the finding
+	Action         RepairAction      `json:"action"`
+	Values         map[string]string `json:"values"`
+}
+
+// The limits of plans.
+const (
+	MaxPlanEntries = 1000
+	PlanLife       = 7 * 24 * time.Hour // older plans are refused
+)
+
+// Expired reports whether the plan is too old to be applied.
+func (p *Plan) Expired(now time.Time) bool { return now.Sub(p.CreatedAt) > PlanLife }
+
+// Entry returns the plan's entry for a finding; false if there is none.
+func (p *Plan) Entry(findingID string) (PlanEntry, bool) {
+	i := slices.IndexFunc(p.Entries, func(e PlanEntry) bool { return e.FindingID == findingID })
+	if i < 0 {
+		return PlanEntry{}, false
+	}
+	return p.Entries[i], true
+}
+
+// PlanStore stores plans.
+type PlanStore interface {
+	// CreatePlan stores a plan. The plan's id must be new.
+	CreatePlan(ctx context.Context, p Plan) error
+	// Plan reads a plan with its entries, or returns ErrNotFound.
+	Plan(ctx context.Context, id string) (Plan, error)
+}
+
+// entryOf returns the entry that repairs a finding; false if the finding has no repair.
+func entryOf(f *Finding) (PlanEntry, bool) {
+	if f.Repair.Action == "" || f.RunID == "" || f.MerchantID == "" {
+		return PlanEntry{}, false
+	}
+	return PlanEntry{
+		FindingID: f.ID, Code: f.Code, Severity: f.Severity, Detail: f.Detail, Cloud: f.Cloud, MerchantID: f.MerchantID,
+		CustomerID: f.CustomerID, SubscriptionID: f.SubscriptionID, ProjectID: f.ProjectID, UserID: f.UserID, RunID: f.RunID,
+		Objects: f.Objects, Action: f.Repair.Action, Values: f.Repair.Values,
+	}, true
+}
+
+// same reports whether two entries are the same repair, planned on the same values.
+func (e *PlanEntry) same(other *PlanEntry) bool {
+	return e.Action == other.Action && e.MerchantID == other.MerchantID && e.Cloud == other.Cloud && maps.Equal(e.Values, other.Values)
+}
+
+// The order in which the entries of a plan are carried out: an entry may need that an earlier one has been carried out.
+var actionOrder = []RepairAction{
+	TagProject, EnableProject, DisableProject, CreateTenant, SetResource, AssignRole, RevokeRole, RemoveSubscription, RemoveTenant, RemoveCustomer,
+}
+
+func sortEntries(all []PlanEntry) {
+	slices.SortFunc(all, func(a, b PlanEntry) int {
+		return cmp.Or(
+			cmp.Compare(slices.Index(actionOrder, a.Action), slices.Index(actionOrder, b.Action)),
+			cmp.Compare(slices.Index(Severities, a.Severity), slices.Index(Severities, b.Severity)),
+			cmp.Compare(a.FindingID, b.FindingID),
+		)
+	})
+}
