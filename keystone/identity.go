@@ -97,6 +97,22 @@ type Identity interface {
 	// error is Permanent if the project's parent is disabled. Tokens with the project's scope that have not expired are valid again.
 	EnableProject(ctx context.Context, p Project, marks ...string) (after Project, changed bool, err error)
 
+	// ChangeProject changes the state and the tags of the project with the id of p as c says, whichever run or administrator set them.
+	// Unlike EnableProject, ChangeProject needs no mark. ChangeProject may be repeated. The result `after` is the project after the
+	// call. The result `changed` reports whether this call sent a write.
+	//
+	// ChangeProject reads the project. If the project already is as c says, ChangeProject sends no write, even if the project is not
+	// Tenantry's. Otherwise, ChangeProject sends one write with only what changes: the state, the list of all tags, or both. A write
+	// of the state, even a late one, therefore keeps the tags that another client set after the read, and a write of the tags keeps
+	// the state. A write of the tags overwrites all changes that another client made to the tags after the read.
+	//
+	// ChangeProject returns ErrNotFound if the project does not exist. The error wraps ErrGuard if the project is not Tenantry's, or
+	// if the tags change and the new tags lack the tags of Tenantry's tenants. If only the state changes, the project may lack these
+	// tags, because its name and its domain show that the project is Tenantry's. The error is Permanent if Keystone refuses the
+	// change: if the project would have more than 80 tags or a malformed tag; if the project would be disabled, and has an enabled
+	// child; or if the project is disabled, its parent is disabled too, and c enables the project or changes only its tags.
+	ChangeProject(ctx context.Context, p Project, c ProjectChange) (after Project, changed bool, err error)
+
 	// EnsureAssignment assigns the role to the user on the project. The call may be repeated. EnsureAssignment returns ErrNotFound
 	// if the role, the user or the project does not exist.
 	EnsureAssignment(ctx context.Context, a Assignment) error
@@ -161,6 +177,15 @@ type NewProject struct {
 	Tags []string
 	// RunTag is the tag of the run that creates the project. EnsureProject adds RunTag to Tags if Tags lacks it.
 	RunTag string
+}
+
+// ProjectChange describes a change of a project. The zero value changes nothing.
+type ProjectChange struct {
+	// Enabled is the new state. Nil keeps the state.
+	Enabled *bool
+	// Add and Remove are tags. A tag in both is added. A tag in Add that the project has, and a tag in Remove that the project lacks,
+	// change nothing.
+	Add, Remove []string
 }
 
 // Assignment is a role that a user has on a project.

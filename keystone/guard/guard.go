@@ -50,7 +50,8 @@ type guard struct {
 //
 // An update replaces all tags. The new tags must therefore contain the tags of a tenant: see [keystone.HasTenantTags]. The guard
 // does not compare the new tags with the project's current tags. The guard would have to read the project before each update, and
-// another client could still change the tags between the read and the update.
+// another client could still change the tags between the read and the update. An update without tags keeps the current tags, even if
+// they lack a tag of a tenant.
 var (
 	mayCreate = []string{"name", "domain_id", "description", "enabled", "tags"}
 	mayUpdate = []string{"description", "enabled", "tags"}

@@ -34,7 +34,7 @@ func (c *Cloud) DisableProject(ctx context.Context, p keystone.Project, mark str
 	if !found.HasTag(mark) {
 		tags = append(tags, mark)
 	}
-	return c.updateProject(ctx, "disabling", found, false, tags)
+	return c.updateProject(ctx, "disabling", found, projects.UpdateOpts{Enabled: new(false), Tags: &tags})
 }
 
 // EnableProject implements [keystone.Identity].
@@ -44,18 +44,19 @@ func (c *Cloud) EnableProject(ctx context.Context, p keystone.Project, marks ...
 		return found, false, err
 	}
 	tags := slices.DeleteFunc(slices.Clone(found.Tags), func(tag string) bool { return slices.Contains(marks, tag) })
-	after, err := c.updateProject(ctx, "enabling", found, true, tags)
+	after, err := c.updateProject(ctx, "enabling", found, projects.UpdateOpts{Enabled: new(true), Tags: &tags})
 	return after, err == nil, err
 }
 
-// updateProject sends the state and the tags in one request. Keystone therefore applies both or neither.
+// updateProject sends all changes in one request. Keystone therefore applies all or none. The fields that are nil in `change` are not
+// sent, and do not change.
 func (c *Cloud) updateProject(
-	ctx context.Context, doing string, p keystone.Project, enabled bool, tags []string,
+	ctx context.Context, doing string, p keystone.Project, change projects.UpdateOpts,
 ) (after keystone.Project, err error) {
 	op := fmt.Sprintf("%s project %s", doing, label(p.Name, p.ID))
 	err = c.do(ctx, write, op, func(ctx context.Context) (err error) {
-		after, err = complete(projects.Update(ctx, c.identity, segment(p.ID), projects.UpdateOpts{Enabled: &enabled, Tags: &tags}), p.ID)
-		if err == nil && (after.Enabled != enabled || !sameTags(after.Tags, tags)) {
+		after, err = complete(projects.Update(ctx, c.identity, segment(p.ID), change), p.ID)
+		if err == nil && (change.Enabled != nil && after.Enabled != *change.Enabled || change.Tags != nil && !sameTags(after.Tags, *change.Tags)) {
 			return errIncomplete
 		}
 		return err

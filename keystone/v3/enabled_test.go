@@ -13,12 +13,13 @@ import (
 	"testing"
 
 	"github.com/tenantry/tenantry/keystone"
+	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 var mark = keystone.DisabledTag("9")
 
-// The type `switched` is a house with one tenant, and with the call that a test makes: DisableProject or EnableProject.
+// The type `switched` is a house with one tenant, and with the call that a test makes: DisableProject, EnableProject or ChangeProject.
 type switched struct {
 	*house
 
@@ -28,28 +29,45 @@ type switched struct {
 	want []string // the tenant's tags after the call
 }
 
-// inBoth runs a test for DisableProject on an enabled tenant, and for EnableProject on a tenant that DisableProject disabled.
-func inBoth(t *testing.T, what string, test func(*testing.T, switched)) {
+// inEach runs a test for each call that changes the state and the mark of a tenant: on an enabled tenant, and on a tenant that
+// DisableProject disabled.
+func inEach(t *testing.T, what string, test func(*testing.T, switched)) {
 	t.Helper()
 	all := keystone.TenantTags("1", "m", "i")
-	for _, enable := range []bool{false, true} {
-		t.Run(fmt.Sprintf("%s, enable %t", what, enable), func(t *testing.T) {
+	for _, c := range []struct {
+		what   string
+		enable bool
+		call   func(context.Context, *v3.Cloud, keystone.Project) (after keystone.Project, changed bool, err error)
+	}{
+		{"DisableProject", false, func(ctx context.Context, cloud *v3.Cloud, p keystone.Project) (keystone.Project, bool, error) {
+			after, err := cloud.DisableProject(ctx, p, mark)
+			return after, false, err
+		}},
+		{"EnableProject", true, func(ctx context.Context, cloud *v3.Cloud, p keystone.Project) (keystone.Project, bool, error) {
+			return cloud.EnableProject(ctx, p, mark)
+		}},
+		{"ChangeProject, disable", false, func(ctx context.Context, cloud *v3.Cloud, p keystone.Project) (keystone.Project, bool, error) {
+			return cloud.ChangeProject(ctx, p, keystone.ProjectChange{Enabled: new(false), Add: []string{mark}})
+		}},
+		{"ChangeProject, enable", true, func(ctx context.Context, cloud *v3.Cloud, p keystone.Project) (keystone.Project, bool, error) {
+			return cloud.ChangeProject(ctx, p, keystone.ProjectChange{Enabled: new(true), Remove: []string{mark}})
+		}},
+	} {
+		t.Run(what+", "+c.what, func(t *testing.T) {
 			h := newHouse(t)
 			p := keystone.Project{ID: h.AddProject(keystone.Project{Name: "bs-subscription-1", Tags: all})}
 			s := switched{house: h, id: p.ID, tags: all, want: append(all, mark), call: func(ctx context.Context) (keystone.Project, error) {
-				return h.cloud.DisableProject(ctx, p, mark)
+				after, changed, err := c.call(ctx, h.cloud, p)
+				if err != nil && changed {
+					t.Error("an error, but changed")
+				}
+				return after, err
 			}}
-			if enable {
-				if _, err := s.call(t.Context()); err != nil {
+			if c.enable {
+				if _, err := h.cloud.DisableProject(t.Context(), p, mark); err != nil {
 					t.Fatal(err)
 				}
-				s.tags, s.want, s.call = s.want, s.tags, func(ctx context.Context) (keystone.Project, error) {
-					after, changed, err := h.cloud.EnableProject(ctx, p, mark)
-					if err != nil && changed {
-						t.Error("an error, but changed")
-					}
-					return after, err
-				}
+				s.tags, s.want = s.want, s.tags
 			}
 			if err := h.cloud.Ping(t.Context()); err != nil {
 				t.Fatal(err)
@@ -78,7 +96,7 @@ func isPatch(req *http.Request) bool { return req.Method == http.MethodPatch }
 func isGet(req *http.Request) bool { return req.Method == http.MethodGet }
 
 func TestAProjectIsSwitchedWithOneReadAndOneWrite(t *testing.T) {
-	inBoth(t, "twice", func(t *testing.T, s switched) {
+	inEach(t, "twice", func(t *testing.T, s switched) {
 		read, write := "GET /projects/"+s.id, "PATCH /projects/"+s.id
 		for _, want := range [][]string{{read, write}, {read}} {
 			s.wire.intercept(func(*http.Request) bool { return false }, nil)
@@ -121,7 +139,7 @@ func TestFaultsOfAnUpdateAreToldApart(t *testing.T) {
 		{"200 and a page", answer(200, "<html>"), maybe, false},
 		{"200 and an empty object", answer(200, "{}"), maybe, false},
 	} {
-		inBoth(t, c.what, func(t *testing.T, s switched) {
+		inEach(t, c.what, func(t *testing.T, s switched) {
 			s.wire.intercept(isPatch, c.fault)
 			after, err := s.call(t.Context())
 			compare(t, "the call", err, c.want)
@@ -158,7 +176,7 @@ func TestAnAnswerThatShowsAnotherStateIsNotBelieved(t *testing.T) {
 		{"the old state", "", true, false, false},
 		{"the old tags", "", false, true, false},
 	} {
-		inBoth(t, c.what, func(t *testing.T, s switched) {
+		inEach(t, c.what, func(t *testing.T, s switched) {
 			tags, enabled := s.want, !slices.Contains(s.want, mark)
 			if c.oldTags {
 				tags = s.tags
@@ -179,7 +197,7 @@ func TestAnAnswerThatShowsAnotherStateIsNotBelieved(t *testing.T) {
 }
 
 func TestAnUpdateIsSentAgainAfterANewLogin(t *testing.T) {
-	inBoth(t, "401 once", func(t *testing.T, s switched) {
+	inEach(t, "401 once", func(t *testing.T, s switched) {
 		s.wire.intercept(func(r *http.Request) bool { return isPatch(r) && s.wire.logins() == 0 }, answer(401, own401))
 		if _, err := s.call(t.Context()); err != nil {
 			t.Error(err)
@@ -209,7 +227,7 @@ func TestAProjectThatIsNotReadWholeIsNotChanged(t *testing.T) {
 		{"404", body(404), 404, classification{class: upstream.Permanent, sentinel: keystone.ErrNotFound}},
 		{"500", body(500), 500, incomplete},
 	} {
-		inBoth(t, c.what, func(t *testing.T, s switched) {
+		inEach(t, c.what, func(t *testing.T, s switched) {
 			s.wire.intercept(isGet, answer(c.status, strings.Replace(c.answer, `"ID"`, `"`+s.id+`"`, 1)))
 			_, err := s.call(t.Context())
 			compare(t, "the call", err, c.want)
@@ -226,28 +244,37 @@ func TestAProjectThatIsNotReadWholeIsNotChanged(t *testing.T) {
 	}
 }
 
-// TestALateWriteCarriesItsMark delivers a write after its run has given up.
-func TestALateWriteCarriesItsMark(t *testing.T) {
-	inBoth(t, "late", func(t *testing.T, s switched) {
-		var late *http.Request
-		s.wire.intercept(isPatch, roundTrip(func(req *http.Request) (*http.Response, error) {
-			late = req.Clone(context.WithoutCancel(req.Context()))
-			content, err := req.GetBody()
-			if err != nil {
-				return nil, err
-			}
-			late.Body = content
-			return nil, io.ErrUnexpectedEOF
-		}))
-		if _, err := s.call(t.Context()); err == nil {
-			t.Fatal("the answer is not lost")
+// The method `delay` loses every update. The function `deliver` sends the last lost update to Keystone.
+func (h *house) delay(t *testing.T) (deliver func()) {
+	var late *http.Request
+	h.wire.intercept(isPatch, roundTrip(func(req *http.Request) (*http.Response, error) {
+		late = req.Clone(context.WithoutCancel(req.Context()))
+		content, err := req.GetBody()
+		if err != nil {
+			return nil, err
 		}
-		s.is(t, false)
-		resp := serve(s.Keystone, late)
+		late.Body = content
+		return nil, io.ErrUnexpectedEOF
+	}))
+	return func() {
+		t.Helper()
+		resp := serve(h.Keystone, late)
 		defer resp.Body.Close()
 		if resp.StatusCode != http.StatusOK {
 			t.Fatalf("got %s", resp.Status)
 		}
+	}
+}
+
+// TestALateWriteCarriesItsMark delivers a write after its run has given up.
+func TestALateWriteCarriesItsMark(t *testing.T) {
+	inEach(t, "late", func(t *testing.T, s switched) {
+		deliver := s.delay(t)
+		if _, err := s.call(t.Context()); err == nil {
+			t.Fatal("the answer is not lost")
+		}
+		s.is(t, false)
+		deliver()
 		s.is(t, true)
 		s.wire.intercept(func(*http.Request) bool { return false }, nil)
 		if _, _, err := s.cloud.EnableProject(t.Context(), keystone.Project{ID: s.id}, mark); err != nil {

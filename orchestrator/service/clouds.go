@@ -194,6 +194,14 @@ func (c *cloud) EnableProject(ctx context.Context, p keystone.Project, marks ...
 	return c.Identity.EnableProject(ctx, p, marks...)
 }
 
+// ChangeProject implements [keystone.Identity].
+func (c *cloud) ChangeProject(ctx context.Context, p keystone.Project, change keystone.ProjectChange) (keystone.Project, bool, error) {
+	if err := c.learn(ctx, p.DomainID); err != nil {
+		return keystone.Project{}, false, err
+	}
+	return c.Identity.ChangeProject(ctx, p, change)
+}
+
 // EnsureAssignment implements [keystone.Identity].
 func (c *cloud) EnsureAssignment(ctx context.Context, a keystone.Assignment) error {
 	if err := c.learn(ctx, ""); err != nil {

@@ -99,6 +99,9 @@ func TestOnlyDomainsOfMerchantsAreWritten(t *testing.T) {
 	if removed, err := identity.RemoveAssignment(t.Context(), a); err != nil || !removed {
 		t.Errorf("taking a role: got %v, %v", removed, err)
 	}
+	if after, changed, err := identity.ChangeProject(t.Context(), p, keystone.ProjectChange{Enabled: new(false)}); err != nil || !changed || after.Enabled {
+		t.Errorf("disabling the project: got %+v, %t, %v", after, changed, err)
+	}
 	if removed, err := identity.RemoveProject(t.Context(), p, "m"); err != nil || removed.ID != p.ID {
 		t.Errorf("removing the project: got %v, %v", removed, err)
 	}
@@ -119,10 +122,46 @@ func TestAKeystoneOutOfReachFailsAWriteForNow(t *testing.T) {
 	_, removed := identity.RemoveProject(t.Context(), p, "m")
 	given := identity.EnsureAssignment(t.Context(), keystone.Assignment{ProjectID: "p", UserID: "u", RoleID: "r"})
 	_, taken := identity.RemoveAssignment(t.Context(), keystone.Assignment{ProjectID: "p", UserID: "u", RoleID: "r"})
-	for what, err := range map[string]error{"making": made, "removing": removed, "giving": given, "taking": taken} {
+	_, _, changed := identity.ChangeProject(t.Context(), keystone.Project{ID: "p", DomainID: "default"}, keystone.ProjectChange{Enabled: new(false)})
+	for what, err := range map[string]error{"making": made, "removing": removed, "giving": given, "taking": taken, "changing": changed} {
 		e, ok := errors.AsType[*upstream.Error](err)
 		if !ok || e.Class != upstream.Unavailable || e.MaybeDone {
 			t.Errorf("%s: got %#v, want it unavailable and certainly not done", what, err)
+		}
+	}
+}
+
+// TestADatabaseThatFailsDoesNotMakeAProjectForeign calls the writes that know the domain of their project. Without the domains of the
+// merchants, the guard would refuse these writes for good.
+func TestADatabaseThatFailsDoesNotMakeAProjectForeign(t *testing.T) {
+	fake := keystonetest.New(keystonetest.Options{})
+	url, stop, err := fake.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	s, _, err := Open(t.Context(), Config{DatabaseURL: storetest.SQLite(t), SecretKey: make([]byte, store.KeySize)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	identity, err := newClouds(t, url, s).identity("default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tags := append(keystone.TenantTags("1", "m", "i"), keystone.DisabledTag("1"))
+	p := keystone.Project{Name: "bs-customer-1", DomainID: keystonetest.DefaultDomain, Tags: tags}
+	p.ID = fake.AddProject(p)
+	s.Close()
+	_, _, made := identity.EnsureProject(t.Context(), keystone.NewProject{Name: p.Name, DomainID: p.DomainID, RunTag: "m"})
+	_, removed := identity.RemoveProject(t.Context(), p, keystone.RunTag("1"))
+	_, disabled := identity.DisableProject(t.Context(), p, keystone.DisabledTag("2"))
+	_, _, enabled := identity.EnableProject(t.Context(), p, keystone.DisabledTag("1"))
+	_, _, changed := identity.ChangeProject(t.Context(), p, keystone.ProjectChange{Enabled: new(false)})
+	for what, err := range map[string]error{
+		"making": made, "removing": removed, "disabling": disabled, "enabling": enabled, "changing": changed,
+	} {
+		if e, ok := errors.AsType[*upstream.Error](err); !ok || e.Class != upstream.Transient || e.MaybeDone {
+			t.Errorf("%s: got %#v, want class Transient without MaybeDone", what, err)
 		}
 	}
 }

@@ -38,6 +38,14 @@ func Conformance(t *testing.T, target Target) {
 		{"DisableProject, refused", disableRefused},
 		{"DisableProject, name, roles and tokens of the project", disabledKeeps},
 
+		{"ChangeProject, state, with and without marks", changeState},
+		{"ChangeProject, tags", changeTags},
+		{"ChangeProject, late write", changeLate},
+		{"ChangeProject, deleted project", changeAbsent},
+		{"ChangeProject, refused by the guard", changeGuarded},
+		{"ChangeProject, refused by Keystone", changeRefused},
+		{"ChangeProject, parent and child", changeFamily},
+
 		{"EnsureAssignment, repeated", ensureAssignmentRepeated},
 		{"EnsureAssignment, missing user, role or project", ensureAssignmentAbsent},
 		{"RemoveAssignment, repeated", removeAssignmentRepeated},

@@ -98,6 +98,10 @@ func withoutRole(_ *testing.T, f *fixture) {
 	f.disables(p, markA, marked(p, false, markA))
 	_, _, err = cloud.EnableProject(f.ctx, p, markA)
 	f.wantsPermission(err, "identity:get_project")
+	_, _, err = cloud.ChangeProject(f.ctx, p, enable)
+	f.wantsPermission(err, "identity:get_project")
+	_, _, err = cloud.ChangeProject(f.ctx, keystone.Project{ID: own.ProjectID}, disable)
+	f.wantsPermission(err, "identity:update_project")
 	f.ok(cloud.Ping(f.ctx))
 
 	f.ok(only(f.cloud.RemoveAssignment(f.ctx, member)))
@@ -132,6 +136,8 @@ func ownProjectDisabled(_ *testing.T, f *fixture) {
 	p := f.newTenant()
 	f.wantsOperator(only(cloud.DisableProject(f.ctx, p, markA)))
 	_, _, err = cloud.EnableProject(f.ctx, p, markA)
+	f.wantsOperator(err)
+	_, _, err = cloud.ChangeProject(f.ctx, p, disable)
 	f.wantsOperator(err)
 }
 

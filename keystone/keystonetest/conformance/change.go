@@ -1,0 +1,232 @@
+package conformance
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tenantry/tenantry/keystone"
+	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// The type `patches` is a transport that stores which fields each PATCH request contains. If `late` is true, the transport keeps the
+// PATCH requests, and does not send them.
+type patches struct {
+	next   http.RoundTripper
+	late   bool
+	kept   *http.Request
+	fields []string // "enabled", "tags" or "enabled tags"
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (u *patches) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Method != http.MethodPatch {
+		return u.next.RoundTrip(req)
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return nil, err
+	}
+	var content struct {
+		Project map[string]any `json:"project"`
+	}
+	if err := json.NewDecoder(body).Decode(&content); err != nil {
+		return nil, err
+	}
+	u.fields = append(u.fields, strings.Join(slices.Sorted(maps.Keys(content.Project)), " "))
+	if !u.late {
+		return u.next.RoundTrip(req)
+	}
+	u.kept = req.Clone(context.WithoutCancel(req.Context()))
+	u.kept.Body, err = req.GetBody()
+	if err != nil {
+		return nil, err
+	}
+	return nil, io.ErrUnexpectedEOF
+}
+
+// The method `watched` replaces the Cloud under test, and returns the transport of the new Cloud.
+func (f *fixture) watched() *patches {
+	f.Helper()
+	u := &patches{next: v3.NewTransport(nil)}
+	f.config.Base = u
+	f.cloud = f.newCloud(f.config)
+	return u
+}
+
+// The method `changes` makes a change twice. The first call must send an update with these fields, or none if fields is empty. The
+// second call must send no update.
+func (f *fixture) changes(p keystone.Project, c keystone.ProjectChange, fields string, want keystone.Project) {
+	f.Helper()
+	u := f.watched()
+	for _, wantChanged := range []bool{fields != "", false} {
+		after, changed, err := f.cloud.ChangeProject(f.ctx, keystone.Project{ID: p.ID}, c)
+		f.ok(err)
+		same(f, "after", sorted(after), want)
+		same(f, "changed", changed, wantChanged)
+		f.is(want)
+	}
+	var wantFields []string
+	if fields != "" {
+		wantFields = []string{fields}
+	}
+	same(f, "updates", u.fields, wantFields)
+}
+
+// The method `refuses` makes a change that must be refused, and that must change nothing.
+func (f *fixture) refuses(p keystone.Project, c keystone.ProjectChange, sentinel error) {
+	f.Helper()
+	_, changed, err := f.cloud.ChangeProject(f.ctx, keystone.Project{ID: p.ID}, c)
+	f.wants(err, sentinel)
+	same(f, "changed", changed, false)
+	f.is(p)
+}
+
+var enable, disable = keystone.ProjectChange{Enabled: new(true)}, keystone.ProjectChange{Enabled: new(false)}
+
+// The function `tagged` returns the project as it must be after these tags were added and removed.
+func tagged(p keystone.Project, add, remove []string) keystone.Project {
+	p.Tags = slices.DeleteFunc(slices.Concat(p.Tags, add), func(tag string) bool { return slices.Contains(remove, tag) })
+	return sorted(p)
+}
+
+func changeState(_ *testing.T, f *fixture) {
+	p := f.newTenant()
+	f.changes(p, keystone.ProjectChange{}, "", p)
+	f.changes(p, enable, "", p)
+	f.set(p, `"enabled":false`) // by an administrator
+	f.changes(p, disable, "", marked(p, false))
+	f.changes(p, enable, "enabled", p)
+	f.changes(p, disable, "enabled", marked(p, false))
+	f.changes(p, enable, "enabled", p)
+
+	f.changes(p, keystone.ProjectChange{Enabled: new(false), Add: []string{markA}}, "enabled tags", marked(p, false, markA))
+	f.enables(p, p, true, markA) // the mark is like that of DisableProject
+	f.disables(p, markB, marked(p, false, markB))
+	f.changes(p, enable, "enabled", marked(p, true, markB))
+}
+
+func changeTags(_ *testing.T, f *fixture) {
+	p := f.newTenant()
+	f.changes(p, keystone.ProjectChange{Add: []string{"gold", "tenantry"}, Remove: []string{"silver"}}, "", p)
+	f.changes(p, keystone.ProjectChange{Add: []string{"a", "b", "a"}}, "tags", tagged(p, []string{"a", "b"}, nil))
+	f.changes(p, keystone.ProjectChange{Remove: []string{"b", "gold"}}, "tags", tagged(p, []string{"a"}, []string{"gold"}))
+	f.changes(p, keystone.ProjectChange{Add: []string{"gold"}, Remove: []string{"a"}}, "tags", p)
+	f.changes(p, keystone.ProjectChange{Add: []string{"gold"}, Remove: []string{"gold"}}, "", p)
+	f.changes(p, keystone.ProjectChange{Add: []string{"é ü"}, Remove: []string{"é ü"}}, "tags", tagged(p, []string{"é ü"}, nil))
+	f.changes(p, keystone.ProjectChange{Remove: []string{"é ü"}}, "tags", p)
+
+	// Another merchant, and another state.
+	f.set(p, `"enabled":false`)
+	old, other := []string{keystone.MerchantTag("m")}, []string{keystone.MerchantTag("n")}
+	f.changes(p, keystone.ProjectChange{Add: other, Remove: old}, "tags", marked(tagged(p, other, old), false))
+	f.changes(p, keystone.ProjectChange{Enabled: new(true), Add: old, Remove: other}, "enabled tags", p)
+}
+
+// changeLate delivers a write after the caller has given up. The write must not reset what an administrator has changed meanwhile.
+func changeLate(_ *testing.T, f *fixture) {
+	p := f.newTenant()
+	late := func(c keystone.ProjectChange, meanwhile string) {
+		f.Helper()
+		u := f.watched()
+		u.late = true
+		_, changed, err := f.cloud.ChangeProject(f.ctx, p, c)
+		if e, ok := errors.AsType[*upstream.Error](err); !ok || e.Class != upstream.Transient || !e.MaybeDone || changed {
+			f.Fatalf("got changed %t, %v (%+v); want class Transient with MaybeDone", changed, err, e)
+		}
+		f.set(p, meanwhile)
+		resp, err := u.next.RoundTrip(u.kept)
+		f.ok(err)
+		f.ok(resp.Body.Close())
+		same(f, "status of the late write", resp.StatusCode, http.StatusOK)
+	}
+	silver := tagged(p, []string{"silver"}, nil)
+	late(keystone.ProjectChange{Enabled: new(false), Add: []string{"gold"}}, fmt.Sprintf(`"tags":["%s"]`, strings.Join(silver.Tags, `","`)))
+	f.is(marked(silver, false))
+
+	late(keystone.ProjectChange{Enabled: new(false), Add: []string{"a"}}, `"enabled":true`)
+	f.is(tagged(silver, []string{"a"}, nil))
+}
+
+func changeAbsent(_ *testing.T, f *fixture) {
+	p := f.newTenant()
+	f.ok(only(f.cloud.RemoveProject(f.ctx, p, keystone.RunTag("1"))))
+	for id, sentinel := range map[string]error{p.ID: keystone.ErrNotFound, "nope": keystone.ErrNotFound, "": nil} {
+		_, changed, err := f.cloud.ChangeProject(f.ctx, keystone.Project{ID: id}, disable)
+		f.wants(err, sentinel)
+		same(f, "changed", changed, false)
+	}
+}
+
+// changeGuarded checks that the guard refuses a change of a foreign project, and tags that a tenant cannot have.
+func changeGuarded(_ *testing.T, f *fixture) {
+	p := f.newTenant()
+	for _, tag := range []string{"tenantry", keystone.RunTag("1"), keystone.MerchantTag("m")} {
+		f.refuses(p, keystone.ProjectChange{Remove: []string{tag}}, keystone.ErrGuard)
+		f.refuses(p, keystone.ProjectChange{Enabled: new(false), Remove: []string{tag}}, keystone.ErrGuard)
+	}
+
+	untagged := sorted(f.project(newProject())) // the project has the name of a tenant, but lacks the tag of a merchant
+	f.changes(untagged, disable, "enabled", marked(untagged, false))
+	f.changes(untagged, enable, "enabled", untagged)
+	f.refuses(untagged, keystone.ProjectChange{Add: []string{"a"}}, keystone.ErrGuard)
+	merchant := []string{keystone.MerchantTag("m")}
+	f.changes(untagged, keystone.ProjectChange{Add: merchant}, "tags", tagged(untagged, merchant, nil))
+
+	name := "other-" + random()
+	tags := slices.Sorted(slices.Values(keystone.TenantTags("1", "m", "i")))
+	foreign := keystone.Project{Name: name, DomainID: "default", Enabled: true, Tags: tags}
+	foreign.ID = f.must(201, "POST", "/projects", f.admin, fmt.Sprintf(
+		`{"project":{"name":%q,"domain_id":"default","tags":["%s"]}}`, name, strings.Join(tags, `","`))).get("project", "id")
+	f.Cleanup(func() { f.must(204, "DELETE", "/projects/"+foreign.ID, f.admin, "") })
+	f.refuses(foreign, disable, keystone.ErrGuard)
+	f.refuses(foreign, keystone.ProjectChange{Add: []string{"a"}}, keystone.ErrGuard)
+	f.changes(foreign, enable, "", foreign)
+}
+
+// changeRefused checks that a change that Keystone refuses changes neither the state nor the tags.
+func changeRefused(_ *testing.T, f *fixture) {
+	p := f.newTenant()
+	for _, tag := range []string{"a/b", "a,b", "", strings.Repeat("x", 256)} {
+		f.refuses(p, keystone.ProjectChange{Enabled: new(false), Add: []string{tag}}, nil)
+	}
+
+	var more []string
+	for i := range 80 - len(p.Tags) {
+		more = append(more, fmt.Sprintf("t%02d", i))
+	}
+	full := tagged(p, more, nil)
+	f.changes(p, keystone.ProjectChange{Add: more}, "tags", full)
+	f.refuses(full, keystone.ProjectChange{Add: []string{"a"}}, nil)
+	f.changes(full, keystone.ProjectChange{Add: []string{"a"}, Remove: []string{"gold"}}, "tags", tagged(full, []string{"a"}, []string{"gold"}))
+	f.changes(full, disable, "enabled", marked(tagged(full, []string{"a"}, []string{"gold"}), false))
+}
+
+// changeFamily changes a project with a child, and the child.
+func changeFamily(_ *testing.T, f *fixture) {
+	p := f.newTenant()
+	child := keystone.Project{Name: "bs-customer-" + random(), DomainID: "default", Enabled: true, Tags: p.Tags}
+	child.ID = f.must(201, "POST", "/projects", f.admin, fmt.Sprintf(`{"project":{"name":%q,"domain_id":"default","parent_id":%q,"tags":["%s"]}}`,
+		child.Name, p.ID, strings.Join(child.Tags, `","`))).get("project", "id")
+	f.Cleanup(func() { f.must(204, "DELETE", "/projects/"+child.ID, f.admin, "") })
+	f.refuses(p, disable, nil)
+	f.changes(p, keystone.ProjectChange{Add: []string{"a"}}, "tags", tagged(p, []string{"a"}, nil))
+	f.changes(p, keystone.ProjectChange{Remove: []string{"a"}}, "tags", p)
+
+	f.changes(child, disable, "enabled", marked(child, false))
+	f.changes(child, keystone.ProjectChange{Add: []string{"a"}}, "tags", marked(child, false, "a"))
+	f.changes(p, disable, "enabled", marked(p, false))
+	child = marked(child, false, "a")
+	f.refuses(child, enable, nil)
+	f.refuses(child, keystone.ProjectChange{Remove: []string{"a"}}, nil)
+	f.changes(p, enable, "enabled", p)
+	f.changes(child, keystone.ProjectChange{Enabled: new(true), Remove: []string{"a"}}, "enabled tags", tagged(marked(child, true), nil, []string{"a"}))
+}
