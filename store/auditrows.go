@@ -39,6 +39,24 @@ func cleaned(texts ...*string) {
 	}
 }
 
+// cleanedObjects returns a copy of the objects with cleaned texts.
+func cleanedObjects(given []audit.Object) []audit.Object {
+	objects := slices.Clone(given)
+	for i := range objects {
+		cleaned(&objects[i].Kind, &objects[i].ID, &objects[i].Name)
+	}
+	return objects
+}
+
+// cleanedValues returns a copy of the map with cleaned values. Its keys are names that the code chooses.
+func cleanedValues(given map[string]string) map[string]string {
+	values := maps.Clone(given)
+	for name, value := range values {
+		values[name] = upstream.Clean(value)
+	}
+	return values
+}
+
 func rowOfAudit(a *audit.Audit) (auditRow, error) {
 	row := auditRow{
 		ID: a.ID, AskedBy: a.By, CreatedAt: a.CreatedAt.UnixMicro(), EndedAt: micros(a.EndedAt), State: string(a.State),
@@ -108,15 +126,8 @@ func rowOfFinding(f *audit.Finding) (findingRow, error) {
 	}
 	cleaned(&row.ID, &row.Code, &row.Severity, &row.Cloud, &row.MerchantID, &row.CustomerID, &row.SubscriptionID, &row.ProjectID,
 		&row.UserID, &row.Detail, &row.Affected, &row.RunID)
-	objects := slices.Clone(f.Objects)
-	for i := range objects {
-		cleaned(&objects[i].Kind, &objects[i].ID, &objects[i].Name)
-	}
-	repair := f.Repair
-	repair.Advice, repair.Values = upstream.Clean(repair.Advice), maps.Clone(repair.Values)
-	for name, value := range repair.Values {
-		repair.Values[name] = upstream.Clean(value)
-	}
+	objects, repair := cleanedObjects(f.Objects), f.Repair
+	repair.Advice, repair.Values = upstream.Clean(repair.Advice), cleanedValues(repair.Values)
 	return row, errors.Join(encode(&row.Objects, objects, len(objects) == 0), encodeText(&row.Repair, repair))
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// Audits stores audits and findings, and reads the runs that an audit compares. Audits implements audit.Store.
+// Audits stores audits, findings and repair plans, and reads the runs that an audit compares. Audits implements audit.Store.
 type Audits struct {
 	store *Store
 	page  int // how many runs EachRun reads at a time
@@ -22,7 +22,7 @@ type Audits struct {
 
 var _ audit.Store = (*Audits)(nil)
 
-// Audits returns the store of audits and findings.
+// Audits returns the store of audits, findings and repair plans.
 func (s *Store) Audits() *Audits { return &Audits{store: s, page: runsAtATime} }
 
 // Create stores a pending audit, as audit.Store specifies. On PostgreSQL, a lock makes concurrent calls count the pending audits one

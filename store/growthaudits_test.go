@@ -10,10 +10,10 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// resolvedFindings are SQL statements that insert ended audits and resolved findings, which have two changes each. The placeholder
-// FINISHED is the number of audits and the number of findings. The findings belong to the merchants m0 to m9, and each belongs to a user
-// and a project of its own. There are also 40 open findings, which the audit "now" has seen: ten of merchant m3, and thirty of merchant
-// m4. Merchant m5 has no open findings.
+// resolvedFindings are SQL statements that insert ended audits, repair plans, and resolved findings, which have two changes each. The
+// placeholder FINISHED is the number of audits, of plans and of findings. The findings belong to the merchants m0 to m9, and each belongs
+// to a user and a project of its own. There are also 40 open findings, which the audit "now" has seen: ten of merchant m3, and thirty of
+// merchant m4. Merchant m5 has no open findings.
 var resolvedFindings = []string{
 	`ALTER TABLE audits SET (autovacuum_enabled = off)`, `ALTER TABLE findings SET (autovacuum_enabled = off)`,
 	`ALTER TABLE finding_changes SET (autovacuum_enabled = off)`,
@@ -31,6 +31,9 @@ var resolvedFindings = []string{
 	SELECT 'open ' || i, 'code', 'high', 'default', CASE WHEN i <= 10 THEN 'm3' ELSE 'm4' END, '', '', '', '', '',
 		'', '', '{}', 'known', 0, 0, 'now', 'now', 2
 	FROM generate_series(1, 40) i`,
+	`ALTER TABLE repair_plans SET (autovacuum_enabled = off)`,
+	`INSERT INTO repair_plans (id, installation, created_at, created_by, entries, left_out, suspect)
+	SELECT 'plan ' || i, 'i', 0, '', '[]', 0, 0 FROM generate_series(1, FINISHED) i`,
 }
 
 func (g *growth) measureFindings(ctx context.Context, old *saga.Run) {
@@ -62,6 +65,7 @@ func (g *growth) measureFindings(ctx context.Context, old *saga.Run) {
 		g.t.Fatal(err)
 	}
 	g.measure("finding", func() error { _, err := a.Finding(ctx, id); return err })
+	g.measure("plan", func() error { _, err := a.Plan(ctx, "plan 7"); return err })
 	g.measure("history", func() error { _, err := a.History(ctx, id); return err })
 }
 

@@ -27,7 +27,7 @@ var parts = map[string][]string{
 		"api.gen.go", "subscribe.go", "switch.go", "changeplan.go", "life.go", "catalog.go", "merchants.go",
 		"audits.go", "findings.go", "ledger.go", // an audit compares customers and subscriptions
 	},
-	"store": {"billingstack", "auditrows.go", "entries.go", "findinglists.go", "0015_audits.sql"},
+	"store": {"billingstack", "auditrows.go", "entries.go", "findinglists.go", "plans.go", "0015_audits.sql", "0016_repair_plans.sql"},
 	"cmd/tenantry": {
 		"audit_findings.go", "audit_run.go", "audit_tables.go", "whois.go",
 		"subscribe.go", "subscriptions.go", "root.go", // these files contain the commands of workflows, and the list of commands

@@ -58,7 +58,7 @@ func (p *Plan) Entry(findingID string) (PlanEntry, bool) {
 
 // PlanStore stores plans.
 type PlanStore interface {
-	// CreatePlan stores a plan. The plan's id must be new.
+	// CreatePlan stores a plan. It returns an error if the plan's id is taken, or if the plan has more than MaxPlanEntries entries.
 	CreatePlan(ctx context.Context, p Plan) error
 	// Plan reads a plan with its entries, or returns ErrNotFound.
 	Plan(ctx context.Context, id string) (Plan, error)

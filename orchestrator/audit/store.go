@@ -10,8 +10,8 @@ import (
 
 // Errors of a Store.
 var (
-	// ErrNotFound: there is no such audit or finding.
-	ErrNotFound = errors.New("no such audit or finding")
+	// ErrNotFound: there is no such audit, finding or plan.
+	ErrNotFound = errors.New("no such audit, finding or plan")
 	// ErrExists: there is an audit with this id.
 	ErrExists = errors.New("the audit exists already")
 	// ErrBusy: MaxPending audits wait already.
@@ -25,8 +25,10 @@ var (
 // MaxPending is the maximum number of audits that wait.
 const MaxPending = 10
 
-// Store stores audits and findings. Times are those of the caller's clock.
+// Store stores audits, findings and, as a PlanStore, the plans that list their repairs. Times are those of the caller's clock.
 type Store interface {
+	PlanStore
+
 	// Create stores a pending audit. It returns ErrExists if the id is taken, and ErrBusy if MaxPending audits wait.
 	Create(ctx context.Context, a Audit) error
 	// Take gives the oldest pending audit to a replica, or a running audit whose BeatAt is before lost. The audit is then running, its

@@ -42,6 +42,13 @@ func AuditConformance(t *testing.T, open func(testing.TB) (Store, audit.Store)) 
 		{"Accept: several people accept a finding while an audit ends", acceptAtOnce},
 		{"History: the status has changed often", historyLong},
 
+		{"CreatePlan: every field is set", planEveryField},
+		{"CreatePlan: texts cannot be stored as they are", planTexts},
+		{"CreatePlan: there are as many entries as possible, or more", planSizes},
+		{"CreatePlan: the id is taken", planTwice},
+		{"CreatePlan: the caller keeps its values", planGiven},
+		{"Plan: the plan does not exist", planUnknown},
+
 		{"EachRun: every filter is used", eachRunFiltered},
 		{"EachRun: the runs need several pages", eachRunInPages},
 		{"Entries: every filter is used", entriesFiltered},
