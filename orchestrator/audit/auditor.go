@@ -275,17 +275,8 @@ func (r *reading) stored(ctx context.Context) (all []Finding, err error) {
 		Statuses: []Status{New, Known, Accepted}, MerchantID: r.scope.MerchantID, CustomerID: r.scope.CustomerID,
 		Cloud: r.scope.Cloud, ProjectID: r.scope.ProjectID, Limit: 500,
 	}
-	for {
-		page, err := r.Store.Findings(ctx, f)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, page...)
-		if len(page) < f.Limit {
-			return all, nil
-		}
-		f.After = page[len(page)-1].ID
-	}
+	err = r.eachFinding(ctx, f, func(found *Finding) { all = append(all, *found) })
+	return all, err
 }
 
 // resolved returns the ids of the stored findings that the audit has looked for and not seen.

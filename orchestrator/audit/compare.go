@@ -292,8 +292,8 @@ func (c *comparison) customerOf(subject string) string {
 
 // runState returns the state of a run; false if the ledger does not have it.
 func (c *comparison) runState(id string) (saga.RunState, bool) {
-	state, known := c.runs[id]
-	return state, known
+	run, known := c.runs[id]
+	return run.state, known
 }
 
 // object names an object in a finding.

@@ -1,6 +1,12 @@
 package audit
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/tenantry/tenantry/keystone"
+)
 
 // compareCustomers reports customers that are gone, that are left over, or that have no tenant.
 func (c *comparison) compareCustomers() {
@@ -15,7 +21,9 @@ func (c *comparison) compareCustomers() {
 		}
 		switch {
 		case want.gone && found != nil:
-			about.Repair.Action, about.Repair.Values = RemoveCustomer, map[string]string{"customer_id": id, "merchant_id": found.merchant}
+			if found.merchant == want.merchant {
+				about.Repair.Action, about.Repair.Values = RemoveCustomer, map[string]string{"customer_id": id}
+			}
 			c.report(ObjectsLeft, about, want.subject, "", "run "+want.run+" has deleted the customer, but BillingStack has it", kindCustomer, id)
 		case want.gone:
 		case found == nil:
@@ -34,7 +42,9 @@ func (c *comparison) compareCustomers() {
 	for id, found := range c.world.customers {
 		if run := c.left[left{kindCustomer, "", id}]; run != "" && c.ledger.customers[id] == nil {
 			about := Finding{Cloud: c.merchantFound(found.merchant).cloud, MerchantID: found.merchant, CustomerID: id, RunID: run, Objects: []Object{object(kindCustomer, id, "")}}
-			about.Repair.Action, about.Repair.Values = RemoveCustomer, map[string]string{"customer_id": id, "merchant_id": found.merchant}
+			if c.runs[run].merchant == found.merchant {
+				about.Repair.Action, about.Repair.Values = RemoveCustomer, map[string]string{"customer_id": id}
+			}
 			c.report(ObjectsLeft, about, "", "", "run "+run+" is compensated, but its customer is there", kindCustomer, id)
 		}
 	}
@@ -51,13 +61,33 @@ func (c *comparison) compareCustomerTenant(about Finding, want *customer, t *ten
 		return
 	}
 	about.ProjectID, about.Objects = t.id, append(about.Objects, object(kindProject, t.id, t.name))
-	about.Repair.Action, about.Repair.Values = CreateTenant, c.tenantValues(t)
+	about.Repair.Action, about.Repair.Values = c.createTenant(t)
 	c.report(CustomerWithoutTenant, about, want.subject, list, "the customer's tenant "+t.name+" does not exist", kindCustomer, about.CustomerID)
 }
 
-// tenantValues are the values that make a tenant again.
-func (c *comparison) tenantValues(t *tenant) map[string]string {
-	return map[string]string{"name": t.name, "domain_id": t.domain, "merchant_id": t.merchant, "old_project_id": t.id}
+// createTenant returns the repair that makes a tenant again, with the roles that users had on it. There is none if the subscription has
+// ended, or if a project has the name.
+func (c *comparison) createTenant(t *tenant) (RepairAction, map[string]string) {
+	cloud := c.cloudFound(t.cloud)
+	taken := slices.ContainsFunc(cloud.named[t.name], func(id string) bool { return cloud.projects[id].DomainID == t.domain })
+	if t.ended() || taken || t.domain == "" {
+		return "", nil
+	}
+	v := map[string]string{"tenant": t.name, "domain_id": t.domain, "old_project_id": t.id, "enabled": strconv.FormatBool(!t.disabled)}
+	var roles []string
+	for _, r := range t.roles {
+		if !r.gone && cloud.users[r.user] != userGone && (c.allowAdmin || !cloud.admin[r.role]) && keystone.ValidID(r.name) {
+			roles = append(roles, r.user+"/"+r.role+"/"+r.name)
+		}
+	}
+	if len(roles) > maxRoleValues {
+		return "", nil
+	}
+	slices.Sort(roles)
+	for i, r := range roles {
+		v[fmt.Sprintf("%s%03d", RoleValue, i+1)] = r
+	}
+	return CreateTenant, v
 }
 
 // compareSubscriptions reports what is wrong with the subscriptions of BillingStack.
@@ -70,7 +100,9 @@ func (c *comparison) compareSubscriptions() {
 		}
 		switch {
 		case want.gone && found != nil:
-			about.Repair.Action, about.Repair.Values = RemoveSubscription, map[string]string{"subscription_id": id, "merchant_id": found.merchant}
+			if found.merchant == want.merchant {
+				about.Repair.Action, about.Repair.Values = RemoveSubscription, map[string]string{"subscription_id": id, "resource_id": found.resource}
+			}
 			c.report(ObjectsLeft, about, want.subject, "", "run "+want.run+" has deleted the subscription, but BillingStack has it", kindSubscription, id)
 		case want.gone:
 		case found == nil:
@@ -125,7 +157,9 @@ func (c *comparison) compareSubscription(about Finding, want *subscription, foun
 		return
 	}
 	about.ProjectID, about.Objects = t.id, append(about.Objects, object(kindProject, t.id, t.name))
-	about.Repair.Action, about.Repair.Values = CreateTenant, c.tenantValues(t)
+	if about.Repair.Action, about.Repair.Values = c.createTenant(t); about.Repair.Action != "" {
+		about.Repair.Values["subscription_id"], about.Repair.Values["old_resource_id"] = id, found.resource
+	}
 	detail := "the subscription's tenant " + t.name + " does not exist"
 	if others := c.cloudFound(t.cloud).named[t.name]; len(others) > 0 {
 		detail += "; project " + others[0] + " has its name"
@@ -158,7 +192,9 @@ func (c *comparison) strangeSubscription(id string, found *foundSubscription) {
 	}
 	if run := c.left[left{kindSubscription, "", id}]; run != "" {
 		about.RunID = run
-		about.Repair.Action, about.Repair.Values = RemoveSubscription, map[string]string{"subscription_id": id, "merchant_id": found.merchant}
+		if c.runs[run].merchant == found.merchant {
+			about.Repair.Action, about.Repair.Values = RemoveSubscription, map[string]string{"subscription_id": id, "resource_id": found.resource}
+		}
 		c.report(ObjectsLeft, about, subject, "", "run "+run+" is compensated, but its subscription is there", kindSubscription, id)
 		return
 	}

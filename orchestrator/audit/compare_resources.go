@@ -63,7 +63,10 @@ func (c *comparison) wrongResource(id string, found *foundSubscription, cloud, p
 		about.RunID, about.MerchantID, about.CustomerID, subject = want.run, want.merchant, want.customer, want.subject
 	}
 	if project != "" {
-		about.Repair.Action, about.Repair.Advice = SetResource, resourceAdvice(id, project)
+		about.Repair.Advice = resourceAdvice(id, project)
+	}
+	if project != "" && c.ledger.subscriptions[id] != nil {
+		about.Repair.Action = SetResource
 		about.Repair.Values = map[string]string{"subscription_id": id, "resource_id": project, "old_resource_id": found.resource}
 	}
 	code, detail := c.resourceCode(found, cloud, sharing)

@@ -49,10 +49,12 @@ func (c *comparison) compareRole(users map[string]int, t *tenant, p *foundProjec
 	case state == userGone:
 		c.reportUser(users, SubscriberGone, about, t, g.user, "the user to whom Tenantry has given the roles no longer exists")
 	case !found:
-		about.Repair.Action = AssignRole
-		about.Repair.Values = map[string]string{"project_id": t.id, "user_id": g.user, "role_id": g.role}
+		about.Repair.Action, about.Repair.Values = AssignRole, roleValues(t, g.user, g.role, r.name)
 		about.Repair.Advice = command("openstack", "role", "add", "--project", t.id, "--user", g.user, g.role)
 		detail := fmt.Sprintf("user %s does not have role %s on %s; run %s assigned the role", c.userName(t.cloud, g.user), r.name, t.name, r.run)
+		if cloud.admin[g.role] && !c.allowAdmin {
+			about.Repair = Repair{Advice: "role " + r.name + " is, or implies, role admin: it is not given to users"}
+		}
 		if cloud.rolesRead && cloud.roles[g.role] == "" {
 			about.Repair.Action, about.Repair.Values = "", nil
 			about.Repair.Advice = "the role was deleted in Keystone: let the user subscribe again, with the roles that the configuration has now"
@@ -63,11 +65,19 @@ func (c *comparison) compareRole(users map[string]int, t *tenant, p *foundProjec
 		c.reportUser(users, RoleOfDisabledUser, about, t, g.user, "the user to whom Tenantry has given the roles is disabled")
 	}
 	if found && cloud.admin[g.role] {
+		about.Repair.Action, about.Repair.Values = RevokeRole, roleValues(t, g.user, g.role, r.name)
 		f := c.reportAdmin(about, t.subject, g.user, g.role)
 		if c.allowAdmin {
-			f.Severity, f.Repair.Advice = Info, "allow_cloud_admin_role allows it"
+			f.Severity, f.Repair = Info, Repair{Advice: "allow_cloud_admin_role allows it"}
 		}
 	}
+}
+
+// roleValues are the values of a repair of a user's role on a tenant.
+func roleValues(t *tenant, user, role, roleName string) map[string]string {
+	v := t.values()
+	v["user_id"], v["role_id"], v["role"] = user, role, roleName
+	return v
 }
 
 // reportUser reports something about a user once for each customer, with all assignments.
@@ -98,8 +108,7 @@ func (c *comparison) compareGrant(users map[string]int, t *tenant, p *foundProje
 	about := c.aboutRole(t, p, g, cloud.roles[g.role])
 	id := t.id + "/" + cmp.Or(g.user, g.group) + "/" + g.role
 	if g.user != "" {
-		about.Repair.Action = RevokeRole
-		about.Repair.Values = map[string]string{"project_id": t.id, "user_id": g.user, "role_id": g.role}
+		about.Repair.Action, about.Repair.Values = RevokeRole, roleValues(t, g.user, g.role, cloud.roles[g.role])
 		about.Repair.Advice = needless + command("openstack", "role", "remove", "--project", t.id, "--user", g.user, g.role)
 	} else {
 		about.Repair.Advice = needless + command("openstack", "role", "remove", "--project", t.id, "--group", g.group, g.role)

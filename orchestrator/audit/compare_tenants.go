@@ -56,7 +56,9 @@ func (c *comparison) compareTenant(t *tenant, p *foundProject) {
 func (c *comparison) compareEnabled(about Finding, t *tenant, p *foundProject) {
 	switch {
 	case !p.Enabled && !t.disabled:
-		about.Repair.Action, about.Repair.Values = EnableProject, map[string]string{"project_id": t.id, "enabled": "false"}
+		if t.maker != "" { // only the owner of an adopted tenant may enable or disable it
+			about.Repair.Action, about.Repair.Values = EnableProject, t.ownValues()
+		}
 		about.Repair.Advice = command("openstack", "project", "set", "--enable", t.id)
 		detail := "the project is disabled"
 		if by := p.DisabledBy(); len(by) > 0 {
@@ -64,7 +66,9 @@ func (c *comparison) compareEnabled(about Finding, t *tenant, p *foundProject) {
 		}
 		c.report(TenantDisabled, about, t.subject, "", detail, t.id)
 	case p.Enabled && t.disabled:
-		about.Repair.Action, about.Repair.Values = DisableProject, map[string]string{"project_id": t.id, "enabled": "true"}
+		if t.maker != "" {
+			about.Repair.Action, about.Repair.Values = DisableProject, t.ownValues()
+		}
 		about.Repair.Advice = command("openstack", "project", "set", "--disable", t.id)
 		c.report(TenantEnabled, about, t.subject, "", "the project is enabled, but run "+t.run+" has disabled it", t.id)
 	}
@@ -74,22 +78,14 @@ func (c *comparison) compareEnabled(about Finding, t *tenant, p *foundProject) {
 func (c *comparison) compareOwner(about Finding, t *tenant) {
 	customerID, subscriptionID := t.owner()
 	if t.maker != "" { // adopted tenants are not removed
-		about.Repair.Action = RemoveTenant
-	}
-	values := func() map[string]string {
-		if t.maker == "" {
-			return nil
-		}
-		return map[string]string{"project_id": t.id, "name": t.name}
+		about.Repair.Action, about.Repair.Values = RemoveTenant, t.ownValues()
 	}
 	if want := c.ledger.customers[customerID]; want != nil && !want.gone && c.world.customers[customerID] == nil {
-		about.Repair.Values = values()
 		about.Objects = append(about.Objects, object(kindCustomer, customerID, ""))
 		c.reportNeeding([]part{partProjects, partCustomers}, TenantWithoutCustomer, about, t.subject, listOf(partCustomers, t.merchant),
 			"the merchant no longer has the customer in BillingStack, which run "+want.run+" has used", t.id)
 	}
 	if want := c.ledger.subscriptions[subscriptionID]; want != nil && !want.gone && c.world.subscriptions[subscriptionID] == nil {
-		about.Repair.Values = values()
 		about.Objects = append(about.Objects, object(kindSubscription, subscriptionID, ""))
 		c.reportNeeding([]part{partProjects, partSubscriptions}, TenantWithoutSubscription, about, t.subject, listOf(partSubscriptions, t.merchant),
 			"the merchant no longer has the subscription in BillingStack, which run "+want.run+" has used", t.id)
@@ -108,8 +104,10 @@ func (c *comparison) compareTags(about Finding, t *tenant, p *foundProject) {
 	if len(foreign)+len(unknown)+len(missing) == 0 {
 		return
 	}
-	about.Repair.Action = TagProject
-	about.Repair.Values = map[string]string{"project_id": t.id, "tags": strings.Join(t.marks, " "), "old_tags": strings.Join(p.Tags, " ")}
+	if t.maker != "" {
+		about.Repair.Action, about.Repair.Values = TagProject, t.ownValues()
+		about.Repair.Values["add"], about.Repair.Values["remove"] = strings.Join(missing, ","), strings.Join(wrongTags(foreign, unknown), ",")
+	}
 	switch {
 	case len(foreign) > 0:
 		c.report(TagOtherMerchant, about, t.subject, "", "the project has the tag of merchant "+strings.Join(foreign, ", "), t.id)
@@ -126,13 +124,20 @@ func tagAdvice(id string, missing, foreignMerchants, unknownRuns []string) strin
 	for _, tag := range missing {
 		words = append(words, "--tag", tag)
 	}
-	for _, merchant := range foreignMerchants {
-		words = append(words, "--remove-tag", keystone.MerchantTag(merchant))
-	}
-	for _, run := range unknownRuns {
-		words = append(words, "--remove-tag", keystone.RunTag(run))
+	for _, tag := range wrongTags(foreignMerchants, unknownRuns) {
+		words = append(words, "--remove-tag", tag)
 	}
 	return command(append(words, id)...)
+}
+
+func wrongTags(foreignMerchants, unknownRuns []string) (tags []string) {
+	for _, merchant := range foreignMerchants {
+		tags = append(tags, keystone.MerchantTag(merchant))
+	}
+	for _, run := range unknownRuns {
+		tags = append(tags, keystone.RunTag(run))
+	}
+	return tags
 }
 
 // strangeProject compares a project that has the name of a tenant, but which no run has left. The argument t is the tenant that a run has
@@ -145,14 +150,20 @@ func (c *comparison) strangeProject(cloud string, p *foundProject, t *tenant) {
 	}
 	if t != nil {
 		about.MerchantID, about.RunID = t.merchant, t.run
-		about.Repair.Action, about.Repair.Values = RemoveTenant, map[string]string{"project_id": p.ID, "name": p.Name}
+		if t.maker != "" && p.Name == t.name {
+			about.Repair.Action, about.Repair.Values = RemoveTenant, t.ownValues()
+		}
 		c.report(ObjectsLeft, about, t.subject, "", "run "+t.run+" has removed the project, but Keystone has it", kindProject, p.ID)
 		return
 	}
 	if run, live := c.compensated(cloud, p); run != "" || live {
 		if !live {
-			about.RunID = run
-			about.Repair.Action, about.Repair.Values = RemoveTenant, map[string]string{"project_id": p.ID, "name": p.Name}
+			about.RunID, about.MerchantID = run, c.runs[run].merchant
+			if c.madeBy(run, cloud, p) {
+				about.Repair.Action, about.Repair.Values = RemoveTenant, map[string]string{
+					"project_id": p.ID, "tenant": p.Name, "domain_id": p.DomainID, "made_by": run,
+				}
+			}
 			c.report(ObjectsLeft, about, "", "", "run "+run+" is compensated, but its project is there", kindProject, p.ID)
 		}
 		return
@@ -179,6 +190,11 @@ func (c *comparison) compensated(cloud string, p *foundProject) (run string, liv
 		}
 	}
 	return "", false
+}
+
+// madeBy reports whether the tags and the name of a project show that the run has made it, and not somebody who copied a tag.
+func (c *comparison) madeBy(run, cloud string, p *foundProject) bool {
+	return p.HasTag(keystone.RunTag(run)) && p.HasTag(keystone.InstallationTag(c.installation)) && c.names[left{kindProject, cloud, p.Name}] == run
 }
 
 // withoutOwner reports a project with the name of a tenant whose customer or subscription does not exist, or has another tenant.

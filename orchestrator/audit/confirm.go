@@ -192,7 +192,7 @@ func (r *reading) readTenants(ctx context.Context, subject string) error {
 		if t.subject != subject {
 			continue
 		}
-		if !r.scope.All() && !t.gone {
+		if (!r.scope.All() || r.endedOnly) && !t.gone {
 			if err := r.readNamed(ctx, t.cloud, t.domain, t.name); err != nil {
 				return err
 			}

@@ -93,13 +93,21 @@ type Acceptance struct {
 	Until *time.Time `json:"until,omitempty"` // nil: as long as it lasts
 }
 
-// Repair says how a finding can be resolved. Tenantry does not do it yet: Advice says what a person has to do.
+// Repair says how a finding can be resolved. With an Action, the finding can be part of a [Plan], and Tenantry resolves it. Advice says
+// what a person can do instead.
 type Repair struct {
 	Action RepairAction `json:"action,omitempty"`
 	// Values are the objects and values that the change is about, and those that the audit has found.
 	Values map[string]string `json:"values,omitempty"`
 	Advice string            `json:"advice"`
 }
+
+// RoleValue begins the names of the values of a [CreateTenant] that are roles to assign. Such a value is USER/ROLE/NAME: the id of the
+// user, and the id and the name of the role.
+const RoleValue = "assign_"
+
+// maxRoleValues is the maximum number of roles of a repair. A tenant with more roles is not created again.
+const maxRoleValues = 200
 
 // RepairAction is the kind of change that resolves a finding. It is empty if no such change is known.
 type RepairAction string
@@ -117,3 +125,9 @@ const (
 	RemoveSubscription RepairAction = "remove-subscription"
 	RemoveCustomer     RepairAction = "remove-customer"
 )
+
+// RepairActions are all actions of repairs, in the order in which the entries of a plan are carried out: an entry may need that an
+// earlier one has been carried out.
+var RepairActions = []RepairAction{
+	TagProject, EnableProject, DisableProject, CreateTenant, SetResource, AssignRole, RevokeRole, RemoveTenant, RemoveSubscription, RemoveCustomer,
+}

@@ -28,17 +28,24 @@ type ledger struct {
 	customers     map[string]*customer
 	subscriptions map[string]*subscription
 
-	runs     map[string]saga.RunState
+	runs     map[string]runInfo
 	live     map[string]string   // the run that is changing the objects of a subject; by subject
 	pending  map[left]string     // the subject of the live run that makes the object
 	unclear  map[string]string   // the workflow that this release does not know, of a run about the subject; by subject
 	subjects map[string][]string // the ids of the runs about a subject
 	left     map[left]string     // the compensated run that should not have left the object
+	names    map[left]string     // the compensated run that may have made a project of this name; the name is in the field id
 	waiting  []waitingRun
 }
 
 // ref names a project or a user: ids are unique in a cloud.
 type ref struct{ cloud, id string }
+
+// runInfo is what the ledger keeps of a run.
+type runInfo struct {
+	state    saga.RunState
+	merchant string
+}
 
 // left names an object that a run has made, and that no succeeded run has left.
 type left struct{ kind, cloud, id string }
@@ -93,8 +100,8 @@ type waitingRun struct {
 func newLedger() *ledger {
 	return &ledger{
 		tenants: map[ref]*tenant{}, customers: map[string]*customer{}, subscriptions: map[string]*subscription{},
-		runs: map[string]saga.RunState{}, live: map[string]string{}, unclear: map[string]string{}, subjects: map[string][]string{},
-		left: map[left]string{}, pending: map[left]string{},
+		runs: map[string]runInfo{}, live: map[string]string{}, unclear: map[string]string{}, subjects: map[string][]string{},
+		left: map[left]string{}, names: map[left]string{}, pending: map[left]string{},
 	}
 }
 
@@ -103,7 +110,7 @@ func newLedger() *ledger {
 // subject.
 func (l *ledger) add(r *saga.Run, all []saga.Expected, known bool) {
 	id, subject := canon(r.ID), canon(r.Subject)
-	l.runs[id] = r.State
+	l.runs[id] = runInfo{r.State, canon(r.Merchant)}
 	l.subjects[subject] = append(l.subjects[subject], id)
 	switch {
 	case !known:
@@ -223,6 +230,9 @@ func (l *ledger) leave(r *saga.Run, all []saga.Expected) {
 		if e.Origin == saga.Own && !e.Gone && e.ID != "" && e.Kind != kindAssignment {
 			l.left[left{e.Kind, e.Cloud, e.ID}] = r.ID
 		}
+		if e.Kind == kindProject && !e.Gone && e.Origin != saga.Adopted {
+			l.names[left{e.Kind, e.Cloud, e.Name}] = r.ID
+		}
 	}
 	for _, o := range r.Objects {
 		if o.Origin == saga.Own && o.RemovedAt == nil {
@@ -262,7 +272,9 @@ func (l *ledger) forget(subject string) {
 	maps.DeleteFunc(l.customers, func(_ string, c *customer) bool { return of(c.made) })
 	maps.DeleteFunc(l.subscriptions, func(_ string, s *subscription) bool { return of(s.made) })
 	runs := l.subjects[subject]
-	maps.DeleteFunc(l.left, func(_ left, run string) bool { return slices.Contains(runs, run) })
+	ofSubject := func(_ left, run string) bool { return slices.Contains(runs, run) }
+	maps.DeleteFunc(l.left, ofSubject)
+	maps.DeleteFunc(l.names, ofSubject)
 	for _, run := range runs {
 		delete(l.runs, run)
 	}
@@ -283,6 +295,23 @@ func (l *ledger) tenantOf(s *subscription) *tenant {
 		return t
 	}
 	return nil
+}
+
+// values are the values of a repair of the tenant.
+func (t *tenant) values() map[string]string {
+	return map[string]string{"project_id": t.id, "tenant": t.name, "domain_id": t.domain}
+}
+
+// ownValues are the values of a repair that only a project allows that a run has made.
+func (t *tenant) ownValues() map[string]string {
+	v := t.values()
+	v["made_by"] = t.maker
+	return v
+}
+
+// ended reports whether the tenant is that of a subscription that has ended, and can still be restored: nobody has a role on it.
+func (t *tenant) ended() bool {
+	return t.disabled && len(t.roles) > 0 && !slices.ContainsFunc(t.roles, func(r role) bool { return !r.gone })
 }
 
 // owner returns the customer or the subscription in the name of the tenant: see [keystone.TenantOf].

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // Plan lists repairs of open findings. A person approves entries of a plan, and each approved entry becomes a run. A plan is stored, and
@@ -69,10 +71,14 @@ func entryOf(f *Finding) (PlanEntry, bool) {
 	if f.Repair.Action == "" || f.RunID == "" || f.MerchantID == "" {
 		return PlanEntry{}, false
 	}
+	values := make(map[string]string, len(f.Repair.Values)) // as they are stored
+	for name, value := range f.Repair.Values {
+		values[name] = upstream.Clean(value)
+	}
 	return PlanEntry{
 		FindingID: f.ID, Code: f.Code, Severity: f.Severity, Detail: f.Detail, Cloud: f.Cloud, MerchantID: f.MerchantID,
 		CustomerID: f.CustomerID, SubscriptionID: f.SubscriptionID, ProjectID: f.ProjectID, UserID: f.UserID, RunID: f.RunID,
-		Objects: f.Objects, Action: f.Repair.Action, Values: f.Repair.Values,
+		Objects: f.Objects, Action: f.Repair.Action, Values: values,
 	}, true
 }
 
@@ -81,15 +87,10 @@ func (e *PlanEntry) same(other *PlanEntry) bool {
 	return e.Action == other.Action && e.MerchantID == other.MerchantID && e.Cloud == other.Cloud && maps.Equal(e.Values, other.Values)
 }
 
-// The order in which the entries of a plan are carried out: an entry may need that an earlier one has been carried out.
-var actionOrder = []RepairAction{
-	TagProject, EnableProject, DisableProject, CreateTenant, SetResource, AssignRole, RevokeRole, RemoveSubscription, RemoveTenant, RemoveCustomer,
-}
-
 func sortEntries(all []PlanEntry) {
 	slices.SortFunc(all, func(a, b PlanEntry) int {
 		return cmp.Or(
-			cmp.Compare(slices.Index(actionOrder, a.Action), slices.Index(actionOrder, b.Action)),
+			cmp.Compare(slices.Index(RepairActions, a.Action), slices.Index(RepairActions, b.Action)),
 			cmp.Compare(slices.Index(Severities, a.Severity), slices.Index(Severities, b.Severity)),
 			cmp.Compare(a.FindingID, b.FindingID),
 		)

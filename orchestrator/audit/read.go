@@ -37,11 +37,13 @@ type reading struct {
 	*world
 
 	scope                  Scope
-	maxProjects, maxGrants int // of a cloud
+	endedOnly              bool // runs that have not ended are left out
+	maxProjects, maxGrants int  // of a cloud
 
 	mu       sync.Mutex                // of the fields below
 	reach    map[string]keystone.Reach // of the credentials, by cloud
 	gaps     []Gap
+	fault    error // the first error of an upstream
 	read     map[string]int
 	progress Progress
 }
@@ -139,6 +141,9 @@ func (r *reading) readLedger(ctx context.Context) error {
 }
 
 func (r *reading) addRun(run *saga.Run, unknown map[string]bool) error {
+	if r.endedOnly && !run.State.Ended() {
+		return nil
+	}
 	all, known, err := r.Expect(run)
 	if err != nil { // nothing is said about its subject
 		r.note(Gap{Code: GapWorkflowUnknown, MerchantID: run.Merchant, Detail: err.Error()})
@@ -188,7 +193,17 @@ func (r *reading) gapOf(cloud string, err error) {
 	if errors.Is(err, keystone.ErrForbidden) {
 		code = GapKeystoneForbidden
 	}
+	r.failed(err)
 	r.note(Gap{Code: code, Cloud: cloud, Detail: err.Error()})
+}
+
+// failed keeps the first error of an upstream, unless the credential may not read something.
+func (r *reading) failed(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.fault == nil && !errors.Is(err, keystone.ErrForbidden) {
+		r.fault = err
+	}
 }
 
 // readCloud reads the projects, role assignments and roles of a cloud. Assignments on projects that are created after the projects were

@@ -96,11 +96,13 @@ func (r *reading) prepare(ctx context.Context, m merchants.Merchant) {
 	case errors.Is(err, billing.ErrNotFound):
 		r.note(Gap{Code: GapMerchantUnknown, MerchantID: m.ID, Detail: "BillingStack does not have the merchant"})
 	case err != nil:
+		r.failed(err)
 		r.note(Gap{Code: GapBillingUnavailable, MerchantID: m.ID, Detail: err.Error()})
 	default:
 		here.customersRead, here.subscriptionsRead, here.plansRead = true, true, true
 	}
 	if _, err := r.Inventory(m.Cloud); err != nil {
+		r.failed(err)
 		r.note(Gap{Code: GapCloudUnknown, Cloud: m.Cloud, MerchantID: m.ID, Detail: err.Error()})
 		return
 	}
@@ -122,6 +124,7 @@ func (r *reading) readCloudAlone(ctx context.Context, name string) {
 	}
 	inventory, err := r.Inventory(name)
 	if err != nil {
+		r.failed(err)
 		return
 	}
 	if _, err := r.reachOf(ctx, name, inventory); err != nil {

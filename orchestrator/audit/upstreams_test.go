@@ -278,6 +278,7 @@ type shelf struct {
 	waiting  []Audit
 	outcomes []Outcome
 	findings map[string]Finding
+	plans    []Plan
 	beats    error
 }
 
@@ -327,12 +328,18 @@ func (s *shelf) Finish(_ context.Context, _ string, o Outcome) error {
 func (s *shelf) Findings(_ context.Context, f Filter) (page []Finding, err error) {
 	for _, known := range s.findings {
 		scope := Scope{f.MerchantID, f.CustomerID, f.Cloud, f.ProjectID}
-		if known.ID > f.After && scope.contains(&known) {
+		is := (len(f.Codes) == 0 || slices.Contains(f.Codes, known.Code)) && (len(f.Statuses) == 0 || slices.Contains(f.Statuses, known.Status))
+		if known.ID > f.After && scope.contains(&known) && is {
 			page = append(page, known)
 		}
 	}
 	slices.SortFunc(page, func(a, b Finding) int { return strings.Compare(a.ID, b.ID) })
 	return page[:min(len(page), f.Limit)], nil
+}
+
+func (s *shelf) CreatePlan(_ context.Context, p Plan) error {
+	s.plans = append(s.plans, p)
+	return nil
 }
 
 func (s *shelf) EachRun(_ context.Context, f RunFilter, take func(*saga.Run) error) error {

@@ -268,3 +268,44 @@ func TestAPanicInAnyCodeOfAWorkflowBlocksTheRun(t *testing.T) {
 		})
 	}
 }
+
+// A step with an empty item is in some runs only, and has just its name.
+func TestAStepMayBeInSomeRunsOnly(t *testing.T) {
+	type order struct{ Paint bool }
+	none := func(context.Context, *order) error { return nil }
+	d, err := Define(Workflow[order]{
+		Name: "w", Version: 1, Classify: func(error) Classification { return Classification{} },
+		Retry:  func(context.Context, order, string) (Request, error) { return Request{}, nil },
+		Expect: func(order) []Expected { return nil },
+		Result: func(o order) any { return o },
+		Steps: []Step[order]{
+			{Name: "build", Do: none, NoUndo: "a test"},
+			{Name: "paint", After: []string{"build"}, Do: none, NoUndo: "a test", Each: func(o *order) []string {
+				if o.Paint {
+					return []string{""}
+				}
+				return nil
+			}},
+			{Name: "sell", After: []string{"paint"}, Do: none, NoUndo: "a test"},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for paint, want := range map[bool]string{true: "[build [] paint [build] sell [paint]]", false: "[build [] sell [build]]"} {
+		run, _, err := Machine{Def: d}.Accept(Request{ID: "r", Input: order{paint}}, time.Unix(1, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []any
+		for _, row := range run.Steps {
+			got = append(got, row.Name, row.After)
+			if row.item() != "" {
+				t.Errorf("step %s has the item %q", row.Name, row.item())
+			}
+		}
+		if fmt.Sprint(got) != want {
+			t.Errorf("got %v, want %s", got, want)
+		}
+	}
+}

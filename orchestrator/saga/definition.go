@@ -214,7 +214,7 @@ func (d *Definition) rows(input json.RawMessage) ([]StepRow, error) {
 		if s.Each {
 			names = nil
 			for _, item := range items {
-				names = append(names, name+"/"+item)
+				names = append(names, strings.TrimSuffix(name+"/"+item, "/"))
 			}
 		}
 		for _, n := range names {

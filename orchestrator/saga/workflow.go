@@ -45,8 +45,9 @@ const (
 type Step[S any] struct {
 	// Name is stored with every run. Never rename a released step.
 	Name string
-	// Each, if set, returns items, such as roles. The run gets one step per item, with the name Name/item. The function in Each is
-	// called once, with the run's input, when the run is accepted. Do and Undo find their item in CallOf(ctx).Item.
+	// Each, if set, returns items, such as roles. The run gets one step per item, with the name Name/item. If the item is empty, the
+	// name is Name: such a step is in some runs only. The function in Each is called once, with the run's input, when the run is
+	// accepted. Do and Undo find their item in CallOf(ctx).Item.
 	Each func(s *S) []string
 	// After names the steps that must have succeeded or been skipped before this step starts. Steps that do not depend on each other
 	// run in parallel.

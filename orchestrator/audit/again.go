@@ -1,0 +1,162 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// Confirm looks whether the repair of an entry is still needed, with the values on which it was planned. The result `changed` is the reason
+// why it is not, or empty. Confirm reads the ledger of the subject, and all its objects alone, and compares them as an audit does. The
+// subject is that of the entry's run.
+//
+// Confirm judges by what the ended runs should have left. A run that has not ended is left out, because it may be the repair itself, or wait
+// for it. The caller makes sure that no other run of the subject is executing, or calls Confirm again when none is.
+//
+// An error is that of an upstream or of the database: nothing is known then.
+func (a *Auditor) Confirm(ctx context.Context, e PlanEntry, subject string) (changed string, err error) {
+	suspect, err := a.suspicions(ctx)
+	if err != nil {
+		return "", err
+	}
+	if suspect.forbid(&e) {
+		return "an upstream seems to show less than it has (finding " + string(SuspectAbsence) + "): nothing is created or removed until that is resolved", nil
+	}
+	r := a.newReading(Scope{})
+	r.endedOnly = true
+	c, err := r.readAgain(ctx, &e, subject)
+	if err != nil {
+		return "", err
+	}
+	if c == nil {
+		return "merchant " + e.MerchantID + " no longer exists in Tenantry or in BillingStack", nil
+	}
+	changed = c.changed(&e)
+	if len(r.gaps) > 0 && changed != "" {
+		changed = "it is not known whether the difference is still there: " + r.gaps[0].Detail
+	}
+	return changed, nil
+}
+
+// readAgain reads all that the entry's finding depends on. The result is nil if the merchant no longer exists.
+func (r *reading) readAgain(ctx context.Context, e *PlanEntry, subject string) (*comparison, error) {
+	m, err := r.Merchants.Merchant(ctx, e.MerchantID)
+	if errors.Is(err, merchants.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.prepare(ctx, m)
+	if r.merchant(m.ID).customersRead {
+		err = r.readPlanned(ctx, e, subject)
+	} else if r.fault == nil {
+		return nil, ctx.Err()
+	}
+	if err = errors.Join(err, r.fault); err != nil {
+		return nil, err
+	}
+	return &comparison{
+		ledger: r.ledger, world: r.world, now: r.Now(), installation: r.Installation, allowAdmin: r.AllowAdmin, whole: true,
+	}, ctx.Err()
+}
+
+func (r *reading) readPlanned(ctx context.Context, e *PlanEntry, subject string) error {
+	if _, err := r.readSubject(ctx, subject); err != nil {
+		return err
+	}
+	r.keep(e)
+	if e.Cloud != "" {
+		r.readCloudAlone(ctx, e.Cloud)
+	}
+	for _, t := range r.tenants { // a tenant may be in a domain that is no longer the merchant's
+		if t.domain != "" {
+			r.cloud(t.cloud).domains[t.domain] = true
+		}
+	}
+	if domain := e.Values["domain_id"]; domain != "" {
+		r.cloud(e.Cloud).domains[domain] = true
+	}
+	if err := r.readObjects(ctx, subject); err != nil {
+		return err
+	}
+	for _, o := range e.Objects {
+		known := r.subjectOf(e.Cloud, o) != ""
+		if !known && (o.Kind == kindProject || o.Kind == kindSubscription || o.Kind == kindCustomer) {
+			if err := r.readStranger(ctx, stranger{o, e.Cloud, e.MerchantID}); err != nil {
+				return err
+			}
+		}
+	}
+	return r.readTags(ctx)
+}
+
+// keep drops all that the ledger has of the subject's objects, but for those that the entry is about: a customer may have many
+// subscriptions.
+func (l *ledger) keep(e *PlanEntry) {
+	maps.DeleteFunc(l.tenants, func(at ref, t *tenant) bool {
+		customerID, subscriptionID := t.owner()
+		own := subscriptionID == e.SubscriptionID && (subscriptionID != "" || customerID == e.CustomerID)
+		return !own && at.id != e.ProjectID
+	})
+	maps.DeleteFunc(l.subscriptions, func(id string, _ *subscription) bool { return id != e.SubscriptionID })
+	maps.DeleteFunc(l.customers, func(id string, _ *customer) bool { return id != e.CustomerID })
+}
+
+// readTags reads the runs that the tags of the projects name, so that it is known which of them this installation does not know.
+func (r *reading) readTags(ctx context.Context) error {
+	for _, c := range r.clouds {
+		for _, p := range c.projects {
+			for _, id := range keystone.RunsOfTags(p.Tags) {
+				if _, known := r.runs[id]; known {
+					continue
+				}
+				err := r.Store.EachRun(ctx, RunFilter{ID: id}, func(run *saga.Run) error {
+					r.runs[canon(run.ID)] = runInfo{run.State, canon(run.Merchant)}
+					return nil
+				})
+				if err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// changed returns the reason why the comparison no longer leads to the entry; empty if it does.
+func (c *comparison) changed(e *PlanEntry) string {
+	reason := "the difference is no longer there"
+	for _, found := range c.compare() {
+		now, repairable := entryOf(&found.Finding)
+		switch {
+		case repairable && now.same(e):
+			return ""
+		case repairable && now.FindingID == e.FindingID:
+			reason = "values have changed since the plan was made: " + differences(e.Values, now.Values)
+		case found.ID == e.FindingID:
+			reason = "the difference can no longer be repaired by Tenantry: " + found.Detail
+		}
+	}
+	return reason
+}
+
+// differences names the values that differ.
+func differences(planned, now map[string]string) string {
+	all := maps.Clone(planned)
+	maps.Copy(all, now)
+	var texts []string
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if planned[name] != now[name] {
+			texts = append(texts, fmt.Sprintf("%s was %q, and is %q", name, planned[name], now[name]))
+		}
+	}
+	return strings.Join(texts, "; ")
+}

@@ -1,0 +1,233 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// eachEntry damages a house, audits it, and calls see with each entry that repairs a finding.
+func eachEntry(t *testing.T, see func(t *testing.T, s *shelf, e PlanEntry, subject string)) (entries int) {
+	for _, d := range damages {
+		if unreachable(d.name) {
+			continue
+		}
+		h := newHouse()
+		d.damage(h)
+		s := newShelf(h)
+		for _, f := range s.audit(t, Scope{}).Seen {
+			e, repairable := entryOf(&f)
+			if !repairable {
+				continue
+			}
+			entries++
+			t.Run(d.name+"/"+string(f.Code), func(t *testing.T) {
+				fresh := newHouse()
+				d.damage(fresh)
+				see(t, newShelf(fresh), e, h.subjectOfRun(e.RunID))
+			})
+		}
+	}
+	return entries
+}
+
+func (h *house) subjectOfRun(id string) string {
+	i := slices.IndexFunc(h.all, func(r *saga.Run) bool { return r.ID == id })
+	if i < 0 {
+		return ""
+	}
+	return h.all[i].Subject
+}
+
+func TestEachRepairIsConfirmed(t *testing.T) {
+	seen := map[RepairAction]bool{}
+	n := eachEntry(t, func(t *testing.T, s *shelf, e PlanEntry, subject string) {
+		seen[e.Action] = true
+		s.store(&saga.Run{ID: "0191", Workflow: "w", Merchant: e.MerchantID, Subject: subject, State: saga.Running, Version: 1}, nil)
+		if changed, err := s.auditor(t).Confirm(t.Context(), e, subject); err != nil || changed != "" {
+			t.Errorf("%s of %v: %q, %v", e.Action, e.Values, changed, err)
+		}
+	})
+	for _, action := range RepairActions {
+		if !seen[action] {
+			t.Errorf("no damage of %d is repaired by %s", n, action)
+		}
+	}
+}
+
+func TestARepairThatIsNotNeededIsNotConfirmed(t *testing.T) {
+	eachEntry(t, func(t *testing.T, s *shelf, e PlanEntry, subject string) {
+		runs, made := s.all, s.made
+		s.house = newHouse() // mended
+		s.all, s.made = runs, made
+		switch e.Code { // in a new house, nothing is suspended, and nothing was removed
+		case TenantEnabled:
+			s.p(e.ProjectID).Enabled = false
+		case ObjectsLeft:
+			delete(s.world.subscriptions, e.SubscriptionID)
+			s.cloud("default").dropProject(e.ProjectID)
+		}
+		changed, err := s.auditor(t).Confirm(t.Context(), e, subject)
+		if err != nil || !strings.Contains(changed, "no longer there") {
+			t.Errorf("%s of %v: %q, %v", e.Action, e.Values, changed, err)
+		}
+	})
+}
+
+func TestARepairWithOtherValuesIsNotConfirmed(t *testing.T) {
+	eachEntry(t, func(t *testing.T, s *shelf, e PlanEntry, subject string) {
+		for name := range e.Values {
+			other := e
+			other.Values = maps.Clone(e.Values)
+			other.Values[name] += "x"
+			changed, err := s.auditor(t).Confirm(t.Context(), other, subject)
+			if err != nil || changed == "" {
+				t.Errorf("%s of %v: %q, %v", e.Action, other.Values, changed, err)
+			}
+		}
+		other := e
+		other.MerchantID = "m2"
+		if e.MerchantID == "m2" {
+			other.MerchantID = "m1"
+		}
+		if changed, err := s.auditor(t).Confirm(t.Context(), other, subject); err != nil || changed == "" {
+			t.Errorf("for another merchant: %q, %v", changed, err)
+		}
+		other.MerchantID = "m3"
+		if changed, err := s.auditor(t).Confirm(t.Context(), other, subject); err != nil || !strings.Contains(changed, "no longer exists") {
+			t.Errorf("for a merchant that is gone: %q, %v", changed, err)
+		}
+	})
+}
+
+// TestARepairIsNotConfirmedByAFailedRead lets each kind of call fail.
+func TestARepairIsNotConfirmedByAFailedRead(t *testing.T) {
+	away := &upstream.Error{Service: keystone.Service, Class: upstream.Unavailable, Op: "reading", Err: errAway}
+	calls := map[string]bool{}
+	eachEntry(t, func(t *testing.T, s *shelf, e PlanEntry, subject string) {
+		for _, call := range []string{
+			"EachRun", "Reach", "Domain", "EachAssignment", "AllRoles", "Implied", "Project", "User", "Merchant", "Customer", "Subscription", "Plan",
+		} {
+			called := false
+			s.at = func(c string) error {
+				if c == call {
+					called = true
+					return away
+				}
+				return nil
+			}
+			changed, err := s.auditor(t).Confirm(t.Context(), e, subject)
+			calls[call] = calls[call] || called
+			if called && !errors.Is(err, errAway) {
+				t.Errorf("%s fails: %q, %v", call, changed, err)
+			}
+		}
+	})
+	for call, called := range calls {
+		if !called {
+			t.Errorf("%s is never called", call)
+		}
+	}
+}
+
+// A credential that may not read everything confirms only what it can see.
+func TestARepairIsNotConfirmedByACredentialThatCannotSeeIt(t *testing.T) {
+	eachEntry(t, func(t *testing.T, s *shelf, e PlanEntry, subject string) {
+		for call := range map[string]bool{"Project": true, "EachAssignment": true, "User": true, "AllRoles": true} {
+			called := false
+			s.at = func(c string) error {
+				if c == call {
+					called = true
+					return forbidden()
+				}
+				return nil
+			}
+			changed, err := s.auditor(t).Confirm(t.Context(), e, subject)
+			needed := map[string][]RepairAction{
+				"Project":        {EnableProject, DisableProject, TagProject, CreateTenant, RemoveTenant, AssignRole, RevokeRole},
+				"EachAssignment": {AssignRole, RevokeRole},
+			}
+			if called && slices.Contains(needed[call], e.Action) && err == nil && changed == "" {
+				t.Errorf("without %s: %s is confirmed", call, e.Action)
+			}
+		}
+	})
+}
+
+// While a list of an upstream is suspect, nothing is created or removed there.
+func TestASuspectListStopsRepairsThatCreateOrRemove(t *testing.T) {
+	eachEntry(t, func(t *testing.T, s *shelf, e PlanEntry, subject string) {
+		for _, about := range []Finding{{Cloud: "default"}, {Cloud: "default", MerchantID: e.MerchantID}, {Cloud: "elsewhere"}, {MerchantID: "m9"}} {
+			about.ID, about.Code, about.Status = "s", SuspectAbsence, New
+			s.findings = map[string]Finding{"s": about}
+			changed, err := s.auditor(t).Confirm(t.Context(), e, subject)
+			if err != nil {
+				t.Fatal(err)
+			}
+			removes := slices.Contains([]RepairAction{CreateTenant, RemoveTenant, RemoveSubscription, RemoveCustomer}, e.Action)
+			here := about.MerchantID == e.MerchantID || about.MerchantID == "" && about.Cloud == "default"
+			if stopped := strings.Contains(changed, string(SuspectAbsence)); stopped != (removes && here) {
+				t.Errorf("%s, suspect %+v: %q", e.Action, about, changed)
+			}
+			about.Status = Accepted
+			s.findings = map[string]Finding{"s": about}
+			if changed, _ := s.auditor(t).Confirm(t.Context(), e, subject); changed != "" {
+				t.Errorf("%s, suspect and accepted: %q", e.Action, changed)
+			}
+		}
+	})
+}
+
+func TestAPlanHasTheOpenFindingsThatHaveARepair(t *testing.T) {
+	h := newHouse()
+	h.p("p-m1-c0-s0").Enabled = false
+	h.p("p-m1-c0-s1").Tags = h.p("p-m1-c0-s1").Tags[1:]
+	h.p("p-m2-c0-s0").Name = "renamed" // has no repair
+	delete(h.world.subscriptions, "m2-c1-s0")
+	h.p("p-m2-c2-s0").grants = nil
+	s := newShelf(h)
+	s.audit(t, Scope{})
+	for id, f := range s.findings {
+		if f.Code == RoleMissing {
+			f.Status = Accepted
+			s.findings[id] = f
+		}
+	}
+	s.findings["s"] = Finding{ID: "s", Code: SuspectAbsence, Status: New, MerchantID: "m2"}
+	p, err := s.auditor(t).Plan(t.Context(), Filter{}, "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range p.Entries {
+		got = append(got, string(e.Code)+" "+string(e.Action))
+	}
+	if want := []string{"tag-missing tag-project", "tenant-disabled enable-project"}; !slices.Equal(got, want) || p.Suspect != 1 || p.LeftOut != 0 {
+		t.Errorf("got %v, want %v; %d suspect, %d left out", got, want, p.Suspect, p.LeftOut)
+	}
+	if p.Installation != theInstallation || p.By != "ann" || !p.CreatedAt.Equal(epoch) || p.ID == "" || len(s.plans) != 1 {
+		t.Errorf("got %+v, stored %d", p, len(s.plans))
+	}
+	if p.Expired(epoch.Add(PlanLife)) || !p.Expired(epoch.Add(PlanLife+1)) {
+		t.Error("a plan does not expire after its life")
+	}
+}
+
+func TestAPlanIsBounded(t *testing.T) {
+	s := newShelf(newHouse())
+	for i := range MaxPlanEntries + 7 {
+		id := fmt.Sprintf("%05d", i)
+		s.findings[id] = Finding{ID: id, Code: TenantDisabled, Status: New, MerchantID: "m1", RunID: "r", Repair: Repair{Action: EnableProject}}
+	}
+	p, err := s.auditor(t).Plan(t.Context(), Filter{}, "ann")
+	if err != nil || len(p.Entries) != MaxPlanEntries || p.LeftOut != 7 {
+		t.Errorf("%d entries, %d left out, %v", len(p.Entries), p.LeftOut, err)
+	}
+}
