@@ -24,13 +24,23 @@ func (s *Store) InstallationID(ctx context.Context) (string, error) {
 	return s.setOnce(ctx, "installation-id", uuid.NewString())
 }
 
-// setOnce stores a value if the setting has no value yet, and returns the stored value.
+// setOnce stores a value if the setting has no value yet, and returns the stored value. If the setting has a value, setOnce only reads, so
+// that a database without free disk space can be read.
 func (s *Store) setOnce(ctx context.Context, name, value string) (stored string, err error) {
-	db := s.db.WithContext(ctx)
-	if err := db.Clauses(clause.OnConflict{DoNothing: true}).Create(&settingRow{name, value}).Error; err != nil {
+	if stored, err = s.setting(ctx, name); err != nil || stored != "" {
+		return stored, err
+	}
+	err = s.db.WithContext(ctx).Clauses(clause.OnConflict{DoNothing: true}).Create(&settingRow{name, value}).Error
+	if err != nil {
 		return "", fmt.Errorf("storing setting %s: %w", name, err)
 	}
-	if err := db.Model(&settingRow{}).Where("name = ?", name).Select("value").Scan(&stored).Error; err != nil {
+	return s.setting(ctx, name) // another replica may have stored its value first
+}
+
+// The method `setting` returns the value of a setting, or an empty string if the setting has no value.
+func (s *Store) setting(ctx context.Context, name string) (stored string, err error) {
+	err = s.db.WithContext(ctx).Model(&settingRow{}).Where("name = ?", name).Select("value").Scan(&stored).Error
+	if err != nil {
 		return "", fmt.Errorf("reading setting %s: %w", name, err)
 	}
 	return stored, nil

@@ -11,6 +11,8 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
 // The functions below change the upstreams by hand, as an administrator would.
@@ -31,15 +33,35 @@ func (w *world) oldCustomer(tags ...string) (id string) {
 	return c.ID
 }
 
-// The method `admin` makes one request as Keystone's administrator.
-func (w *world) admin(method, path, body string) {
+// The method `admin` makes one request as Keystone's administrator, and returns the body of the answer.
+func (w *world) admin(method, path, body string) []byte {
 	w.t.Helper()
-	token := w.cloudCall("", http.MethodPost, "/v3/auth/tokens", `{"auth":{"identity":{"methods":["password"],"password":{"user":{
+	token, _ := w.cloudCall("", http.MethodPost, "/v3/auth/tokens", `{"auth":{"identity":{"methods":["password"],"password":{"user":{
 		"name":"admin","domain":{"id":"default"},"password":"secret"}}},"scope":{"project":{"name":"admin","domain":{"id":"default"}}}}}`)
-	w.cloudCall(token.Get("X-Subject-Token"), method, path, body)
+	_, answer := w.cloudCall(token.Get("X-Subject-Token"), method, path, body)
+	return answer
 }
 
-func (w *world) cloudCall(token, method, path, body string) http.Header {
+// The method `damage` does the damage of a trial.
+func (w *world) damage(trial workflowstest.Trial, g workflowstest.Ground) {
+	w.t.Helper()
+	refs, err := trial.Damage(w.t.Context(), g, workflowstest.ByHand{
+		Keystone: func(method, path, body string) ([]byte, error) { return w.admin(method, path, body), nil }, Billing: w.Billing,
+	})
+	w.ok(err)
+	for _, o := range refs {
+		w.ignore(o.Kind, o.ID)
+	}
+}
+
+// The method `ignore` leaves an object out of the checks at the end.
+func (w *world) ignore(kind, id string) {
+	w.byHand.Lock()
+	defer w.byHand.Unlock()
+	w.hurt = append(w.hurt, saga.ObjectRef{Kind: kind, ID: id})
+}
+
+func (w *world) cloudCall(token, method, path, body string) (http.Header, []byte) {
 	w.t.Helper()
 	r := httptest.NewRequestWithContext(w.t.Context(), method, path, strings.NewReader(body))
 	r.Header.Set("X-Auth-Token", token)
@@ -48,7 +70,7 @@ func (w *world) cloudCall(token, method, path, body string) http.Header {
 	if w.Keystone.ServeHTTP(answer, r); answer.Code >= http.StatusMultipleChoices {
 		w.t.Fatalf("%s %s: %d %s", method, path, answer.Code, answer.Body)
 	}
-	return answer.Header()
+	return answer.Header(), answer.Body.Bytes()
 }
 
 // deletePlan deletes the merchant's plan in BillingStack.

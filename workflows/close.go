@@ -242,7 +242,7 @@ func (d Deps) whyCustomerStays(ctx context.Context, o *Closure) (string, error) 
 	if maker == "" {
 		return "the customer existed before its first subscription", nil
 	}
-	if why, err := d.usedBy(ctx, o); why != "" || err != nil {
+	if why, err := d.usedBy(ctx, o.Held, o.RunID); why != "" || err != nil {
 		return why, err
 	}
 	id, err := d.Identity(o.Cloud)
@@ -274,16 +274,16 @@ func (d Deps) whyCustomerStays(ctx context.Context, o *Closure) (string, error) 
 	return "", nil
 }
 
-// usedBy names an object that still uses the customer: another subscription, an order in progress, or a payment method.
-func (d Deps) usedBy(ctx context.Context, o *Closure) (string, error) {
-	subscriptions, err := d.Billing.SubscriptionsOf(ctx, o.MerchantID, o.CustomerID)
+// usedBy names an object that still uses the customer: another subscription, a run in progress other than runID, or a payment method.
+func (d Deps) usedBy(ctx context.Context, h Held, runID string) (string, error) {
+	subscriptions, err := d.Billing.SubscriptionsOf(ctx, h.MerchantID, h.CustomerID)
 	if err != nil {
 		return "", err
 	}
 	if len(subscriptions) > 0 {
 		return "the customer has subscription " + subscriptions[0].ID, nil
 	}
-	methods, err := d.Billing.PaymentMethods(ctx, o.MerchantID, o.CustomerID)
+	methods, err := d.Billing.PaymentMethods(ctx, h.MerchantID, h.CustomerID)
 	if err != nil {
 		return "", err
 	}
@@ -292,9 +292,9 @@ func (d Deps) usedBy(ctx context.Context, o *Closure) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, ledgerTime)
 	defer cancel()
-	live, err := d.Ledger.Runs(ctx, saga.Filter{Merchant: o.MerchantID, Subject: o.subject(), Live: true, Limit: 2})
+	live, err := d.Ledger.Runs(ctx, saga.Filter{Merchant: h.MerchantID, Subject: h.subject(), Live: true, Limit: 2})
 	for _, r := range live {
-		if r.ID != o.RunID {
+		if r.ID != runID {
 			return "run " + r.ID + " for the customer is in progress", nil
 		}
 	}

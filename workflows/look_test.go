@@ -24,7 +24,7 @@ func (w *world) check(in *servicetest.Installation) {
 		}
 	}
 	ctx := context.Background()
-	seen := workflowstest.Seen{Installation: w.installation, Others: w.others, Removals: w.removed.Removals(), Skew: time.Second}
+	seen := workflowstest.Seen{Installation: w.installation, Others: w.others, ByHand: w.hurt, Removals: w.removed.Removals(), Skew: time.Second}
 	var err error
 	if seen.Now, err = workflowstest.Look(ctx, in.Keystone, in.Billing, in.Merchant.ID, in.Other.ID); err != nil {
 		w.t.Error(err)

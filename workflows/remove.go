@@ -170,7 +170,29 @@ func (d Deps) removable(ctx context.Context, o Removal) (Removal, error) {
 	if o.Maker == "" || !p.HasTag(keystone.RunTag(o.Maker)) {
 		return o, refuse(CodeTenantNotOurs, saga.FixByOperator, o.text()+" does not have the tag of the run that has created it")
 	}
-	return o, nil
+	err = d.settledSince(ctx, &o, p)
+	return o, err
+}
+
+// settledSince returns an *AdmissionError if a run has disabled the tenant less than ten minutes ago. A repair may have disabled the
+// tenant again, after somebody had enabled it. settledSince stores the last time in the order.
+func (d Deps) settledSince(ctx context.Context, o *Removal, p keystone.Project) error {
+	ctx, cancel := context.WithTimeout(ctx, ledgerTime)
+	defer cancel()
+	for _, id := range p.DisabledBy() {
+		r, err := d.Ledger.Run(ctx, id)
+		switch {
+		case errors.Is(err, saga.ErrNotFound): // the mark is not of this installation
+		case err != nil:
+			return err
+		case r.EndedAt != nil && r.Workflow == RepairName && r.EndedAt.After(o.DisabledAt):
+			o.DisabledAt = *r.EndedAt
+		}
+	}
+	if d.Now().Sub(o.DisabledAt) < settled {
+		return refuse(CodeTenantNotSettled, saga.FixByNobody, o.text()+" was disabled again less than "+settled.String()+" ago, by a repair")
+	}
+	return nil
 }
 
 // The method `maker` returns the id of the merchant's run that has created the object. If there is no such run, or if the run has
@@ -264,7 +286,7 @@ func (d Deps) checkRemove(ctx context.Context, o *Removal) error {
 	if err != nil {
 		return permanently(err)
 	}
-	o.Checked, o.Maker, o.Gone = true, now.Maker, now.Gone
+	o.Checked, o.Maker, o.Gone, o.DisabledAt = true, now.Maker, now.Gone, now.DisabledAt
 	if !o.OfCustomer {
 		record(ctx, "subscription", o.SubscriptionID, "", saga.Adopted)
 	}

@@ -195,6 +195,9 @@ func StandingOf(r *saga.Run) (Standing, error) {
 		o, err := stateOf[Closure](r)
 		s.State, s.Held = SubscriptionEnded, o.Held
 		return s, err
+	case RepairName:
+		o, err := stateOf[Repair](r)
+		return o.leaves(r.ID), err
 	}
 	return s, StepError{
 		upstream.Blocked, "workflow-unknown",

@@ -68,10 +68,7 @@ func (d Deps) createTenant(ctx context.Context, t tenant, of string) (p keystone
 	if err != nil {
 		return keystone.Project{}, false, err
 	}
-	p, own, err = id.EnsureProject(ctx, keystone.NewProject{
-		Name: t.name, DomainID: t.domain, Description: "BillingStack " + of + " of merchant " + t.merchant,
-		Tags: keystone.TenantTags(t.run, t.merchant, d.Installation), RunTag: keystone.RunTag(t.run),
-	})
+	p, own, err = id.EnsureProject(ctx, d.newProject(t, of))
 	if err == nil && !own {
 		err = unadoptable(t, p)
 	}
@@ -84,6 +81,14 @@ func (d Deps) createTenant(ctx context.Context, t tenant, of string) (p keystone
 	}
 	saga.CallOf(ctx).Made(tenantObject(t, p, origin))
 	return p, own, nil
+}
+
+// newProject describes the project that a run creates for the tenant. The parameter `of` names the tenant's customer or subscription.
+func (d Deps) newProject(t tenant, of string) keystone.NewProject {
+	return keystone.NewProject{
+		Name: t.name, DomainID: t.domain, Description: "BillingStack " + of + " of merchant " + t.merchant,
+		Tags: keystone.TenantTags(t.run, t.merchant, d.Installation), RunTag: keystone.RunTag(t.run),
+	}
 }
 
 // unadoptable returns nil if the run may adopt the existing project. Otherwise it returns an error with the reason.

@@ -21,6 +21,7 @@ type Deps struct {
 	Merchants Merchants
 	Ledger    Ledger
 	FollowUps FollowUps
+	Audits    Audits
 	Defaults  Defaults
 	Reads     *coalesce.Reads // reads that concurrent admissions share
 	Handover  *Handover
@@ -51,9 +52,10 @@ func All(d Deps) ([]*saga.Definition, error) {
 	restore, errRestore := saga.Define(Restore(d))
 	remove, errRemove := saga.Define(Remove(d))
 	closing, errClose := saga.Define(Close(d))
-	err := errors.Join(errSubscribe, errSuspend, errResume, errChangePlan, errUnsubscribe, errRestore, errRemove, errClose)
+	repair, errRepair := saga.Define(RepairWorkflow(d))
+	err := errors.Join(errSubscribe, errSuspend, errResume, errChangePlan, errUnsubscribe, errRestore, errRemove, errClose, errRepair)
 	if err != nil {
 		return nil, err
 	}
-	return []*saga.Definition{subscribe, suspend, resume, changePlan, unsubscribe, restore, remove, closing}, nil
+	return []*saga.Definition{subscribe, suspend, resume, changePlan, unsubscribe, restore, remove, closing, repair}, nil
 }

@@ -34,8 +34,9 @@ type world struct {
 	deps         workflows.Deps     // of the service
 	newPlan      string             // id of the merchant's second plan
 
-	byHand sync.Mutex            // locks `others`
+	byHand sync.Mutex            // locks `others` and `hurt`
 	others workflowstest.Outside // objects that the test created; runs must not change or remove them
+	hurt   []saga.ObjectRef      // objects of runs that the test has changed: see workflowstest.Seen
 }
 
 const (
@@ -140,10 +141,16 @@ func (w *world) groundOf(t *testing.T, trial workflowstest.Trial) (workflowstest
 	g, token := w.groundOf(t, *trial.Follows)
 	w.accept(trial.Follows.Request(g), token)
 	g.Before = w.until(t, g.RunID, over)
+	if g.First == nil {
+		g.First = g.Before
+	}
 	if g.Before.State != saga.Succeeded {
 		t.Fatalf("the run before ended %q: %s", g.Before.State, describe(g.Before))
 	}
 	g.RunID = newID()
+	if trial.Damage != nil {
+		w.damage(trial, g)
+	}
 	return g, token
 }
 

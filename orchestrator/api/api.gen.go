@@ -477,6 +477,15 @@ type ActionRequest struct {
 	Why string `json:"why"`
 }
 
+// ApprovedRepair defines model for ApprovedRepair.
+type ApprovedRepair struct {
+	// Comment The reason for the repair. The run's history records it, and the merchant sees it.
+	Comment *string `json:"comment,omitempty"`
+
+	// FindingID the id of a finding, of lower-case hexadecimal digits and hyphens
+	FindingID FindingID `json:"finding_id"`
+}
+
 // Audit defines model for Audit.
 type Audit struct {
 	// By Who asked for the audit. "schedule": the service itself.
@@ -753,7 +762,7 @@ type Finding struct {
 	Objects     []FindingObject `json:"objects"`
 	ProjectID   *string         `json:"project_id,omitempty"`
 
-	// Repair How the finding can be resolved. Tenantry does not resolve it by itself.
+	// Repair How the finding can be resolved. If there is an `action`, a plan of repairs can contain the finding, and Tenantry makes the change after an operator has approved it. Otherwise, a person must make the change.
 	Repair     Repair     `json:"repair"`
 	ResolvedAt *time.Time `json:"resolved_at,omitempty"`
 
@@ -1204,12 +1213,12 @@ type RemoveRequest struct {
 	Why string `json:"why"`
 }
 
-// Repair How the finding can be resolved. Tenantry does not resolve it by itself.
+// Repair How the finding can be resolved. If there is an `action`, a plan of repairs can contain the finding, and Tenantry makes the change after an operator has approved it. Otherwise, a person must make the change.
 type Repair struct {
 	// Action The kind of change that resolves a finding. /docs#RepairAction-ACTION explains each action. More values may follow: accept a value that is not in the list.
 	Action *RepairAction `json:"action,omitempty"`
 
-	// Advice What a person has to do.
+	// Advice What a person has to do if Tenantry does not make the change.
 	Advice string `json:"advice"`
 
 	// Values The objects and values that the change is about, and those that the audit has found.
@@ -1218,6 +1227,121 @@ type Repair struct {
 
 // RepairAction The kind of change that resolves a finding. /docs#RepairAction-ACTION explains each action. More values may follow: accept a value that is not in the list.
 type RepairAction = string
+
+// RepairAnswer defines model for RepairAnswer.
+type RepairAnswer struct {
+	PlanID  string         `json:"plan_id"`
+	Repairs []RepairResult `json:"repairs"`
+}
+
+// RepairPlan Repairs of open findings, of which an operator can approve some or all.
+type RepairPlan struct {
+	// By Who asked for the plan.
+	By        string    `json:"by"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// Entries The repairs, in the order in which they should be carried out.
+	Entries []RepairPlanEntry `json:"entries"`
+
+	// ExpiresAt After this time, the plan is refused.
+	ExpiresAt time.Time `json:"expires_at"`
+	ID        string    `json:"id"`
+
+	// Installation The id of the installation that has made the plan. Only this installation carries it out.
+	Installation string `json:"installation"`
+
+	// LeftOut The number of findings that have a repair but did not fit into the plan.
+	LeftOut int   `json:"left_out"`
+	Links   Links `json:"links"`
+
+	// Suspect The number of findings that have a repair but are left out, because Keystone or BillingStack seems to show less than it has.
+	Suspect int `json:"suspect"`
+}
+
+// RepairPlanEntry The repair of a finding, with the values on which it was planned.
+type RepairPlanEntry struct {
+	// Action The kind of change that resolves a finding. /docs#RepairAction-ACTION explains each action. More values may follow: accept a value that is not in the list.
+	Action RepairAction `json:"action"`
+	Cloud  *string      `json:"cloud,omitempty"`
+
+	// Code What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. More values may follow: accept a value that is not in the list.
+	Code       FindingCode `json:"code"`
+	CustomerID *string     `json:"customer_id,omitempty"`
+
+	// Detail What is wrong.
+	Detail     string          `json:"detail"`
+	FindingID  string          `json:"finding_id"`
+	MerchantID string          `json:"merchant_id"`
+	Objects    []FindingObject `json:"objects"`
+	ProjectID  *string         `json:"project_id,omitempty"`
+
+	// RunID The run that made the object.
+	RunID string `json:"run_id"`
+
+	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: something is left over, or a mark is missing. `low`: nobody is affected at present.
+	Severity       Severity `json:"severity"`
+	SubscriptionID *string  `json:"subscription_id,omitempty"`
+	UserID         *string  `json:"user_id,omitempty"`
+
+	// Values The objects and values that the change is about, and those that the audit has found.
+	Values map[string]string `json:"values"`
+}
+
+// RepairPlanFilter Selects open findings. An omitted field selects all.
+type RepairPlanFilter struct {
+	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
+	Cloud *CloudName `json:"cloud,omitempty"`
+
+	// Code Any of these codes.
+	Code *[]Word `json:"code,omitempty"`
+
+	// CustomerID a uuid in lower case, with hyphens
+	CustomerID *UUID `json:"customer_id,omitempty"`
+
+	// MerchantID a uuid in lower case, with hyphens
+	MerchantID *UUID `json:"merchant_id,omitempty"`
+
+	// ProjectID An id in Keystone, such as 3c2a9c5a6f0b4b3f8f3e0d8e6f5c4b3a, john.doe or m@example.org. Slashes and control characters are not allowed, and the id is neither "." nor "..".
+	ProjectID *KeystoneID `json:"project_id,omitempty"`
+
+	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: something is left over, or a mark is missing. `low`: nobody is affected at present.
+	Severity *Severity `json:"severity,omitempty"`
+}
+
+// RepairRefusal Why an entry was not carried out.
+type RepairRefusal struct {
+	// Code The name of a problem type, which the page /problems/CODE explains, or a failure code, which /docs#FailureCode-CODE explains.
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+
+	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
+	FixBy FixBy `json:"fix_by"`
+}
+
+// RepairRequest defines model for RepairRequest.
+type RepairRequest struct {
+	// DryRun Says what the run would do, and changes nothing. The order is checked like any other, with the same refusals. Then each step looks for its effect. The answer is about this moment: other runs and other people may change what it depends on.
+	DryRun *DryRunFlag `json:"dry_run,omitempty"`
+
+	// Entries The approved entries of the plan. Each finding occurs once.
+	Entries []ApprovedRepair `json:"entries"`
+
+	// PlanID a uuid in lower case, with hyphens
+	PlanID UUID `json:"plan_id"`
+}
+
+// RepairResult What became of an entry. It has a run, the reason why it was refused, or the answer to a dry run.
+type RepairResult struct {
+	// DryRun What a run would do if it were accepted now.
+	DryRun    *DryRun `json:"dry_run,omitempty"`
+	FindingID string  `json:"finding_id"`
+	Links     Links   `json:"links"`
+
+	// Refused Why an entry was not carried out.
+	Refused  *RepairRefusal `json:"refused,omitempty"`
+	RunID    *string        `json:"run_id,omitempty"`
+	RunState *RunState      `json:"run_state,omitempty"`
+}
 
 // RestoreRequest defines model for RestoreRequest.
 type RestoreRequest struct {
@@ -1231,7 +1355,7 @@ type RestoreRequest struct {
 	Why string `json:"why"`
 }
 
-// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id.
+// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id and finding_id, which name the plan of repairs and the finding, and the field action.
 type Result map[string]interface{}
 
 // Roles The names of the Keystone roles that users get on a tenant.
@@ -1263,7 +1387,7 @@ type Run struct {
 	// Reason The reason why a run waits or is stuck.
 	Reason *Reason `json:"reason,omitempty"`
 
-	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id.
+	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id and finding_id, which name the plan of repairs and the finding, and the field action.
 	Result Result `json:"result"`
 
 	// RetriedBy The run that repeats this run.
@@ -1404,6 +1528,9 @@ type AuditID = UUID
 
 // MerchantID a uuid in lower case, with hyphens
 type MerchantID = UUID
+
+// RepairPlanID a uuid in lower case, with hyphens
+type RepairPlanID = UUID
 
 // RunID a uuid in lower case, with hyphens
 type RunID = UUID
@@ -1660,6 +1787,12 @@ type SuspendSubscriptionJSONRequestBody = ChangeRequest
 // UnsubscribeSubscriptionJSONRequestBody defines body for UnsubscribeSubscription for application/json ContentType.
 type UnsubscribeSubscriptionJSONRequestBody = ChangeRequest
 
+// CreateRepairPlanJSONRequestBody defines body for CreateRepairPlan for application/json ContentType.
+type CreateRepairPlanJSONRequestBody = RepairPlanFilter
+
+// ApplyRepairsJSONRequestBody defines body for ApplyRepairs for application/json ContentType.
+type ApplyRepairsJSONRequestBody = RepairRequest
+
 // CancelRunJSONRequestBody defines body for CancelRun for application/json ContentType.
 type CancelRunJSONRequestBody = ActionRequest
 
@@ -1776,6 +1909,15 @@ type ServerInterface interface {
 	// UnsubscribeSubscription End a subscription
 	// (POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/unsubscribe)
 	UnsubscribeSubscription(ctx echo.Context, merchantID MerchantID, subscriptionID SubscriptionID) error
+	// CreateRepairPlan Plan the repairs of open findings
+	// (POST /v1/repair-plans)
+	CreateRepairPlan(ctx echo.Context) error
+	// GetRepairPlan Show a plan of repairs
+	// (GET /v1/repair-plans/{plan_id})
+	GetRepairPlan(ctx echo.Context, planID RepairPlanID) error
+	// ApplyRepairs Carry out entries of a plan of repairs
+	// (POST /v1/repairs)
+	ApplyRepairs(ctx echo.Context) error
 	// ListRuns List runs, newest first
 	// (GET /v1/runs)
 	ListRuns(ctx echo.Context, params ListRunsParams) error
@@ -2540,6 +2682,40 @@ func (w *ServerInterfaceWrapper) UnsubscribeSubscription(ctx echo.Context) error
 	return err
 }
 
+// CreateRepairPlan converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateRepairPlan(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateRepairPlan(ctx)
+	return err
+}
+
+// GetRepairPlan converts echo context to params.
+func (w *ServerInterfaceWrapper) GetRepairPlan(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "plan_id" -------------
+	var planID RepairPlanID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "plan_id", ctx.Param("plan_id"), &planID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter plan_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetRepairPlan(ctx, planID)
+	return err
+}
+
+// ApplyRepairs converts echo context to params.
+func (w *ServerInterfaceWrapper) ApplyRepairs(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ApplyRepairs(ctx)
+	return err
+}
+
 // ListRuns converts echo context to params.
 func (w *ServerInterfaceWrapper) ListRuns(ctx echo.Context) error {
 	var err error
@@ -2838,6 +3014,9 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/resume", wrapper.ResumeSubscription, options.OperationMiddlewares["resumeSubscription"]...)
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/suspend", wrapper.SuspendSubscription, options.OperationMiddlewares["suspendSubscription"]...)
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/unsubscribe", wrapper.UnsubscribeSubscription, options.OperationMiddlewares["unsubscribeSubscription"]...)
+	router.POST(options.BaseURL+"/v1/repair-plans", wrapper.CreateRepairPlan, options.OperationMiddlewares["createRepairPlan"]...)
+	router.GET(options.BaseURL+"/v1/repair-plans/:plan_id", wrapper.GetRepairPlan, options.OperationMiddlewares["getRepairPlan"]...)
+	router.POST(options.BaseURL+"/v1/repairs", wrapper.ApplyRepairs, options.OperationMiddlewares["applyRepairs"]...)
 	router.GET(options.BaseURL+"/v1/runs", wrapper.ListRuns, options.OperationMiddlewares["listRuns"]...)
 	router.GET(options.BaseURL+"/v1/runs/:run_id", wrapper.GetRun, options.OperationMiddlewares["getRun"]...)
 	router.POST(options.BaseURL+"/v1/runs/:run_id/cancel", wrapper.CancelRun, options.OperationMiddlewares["cancelRun"]...)

@@ -26,14 +26,17 @@ type Options struct {
 	Actions saga.Actions
 	// Admit checks an order and reads the objects that the order names.
 	Admit     workflows.Deps
+	Repairs   Repairs
 	Merchants merchants.Store
 	Identity  func(cloud string) (keystone.Identity, error)
 	Billing   Billing
 	Audits    Audits
 	Auditor   Auditor
-	Now       func() time.Time
-	Random    io.Reader // source of random bytes for API keys, such as crypto/rand.Reader
-	AdminRole string    // the Keystone role that makes a user an operator
+	// Installation is the id of this installation. A plan of repairs of another installation is refused.
+	Installation string
+	Now          func() time.Time
+	Random       io.Reader // source of random bytes for API keys, such as crypto/rand.Reader
+	AdminRole    string    // the Keystone role that makes a user an operator
 
 	// Admissions limits the number of requests with a body that are checked and accepted at the same time; zero means 384. Requests
 	// that wait for their runs are limited to four times Admissions. At this limit, the answer does not wait for the run.

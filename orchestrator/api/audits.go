@@ -14,7 +14,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 )
 
-// Audits reads audits, findings and the ledger, and accepts findings: see [audit.Store].
+// Audits reads audits, findings, the ledger and plans of repairs, and accepts findings: see [audit.Store] and [audit.PlanStore].
 type Audits interface {
 	Audit(ctx context.Context, id string) (audit.Audit, error)
 	Audits(ctx context.Context, before string, limit int) ([]audit.Audit, error)
@@ -23,13 +23,17 @@ type Audits interface {
 	History(ctx context.Context, id string) ([]audit.Change, error)
 	Accept(ctx context.Context, id string, by audit.Change, a *audit.Acceptance) (audit.Finding, error)
 	Entries(ctx context.Context, f audit.EntryFilter) ([]audit.Entry, error)
+	Plan(ctx context.Context, id string) (audit.Plan, error)
 }
 
-// Auditor starts audits.
+// Auditor starts audits, and plans repairs.
 type Auditor interface {
 	// Request stores an audit, which a replica then executes. The argument `by` is who asks for it. Request returns audit.ErrBusy if
 	// too many audits wait.
 	Request(ctx context.Context, s audit.Scope, by string) (audit.Audit, error)
+	// Plan makes a plan of the repairs of the open findings that the filter selects, and stores the plan. The argument `by` is who asks
+	// for it. Plan ignores the fields Statuses, After and Limit of the filter.
+	Plan(ctx context.Context, f audit.Filter, by string) (audit.Plan, error)
 }
 
 // auditKinds are the problem types that only the operations on audits and findings return.

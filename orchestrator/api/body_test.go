@@ -83,7 +83,7 @@ func TestTheChecksOfABodyUseLittleMemory(t *testing.T) {
 func (w *world) everyOperation() map[string]request {
 	all := map[string]request{}
 	ids := strings.NewReplacer("{merchant_id}", w.Merchant.ID, "{run_id}", nobody, "{subscription_id}", nobody, "{audit_id}", nobody,
-		"{finding_id}", nobody, "{problem}", "overloaded")
+		"{finding_id}", nobody, "{plan_id}", nobody, "{problem}", "overloaded")
 	for path, item := range w.document.doc.Paths.Map() {
 		for method, o := range item.Operations() {
 			q := request{method: method, path: ids.Replace(path), header: http.Header{}}

@@ -141,14 +141,11 @@ func viewFinding(f audit.Finding) Finding {
 	view := Finding{
 		ID: f.ID, Code: string(f.Code), Severity: Severity(f.Severity), Status: FindingStatus(f.Status),
 		Cloud: some(f.Cloud), MerchantID: some(f.MerchantID), CustomerID: some(f.CustomerID), SubscriptionID: some(f.SubscriptionID),
-		ProjectID: some(f.ProjectID), UserID: some(f.UserID), Objects: []FindingObject{},
+		ProjectID: some(f.ProjectID), UserID: some(f.UserID), Objects: viewObjects(f.Objects),
 		Detail: f.Detail, Affected: f.Affected, RunID: some(f.RunID),
 		Repair:    Repair{Action: some(string(f.Repair.Action)), Advice: f.Repair.Advice},
 		FirstSeen: f.FirstSeen, LastSeen: f.LastSeen, FirstAuditID: f.FirstAudit, LastAuditID: f.LastAudit, ResolvedAt: f.ResolvedAt,
 		Links: Links{{Rel: "self", Href: "/v1/findings/" + f.ID}},
-	}
-	for _, o := range f.Objects {
-		view.Objects = append(view.Objects, FindingObject{Kind: o.Kind, ID: o.ID, Name: some(o.Name)})
 	}
 	if len(f.Repair.Values) > 0 {
 		view.Repair.Values = &f.Repair.Values
@@ -158,6 +155,14 @@ func viewFinding(f audit.Finding) Finding {
 	}
 	if f.RunID != "" {
 		view.Links = append(view.Links, Link{Rel: "run", Href: runPath(f.RunID)})
+	}
+	return view
+}
+
+func viewObjects(all []audit.Object) []FindingObject {
+	view := []FindingObject{}
+	for _, o := range all {
+		view = append(view, FindingObject{Kind: o.Kind, ID: o.ID, Name: some(o.Name)})
 	}
 	return view
 }

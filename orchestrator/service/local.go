@@ -17,9 +17,9 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// Local is the part of the API that needs only the database: the operations on runs, findings and the ledger. A Local listens on no
-// address, executes no runs, has no lease and sends no request to an upstream. The replicas of the database, if there are any, carry
-// out the actions that a Local stores.
+// Local is the part of the API that needs only the database: the operations on runs, findings, plans of repairs and the ledger. A Local
+// listens on no address, executes no runs, has no lease and sends no request to an upstream. The replicas of the database, if there are
+// any, carry out the actions that a Local stores.
 type Local struct {
 	http.RoundTripper // passes requests to the API
 
@@ -42,7 +42,11 @@ func OpenLocal(ctx context.Context, c Config, user string, log zerolog.Logger) (
 	if err := clock.Read(ctx, s.Time); err != nil {
 		return nil, errors.Join(&UnreachableError{err}, s.Close())
 	}
-	handler, err := localAPI(c, s, clock, log)
+	installation, err := s.InstallationID(ctx)
+	if err != nil {
+		return nil, errors.Join(&UnreachableError{err}, s.Close())
+	}
+	handler, err := localAPI(c, s, clock, installation, log)
 	if err != nil {
 		return nil, errors.Join(&ConfigurationError{err}, s.Close())
 	}
@@ -53,9 +57,9 @@ func OpenLocal(ctx context.Context, c Config, user string, log zerolog.Logger) (
 func (l *Local) Close() error { return l.store.Close() }
 
 // localAPI returns the API without upstreams, with an engine that does not serve.
-func localAPI(c Config, s *store.Store, clock *engine.Clock, log zerolog.Logger) (http.Handler, error) {
+func localAPI(c Config, s *store.Store, clock *engine.Clock, installation string, log zerolog.Logger) (http.Handler, error) {
 	noCloud := func(string) (keystone.Identity, error) { return nil, errors.New("there is no connection to Keystone") }
-	deps := workflows.Deps{Identity: noCloud, Merchants: s.Merchants(), Now: clock.Now, NewID: newID}
+	deps := workflows.Deps{Identity: noCloud, Merchants: s.Merchants(), Now: clock.Now, NewID: newID, Installation: installation}
 	definitions, err := workflows.All(deps)
 	if err != nil {
 		return nil, err
@@ -63,8 +67,9 @@ func localAPI(c Config, s *store.Store, clock *engine.Clock, log zerolog.Logger)
 	runs := engine.New(engine.Options{Store: s, Queue: s, Tokens: s, Workflows: definitions, NewID: newID, Clock: clock, NoRestart: noRestart})
 	return api.New(api.Options{
 		Runs: runs, Starter: runs, Actions: runs,
-		Admit: deps, Merchants: s.Merchants(), Identity: noCloud, Now: clock.Now, Random: rand.Reader,
-		Audits: s.Audits(), Auditor: audit.NewAuditor(audit.Options{Store: s.Audits(), Now: clock.Now, NewID: newID}),
+		Admit: deps, Repairs: deps, Merchants: s.Merchants(), Identity: noCloud, Now: clock.Now, Random: rand.Reader,
+		Audits: s.Audits(), Installation: installation,
+		Auditor:     audit.NewAuditor(audit.Options{Store: s.Audits(), Installation: installation, Now: clock.Now, NewID: newID}),
 		MaxLiveRuns: c.MaxLiveRuns, Log: log, Ready: func(context.Context) []api.Dependency { return nil },
 	})
 }

@@ -59,22 +59,6 @@ func wire(p parts) (w wired, err error) {
 	if p.Resources == nil {
 		p.Resources = &provers{clouds: u.clouds, entry: p.ResourcesCloud, ignore: p.EmptinessIgnore, now: clock.Now}
 	}
-	deps := workflows.Deps{
-		Identity: u.clouds.identity, Billing: u.billing, Merchants: p.store.Merchants(), Ledger: p.store, FollowUps: p.store, Reads: &coalesce.Reads{}, Handover: &handover,
-		Now: clock.Now, NewID: newID, Installation: p.installation,
-		KeepTenant: p.KeepTenant, KeepBilling: p.KeepBilling, Resources: p.Resources,
-		Defaults: workflows.Defaults{CustomerRoles: p.CustomerRoles, SubscriptionRoles: p.SubscriptionRoles, Domain: p.Domain},
-	}
-	definitions, err := p.Workflows(deps)
-	if err != nil {
-		return w, err
-	}
-	w.runs = engine.New(engine.Options{
-		Store: p.store, Queue: p.store, Tokens: p.store, Workflows: definitions, NewID: newID, Clock: clock,
-		Lease: p.Lease, LateWindow: p.LateWindow, Deadline: p.Deadline, GiveUpAfter: p.GiveUpAfter,
-		Poll: p.Poll, Executors: p.Executors, Down: u.gates.Open,
-		OnEvent: logEvent(p.Log), OnFault: func(err error) { p.Log.Error().Err(err).Msg("engine") },
-	})
 	w.audits = audit.NewAuditor(audit.Options{
 		Store: p.store.Audits(), Merchants: p.store.Merchants(), Inventory: (&inventories{clouds: u.clouds, entry: p.AuditCloud}).of,
 		FindDomain: func(ctx context.Context, cloud, nameOrID string) (keystone.Domain, error) {
@@ -84,15 +68,32 @@ func wire(p parts) (w wired, err error) {
 			}
 			return identity.Domain(ctx, nameOrID)
 		},
-		Billing: u.billing, Expect: expects(definitions), Installation: p.installation, Domain: p.Domain, AllowAdmin: p.AllowCloudAdminRole,
+		Billing: u.billing, Installation: p.installation, Domain: p.Domain, AllowAdmin: p.AllowCloudAdminRole,
 		Begin: collectOften, Replica: newID(), Every: p.AuditEvery, Now: clock.Now, NewID: newID,
 		OnFault: func(err error) { p.Log.Error().Err(err).Msg("audits") },
+	})
+	deps := workflows.Deps{
+		Identity: u.clouds.identity, Billing: u.billing, Merchants: p.store.Merchants(), Ledger: p.store, FollowUps: p.store, Audits: w.audits, Reads: &coalesce.Reads{}, Handover: &handover,
+		Now: clock.Now, NewID: newID, Installation: p.installation,
+		KeepTenant: p.KeepTenant, KeepBilling: p.KeepBilling, Resources: p.Resources,
+		Defaults: workflows.Defaults{CustomerRoles: p.CustomerRoles, SubscriptionRoles: p.SubscriptionRoles, Domain: p.Domain},
+	}
+	definitions, err := p.Workflows(deps)
+	if err != nil {
+		return w, err
+	}
+	w.audits.Expect = expects(definitions)
+	w.runs = engine.New(engine.Options{
+		Store: p.store, Queue: p.store, Tokens: p.store, Workflows: definitions, NewID: newID, Clock: clock,
+		Lease: p.Lease, LateWindow: p.LateWindow, Deadline: p.Deadline, GiveUpAfter: p.GiveUpAfter,
+		Poll: p.Poll, Executors: p.Executors, Down: u.gates.Open,
+		OnEvent: logEvent(p.Log), OnFault: func(err error) { p.Log.Error().Err(err).Msg("engine") },
 	})
 	w.health = newChecks(p, u, w.runs.Leased)
 	w.handler, err = api.New(api.Options{
 		Runs: w.runs, Starter: w.runs, Actions: w.runs,
-		Admit: deps, Merchants: p.store.Merchants(), Identity: deps.Identity, Billing: u.billing,
-		Audits: p.store.Audits(), Auditor: w.audits,
+		Admit: deps, Repairs: deps, Merchants: p.store.Merchants(), Identity: deps.Identity, Billing: u.billing,
+		Audits: p.store.Audits(), Auditor: w.audits, Installation: p.installation,
 		Now: clock.Now, Random: rand.Reader, AdminRole: p.AdminRole, ScopedTokens: p.ScopedTokens,
 		MaxLiveRuns: p.MaxLiveRuns, Admissions: p.Admissions, Heartbeat: p.Heartbeat,
 		KeystoneURL: u.keystoneURL, TLS: p.TLSCert != "", Version: p.Version, Log: p.Log, Ready: w.health.report,

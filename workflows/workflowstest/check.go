@@ -2,6 +2,7 @@ package workflowstest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
@@ -89,16 +90,40 @@ func newView(s Seen) (*view, []Broken) {
 		return v, []Broken{{Invariant: "decodable", Detail: err.Error()}}
 	}
 	var broken []Broken
-	for _, r := range s.Runs {
+	v.dropByHand()
+	for _, r := range v.Runs {
 		v.byID[r.ID] = r
 		expected, err := expectedOf(definitions, r)
 		if err != nil {
 			broken = append(broken, Broken{Invariant: "decodable", Run: r.ID, Detail: err.Error()})
 			continue
 		}
+		expected = slices.DeleteFunc(expected, func(e saga.Expected) bool { return v.isByHand(e.Kind, e.ID) })
 		v.ordered = append(v.ordered, ordered{r, expected})
 	}
 	return v, broken
+}
+
+// The method `isByHand` reports whether the object is one of ByHand, or a role assignment on one of them.
+func (v *view) isByHand(kind, id string) bool {
+	return slices.ContainsFunc(v.ByHand, func(o saga.ObjectRef) bool {
+		return o.Kind == kind && o.ID == id || kind == roleAssignment && strings.HasPrefix(id, o.ID+"/")
+	})
+}
+
+// dropByHand drops the objects of ByHand from all that was seen.
+func (v *view) dropByHand() {
+	if len(v.ByHand) == 0 {
+		return
+	}
+	v.now = slices.DeleteFunc(v.now, func(t thing) bool { return v.isByHand(t.kind, t.id) })
+	v.Removals = slices.DeleteFunc(slices.Clone(v.Removals), func(r Removal) bool { return v.isByHand(r.Kind, r.ID) })
+	v.Runs = slices.Clone(v.Runs)
+	for i, r := range v.Runs {
+		changed := *r
+		changed.Objects = slices.DeleteFunc(slices.Clone(r.Objects), func(o saga.Object) bool { return v.isByHand(o.Kind, o.ID) })
+		v.Runs[i] = &changed
+	}
 }
 
 func expectedOf(definitions []*saga.Definition, r *saga.Run) ([]saga.Expected, error) {

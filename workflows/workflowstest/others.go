@@ -43,11 +43,13 @@ func noOrphan(v *view, broken report) {
 }
 
 // noSurpriseRole checks each new role assignment. A run must expect the assignment, and the assignment must be for the user of this
-// run.
+// run. The run of a repair may be for several users, and then has no user.
 func noSurpriseRole(v *view, broken report) {
 	for _, t := range v.now {
 		if t.kind == roleAssignment && find(v.others, t.kind, t.id) == nil &&
-			!has(v.ordered, func(x ordered) bool { return x.hasRole(t.id) && strings.Contains(t.id, "/"+x.run.User+"/") }) {
+			!has(v.ordered, func(x ordered) bool {
+				return x.hasRole(t.id) && (x.run.User == "" || strings.Contains(t.id, "/"+x.run.User+"/"))
+			}) {
 			broken("", "no run expects this role assignment", t.String())
 		}
 	}

@@ -20,6 +20,9 @@ type Seen struct {
 
 	Now    Outside
 	Others Outside // objects that no run created and that must be unchanged
+	// ByHand are the objects that the test has changed, made or removed behind Tenantry's back: see Trial.Damage. Check says nothing
+	// about them, and about the role assignments on them.
+	ByHand []saga.ObjectRef
 
 	Removals []Removal
 	Answers  []Answer

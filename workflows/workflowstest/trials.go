@@ -1,8 +1,11 @@
 package workflowstest
 
 import (
+	"context"
+	"slices"
 	"time"
 
+	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/workflows"
@@ -11,6 +14,8 @@ import (
 // Trial describes a workflow to the test suites: the fault table, the crash matrix and the simulation. Each suite tests all
 // [Trials].
 type Trial struct {
+	// If several trials are about one workflow, Variant tells them apart.
+	Variant string
 	// If the workflow changes a subscription, Operation is the last segment of the API's path. Otherwise, Operation is empty.
 	Operation string
 	// Body returns the fields of the operation's request, except the reason. If the reason is the only field, Body is nil.
@@ -18,7 +23,10 @@ type Trial struct {
 	// If Follows is set, a run of the trial Follows must succeed before a run of this trial can start. That earlier run is
 	// Ground.Before.
 	Follows *Trial
-	Define  func(workflows.Deps) (*saga.Definition, error)
+	// If Damage is set, it is called before a run of this trial starts. It changes the upstreams as an administrator does behind
+	// Tenantry's back. Damage returns the objects that it has changed, made or removed.
+	Damage func(ctx context.Context, g Ground, by ByHand) ([]saga.ObjectRef, error)
+	Define func(workflows.Deps) (*saga.Definition, error)
 	// Request returns the [saga.Request] that starts a run. The request refers to the objects in the [Ground]. The caller adds the
 	// idempotency key and the user's token.
 	Request func(Ground) saga.Request
@@ -75,25 +83,35 @@ type Ground struct {
 	Roles      []keystone.Role // member and bs-admin
 	CheckedAt  time.Time       // time at which the test read the fields above
 	Before     *saga.Run       // the succeeded run of Trial.Follows
+	First      *saga.Run       // the first run of the chain that Before ends
+}
+
+// ByHand changes the upstreams of a test.
+type ByHand struct {
+	// Keystone makes one request as an administrator of the cloud, and returns the body of the answer.
+	Keystone func(method, path, body string) ([]byte, error)
+	Billing  *billing.Client
 }
 
 // Trials returns the trials of all workflows of the service, and the trial of the stranger. The stranger shows that the test suites
 // work with any workflow.
 func Trials() []Trial {
-	return []Trial{
+	return append([]Trial{
 		subscribeTrial(), strangerTrial(), suspendTrial(), resumeTrial(), changePlanTrial(),
 		unsubscribeTrial(), restoreTrial(), removeTrial(), closeTrial(),
-	}
+	}, repairTrials()...)
 }
 
-// Definitions returns the workflow definitions of all trials.
+// Definitions returns the workflow definitions of all trials. Several trials may have one workflow.
 func Definitions(d workflows.Deps) (all []*saga.Definition, err error) {
 	for _, t := range Trials() {
 		definition, err := t.Define(d)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, definition)
+		if !slices.ContainsFunc(all, func(known *saga.Definition) bool { return known.Name == definition.Name }) {
+			all = append(all, definition)
+		}
 	}
 	return all, nil
 }

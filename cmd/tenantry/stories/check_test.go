@@ -20,7 +20,7 @@ func (s *site) checkAtTheEnd(database string) {
 	s.t.Cleanup(func() {
 		ctx := context.Background()
 		seen := workflowstest.Seen{
-			Installation: s.installation(), Others: s.others, Answers: s.finals, Removals: s.cloud.removed.Removals(), Skew: time.Second,
+			Installation: s.installation(), Others: s.others, ByHand: s.byHand, Answers: s.finals, Removals: s.cloud.removed.Removals(), Skew: time.Second,
 			Secrets: append(s.tokens, s.cloud.password, "canary-user-password", s.secret),
 			Texts:   map[string]string{"log": s.log.read(), "answers": s.answers.String()},
 		}

@@ -43,7 +43,7 @@ type endings map[place]map[instant]ending
 func TestKilledAtEveryInstant(t *testing.T) {
 	all := map[string]endings{}
 	for _, trial := range crashTrials(t) {
-		t.Run(trial.workflow, func(t *testing.T) { all[trial.workflow] = trial.killEverywhere(t) })
+		t.Run(trial.title(), func(t *testing.T) { all[trial.title()] = trial.killEverywhere(t) })
 	}
 	if len(all) == 0 {
 		t.Fatal("no workflow was tried")

@@ -30,11 +30,11 @@ func matrix(t *testing.T, all map[string]endings) []byte {
 	}
 	fmt.Fprintf(&page, matrixHead, n, time.Now().UTC().Format(time.DateOnly), strings.TrimSpace(string(commit)), machine())
 	for _, trial := range crashTrials(t) {
-		fmt.Fprintf(&page, "\n## %s\n", trial.workflow)
+		fmt.Fprintf(&page, "\n## %s\n", trial.title())
 		if trial.workflow == workflowstest.StrangerName {
 			fmt.Fprintln(&page, "\nThis workflow exists only in the tests. The cases below show that the crash test works with any workflow.")
 		}
-		trial.tables(&page, all[trial.workflow])
+		trial.tables(&page, all[trial.title()])
 	}
 	return page.Bytes()
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/billing/server"
+	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/store/storetest"
 	"github.com/tenantry/tenantry/workflows/workflowstest"
@@ -45,6 +46,7 @@ type site struct {
 	secret   string
 
 	others workflowstest.Outside // runs may adopt these objects, but must not change them
+	byHand []saga.ObjectRef      // objects of runs that the test has changed
 
 	mu      sync.Mutex
 	answers bytes.Buffer           // the bodies of all answers

@@ -1,12 +1,17 @@
 package stories_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/workflows"
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
@@ -22,6 +27,14 @@ type crashTrial struct {
 	order func(s *site, p place, url string) portal
 	// The function `replica` returns the command that starts a replica. The test kills this replica.
 	replica func() (*exec.Cmd, error)
+}
+
+// title names the trial: the workflow and, if there is one, the variant.
+func (c crashTrial) title() string {
+	if c.Variant == "" {
+		return c.workflow
+	}
+	return c.workflow + ": " + c.Variant
 }
 
 // crashTrials returns the crashTrial of each workflow. If the API has no operation for a workflow, the test places the workflow's
@@ -51,6 +64,8 @@ func crashTrials(t testing.TB) (all []crashTrial) {
 			c.order = orderAfter(n-1, n)
 		case workflows.ChangePlanName:
 			c.order, c.replica = orderChange("change-plan"), tenantryServe
+		case workflows.RepairName:
+			c.order = orderRepair(n)
 		}
 		all = append(all, c)
 	}
@@ -93,6 +108,69 @@ func orderAfter(trials ...int) func(*site, place, string) portal {
 		}
 		return s.trialPortal(trials[last], trialOrder{Key: "key", Before: before})
 	}
+}
+
+// orderRepair returns a function that orders a run of a trial, after the runs that it follows and the trial's damage.
+func orderRepair(n int) func(*site, place, string) portal {
+	trials := workflowstest.Trials()
+	return func(s *site, p place, url string) portal {
+		o := trialOrder{Key: "key", Ground: s.ground()}
+		o.Before = s.insist(url, s.portal(order{key: "made", token: s.newToken()})).Run
+		o.First = o.Before
+		objects := s.runOf(o.Before).Objects
+		subscription := objects[slices.IndexFunc(objects, func(o saga.Object) bool { return o.Kind == "subscription" })].ID
+		for _, before := range followed(trials[n]) {
+			if before.Operation != "" {
+				o.Before = s.insist(url, s.changes(subscription, before.Operation)).Run
+				continue
+			}
+			at := slices.IndexFunc(trials, func(t workflowstest.Trial) bool { return maps.Equal(t.Do, before.Do) })
+			o.Before = s.insist(url, s.trialPortal(at, trialOrder{Key: fmt.Sprint("trial", at), Before: o.Before})).Run
+		}
+		s.damage(trials[n], o)
+		return s.trialPortal(n, o)
+	}
+}
+
+// The function `followed` returns the trials whose runs must succeed before, without the first.
+func followed(trial workflowstest.Trial) (chain []workflowstest.Trial) {
+	for before := trial.Follows; before.Follows != nil; before = before.Follows {
+		chain = append([]workflowstest.Trial{*before}, chain...)
+	}
+	return chain
+}
+
+// The method `damage` does the damage of a trial.
+func (s *site) damage(trial workflowstest.Trial, o trialOrder) {
+	s.t.Helper()
+	g := o.Ground
+	g.Before, g.First = s.runOf(o.Before), s.runOf(o.First)
+	refs, err := trial.Damage(s.t.Context(), g, workflowstest.ByHand{Billing: s.billing, Keystone: func(method, path, body string) ([]byte, error) {
+		var sent any
+		if body != "" {
+			sent = json.RawMessage(body)
+		}
+		var answer json.RawMessage
+		if method != http.MethodGet {
+			s.cloud.call(s.t, method, strings.TrimPrefix(path, "/v3"), sent, nil)
+			return nil, nil
+		}
+		s.cloud.call(s.t, method, strings.TrimPrefix(path, "/v3"), nil, &answer)
+		return answer, nil
+	}})
+	s.ok(err)
+	s.byHand = append(s.byHand, refs...)
+}
+
+// runOf reads a run from the database.
+func (s *site) runOf(id string) *saga.Run {
+	s.t.Helper()
+	st, err := store.Open(s.t.Context(), s.database, secretKey)
+	s.ok(err)
+	defer func() { _ = st.Close() }()
+	r, err := st.Run(s.t.Context(), id)
+	s.ok(err)
+	return r
 }
 
 // The method `changes` returns a portal that changes a subscription. The name of the change is also the idempotency key.

@@ -81,6 +81,7 @@ type trialOrder struct {
 	Key    string
 	Ground workflowstest.Ground
 	Before string // the id of the run that must have succeeded before; empty: no run
+	First  string // the id of the first run of the chain; empty if there is none, or if the trial does not need it
 }
 
 // The type `counter` handles orders at /trials/. The handler answers when the run has ended, or after 5 s at the latest.
@@ -100,14 +101,13 @@ func (c counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	o.Ground.RunID, o.Ground.CheckedAt = uuid.Must(uuid.NewV7()).String(), time.Now()
-	if o.Before != "" {
-		before, err := c.runs.Run(r.Context(), o.Before)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		o.Ground.Before = before
+	before, errBefore := c.run(r.Context(), o.Before)
+	first, errFirst := c.run(r.Context(), o.First)
+	if err := errors.Join(errBefore, errFirst); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
 	}
+	o.Ground.Before, o.Ground.First = before, first
 	q := workflowstest.Trials()[n].Request(o.Ground)
 	q.Key, q.Fingerprint = o.Key, o.Key
 	run, err := c.runs.Start(r.Context(), q)
@@ -131,6 +131,14 @@ func (c counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Location", "/v1/runs/"+run.ID)
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(map[string]string{"id": run.ID, "state": string(run.State)})
+}
+
+// The method `run` reads a run. If the id is empty, the result is nil.
+func (c counter) run(ctx context.Context, id string) (*saga.Run, error) {
+	if id == "" {
+		return nil, nil
+	}
+	return c.runs.Run(ctx, id)
 }
 
 // The method `await` waits at most 5 s until a run has ended, and returns the run.

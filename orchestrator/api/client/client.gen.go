@@ -482,6 +482,15 @@ type ActionRequest struct {
 	Why string `json:"why"`
 }
 
+// ApprovedRepair defines model for ApprovedRepair.
+type ApprovedRepair struct {
+	// Comment The reason for the repair. The run's history records it, and the merchant sees it.
+	Comment *string `json:"comment,omitempty"`
+
+	// FindingID the id of a finding, of lower-case hexadecimal digits and hyphens
+	FindingID FindingID `json:"finding_id"`
+}
+
 // Audit defines model for Audit.
 type Audit struct {
 	// By Who asked for the audit. "schedule": the service itself.
@@ -758,7 +767,7 @@ type Finding struct {
 	Objects     []FindingObject `json:"objects"`
 	ProjectID   *string         `json:"project_id,omitempty"`
 
-	// Repair How the finding can be resolved. Tenantry does not resolve it by itself.
+	// Repair How the finding can be resolved. If there is an `action`, a plan of repairs can contain the finding, and Tenantry makes the change after an operator has approved it. Otherwise, a person must make the change.
 	Repair     Repair     `json:"repair"`
 	ResolvedAt *time.Time `json:"resolved_at,omitempty"`
 
@@ -1209,12 +1218,12 @@ type RemoveRequest struct {
 	Why string `json:"why"`
 }
 
-// Repair How the finding can be resolved. Tenantry does not resolve it by itself.
+// Repair How the finding can be resolved. If there is an `action`, a plan of repairs can contain the finding, and Tenantry makes the change after an operator has approved it. Otherwise, a person must make the change.
 type Repair struct {
 	// Action The kind of change that resolves a finding. /docs#RepairAction-ACTION explains each action. More values may follow: accept a value that is not in the list.
 	Action *RepairAction `json:"action,omitempty"`
 
-	// Advice What a person has to do.
+	// Advice What a person has to do if Tenantry does not make the change.
 	Advice string `json:"advice"`
 
 	// Values The objects and values that the change is about, and those that the audit has found.
@@ -1223,6 +1232,121 @@ type Repair struct {
 
 // RepairAction The kind of change that resolves a finding. /docs#RepairAction-ACTION explains each action. More values may follow: accept a value that is not in the list.
 type RepairAction = string
+
+// RepairAnswer defines model for RepairAnswer.
+type RepairAnswer struct {
+	PlanID  string         `json:"plan_id"`
+	Repairs []RepairResult `json:"repairs"`
+}
+
+// RepairPlan Repairs of open findings, of which an operator can approve some or all.
+type RepairPlan struct {
+	// By Who asked for the plan.
+	By        string    `json:"by"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// Entries The repairs, in the order in which they should be carried out.
+	Entries []RepairPlanEntry `json:"entries"`
+
+	// ExpiresAt After this time, the plan is refused.
+	ExpiresAt time.Time `json:"expires_at"`
+	ID        string    `json:"id"`
+
+	// Installation The id of the installation that has made the plan. Only this installation carries it out.
+	Installation string `json:"installation"`
+
+	// LeftOut The number of findings that have a repair but did not fit into the plan.
+	LeftOut int   `json:"left_out"`
+	Links   Links `json:"links"`
+
+	// Suspect The number of findings that have a repair but are left out, because Keystone or BillingStack seems to show less than it has.
+	Suspect int `json:"suspect"`
+}
+
+// RepairPlanEntry The repair of a finding, with the values on which it was planned.
+type RepairPlanEntry struct {
+	// Action The kind of change that resolves a finding. /docs#RepairAction-ACTION explains each action. More values may follow: accept a value that is not in the list.
+	Action RepairAction `json:"action"`
+	Cloud  *string      `json:"cloud,omitempty"`
+
+	// Code What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. More values may follow: accept a value that is not in the list.
+	Code       FindingCode `json:"code"`
+	CustomerID *string     `json:"customer_id,omitempty"`
+
+	// Detail What is wrong.
+	Detail     string          `json:"detail"`
+	FindingID  string          `json:"finding_id"`
+	MerchantID string          `json:"merchant_id"`
+	Objects    []FindingObject `json:"objects"`
+	ProjectID  *string         `json:"project_id,omitempty"`
+
+	// RunID The run that made the object.
+	RunID string `json:"run_id"`
+
+	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: something is left over, or a mark is missing. `low`: nobody is affected at present.
+	Severity       Severity `json:"severity"`
+	SubscriptionID *string  `json:"subscription_id,omitempty"`
+	UserID         *string  `json:"user_id,omitempty"`
+
+	// Values The objects and values that the change is about, and those that the audit has found.
+	Values map[string]string `json:"values"`
+}
+
+// RepairPlanFilter Selects open findings. An omitted field selects all.
+type RepairPlanFilter struct {
+	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
+	Cloud *CloudName `json:"cloud,omitempty"`
+
+	// Code Any of these codes.
+	Code *[]Word `json:"code,omitempty"`
+
+	// CustomerID a uuid in lower case, with hyphens
+	CustomerID *UUID `json:"customer_id,omitempty"`
+
+	// MerchantID a uuid in lower case, with hyphens
+	MerchantID *UUID `json:"merchant_id,omitempty"`
+
+	// ProjectID An id in Keystone, such as 3c2a9c5a6f0b4b3f8f3e0d8e6f5c4b3a, john.doe or m@example.org. Slashes and control characters are not allowed, and the id is neither "." nor "..".
+	ProjectID *KeystoneID `json:"project_id,omitempty"`
+
+	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: something is left over, or a mark is missing. `low`: nobody is affected at present.
+	Severity *Severity `json:"severity,omitempty"`
+}
+
+// RepairRefusal Why an entry was not carried out.
+type RepairRefusal struct {
+	// Code The name of a problem type, which the page /problems/CODE explains, or a failure code, which /docs#FailureCode-CODE explains.
+	Code   string `json:"code"`
+	Detail string `json:"detail"`
+
+	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
+	FixBy FixBy `json:"fix_by"`
+}
+
+// RepairRequest defines model for RepairRequest.
+type RepairRequest struct {
+	// DryRun Says what the run would do, and changes nothing. The order is checked like any other, with the same refusals. Then each step looks for its effect. The answer is about this moment: other runs and other people may change what it depends on.
+	DryRun *DryRunFlag `json:"dry_run,omitempty"`
+
+	// Entries The approved entries of the plan. Each finding occurs once.
+	Entries []ApprovedRepair `json:"entries"`
+
+	// PlanID a uuid in lower case, with hyphens
+	PlanID UUID `json:"plan_id"`
+}
+
+// RepairResult What became of an entry. It has a run, the reason why it was refused, or the answer to a dry run.
+type RepairResult struct {
+	// DryRun What a run would do if it were accepted now.
+	DryRun    *DryRun `json:"dry_run,omitempty"`
+	FindingID string  `json:"finding_id"`
+	Links     Links   `json:"links"`
+
+	// Refused Why an entry was not carried out.
+	Refused  *RepairRefusal `json:"refused,omitempty"`
+	RunID    *string        `json:"run_id,omitempty"`
+	RunState *RunState      `json:"run_state,omitempty"`
+}
 
 // RestoreRequest defines model for RestoreRequest.
 type RestoreRequest struct {
@@ -1236,7 +1360,7 @@ type RestoreRequest struct {
 	Why string `json:"why"`
 }
 
-// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id.
+// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id and finding_id, which name the plan of repairs and the finding, and the field action.
 type Result map[string]interface{}
 
 // Roles The names of the Keystone roles that users get on a tenant.
@@ -1268,7 +1392,7 @@ type Run struct {
 	// Reason The reason why a run waits or is stuck.
 	Reason *Reason `json:"reason,omitempty"`
 
-	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id.
+	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id and finding_id, which name the plan of repairs and the finding, and the field action.
 	Result Result `json:"result"`
 
 	// RetriedBy The run that repeats this run.
@@ -1424,6 +1548,9 @@ type MerchantID = UUID
 
 // Prefer defines model for Prefer.
 type Prefer = string
+
+// RepairPlanID a uuid in lower case, with hyphens
+type RepairPlanID = UUID
 
 // RunID a uuid in lower case, with hyphens
 type RunID = UUID
@@ -1784,6 +1911,12 @@ type SuspendSubscriptionJSONRequestBody = ChangeRequest
 
 // UnsubscribeSubscriptionJSONRequestBody defines body for UnsubscribeSubscription for application/json ContentType.
 type UnsubscribeSubscriptionJSONRequestBody = ChangeRequest
+
+// CreateRepairPlanJSONRequestBody defines body for CreateRepairPlan for application/json ContentType.
+type CreateRepairPlanJSONRequestBody = RepairPlanFilter
+
+// ApplyRepairsJSONRequestBody defines body for ApplyRepairs for application/json ContentType.
+type ApplyRepairsJSONRequestBody = RepairRequest
 
 // CancelRunJSONRequestBody defines body for CancelRun for application/json ContentType.
 type CancelRunJSONRequestBody = ActionRequest
@@ -2219,6 +2352,51 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/unsubscribe (the `UnsubscribeSubscription` operationId).
 	UnsubscribeSubscription(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, params *UnsubscribeSubscriptionParams, body UnsubscribeSubscriptionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateRepairPlanWithBody Plan the repairs of open findings
+	//
+	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. Nothing is repaired: choose entries of the plan, and send them to /v1/repairs within 7 days. The service keeps the plan, and the plan never changes. A repeated call is another plan.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/repair-plans (the `CreateRepairPlan` operationId).
+	CreateRepairPlanWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateRepairPlan Plan the repairs of open findings
+	//
+	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. Nothing is repaired: choose entries of the plan, and send them to /v1/repairs within 7 days. The service keeps the plan, and the plan never changes. A repeated call is another plan.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/repair-plans (the `CreateRepairPlan` operationId).
+	CreateRepairPlan(ctx context.Context, body CreateRepairPlanJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetRepairPlan Show a plan of repairs
+	//
+	// Corresponds with GET /v1/repair-plans/{plan_id} (the `GetRepairPlan` operationId).
+	GetRepairPlan(ctx context.Context, planID RepairPlanID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ApplyRepairsWithBody Carry out entries of a plan of repairs
+	//
+	// Each entry becomes a run of the workflow `repair`. Before the run is started, the entry is checked against the finding, Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
+	//
+	// You can repeat the call, for example if the answer was lost: an entry whose run exists is answered with this run, also if the run has failed. To repair such a finding again, audit again and make a new plan. If an upstream is down, and no entry has a run, the answer is 503. If some entries have runs, the others are refused with the code `upstream-unavailable`: repeat the call later.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/repairs (the `ApplyRepairs` operationId).
+	ApplyRepairsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ApplyRepairs Carry out entries of a plan of repairs
+	//
+	// Each entry becomes a run of the workflow `repair`. Before the run is started, the entry is checked against the finding, Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
+	//
+	// You can repeat the call, for example if the answer was lost: an entry whose run exists is answered with this run, also if the run has failed. To repair such a finding again, audit again and make a new plan. If an upstream is down, and no entry has a run, the answer is 503. If some entries have runs, the others are refused with the code `upstream-unavailable`: repeat the call later.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/repairs (the `ApplyRepairs` operationId).
+	ApplyRepairs(ctx context.Context, body ApplyRepairsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListRuns List runs, newest first
 	//
@@ -3108,6 +3286,101 @@ func (c *Client) UnsubscribeSubscriptionWithBody(ctx context.Context, merchantID
 // Corresponds with POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/unsubscribe (the `UnsubscribeSubscription` operationId).
 func (c *Client) UnsubscribeSubscription(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, params *UnsubscribeSubscriptionParams, body UnsubscribeSubscriptionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewUnsubscribeSubscriptionRequest(c.Server, merchantID, subscriptionID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateRepairPlanWithBody Plan the repairs of open findings
+//
+// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. Nothing is repaired: choose entries of the plan, and send them to /v1/repairs within 7 days. The service keeps the plan, and the plan never changes. A repeated call is another plan.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/repair-plans (the `CreateRepairPlan` operationId).
+func (c *Client) CreateRepairPlanWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateRepairPlanRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateRepairPlan Plan the repairs of open findings
+//
+// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. Nothing is repaired: choose entries of the plan, and send them to /v1/repairs within 7 days. The service keeps the plan, and the plan never changes. A repeated call is another plan.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/repair-plans (the `CreateRepairPlan` operationId).
+func (c *Client) CreateRepairPlan(ctx context.Context, body CreateRepairPlanJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateRepairPlanRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetRepairPlan Show a plan of repairs
+//
+// Corresponds with GET /v1/repair-plans/{plan_id} (the `GetRepairPlan` operationId).
+func (c *Client) GetRepairPlan(ctx context.Context, planID RepairPlanID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetRepairPlanRequest(c.Server, planID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ApplyRepairsWithBody Carry out entries of a plan of repairs
+//
+// Each entry becomes a run of the workflow `repair`. Before the run is started, the entry is checked against the finding, Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
+//
+// You can repeat the call, for example if the answer was lost: an entry whose run exists is answered with this run, also if the run has failed. To repair such a finding again, audit again and make a new plan. If an upstream is down, and no entry has a run, the answer is 503. If some entries have runs, the others are refused with the code `upstream-unavailable`: repeat the call later.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/repairs (the `ApplyRepairs` operationId).
+func (c *Client) ApplyRepairsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewApplyRepairsRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ApplyRepairs Carry out entries of a plan of repairs
+//
+// Each entry becomes a run of the workflow `repair`. Before the run is started, the entry is checked against the finding, Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
+//
+// You can repeat the call, for example if the answer was lost: an entry whose run exists is answered with this run, also if the run has failed. To repair such a finding again, audit again and make a new plan. If an upstream is down, and no entry has a run, the answer is 503. If some entries have runs, the others are refused with the code `upstream-unavailable`: repeat the call later.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/repairs (the `ApplyRepairs` operationId).
+func (c *Client) ApplyRepairs(ctx context.Context, body ApplyRepairsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewApplyRepairsRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5236,6 +5509,120 @@ func NewUnsubscribeSubscriptionRequestWithBody(server string, merchantID Merchan
 	return req, nil
 }
 
+// NewCreateRepairPlanRequest calls the generic CreateRepairPlan builder with application/json body
+func NewCreateRepairPlanRequest(server string, body CreateRepairPlanJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateRepairPlanRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewCreateRepairPlanRequestWithBody constructs an http.Request for the CreateRepairPlan method, with any body, and a specified content type
+func NewCreateRepairPlanRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/repair-plans")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewGetRepairPlanRequest constructs an http.Request for the GetRepairPlan method
+func NewGetRepairPlanRequest(server string, planID RepairPlanID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "plan_id", planID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/repair-plans/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewApplyRepairsRequest calls the generic ApplyRepairs builder with application/json body
+func NewApplyRepairsRequest(server string, body ApplyRepairsJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewApplyRepairsRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewApplyRepairsRequestWithBody constructs an http.Request for the ApplyRepairs method, with any body, and a specified content type
+func NewApplyRepairsRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/repairs")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewListRunsRequest constructs an http.Request for the ListRuns method
 func NewListRunsRequest(server string, params *ListRunsParams) (*http.Request, error) {
 	var err error
@@ -6303,6 +6690,53 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/unsubscribe (the `UnsubscribeSubscription` operationId).
 	UnsubscribeSubscriptionWithResponse(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, params *UnsubscribeSubscriptionParams, body UnsubscribeSubscriptionJSONRequestBody, reqEditors ...RequestEditorFn) (*UnsubscribeSubscriptionResponse, error)
+
+	// CreateRepairPlanWithBodyWithResponse Plan the repairs of open findings
+	//
+	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. Nothing is repaired: choose entries of the plan, and send them to /v1/repairs within 7 days. The service keeps the plan, and the plan never changes. A repeated call is another plan.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/repair-plans (the `CreateRepairPlan` operationId).
+	CreateRepairPlanWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateRepairPlanResponse, error)
+
+	// CreateRepairPlanWithResponse Plan the repairs of open findings
+	//
+	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. Nothing is repaired: choose entries of the plan, and send them to /v1/repairs within 7 days. The service keeps the plan, and the plan never changes. A repeated call is another plan.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/repair-plans (the `CreateRepairPlan` operationId).
+	CreateRepairPlanWithResponse(ctx context.Context, body CreateRepairPlanJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateRepairPlanResponse, error)
+
+	// GetRepairPlanWithResponse Show a plan of repairs
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/repair-plans/{plan_id} (the `GetRepairPlan` operationId).
+	GetRepairPlanWithResponse(ctx context.Context, planID RepairPlanID, reqEditors ...RequestEditorFn) (*GetRepairPlanResponse, error)
+
+	// ApplyRepairsWithBodyWithResponse Carry out entries of a plan of repairs
+	//
+	// Each entry becomes a run of the workflow `repair`. Before the run is started, the entry is checked against the finding, Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
+	//
+	// You can repeat the call, for example if the answer was lost: an entry whose run exists is answered with this run, also if the run has failed. To repair such a finding again, audit again and make a new plan. If an upstream is down, and no entry has a run, the answer is 503. If some entries have runs, the others are refused with the code `upstream-unavailable`: repeat the call later.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/repairs (the `ApplyRepairs` operationId).
+	ApplyRepairsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ApplyRepairsResponse, error)
+
+	// ApplyRepairsWithResponse Carry out entries of a plan of repairs
+	//
+	// Each entry becomes a run of the workflow `repair`. Before the run is started, the entry is checked against the finding, Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
+	//
+	// You can repeat the call, for example if the answer was lost: an entry whose run exists is answered with this run, also if the run has failed. To repair such a finding again, audit again and make a new plan. If an upstream is down, and no entry has a run, the answer is 503. If some entries have runs, the others are refused with the code `upstream-unavailable`: repeat the call later.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/repairs (the `ApplyRepairs` operationId).
+	ApplyRepairsWithResponse(ctx context.Context, body ApplyRepairsJSONRequestBody, reqEditors ...RequestEditorFn) (*ApplyRepairsResponse, error)
 
 	// ListRunsWithResponse List runs, newest first
 	//
@@ -10685,6 +11119,395 @@ func (r UnsubscribeSubscriptionResponse) ContentType() string {
 	return ""
 }
 
+// CreateRepairPlanResponse201Headers the declared response headers of an HTTP 201 response for CreateRepairPlan
+type CreateRepairPlanResponse201Headers struct {
+	Location *string
+}
+
+// CreateRepairPlanResponse401Headers the declared response headers of an HTTP 401 response for CreateRepairPlan
+type CreateRepairPlanResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// CreateRepairPlanResponse415Headers the declared response headers of an HTTP 415 response for CreateRepairPlan
+type CreateRepairPlanResponse415Headers struct {
+	AcceptEncoding *string
+}
+
+// CreateRepairPlanResponse429Headers the declared response headers of an HTTP 429 response for CreateRepairPlan
+type CreateRepairPlanResponse429Headers struct {
+	RetryAfter *int
+}
+
+// CreateRepairPlanResponse503Headers the declared response headers of an HTTP 503 response for CreateRepairPlan
+type CreateRepairPlanResponse503Headers struct {
+	RetryAfter *int
+}
+
+type CreateRepairPlanResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *RepairPlan
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadBody
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *NotJSON
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Internal
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *CreateRepairPlanResponse201Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *CreateRepairPlanResponse401Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *CreateRepairPlanResponse415Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *CreateRepairPlanResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *CreateRepairPlanResponse503Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateRepairPlanResponse) GetJSON201() *RepairPlan {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r CreateRepairPlanResponse) GetApplicationProblemJSON400() *BadBody {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r CreateRepairPlanResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r CreateRepairPlanResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r CreateRepairPlanResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r CreateRepairPlanResponse) GetApplicationProblemJSON415() *NotJSON {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r CreateRepairPlanResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r CreateRepairPlanResponse) GetApplicationProblemJSON500() *Internal {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r CreateRepairPlanResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateRepairPlanResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateRepairPlanResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateRepairPlanResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateRepairPlanResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetRepairPlanResponse401Headers the declared response headers of an HTTP 401 response for GetRepairPlan
+type GetRepairPlanResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// GetRepairPlanResponse429Headers the declared response headers of an HTTP 429 response for GetRepairPlan
+type GetRepairPlanResponse429Headers struct {
+	RetryAfter *int
+}
+
+// GetRepairPlanResponse503Headers the declared response headers of an HTTP 503 response for GetRepairPlan
+type GetRepairPlanResponse503Headers struct {
+	RetryAfter *int
+}
+
+type GetRepairPlanResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RepairPlan
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Internal
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetRepairPlanResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetRepairPlanResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetRepairPlanResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetRepairPlanResponse) GetJSON200() *RepairPlan {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetRepairPlanResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetRepairPlanResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r GetRepairPlanResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetRepairPlanResponse) GetApplicationProblemJSON404() *Problem {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r GetRepairPlanResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r GetRepairPlanResponse) GetApplicationProblemJSON500() *Internal {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r GetRepairPlanResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetRepairPlanResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetRepairPlanResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetRepairPlanResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetRepairPlanResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ApplyRepairsResponse401Headers the declared response headers of an HTTP 401 response for ApplyRepairs
+type ApplyRepairsResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// ApplyRepairsResponse415Headers the declared response headers of an HTTP 415 response for ApplyRepairs
+type ApplyRepairsResponse415Headers struct {
+	AcceptEncoding *string
+}
+
+// ApplyRepairsResponse429Headers the declared response headers of an HTTP 429 response for ApplyRepairs
+type ApplyRepairsResponse429Headers struct {
+	RetryAfter *int
+}
+
+// ApplyRepairsResponse503Headers the declared response headers of an HTTP 503 response for ApplyRepairs
+type ApplyRepairsResponse503Headers struct {
+	RetryAfter *int
+}
+
+type ApplyRepairsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RepairAnswer
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *RepairAnswer
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadBody
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Problem
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *NotJSON
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Internal
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ApplyRepairsResponse401Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *ApplyRepairsResponse415Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ApplyRepairsResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ApplyRepairsResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ApplyRepairsResponse) GetJSON200() *RepairAnswer {
+	return r.JSON200
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r ApplyRepairsResponse) GetJSON202() *RepairAnswer {
+	return r.JSON202
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ApplyRepairsResponse) GetApplicationProblemJSON400() *BadBody {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ApplyRepairsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ApplyRepairsResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ApplyRepairsResponse) GetApplicationProblemJSON404() *Problem {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r ApplyRepairsResponse) GetApplicationProblemJSON409() *Problem {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r ApplyRepairsResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r ApplyRepairsResponse) GetApplicationProblemJSON415() *NotJSON {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ApplyRepairsResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r ApplyRepairsResponse) GetApplicationProblemJSON500() *Internal {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ApplyRepairsResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ApplyRepairsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ApplyRepairsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ApplyRepairsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ApplyRepairsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListRunsResponse401Headers the declared response headers of an HTTP 401 response for ListRuns
 type ListRunsResponse401Headers struct {
 	WWWAuthenticate *string
@@ -12453,6 +13276,83 @@ func (c *ClientWithResponses) UnsubscribeSubscriptionWithResponse(ctx context.Co
 		return nil, err
 	}
 	return ParseUnsubscribeSubscriptionResponse(rsp)
+}
+
+// CreateRepairPlanWithBodyWithResponse Plan the repairs of open findings
+//
+// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. Nothing is repaired: choose entries of the plan, and send them to /v1/repairs within 7 days. The service keeps the plan, and the plan never changes. A repeated call is another plan.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/repair-plans (the `CreateRepairPlan` operationId).
+func (c *ClientWithResponses) CreateRepairPlanWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateRepairPlanResponse, error) {
+	rsp, err := c.CreateRepairPlanWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateRepairPlanResponse(rsp)
+}
+
+// CreateRepairPlanWithResponse Plan the repairs of open findings
+//
+// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. Nothing is repaired: choose entries of the plan, and send them to /v1/repairs within 7 days. The service keeps the plan, and the plan never changes. A repeated call is another plan.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/repair-plans (the `CreateRepairPlan` operationId).
+func (c *ClientWithResponses) CreateRepairPlanWithResponse(ctx context.Context, body CreateRepairPlanJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateRepairPlanResponse, error) {
+	rsp, err := c.CreateRepairPlan(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateRepairPlanResponse(rsp)
+}
+
+// GetRepairPlanWithResponse Show a plan of repairs
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/repair-plans/{plan_id} (the `GetRepairPlan` operationId).
+func (c *ClientWithResponses) GetRepairPlanWithResponse(ctx context.Context, planID RepairPlanID, reqEditors ...RequestEditorFn) (*GetRepairPlanResponse, error) {
+	rsp, err := c.GetRepairPlan(ctx, planID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetRepairPlanResponse(rsp)
+}
+
+// ApplyRepairsWithBodyWithResponse Carry out entries of a plan of repairs
+//
+// Each entry becomes a run of the workflow `repair`. Before the run is started, the entry is checked against the finding, Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
+//
+// You can repeat the call, for example if the answer was lost: an entry whose run exists is answered with this run, also if the run has failed. To repair such a finding again, audit again and make a new plan. If an upstream is down, and no entry has a run, the answer is 503. If some entries have runs, the others are refused with the code `upstream-unavailable`: repeat the call later.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/repairs (the `ApplyRepairs` operationId).
+func (c *ClientWithResponses) ApplyRepairsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ApplyRepairsResponse, error) {
+	rsp, err := c.ApplyRepairsWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseApplyRepairsResponse(rsp)
+}
+
+// ApplyRepairsWithResponse Carry out entries of a plan of repairs
+//
+// Each entry becomes a run of the workflow `repair`. Before the run is started, the entry is checked against the finding, Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
+//
+// You can repeat the call, for example if the answer was lost: an entry whose run exists is answered with this run, also if the run has failed. To repair such a finding again, audit again and make a new plan. If an upstream is down, and no entry has a run, the answer is 503. If some entries have runs, the others are refused with the code `upstream-unavailable`: repeat the call later.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/repairs (the `ApplyRepairs` operationId).
+func (c *ClientWithResponses) ApplyRepairsWithResponse(ctx context.Context, body ApplyRepairsJSONRequestBody, reqEditors ...RequestEditorFn) (*ApplyRepairsResponse, error) {
+	rsp, err := c.ApplyRepairs(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseApplyRepairsResponse(rsp)
 }
 
 // ListRunsWithResponse List runs, newest first
@@ -17962,6 +18862,395 @@ func ParseUnsubscribeSubscriptionResponse(rsp *http.Response) (*UnsubscribeSubsc
 			}
 			headers.RateLimitPolicy = &value
 		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCreateRepairPlanResponse parses an HTTP response from a CreateRepairPlanWithResponse call
+func ParseCreateRepairPlanResponse(rsp *http.Response) (*CreateRepairPlanResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateRepairPlanResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest RepairPlan
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadBody
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest NotJSON
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers CreateRepairPlanResponse201Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = &value
+		}
+		response.Headers201 = &headers
+	case rsp.StatusCode == 401:
+		var headers CreateRepairPlanResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 415:
+		var headers CreateRepairPlanResponse415Headers
+		if values := rsp.Header.Values("Accept-Encoding"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Encoding", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptEncoding = &value
+		}
+		response.Headers415 = &headers
+	case rsp.StatusCode == 429:
+		var headers CreateRepairPlanResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers CreateRepairPlanResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetRepairPlanResponse parses an HTTP response from a GetRepairPlanWithResponse call
+func ParseGetRepairPlanResponse(rsp *http.Response) (*GetRepairPlanResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetRepairPlanResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RepairPlan
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetRepairPlanResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers GetRepairPlanResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetRepairPlanResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseApplyRepairsResponse parses an HTTP response from a ApplyRepairsWithResponse call
+func ParseApplyRepairsResponse(rsp *http.Response) (*ApplyRepairsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ApplyRepairsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RepairAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest RepairAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadBody
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest NotJSON
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ApplyRepairsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 415:
+		var headers ApplyRepairsResponse415Headers
+		if values := rsp.Header.Values("Accept-Encoding"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Encoding", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptEncoding = &value
+		}
+		response.Headers415 = &headers
+	case rsp.StatusCode == 429:
+		var headers ApplyRepairsResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers ApplyRepairsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {

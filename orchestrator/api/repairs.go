@@ -1,0 +1,273 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/tenantry/tenantry/orchestrator/audit"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
+	"github.com/tenantry/tenantry/workflows"
+)
+
+// Repairs checks repairs of findings: see [workflows.Deps].
+type Repairs interface {
+	// AdmitRepair returns the request for the run that carries out an entry of a plan, or a *workflows.AdmissionError.
+	AdmitRepair(ctx context.Context, planID string, e audit.PlanEntry) (saga.Request, error)
+}
+
+// repairKinds lists the problem types of the operations of this file.
+var (
+	repairKinds  = []kind{planNotFound, planExpired, planForeign}
+	planNotFound = kind{
+		"plan-not-found", http.StatusNotFound, "There is no such plan of repairs",
+		"POST /v1/repair-plans makes a plan. A plan that another installation has made is not known here.", false, fixByCaller,
+	}
+	planExpired = kind{
+		"plan-expired", http.StatusConflict, "The plan of repairs is too old",
+		"Nothing was repaired. Audit again, and make a new plan: much may have changed in a week.", false, fixByCaller,
+	}
+	planForeign = kind{
+		"plan-of-other-installation", http.StatusConflict, "The plan of repairs was made by another installation",
+		"Nothing was repaired. The database may be a copy. Audit again, and make a new plan.", false, fixByCaller,
+	}
+)
+
+// CreateRepairPlan makes a plan of repairs.
+func (s *server) CreateRepairPlan(c echo.Context) error {
+	want, err := bodyAs[RepairPlanFilter](c, s.document.operations["createRepairPlan"])
+	if err != nil {
+		return err
+	}
+	filter := audit.Filter{
+		Severity: audit.Severity(valueOf(want.Severity)), MerchantID: valueOf(want.MerchantID), CustomerID: valueOf(want.CustomerID),
+		Cloud: valueOf(want.Cloud), ProjectID: valueOf(want.ProjectID),
+	}
+	for _, code := range valueOf(want.Code) {
+		filter.Codes = append(filter.Codes, audit.Code(code))
+	}
+	p, err := s.Auditor.Plan(c.Request().Context(), filter, callerOf(c).String())
+	if err != nil {
+		return err
+	}
+	c.Response().Header().Set(echo.HeaderLocation, planPath(p.ID))
+	return answerJSON(c, http.StatusCreated, viewRepairPlan(p))
+}
+
+// GetRepairPlan shows a plan of repairs.
+func (s *server) GetRepairPlan(c echo.Context, planID string) error {
+	p, err := s.repairPlan(c.Request().Context(), planID)
+	if err != nil {
+		return err
+	}
+	return answerJSON(c, http.StatusOK, viewRepairPlan(p))
+}
+
+func (s *server) repairPlan(ctx context.Context, id string) (audit.Plan, error) {
+	p, err := s.Audits.Plan(ctx, id)
+	if errors.Is(err, audit.ErrNotFound) {
+		return p, refuse(planNotFound, "there is no plan of repairs with this id")
+	}
+	return p, err
+}
+
+// planPath returns the path of a plan of repairs.
+func planPath(id string) string { return "/v1/repair-plans/" + id }
+
+// viewRepairPlan converts an audit.Plan to the RepairPlan of the API.
+func viewRepairPlan(p audit.Plan) RepairPlan {
+	view := RepairPlan{
+		ID: p.ID, Installation: p.Installation, CreatedAt: p.CreatedAt, ExpiresAt: p.CreatedAt.Add(audit.PlanLife), By: p.By,
+		Entries: []RepairPlanEntry{}, LeftOut: p.LeftOut, Suspect: p.Suspect, Links: Links{{Rel: "self", Href: planPath(p.ID)}},
+	}
+	for _, e := range p.Entries {
+		entry := RepairPlanEntry{
+			FindingID: e.FindingID, Code: string(e.Code), Severity: Severity(e.Severity), Detail: e.Detail, MerchantID: e.MerchantID,
+			Cloud: some(e.Cloud), CustomerID: some(e.CustomerID), SubscriptionID: some(e.SubscriptionID), ProjectID: some(e.ProjectID),
+			UserID: some(e.UserID), RunID: e.RunID, Objects: viewObjects(e.Objects), Action: string(e.Action), Values: e.Values,
+		}
+		if entry.Values == nil {
+			entry.Values = map[string]string{}
+		}
+		view.Entries = append(view.Entries, entry)
+	}
+	return view
+}
+
+// repairsTime is the time limit for the checks of all entries of a request. Together with the limit of the method `start`, it is less than
+// the time in which the server must answer.
+const repairsTime = 45 * time.Second
+
+// ApplyRepairs carries out entries of a plan of repairs. ApplyRepairs may be repeated: if an entry has a run, the answer is this run. The
+// merchants' limits of live runs do not apply: many runs of a merchant may wait just because something must be repaired, and an operator
+// has approved each entry.
+func (s *server) ApplyRepairs(c echo.Context) error {
+	want, err := bodyAs[RepairRequest](c, s.document.operations["applyRepairs"])
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(c.Request().Context(), repairsTime)
+	defer cancel()
+	plan, err := s.repairPlan(ctx, want.PlanID)
+	if err != nil {
+		return err
+	}
+	all, err := s.approved(&plan, want.Entries)
+	if err != nil {
+		return err
+	}
+	work := repairing{server: s, planID: plan.ID, who: callerOf(c).String(), dryRun: valueOf(want.DryRun), down: map[string]error{}}
+	answer := RepairAnswer{PlanID: plan.ID, Repairs: []RepairResult{}}
+	answered := false // an entry has a run, or the answer to its dry run
+	var faults []error
+	for _, a := range all {
+		result, err := work.repair(ctx, a)
+		if gone := c.Request().Context().Err(); gone != nil {
+			return gone
+		}
+		if err != nil {
+			result = RepairResult{Refused: refusal(err, fixer(c)), Links: Links{}}
+		}
+		if isFault(err) {
+			faults = append(faults, err)
+		}
+		result.FindingID, answered = a.FindingID, answered || err == nil
+		answer.Repairs = append(answer.Repairs, result)
+	}
+	if len(faults) > 0 && !answered {
+		return faults[0]
+	}
+	for _, err := range faults {
+		s.Log.Error().Err(err).Str("request_id", requestID(c)).Str("problem", problem(err).kind.name).Msg("repairing")
+	}
+	if work.dryRun {
+		return answerJSON(c, http.StatusOK, answer)
+	}
+	return answerJSON(c, http.StatusAccepted, answer)
+}
+
+// approvedRepair is an entry that an operator has approved.
+type approvedRepair struct {
+	audit.PlanEntry
+	why string
+}
+
+// approved returns the approved entries of a plan, or the reason why nothing of the plan can be carried out.
+func (s *server) approved(plan *audit.Plan, want []ApprovedRepair) (all []approvedRepair, _ error) {
+	switch {
+	case plan.Installation != s.Installation:
+		return nil, refuse(planForeign, "installation %s has made the plan, and this is %s", plan.Installation, s.Installation)
+	case plan.Expired(s.now()):
+		return nil, refuse(planExpired, "the plan was made at %s, and can be applied for 7 days", plan.CreatedAt.UTC().Format(time.RFC3339))
+	}
+	var faults []InvalidParam
+	seen := map[string]bool{}
+	for i, w := range want {
+		entry, ok := plan.Entry(w.FindingID)
+		fault := ""
+		switch {
+		case !ok:
+			fault = "the plan has no entry for this finding"
+		case seen[w.FindingID]:
+			fault = "the finding occurs more than once"
+		}
+		if fault != "" {
+			faults = append(faults, InvalidParam{Pointer: some(fmt.Sprintf("/entries/%d/finding_id", i)), Detail: fault})
+		}
+		seen[w.FindingID] = true
+		why := "plan " + plan.ID
+		if comment := valueOf(w.Comment); strings.ContainsFunc(comment, visible) {
+			why = upstream.Clean(comment)
+		}
+		all = append(all, approvedRepair{entry, why})
+	}
+	if len(faults) > 0 {
+		return nil, invalid(faults...)
+	}
+	return all, nil
+}
+
+// repairing is the work of one request.
+type repairing struct {
+	*server
+	planID, who string
+	dryRun      bool
+	down        map[string]error // by cloud: why nothing could be checked there; the other entries are not tried
+}
+
+// The method `repair` returns the run of an entry, and starts the run if there is none. In a dry run, `repair` says what the run would do;
+// then the key is neither looked up nor used.
+func (r *repairing) repair(ctx context.Context, a approvedRepair) (RepairResult, error) {
+	key := workflows.RepairKey(r.planID, a.FindingID)
+	if !r.dryRun {
+		if run, err := r.known(ctx, a.MerchantID, key, key); err != nil || run != nil {
+			return viewRepair(run), err
+		}
+	}
+	if err := r.down[a.Cloud]; err != nil {
+		return RepairResult{}, err
+	}
+	request, foreseen, err := r.check(ctx, a)
+	if err != nil {
+		if problem(err).kind.name == upstreamUnavailable.name {
+			r.down[a.Cloud] = err
+		}
+		return RepairResult{}, err
+	}
+	if r.dryRun {
+		return RepairResult{DryRun: &foreseen, Links: Links{}}, nil
+	}
+	request.Key, request.Fingerprint, request.Who, request.Why = key, key, r.who, a.why
+	run, err := r.start(ctx, request)
+	if errors.Is(err, saga.ErrKeyUsed) { // by a concurrent request
+		if run, err = r.known(ctx, a.MerchantID, key, key); run == nil && err == nil {
+			err = refuse(outcomeUnknown, "another request is starting the run of this entry: repeat the call")
+		}
+	}
+	return viewRepair(run), err
+}
+
+// The method `check` checks an entry, with the time limit coalesce.Limit. In a dry run, the method also returns what the run would do.
+func (r *repairing) check(ctx context.Context, a approvedRepair) (q saga.Request, foreseen DryRun, err error) {
+	ctx, cancel := context.WithTimeout(ctx, coalesce.Limit)
+	defer cancel()
+	q, err = r.Repairs.AdmitRepair(ctx, r.planID, a.PlanEntry)
+	if err != nil || !r.dryRun {
+		return q, foreseen, err
+	}
+	found, err := r.Starter.DryRun(ctx, q)
+	return q, viewDryRun(found), err
+}
+
+// viewRepair returns the answer for an entry that has a run. If run is nil, the answer is empty.
+func viewRepair(run *saga.Run) RepairResult {
+	if run == nil {
+		return RepairResult{}
+	}
+	return RepairResult{
+		RunID: &run.ID, RunState: some(RunState(run.State)), Links: Links{{Rel: "run", Href: runPath(run.ID)}},
+	}
+}
+
+// refusal returns the reason why an entry was refused. The parameter `fixer` is the kind of caller that can change and repeat the request.
+func refusal(err error, fixer FixBy) *RepairRefusal {
+	if e, ok := errors.AsType[*workflows.AdmissionError](err); ok {
+		return &RepairRefusal{Code: string(e.Code), Detail: e.Detail, FixBy: cmp.Or(FixBy(e.FixBy), fixer)}
+	}
+	p := problem(err)
+	return &RepairRefusal{Code: p.kind.name, Detail: p.detail, FixBy: valueOf(p.body("", fixer).FixBy)}
+}
+
+// isFault reports whether an entry could not be checked or started for a reason that is not the entry's.
+func isFault(err error) bool {
+	_, refused := errors.AsType[*workflows.AdmissionError](err)
+	return err != nil && !refused && problem(err).kind.status >= http.StatusInternalServerError
+}

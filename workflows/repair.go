@@ -1,0 +1,244 @@
+package workflows
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/audit"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// RepairName is the name of the workflow.
+const RepairName = "repair"
+
+// Codes with which a repair is refused.
+const (
+	CodeFindingClosed  saga.Code = "finding-closed"
+	CodeFindingChanged saga.Code = "finding-changed"
+	CodeRoleChanged    saga.Code = "role-changed"
+	CodeInUse          saga.Code = "in-use"
+	CodeNotRepairable  saga.Code = "not-repairable"
+)
+
+// Audits reads findings, and looks at their objects again: see [audit.Auditor].
+type Audits interface {
+	// Finding returns a finding, or audit.ErrNotFound.
+	Finding(ctx context.Context, id string) (audit.Finding, error)
+	// Confirm returns the reason why the repair is no longer needed in the way in which it was planned. If it is needed, the result is
+	// empty.
+	Confirm(ctx context.Context, e audit.PlanEntry, subject string) (changed string, err error)
+}
+
+// Repair is the data of a run that resolves a finding of an audit. The plan's entry contains the values on which the repair was
+// planned: see [audit.PlanEntry]. A Repair is stored as JSON, so fields may be added, but never removed or renamed.
+type Repair struct {
+	PlanID  string          `json:"plan_id"`
+	Entry   audit.PlanEntry `json:"entry"`
+	Subject string          `json:"subject"` // of the run that the finding is about
+	// DisabledAt is set if an earlier repair has disabled the tenant that this run removes: the time of that.
+	DisabledAt time.Time `json:"disabled_at,omitzero"`
+
+	// The steps set the fields below. The input of a run that a follow-up starts cannot contain the run's id.
+
+	RunID    string    `json:"run_id,omitempty"`
+	Was      *Standing `json:"was,omitempty"`       // of the subscription, if the repair changes its tenant or resource
+	Marks    []string  `json:"marks,omitempty"`     // the tags for a disabled project that the project had before the run
+	TenantID string    `json:"tenant_id,omitempty"` // the tenant that the run has created
+	Kept     string    `json:"kept,omitempty"`      // reason why the customer was not removed; empty: the customer is removed
+}
+
+// RepairResult is the part of a Repair that the API returns with a run.
+type RepairResult struct {
+	PlanID         string             `json:"plan_id"`
+	FindingID      string             `json:"finding_id"`
+	Action         audit.RepairAction `json:"action"`
+	CustomerID     string             `json:"customer_id,omitempty"`
+	SubscriptionID string             `json:"subscription_id,omitempty"`
+	TenantID       string             `json:"tenant_id,omitempty"`
+	Kept           []Kept             `json:"kept,omitempty"`
+}
+
+func (o Repair) result() any {
+	r := RepairResult{
+		PlanID: o.PlanID, FindingID: o.Entry.FindingID, Action: o.Entry.Action,
+		CustomerID: o.Entry.CustomerID, SubscriptionID: o.Entry.SubscriptionID, TenantID: cmp.Or(o.TenantID, o.Entry.Values["project_id"]),
+	}
+	if o.Kept != "" {
+		r.Kept = []Kept{{"customer", o.Entry.CustomerID, "", o.Kept}}
+	}
+	return r
+}
+
+// RepairKey returns the idempotency key of the run for an entry of a plan. A portal cannot send this key, because keys of portals have
+// only characters of ASCII.
+func RepairKey(planID, findingID string) string { return "repair·" + planID + "·" + findingID }
+
+// AdmitRepair returns the request for a run that makes the repair of a plan's entry, or an *AdmissionError. AdmitRepair does not check
+// the age of the plan, and whether this installation has made it.
+func (d Deps) AdmitRepair(ctx context.Context, planID string, e audit.PlanEntry) (saga.Request, error) {
+	switch f, err := d.Audits.Finding(ctx, e.FindingID); {
+	case errors.Is(err, audit.ErrNotFound):
+		return saga.Request{}, refuse(CodeFindingClosed, saga.FixByOperator, "there is no such finding")
+	case err != nil:
+		return saga.Request{}, err
+	case f.Status == audit.Accepted:
+		return saga.Request{}, refuse(CodeFindingClosed, saga.FixByOperator, "the finding was accepted since the plan was made: withdraw the acceptance to repair it")
+	case !f.Open():
+		return saga.Request{}, refuse(CodeFindingClosed, saga.FixByNobody, "the finding is "+string(f.Status)+": there is nothing to repair")
+	}
+	about, err := d.Ledger.Run(ctx, e.RunID)
+	switch {
+	case errors.Is(err, saga.ErrNotFound):
+		return saga.Request{}, refuse(CodeNotRepairable, saga.FixByOperator, "run "+e.RunID+", which the finding is about, does not exist")
+	case err != nil:
+		return saga.Request{}, err
+	case about.Merchant != e.MerchantID:
+		return saga.Request{}, refuse(CodeNotRepairable, saga.FixByOperator, "run "+e.RunID+", which the finding is about, is of merchant "+about.Merchant)
+	}
+	o := Repair{PlanID: planID, Entry: e, Subject: about.Subject}
+	if _, err := d.repairable(ctx, o); err != nil {
+		return saga.Request{}, err
+	}
+	return o.request(d.NewID()), nil
+}
+
+func (d Deps) retryRepair(ctx context.Context, old Repair, runID string) (saga.Request, error) {
+	if _, err := d.repairable(ctx, old); err != nil {
+		return saga.Request{}, retryRefused(err)
+	}
+	return old.request(runID), nil
+}
+
+// RepairRequest returns the request for a run that makes the repair of a plan's entry. The parameter `subject` is the subject of the
+// run that the finding is about.
+func RepairRequest(planID string, e audit.PlanEntry, subject, runID string) saga.Request {
+	return Repair{PlanID: planID, Entry: e, Subject: subject}.request(runID)
+}
+
+// RemovalByRepair returns the request of a run that removes the tenant which a repair with the request q has disabled at this time.
+func RemovalByRepair(q saga.Request, disabledAt time.Time) saga.Request {
+	o := q.Input.(Repair)
+	o.DisabledAt = disabledAt
+	return o.request(q.ID)
+}
+
+func (o Repair) request(runID string) saga.Request {
+	return saga.Request{
+		ID: runID, Workflow: RepairName, Merchant: o.Entry.MerchantID, Cloud: o.Entry.Cloud, Subject: o.Subject, User: o.Entry.UserID,
+		Doubles: o.doubles(), OnFailure: saga.FailureCompensates,
+		Input: Repair{PlanID: o.PlanID, Entry: o.Entry, Subject: o.Subject, DisabledAt: o.DisabledAt},
+	}
+}
+
+func (o Repair) doubles() string { return "repair " + o.PlanID + " " + o.Entry.FindingID }
+
+// The method `value` returns a value on which the repair was planned.
+func (o Repair) value(name string) string { return o.Entry.Values[name] }
+
+// does reports whether the repair is one of these actions.
+func (o Repair) does(actions ...audit.RepairAction) bool {
+	return slices.Contains(actions, o.Entry.Action)
+}
+
+// The method `removing` reports whether the run removes the tenant that an earlier repair has disabled.
+func (o Repair) removing() bool { return o.does(audit.RemoveTenant) && !o.DisabledAt.IsZero() }
+
+// The method `disabling` reports whether the run disables a tenant.
+func (o Repair) disabling() bool {
+	return o.does(audit.DisableProject) || o.does(audit.RemoveTenant) && !o.removing() ||
+		o.does(audit.CreateTenant) && o.value("enabled") == "false"
+}
+
+// The function `inRepairs` returns the field Each of a step that only some repairs have.
+func inRepairs(has func(o Repair) bool) func(*Repair) []string {
+	return func(o *Repair) []string {
+		if !has(*o) {
+			return nil
+		}
+		return []string{""}
+	}
+}
+
+// The function `inActions` is like `inRepairs`, for a step that the repairs with one of these actions have.
+func inActions(actions ...audit.RepairAction) func(*Repair) []string {
+	return inRepairs(func(o Repair) bool { return o.does(actions...) })
+}
+
+// The method `project` returns the tenant in the form for the calls of [keystone.Identity].
+func (o Repair) project() keystone.Project {
+	return keystone.Project{ID: o.tenantID(), Name: o.value("tenant"), DomainID: o.value("domain_id")}
+}
+
+// tenantID returns the id of the tenant: if the run creates it, the new id.
+func (o Repair) tenantID() string {
+	if o.does(audit.CreateTenant) {
+		return o.TenantID
+	}
+	return o.value("project_id")
+}
+
+func (o Repair) tenant() tenant {
+	return tenant{
+		cloud: o.Entry.Cloud, domain: o.value("domain_id"), name: o.value("tenant"), run: o.RunID, merchant: o.Entry.MerchantID,
+	}
+}
+
+// The method `text` names the tenant in texts.
+func (o Repair) text() string {
+	return "tenant " + o.value("tenant") + " (" + cmp.Or(o.tenantID(), "new") + ")"
+}
+
+// The method `leaves` returns the subscription as a successful run leaves it.
+func (o Repair) leaves(runID string) Standing {
+	if o.Was == nil {
+		return Standing{Held: o.held(), State: SubscriptionEnded, RunID: runID}
+	}
+	s := *o.Was
+	if o.does(audit.CreateTenant) {
+		s.TenantID, s.TenantOwn, s.Roles = o.TenantID, true, nil
+		for _, r := range o.roles() {
+			if r.user == s.UserID {
+				s.Roles = append(s.Roles, r.role)
+			}
+		}
+	}
+	return s
+}
+
+// RepairWorkflow returns the workflow that makes one repair of an audit's plan. The first step looks again whether the finding is still there,
+// with the values on which the repair was planned. The other steps depend on the repair's action.
+//
+// A tenant that is to be removed is disabled first. When the run has succeeded, Tenantry stores a follow-up, which removes the tenant
+// ten minutes later, if the finding is then still there and the tenant is proven empty: see [Remove].
+func RepairWorkflow(d Deps) saga.Workflow[Repair] {
+	check := saga.Step[Repair]{Name: "check", Effect: saga.Reads, Do: d.checkRepair, NoUndo: "it only reads"}
+	return saga.Workflow[Repair]{
+		Name: RepairName, Version: 1, Classify: Classify,
+		Retry:  d.retryRepair,
+		Expect: d.expectRepair,
+		Result: Repair.result,
+		Then:   afterRepair,
+		Steps:  slices.Concat([]saga.Step[Repair]{check}, d.repairTenant(), d.repairRoles(), d.repairBilling(), d.repairByRemoval()),
+	}
+}
+
+// afterRepair begins the removal of a tenant that the run has disabled. If the run was to remove the tenant, afterRepair drops the
+// follow-up that has started the run, even if the tenant was not removed: the finding is then still open, and can be planned again.
+func afterRepair(o Repair, end saga.End) []saga.FollowUp {
+	if !o.does(audit.RemoveTenant) || !o.removing() && end.Cause != nil {
+		return nil
+	}
+	f := saga.FollowUp{
+		Workflow: RepairName, ID: o.value("project_id"), Merchant: o.Entry.MerchantID, Cloud: o.Entry.Cloud, Subject: o.Subject,
+		User: o.Entry.UserID, Doubles: o.doubles() + " removal",
+	}
+	if !o.removing() {
+		f.DueAt = end.Now.Add(settled)
+		f.Input = Repair{PlanID: o.PlanID, Entry: o.Entry, Subject: o.Subject, DisabledAt: end.Now}
+	}
+	return []saga.FollowUp{f}
+}

@@ -1,0 +1,347 @@
+package workflows_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/keystonetest"
+	"github.com/tenantry/tenantry/orchestrator/audit"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/service"
+	"github.com/tenantry/tenantry/store/storetest"
+	"github.com/tenantry/tenantry/workflows"
+	"github.com/tenantry/tenantry/workflows/workflowstest"
+)
+
+// repairTrial returns the trial of a repair, by its variant.
+func repairTrial(t *testing.T, variant string) workflowstest.Trial {
+	t.Helper()
+	all := workflowstest.Trials()
+	i := slices.IndexFunc(all, func(trial workflowstest.Trial) bool { return trial.Variant == variant })
+	if i < 0 {
+		t.Fatalf("no trial %q", variant)
+	}
+	return all[i]
+}
+
+// standingOf returns the standing of the subscription before the damage.
+func standingOf(t *testing.T, g workflowstest.Ground) workflows.Standing {
+	t.Helper()
+	s, err := workflows.StandingOf(g.Before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// set changes the subscription's tenant in Keystone.
+func (w *world) set(t *testing.T, g workflowstest.Ground, fields string) {
+	w.admin(http.MethodPatch, "/v3/projects/"+standingOf(t, g).TenantID, `{"project": {`+fields+`}}`)
+}
+
+// retag replaces a tag of the subscription's tenant; an empty tag removes it.
+func (w *world) retag(t *testing.T, g workflowstest.Ground, old, tag string) {
+	p := w.projectOf(standingOf(t, g).TenantID)
+	tags := slices.DeleteFunc(slices.Clone(p.Tags), func(tag string) bool { return strings.HasPrefix(tag, old) })
+	if tag != "" {
+		tags = append(tags, tag)
+	}
+	w.set(t, g, fmt.Sprintf(`"enabled": %t, "tags": ["%s"]`, p.Enabled, strings.Join(tags, `","`)))
+}
+
+func (w *world) projectOf(id string) keystone.Project {
+	all := w.Keystone.Projects()
+	i := slices.IndexFunc(all, func(p keystone.Project) bool { return p.ID == id })
+	if i < 0 {
+		return keystone.Project{}
+	}
+	return all[i]
+}
+
+// A repair that is no longer needed, that would change what is not Tenantry's, or that would remove what is in use, changes nothing.
+func TestWhatARepairRefuses(t *testing.T) {
+	resources := &fullTenants{}
+	w := newWorld(t, storetest.SQLite(t), func(o *service.Options) { o.Resources = resources })
+	for _, c := range []struct {
+		name, variant string
+		meanwhile     func(t *testing.T, g workflowstest.Ground) // after the damage
+		want          saga.Code
+	}{
+		{"the tenant was enabled", "enable-project", func(t *testing.T, g workflowstest.Ground) { w.set(t, g, `"enabled": true`) }, workflows.CodeFindingChanged},
+		{"the role was assigned", "assign-role", func(t *testing.T, g workflowstest.Ground) {
+			h := standingOf(t, g).Held
+			w.admin(http.MethodPut, "/v3/projects/"+h.TenantID+"/users/"+h.UserID+"/roles/"+g.Roles[0].ID, "")
+		}, workflows.CodeFindingChanged},
+		{"the role was revoked", "revoke-role", func(t *testing.T, g workflowstest.Ground) {
+			h := standingOf(t, g).Held
+			w.admin(http.MethodDelete, "/v3/projects/"+h.TenantID+"/users/"+h.UserID+"/roles/"+g.Roles[1].ID, "")
+		}, workflows.CodeFindingChanged},
+		{"the subscription was ended", "assign-role", func(t *testing.T, g workflowstest.Ground) {
+			w.end(t, g)
+		}, workflows.CodeFindingChanged},
+		{"the subscription was ended before its tenant was lost", "create-tenant", func(t *testing.T, g workflowstest.Ground) {
+			w.end(t, g)
+		}, workflows.CodeFindingChanged},
+		{"another project has the name", "create-tenant", func(t *testing.T, g workflowstest.Ground) {
+			w.ignore("project", w.Keystone.AddProject(keystone.Project{
+				Name: keystone.SubscriptionTenant(standingOf(t, g).SubscriptionID), DomainID: keystonetest.DefaultDomain, Enabled: true,
+			}))
+		}, workflows.CodeFindingChanged},
+		{"another resource", "set-resource", func(t *testing.T, g workflowstest.Ground) {
+			h := standingOf(t, g).Held
+			_, err := w.Billing.SetResource(t.Context(), h.MerchantID, h.SubscriptionID, "pending:other")
+			w.ok(err)
+		}, workflows.CodeFindingChanged},
+		{"the tenant has lost the installation's tag", "enable-project", func(t *testing.T, g workflowstest.Ground) {
+			w.retag(t, g, "tenantry-installation-", "")
+		}, workflows.CodeTenantNotOurs},
+		{"the tenant has the tag of another run", "remove-tenant, after that", func(t *testing.T, g workflowstest.Ground) {
+			w.retag(t, g, "tenantry-run-", keystone.RunTag(newID()))
+		}, workflows.CodeTenantNotOurs},
+		{"the tenant has the tag of another installation", "remove-tenant, which first disables", func(t *testing.T, g workflowstest.Ground) {
+			w.retag(t, g, "tenantry-installation-", keystone.InstallationTag("other"))
+		}, workflows.CodeTenantNotOurs},
+		{"the tenant was enabled again", "remove-tenant, after that", func(t *testing.T, g workflowstest.Ground) {
+			w.set(t, g, `"enabled": true`)
+		}, workflows.CodeTenantEnabled},
+		{"the tenant is not empty", "remove-tenant, after that", func(t *testing.T, g workflowstest.Ground) {
+			resources.full.Store(standingOf(t, g).TenantID, true)
+		}, "tenant-not-empty"},
+		{"the subscription is back", "remove-tenant, after that", func(t *testing.T, g workflowstest.Ground) {
+			h := standingOf(t, g).Held
+			_, err := w.Billing.EnsureSubscription(t.Context(), h.MerchantID, billing.Subscription{
+				ID: h.SubscriptionID, CustomerID: h.CustomerID, PlanID: g.PlanID, ResourceID: h.TenantID, ResourceType: "tenant",
+			})
+			w.ok(err)
+		}, workflows.CodeFindingChanged},
+		{"the customer has a subscription", "remove-customer", func(t *testing.T, g workflowstest.Ground) {
+			h, other := standingOf(t, g).Held, newID()
+			w.ignore("subscription", other)
+			_, err := w.Billing.EnsureSubscription(t.Context(), h.MerchantID, billing.Subscription{
+				ID: other, CustomerID: h.CustomerID, PlanID: g.PlanID, ResourceID: "x", ResourceType: "tenant",
+			})
+			w.ok(err)
+		}, workflows.CodeInUse},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			trial := repairTrial(t, c.variant)
+			g, _ := w.groundOf(t, trial)
+			h := standingOf(t, g).Held
+			w.ignore("project", h.TenantID)
+			w.ignore("subscription", h.SubscriptionID)
+			w.ignore("customer", h.CustomerID)
+			c.meanwhile(t, g)
+			before := w.outside()
+			g.RunID = newID()
+			w.accept(trial.Request(g), "")
+			r := w.until(t, g.RunID, (*saga.Run).AtRest)
+			if r.State != saga.Compensated || r.Cause == nil || r.Cause.Code != c.want || r.Cause.Detail == "" {
+				t.Errorf("want %s: %s", c.want, describe(r))
+			}
+			after := w.outside()
+			if fmt.Sprint(before) != fmt.Sprint(after) {
+				t.Errorf("the repair has changed something:\n%v\n%v", before, after)
+			}
+		})
+	}
+}
+
+// fullTenants says of some tenants that they are not empty.
+type fullTenants struct {
+	workflowstest.NoResources
+
+	full sync.Map
+}
+
+// Empty implements [workflows.Resources].
+func (f *fullTenants) Empty(_ context.Context, _, id string, _ time.Time) (workflows.Emptiness, error) {
+	if _, is := f.full.Load(id); is {
+		return workflows.Emptiness{NotEmpty: true, Reasons: []string{"server s1"}}, nil
+	}
+	return workflows.Emptiness{Empty: true}, nil
+}
+
+// A repair disables a tenant before it removes it. The removal is due ten minutes later.
+func TestARepairDisablesATenantBeforeItRemovesIt(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	trial := repairTrial(t, "remove-tenant, which first disables")
+	g, _ := w.groundOf(t, trial)
+	h := standingOf(t, g).Held
+	w.accept(trial.Request(g), "")
+	r := w.until(t, g.RunID, over)
+	if p := w.projectOf(h.TenantID); r.State != saga.Succeeded || p.Enabled || !p.HasTag(keystone.DisabledTag(r.ID)) {
+		t.Fatalf("the tenant is %+v: %s", p, describe(r))
+	}
+	due, err := w.Store.FollowUps(t.Context(), h.MerchantID, workflows.RepairName, []string{h.TenantID})
+	w.ok(err)
+	f := due[h.TenantID]
+	if wait := f.DueAt.Sub(*r.EndedAt); wait < 10*time.Minute || wait > 11*time.Minute || f.Subject != r.Subject {
+		t.Fatalf("the follow-up is %+v", f)
+	}
+
+	then := workflows.RepairWorkflow(workflows.Deps{}).Then
+	o := decode[workflows.Repair](t, f.Input.(json.RawMessage))
+	for _, cause := range []*saga.Failure{nil, {Code: "tenant-not-empty"}} { // the removal is not tried again: the finding is
+		got := then(o, saga.End{Now: time.Now(), RunID: "r", Cause: cause})
+		if len(got) != 1 || !got[0].DueAt.IsZero() || got[0].ID != h.TenantID {
+			t.Errorf("after the removal, with cause %v: %+v", cause, got)
+		}
+	}
+	if got := then(workflows.Repair{Entry: o.Entry}, saga.End{Cause: &saga.Failure{Code: "x"}}); len(got) > 0 {
+		t.Errorf("the tenant was not disabled, but %+v", got)
+	}
+}
+
+// What an audit has found left over stays something that should not be there, until it is removed: the ledger does not take it for a tenant.
+func TestWhatIsLeftOverDoesNotBecomeATenant(t *testing.T) {
+	expect := workflows.RepairWorkflow(workflows.Deps{}).Expect
+	for code, want := range map[audit.Code]int{audit.ObjectsLeft: 0, audit.TenantWithoutSubscription: 1, audit.TenantWithoutCustomer: 1} {
+		o := workflows.Repair{Entry: audit.PlanEntry{Code: code, Action: audit.RemoveTenant, Values: map[string]string{"project_id": "p", "tenant": "bs-customer-c"}}}
+		if got := expect(o); len(got) != want {
+			t.Errorf("%s, when the tenant is disabled: %+v", code, got)
+		}
+		o.DisabledAt = time.Now()
+		if got := expect(o); len(got) == 0 || !got[0].Gone || got[0].ID != "p" {
+			t.Errorf("%s, when the tenant is removed: %+v", code, got)
+		}
+	}
+}
+
+// A tenant that a repair has disabled again is not removed before other services have forgotten its tokens.
+func TestARemovalWaitsAfterARepairHasDisabledTheTenant(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	trial := repairTrial(t, "disable-project")
+	g, _ := w.groundOf(t, *trial.Follows.Follows)
+	w.accept(trial.Follows.Follows.Request(g), w.Keystone.IssueToken(g.User))
+	g.Before = w.until(t, g.RunID, over)
+	g.First = g.Before
+	ended := w.end(t, g)
+	g.Before, g.RunID = ended, newID()
+	w.set(t, g, `"enabled": true`)
+	w.accept(trial.Request(g), "")
+	repair := w.until(t, g.RunID, over)
+	if repair.State != saga.Succeeded {
+		t.Fatal(describe(repair))
+	}
+	h := standingOf(t, g).Held
+	q := workflows.RemoveRequest(h, ended.ID, ended.EndedAt.Add(-time.Hour), newID())
+	w.accept(q, "")
+	if r := w.until(t, q.ID, over); r.Cause == nil || r.Cause.Code != workflows.CodeTenantNotSettled || !strings.Contains(r.Cause.Detail, "repair") {
+		t.Error(describe(r))
+	}
+}
+
+// end ends the subscription of the ground.
+func (w *world) end(t *testing.T, g workflowstest.Ground) *saga.Run {
+	t.Helper()
+	q := workflows.UnsubscribeRequest(standingOf(t, g).Held, newID(), time.Hour)
+	w.accept(q, "")
+	r := w.until(t, q.ID, over)
+	if r.State != saga.Succeeded {
+		t.Fatal(describe(r))
+	}
+	return r
+}
+
+// Later runs about the subscription use the tenant that a repair has created.
+func TestALaterRunUsesTheTenantThatARepairHasCreated(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	trial := repairTrial(t, "create-tenant")
+	g, _ := w.groundOf(t, trial)
+	before := standingOf(t, g)
+	w.accept(trial.Request(g), "")
+	r := w.until(t, g.RunID, over)
+	after, err := workflows.StandingOf(r)
+	w.ok(err)
+	want := before
+	want.TenantID, want.TenantOwn = after.TenantID, true
+	if r.State != saga.Succeeded || after.TenantID == "" || after.TenantID == before.TenantID || fmt.Sprint(after) != fmt.Sprint(want) {
+		t.Fatalf("got %+v, want %+v: %s", after, want, describe(r))
+	}
+	known, err := w.deps.Standing(t.Context(), before.MerchantID, before.SubscriptionID)
+	w.ok(err)
+	if fmt.Sprint(known) != fmt.Sprint(after) {
+		t.Errorf("got %+v, want %+v", known, after)
+	}
+	g.Before = r
+	w.end(t, g)
+	if w.projectOf(after.TenantID).Enabled {
+		t.Error("the new tenant is not disabled")
+	}
+}
+
+// An entry is refused before a run is stored if its finding is closed, or its run is another merchant's.
+func TestWhichEntriesAreRefused(t *testing.T) {
+	entry := audit.PlanEntry{FindingID: "f", MerchantID: "m1", RunID: "r1"}
+	for name, c := range map[string]struct {
+		status  audit.Status
+		run     *saga.Run
+		changed string
+		err     error
+		want    saga.Code // empty: it is not refused
+	}{
+		"an open finding":                {audit.Known, &saga.Run{Merchant: "m1", Subject: "m1:c1"}, "", nil, ""},
+		"no such finding":                {"", nil, "", nil, workflows.CodeFindingClosed},
+		"a resolved finding":             {audit.Resolved, nil, "", nil, workflows.CodeFindingClosed},
+		"an accepted finding":            {audit.Accepted, nil, "", nil, workflows.CodeFindingClosed},
+		"a run that does not exist":      {audit.New, nil, "", nil, workflows.CodeNotRepairable},
+		"a run of another merchant":      {audit.New, &saga.Run{Merchant: "m2"}, "", nil, workflows.CodeNotRepairable},
+		"a finding that has changed":     {audit.New, &saga.Run{Merchant: "m1"}, "it is mended", nil, workflows.CodeFindingChanged},
+		"an upstream that is down":       {audit.New, &saga.Run{Merchant: "m1"}, "", errors.New("down"), "down"},
+		"an accepted one, and it is not": {audit.Accepted, &saga.Run{Merchant: "m1"}, "it is mended", nil, workflows.CodeFindingClosed},
+	} {
+		d := workflows.Deps{
+			Audits: &audits{c.status, c.changed, c.err}, Ledger: &ledger{run: c.run}, NewID: func() string { return "new" },
+		}
+		q, err := d.AdmitRepair(t.Context(), "p", entry)
+		refused, is := errors.AsType[*workflows.AdmissionError](err)
+		switch {
+		case c.want == "" && (err != nil || q.Workflow != workflows.RepairName || q.Subject != "m1:c1" || q.Merchant != "m1" || q.ID != "new"):
+			t.Errorf("%s: got %+v, %v", name, q, err)
+		case c.want == "down" && !errors.Is(err, c.err), c.want != "" && c.want != "down" && (!is || refused.Code != c.want || refused.Detail == ""):
+			t.Errorf("%s: got %v, want %s", name, err, c.want)
+		}
+	}
+}
+
+// ledger has one run, or none.
+type ledger struct {
+	workflows.Ledger
+
+	run *saga.Run
+}
+
+func (l *ledger) Run(context.Context, string) (*saga.Run, error) {
+	if l.run == nil {
+		return nil, saga.ErrNotFound
+	}
+	return l.run, nil
+}
+
+// audits are the findings and audits of a test: each finding has the status, and each repair the result of Confirm.
+type audits struct {
+	status  audit.Status
+	changed string
+	err     error
+}
+
+func (a *audits) Finding(context.Context, string) (audit.Finding, error) {
+	if a.status == "" {
+		return audit.Finding{}, audit.ErrNotFound
+	}
+	return audit.Finding{Status: a.status}, nil
+}
+
+func (a *audits) Confirm(context.Context, audit.PlanEntry, string) (string, error) {
+	return a.changed, a.err
+}

@@ -1,0 +1,70 @@
+package workflows
+
+import (
+	"context"
+	"errors"
+
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/orchestrator/audit"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// repairBilling returns the step that sets the resource_id of a subscription.
+func (d Deps) repairBilling() []saga.Step[Repair] {
+	return []saga.Step[Repair]{{
+		Name: "set-resource", After: []string{"create-tenant"}, Effect: saga.Changes,
+		Each: inRepairs(func(o Repair) bool {
+			return o.does(audit.SetResource) || o.does(audit.CreateTenant) && o.Entry.SubscriptionID != ""
+		}),
+		Find: func(ctx context.Context, o *Repair) (saga.Found, error) {
+			s, err := d.Billing.Subscription(ctx, o.Entry.MerchantID, o.Entry.SubscriptionID)
+			if errors.Is(err, billing.ErrNotFound) {
+				return saga.Absent, nil
+			}
+			if err != nil || o.resource() == "" || s.ResourceID != o.resource() {
+				return saga.Absent, err
+			}
+			record(ctx, "subscription", s.ID, "", saga.Adopted)
+			return saga.Made, nil
+		},
+		Claim: func(o *Repair, _ string) string { return ClaimResource(o.Entry.SubscriptionID, o.value("resource_id")) },
+		Do:    func(ctx context.Context, o *Repair) error { return d.setResource(ctx, o, o.resource()) },
+		Undo: func(ctx context.Context, o *Repair) error {
+			s, err := d.Billing.Subscription(ctx, o.Entry.MerchantID, o.Entry.SubscriptionID)
+			switch {
+			case errors.Is(err, billing.ErrNotFound):
+				return nil
+			case err != nil || s.ResourceID == o.value("old_resource_id"):
+				return err
+			}
+			return d.setResource(ctx, o, o.value("old_resource_id"))
+		},
+	}}
+}
+
+// The method `resource` returns the id of the tenant that the subscription is to be billed for.
+func (o Repair) resource() string {
+	if o.does(audit.CreateTenant) {
+		return o.TenantID
+	}
+	return o.value("resource_id")
+}
+
+func (d Deps) setResource(ctx context.Context, o *Repair, resource string) error {
+	_, err := d.Billing.SetResource(ctx, o.Entry.MerchantID, o.Entry.SubscriptionID, resource)
+	if err == nil {
+		record(ctx, "subscription", o.Entry.SubscriptionID, "", saga.Adopted)
+	}
+	if !errors.Is(err, billing.ErrNotFound) {
+		return err
+	}
+	switch _, err := d.Billing.Subscription(ctx, o.Entry.MerchantID, o.Entry.SubscriptionID); {
+	case err == nil:
+		return contradiction(billing.Service, "BillingStack shows subscription "+o.Entry.SubscriptionID+", but answers that it does not exist")
+	case errors.Is(err, billing.ErrNotFound):
+		return StepError{upstream.Permanent, CodeSubscriptionNotFound, notInBillingStack, saga.FixByOperator}
+	default:
+		return err
+	}
+}

@@ -1,0 +1,141 @@
+package workflows
+
+import (
+	"context"
+	"errors"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/audit"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// checkRepair is the first step of the run. The step looks at the finding again, and then checks the conditions of the repair's action.
+// The conditions are not checked when the run is accepted, because repairs of the same plan that execute before may change them.
+func (d Deps) checkRepair(ctx context.Context, o *Repair) error {
+	now, err := d.repairable(ctx, *o)
+	if err == nil {
+		now.RunID = saga.CallOf(ctx).RunID
+		now, err = d.repairAllowed(ctx, now)
+	}
+	if err != nil {
+		return permanently(err)
+	}
+	o.RunID, o.Was, o.Marks = now.RunID, now.Was, now.Marks
+	return nil
+}
+
+// The method `repairable` returns the order with the standing of the subscription. If the repair is not needed any more, or not in the
+// way in which it was planned, `repairable` returns an *AdmissionError.
+func (d Deps) repairable(ctx context.Context, o Repair) (Repair, error) {
+	changed, err := d.Audits.Confirm(ctx, o.Entry, o.Subject)
+	switch {
+	case err != nil:
+		return o, err
+	case changed != "":
+		return o, refuse(CodeFindingChanged, saga.FixByOperator, changed+": audit and plan again")
+	}
+	if o.Entry.SubscriptionID != "" && o.does(audit.CreateTenant, audit.SetResource) {
+		now, err := d.Standing(ctx, o.Entry.MerchantID, o.Entry.SubscriptionID)
+		if err != nil {
+			return o, err
+		}
+		if refused := now.over(); refused != nil {
+			return o, refused
+		}
+		o.Was = &now
+	}
+	return o, nil
+}
+
+// repairAllowed returns the order with the values that the steps need. If the repair would change what is in use or not Tenantry's,
+// repairAllowed returns an *AdmissionError.
+func (d Deps) repairAllowed(ctx context.Context, o Repair) (Repair, error) {
+	switch o.Entry.Action {
+	case audit.AssignRole, audit.CreateTenant:
+		return o, d.rolesStay(ctx, o)
+	case audit.EnableProject, audit.DisableProject, audit.RemoveTenant:
+		return d.ownProject(ctx, o)
+	case audit.RemoveSubscription:
+		return o, d.resourceUnused(ctx, o)
+	case audit.RemoveCustomer:
+		used, err := d.usedBy(ctx, o.held(), o.RunID)
+		if err == nil && used != "" {
+			err = refuse(CodeInUse, saga.FixByOperator, used)
+		}
+		return o, err
+	case audit.TagProject, audit.RevokeRole, audit.SetResource:
+		return o, nil
+	}
+	return o, refuse(CodeNotRepairable, saga.FixByOperator, "this release does not know the action "+string(o.Entry.Action))
+}
+
+// rolesStay returns an *AdmissionError unless the roles that the run assigns still have their names, and may be given to users: see
+// [keystone.Identity].
+func (d Deps) rolesStay(ctx context.Context, o Repair) error {
+	id, err := d.Identity(o.Entry.Cloud)
+	if err != nil {
+		return unconfigured(err)
+	}
+	id.Forget()
+	for _, r := range o.roles() {
+		found, err := id.Roles(ctx, []string{r.role.Name})
+		switch {
+		case errors.Is(err, keystone.ErrRefusedRole):
+			return refuse(CodeRoleChanged, saga.FixByOperator, "role "+r.role.Name+" may not be given to users: it is, or implies, a reserved role")
+		case errors.Is(err, keystone.ErrNotFound), errors.Is(err, keystone.ErrAmbiguous), err == nil && found[0].ID != r.role.ID:
+			return refuse(CodeRoleChanged, saga.FixByOperator, "role "+r.role.ID+" no longer has the name "+r.role.Name)
+		case err != nil:
+			return err
+		}
+	}
+	return nil
+}
+
+// ownProject returns the order with the marks of the tenant. If this installation has not created the tenant, or if its state does not
+// allow the repair, ownProject returns an *AdmissionError.
+func (d Deps) ownProject(ctx context.Context, o Repair) (Repair, error) {
+	p, err := d.namedProject(ctx, o.held(), o.value("tenant"))
+	switch {
+	case errors.Is(err, keystone.ErrNotFound):
+		return o, refuse(CodeTenantGone, saga.FixByOperator, o.text()+" no longer exists")
+	case err != nil:
+		return o, err
+	case p.Name != o.value("tenant") || p.DomainID != o.value("domain_id") ||
+		!p.HasTag(keystone.InstallationTag(d.Installation)) || !p.HasTag(keystone.RunTag(o.value("made_by"))):
+		return o, refuse(CodeTenantNotOurs, saga.FixByOperator, o.text()+" has lost its name, or a tag of Tenantry: repair that first")
+	case o.removing() && p.Enabled:
+		return o, refuse(CodeTenantEnabled, saga.FixByOperator, o.text()+" was enabled since the repair disabled it")
+	case o.removing() && d.Now().Sub(o.DisabledAt) < settled:
+		return o, refuse(CodeTenantNotSettled, saga.FixByNobody, o.text()+" was disabled less than "+settled.String()+" ago")
+	}
+	for _, run := range p.DisabledBy() {
+		o.Marks = append(o.Marks, keystone.DisabledTag(run))
+	}
+	return o, nil
+}
+
+// resourceUnused returns an *AdmissionError if the resource of the subscription that the run removes is an enabled project.
+func (d Deps) resourceUnused(ctx context.Context, o Repair) error {
+	resource := o.value("resource_id")
+	if !keystone.ValidID(resource) {
+		return nil
+	}
+	id, err := d.Identity(o.Entry.Cloud)
+	if err != nil {
+		return unconfigured(err)
+	}
+	p, err := id.Project(ctx, resource)
+	if err == nil && p.Enabled {
+		return refuse(CodeInUse, saga.FixByOperator, "the subscription's resource_id names project "+upstream.Clean(p.Name)+" ("+p.ID+"), which is enabled")
+	}
+	return ignoreGone(err)
+}
+
+// The method `held` returns the objects of the repair in the form in which other workflows keep them.
+func (o Repair) held() Held {
+	return Held{
+		MerchantID: o.Entry.MerchantID, CustomerID: o.Entry.CustomerID, SubscriptionID: o.Entry.SubscriptionID, UserID: o.Entry.UserID,
+		Cloud: o.Entry.Cloud, DomainID: o.value("domain_id"), TenantID: o.value("project_id"),
+	}
+}
