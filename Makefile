@@ -45,7 +45,7 @@ MORE := 200
 
 audit: ## damage subscriptions on real parts in each way, and audit while MORE subscriptions are made and ended; takes about 10 minutes
 	TENANTRY_TEST_AUDIT=$(MORE) deploy/testservices/run -- \
-		go test -count=1 -v -timeout 60m -run '^TestAnAuditFindsEachDamageOnRealParts$$' ./cmd/tenantry/stories
+		go test -count=1 -v -timeout 60m -run '^TestAnAuditFindsAndRepairsEachDamageOnRealParts$$' ./cmd/tenantry/stories
 
 SOAK := 10m
 

@@ -9,14 +9,14 @@ import (
 )
 
 const auditHelp = `Audit what Tenantry's runs have made. An audit compares what the runs should have left in Keystone and BillingStack with what is
-there, and reports each difference as a finding. An audit only reads. A finding has the same id in each audit. These commands
-are for operators.
+there, and reports each difference as a finding. An audit only reads. A finding has the same id in each audit. The commands plan
+and apply repair what you approve. These commands are for operators.
 
 `
 
 func (p *program) audit() *cobra.Command {
 	c := group("audit", "Look for differences between Keystone, BillingStack and what the runs have left there", auditHelp+connectHelp+localHelp+exitHelp,
-		p.auditRun(), p.auditList(), p.auditShow(), p.auditFindings(), p.auditFinding(), p.auditAccept())
+		p.auditRun(), p.auditList(), p.auditShow(), p.auditFindings(), p.auditFinding(), p.auditAccept(), p.auditPlan(), p.auditApply())
 	addLocalFlag(c)
 	return c
 }

@@ -147,18 +147,25 @@ func (r audited) outcome(least audit.Severity) error {
 
 // progress returns functions that show the progress of an audit, and that erase it. If w is not a terminal, they do nothing.
 func progress(w io.Writer) (draw func(client.Audit), done func()) {
+	show, done := statusLine(w)
+	return func(a client.Audit) { show(func(width int) string { return progressLine(a, width) }) }, done
+}
+
+// statusLine returns functions that show a line of at most `width` characters in the place of the last one, and that erase it. If w is not
+// a terminal, they do nothing.
+func statusLine(w io.Writer) (show func(line func(width int) string), done func()) {
 	file, ok := underneath(w).(*os.File)
 	if !ok || !terminal(w) {
-		return func(client.Audit) {}, func() {}
+		return func(func(int) string) {}, func() {}
 	}
-	draw = func(a client.Audit) {
+	show = func(line func(int) string) {
 		width, _, err := term.GetSize(int(file.Fd()))
 		if err != nil || width < 20 {
 			width = 80
 		}
-		_, _ = fmt.Fprint(file, "\r\x1b[2K"+progressLine(a, width-1))
+		_, _ = fmt.Fprint(file, "\r\x1b[2K"+line(width-1))
 	}
-	return draw, func() { _, _ = fmt.Fprint(file, "\r\x1b[2K") }
+	return show, func() { _, _ = fmt.Fprint(file, "\r\x1b[2K") }
 }
 
 // barWidth is the number of characters of a progress bar.
@@ -170,12 +177,17 @@ func progressLine(a client.Audit, width int) string {
 	case a.State == client.AuditPending:
 		return cut("audit "+a.ID+" waits for a replica", width)
 	case now.Total > 0:
-		part := float64(min(max(now.Done, 0), now.Total)) / float64(now.Total)
-		bar := strings.Repeat("#", int(part*barWidth))
-		return cut(fmt.Sprintf("[%-*s] %3.0f%%  %s", barWidth, bar, part*100, now.Phase), width)
+		return barLine(now.Done, now.Total, now.Phase, width)
 	default:
 		return cut(now.Phase, width)
 	}
+}
+
+// barLine returns a progress bar with a text.
+func barLine(done, total int, text string, width int) string {
+	part := float64(min(max(done, 0), total)) / float64(total)
+	bar := strings.Repeat("#", int(part*barWidth))
+	return cut(fmt.Sprintf("[%-*s] %3.0f%%  %s", barWidth, bar, part*100, text), width)
 }
 
 // errEndless is the error for a list whose pages do not advance.

@@ -41,17 +41,21 @@ func (p *program) foresee(f format, status int, body []byte) error {
 func dryRunTable(w io.Writer, d client.DryRun) {
 	row(w, "STEP", "WHAT", "UNDO", "NOTE")
 	for _, s := range d.Steps {
-		note := "-"
-		switch {
-		case s.Failure != nil:
-			note = s.Failure.Code + ": " + s.Failure.Detail
-		case s.Why != nil:
-			note = *s.Why
-		case s.Objects != nil:
-			note = objectTexts(*s.Objects)
-		}
-		row(w, s.Name, s.Outcome, s.Undo, note)
+		row(w, s.Name, s.Outcome, s.Undo, dryNote(s))
 	}
+}
+
+// dryNote returns why a step would fail or be skipped, or else the objects of the step.
+func dryNote(s client.DryRunStep) string {
+	switch {
+	case s.Failure != nil:
+		return s.Failure.Code + ": " + s.Failure.Detail
+	case s.Why != nil:
+		return *s.Why
+	case s.Objects != nil:
+		return objectTexts(*s.Objects)
+	}
+	return "-"
 }
 
 // objectTexts names objects by their kinds, and by their names or else their ids.

@@ -110,8 +110,8 @@ var damages = []func(*audited){
 	func(a *audited) { a.bills("resource-shared", a.one(), a.one().tenant) },
 	func(a *audited) { // a compensated run has left a project
 		left := a.compensated()
-		a.openstack("objects-left", "project create --domain %s --tag tenantry --tag tenantry-run-%s --tag tenantry-merchant-%s bs-subscription-%s",
-			a.domain, left.ID, a.merchant.ID, left.Result["subscription_id"])
+		a.openstack("objects-left", "project create --domain %s --tag tenantry --tag tenantry-run-%s --tag tenantry-merchant-%s --tag tenantry-installation-%s bs-subscription-%s",
+			a.domain, left.ID, a.merchant.ID, a.installation(), left.Result["subscription_id"])
 	},
 	func(a *audited) { // no call can do it: BillingStack deletes no plan with subscriptions
 		plan, err := a.billing.CreatePlan(a.t.Context(), a.merchant.ID, billing.Plan{ID: uuid.NewString(), Name: "short-lived"})
