@@ -26,9 +26,41 @@ func (s *server) HoldRun(c echo.Context, runID string) error {
 	return s.action(c, runID, "holdRun", saga.Hold)
 }
 
-// CancelRun compensates a run. A portal may cancel its own runs.
+// CancelRun compensates a run. A portal may cancel the runs of its merchant, unless an operator has ordered them.
 func (s *server) CancelRun(c echo.Context, runID string) error {
+	if callerOf(c).merchant != nil {
+		if err := s.notOperators(c, runID); err != nil {
+			return err
+		}
+	}
 	return s.action(c, runID, "cancelRun", saga.Cancel)
+}
+
+// maxRetries is the maximum number of repetitions of a run that are followed back to the order.
+const maxRetries = 100
+
+// notOperators returns the problem run-of-operator if an operator has ordered the run: for example, the suspension of a subscription, or a
+// repair. A run that repeats another has the order of the first.
+func (s *server) notOperators(c echo.Context, runID string) error {
+	ctx := c.Request().Context()
+	run, err := s.seen(c, runID)
+	for range maxRetries {
+		if err != nil || run.RetryOf == "" {
+			break
+		}
+		run, err = s.Runs.Run(ctx, run.RetryOf)
+	}
+	if err != nil {
+		return err
+	}
+	first, err := s.Runs.Events(ctx, run.ID, 0, 1)
+	if err != nil || len(first) == 0 {
+		return err
+	}
+	if who := first[0].Who; who != "" && !strings.HasPrefix(who, portalWho) && !saga.IsReplica(who) {
+		return refuse(runOfOperator, "an operator has ordered the run")
+	}
+	return nil
 }
 
 func (s *server) action(c echo.Context, runID, operationID string, name saga.ActionName) error {

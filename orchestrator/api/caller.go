@@ -33,13 +33,17 @@ type caller struct {
 // String returns the name of the caller for logs and events.
 func (w caller) String() string {
 	if w.merchant != nil {
-		return "portal with key " + w.key
+		return portalWho + w.key
 	}
 	if w.local != "" {
 		return "local:" + upstream.Clean(w.local)
 	}
 	return upstream.Clean(w.operator.UserName) + " (user " + w.operator.UserID + ")"
 }
+
+// portalWho begins the name of a portal in the history of runs. The name of an operator ends with the user's id in parentheses, so that it
+// is no portal's name.
+const portalWho = "portal with key "
 
 // The method `name` returns the id by which limits are counted for each caller.
 func (w caller) name() string {

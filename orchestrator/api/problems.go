@@ -94,6 +94,10 @@ var (
 		"Some operations are for portals with an API key. Other operations are for operators with this service's admin role." +
 			" /docs lists the callers of each operation.", false, fixByCaller,
 	}
+	runOfOperator = kind{
+		"run-of-operator", http.StatusForbidden, "An operator has ordered the run",
+		"Only an operator can cancel it.", false, FixByOperator,
+	}
 
 	routeNotFound = kind{
 		"route-not-found", http.StatusNotFound, "There is no such path",
@@ -190,7 +194,7 @@ func kinds() []kind {
 	all := []kind{
 		invalidParams, bodyMalformed, keyMissing, keyInvalid, tokenScoped, twoCredentials,
 		credentialsRequired, credentialsInvalid, operatorTokenInvalid, userTokenInvalid,
-		tlsRequired, merchantDisabled, userDomainForeign, userIDUnusable, tokenDelegated, forbidden,
+		tlsRequired, merchantDisabled, userDomainForeign, userIDUnusable, tokenDelegated, forbidden, runOfOperator,
 		routeNotFound, merchantNotFound, runNotFound, methodNotAllowed,
 		runCompensated, retryRefused, actionRefused, merchantExists, preconditionFailed, bodyTooLarge,
 		contentTypeUnsupported, contentEncodingUnsupported, keyReused,

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/tenantry/tenantry/orchestrator/api"
+	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
 
 // The method `held` starts a run that waits for an operator at the step create-subscription, and returns the path of the run.
@@ -87,6 +89,57 @@ func TestWhoSeesWhat(t *testing.T) {
 	if who < 0 || text(events[who].Who) != "portal with key "+w.Merchant.Key || text(events[who].Why) != "changed my mind" {
 		t.Errorf("the history does not tell who cancelled and why: %+v", events)
 	}
+}
+
+// A portal cannot cancel what an operator has ordered: otherwise, it could lift an operator's suspension before it takes effect. It can
+// cancel its own order, even if an operator has repeated it.
+func TestAPortalCancelsNoRunOfAnOperator(t *testing.T) {
+	var blocking atomic.Bool
+	w := newWorldOf(t, "", func(o *servicetest.Options) {
+		o.Around = func(_ string, next http.RoundTripper) http.RoundTripper {
+			return roundTripper(func(r *http.Request) (*http.Response, error) {
+				if r.Method == http.MethodPatch && blocking.Load() {
+					return nil, errors.New("away")
+				}
+				return next.RoundTrip(r)
+			})
+		}
+	})
+	id := idOf(read[api.Run](t, w.call(w.order("made"))), "subscription_id")
+	cancel := func(path string) request {
+		return request{method: "POST", path: path + "/cancel", portal: w.Merchant, body: `{"why": "x"}`}
+	}
+	live := func(q request) string {
+		t.Helper()
+		q.header.Set("Prefer", "respond-async")
+		a := w.call(q)
+		if a.status != http.StatusAccepted {
+			t.Fatalf("got %d %s, want a live run", a.status, a.body)
+		}
+		return a.header.Get("Location")
+	}
+	blocking.Store(true)
+	theirs := live(w.asOperator(w.change(id, "suspend", "s")))
+	w.refused(cancel(theirs), http.StatusForbidden, "run-of-operator")
+	w.refused(request{method: "POST", path: theirs + "/cancel", portal: w.Other, body: `{"why": "x"}`}, http.StatusNotFound, "run-not-found")
+	blocking.Store(false)
+	w.await(theirs, api.RunStateSucceeded)
+	w.changes(w.asOperator(w.change(id, "resume", "r")))
+
+	blocking.Store(true)
+	own := live(w.change(id, "suspend", "own"))
+	if got := w.call(cancel(own)); got.status != http.StatusAccepted {
+		t.Fatalf("its own: got %d %s", got.status, got.body)
+	}
+	w.await(own, api.RunStateCompensated)
+	again := w.call(w.admin("POST", own+"/retry", `{"why": "it was wrong"}`))
+	if again.status != http.StatusAccepted {
+		t.Fatalf("the retry: got %d %s", again.status, again.body)
+	}
+	if got := w.call(cancel(again.header.Get("Location"))); got.status != http.StatusAccepted {
+		t.Fatalf("its own, which an operator has repeated: got %d %s", got.status, got.body)
+	}
+	w.await(again.header.Get("Location"), api.RunStateCompensated)
 }
 
 func TestListingRuns(t *testing.T) {

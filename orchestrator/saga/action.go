@@ -42,7 +42,10 @@ const replicaPrefix = "replica "
 // ByReplica returns the Who of an action that a replica requests by itself. Such an action does not extend Limits.GiveUpAfter.
 func ByReplica(replica string) string { return replicaPrefix + replica }
 
-func (v Action) byPerson() bool { return !strings.HasPrefix(v.Who, replicaPrefix) }
+// IsReplica reports whether `who` is a replica: see [ByReplica].
+func IsReplica(who string) bool { return strings.HasPrefix(who, replicaPrefix) }
+
+func (v Action) byPerson() bool { return !IsReplica(v.Who) }
 
 // RefusedError reports why the state of a run does not allow an action.
 type RefusedError struct {

@@ -2412,7 +2412,7 @@ type ClientInterface interface {
 
 	// CancelRunWithBody Cancel an order
 	//
-	// The run is compensated. A portal may cancel its own runs.
+	// The run is compensated. A portal may cancel the runs of its merchant, unless an operator has ordered them.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2421,7 +2421,7 @@ type ClientInterface interface {
 
 	// CancelRun Cancel an order
 	//
-	// The run is compensated. A portal may cancel its own runs.
+	// The run is compensated. A portal may cancel the runs of its merchant, unless an operator has ordered them.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3425,7 +3425,7 @@ func (c *Client) GetRun(ctx context.Context, runID RunID, params *GetRunParams, 
 
 // CancelRunWithBody Cancel an order
 //
-// The run is compensated. A portal may cancel its own runs.
+// The run is compensated. A portal may cancel the runs of its merchant, unless an operator has ordered them.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3444,7 +3444,7 @@ func (c *Client) CancelRunWithBody(ctx context.Context, runID RunID, params *Can
 
 // CancelRun Cancel an order
 //
-// The run is compensated. A portal may cancel its own runs.
+// The run is compensated. A portal may cancel the runs of its merchant, unless an operator has ordered them.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6756,7 +6756,7 @@ type ClientWithResponsesInterface interface {
 
 	// CancelRunWithBodyWithResponse Cancel an order
 	//
-	// The run is compensated. A portal may cancel its own runs.
+	// The run is compensated. A portal may cancel the runs of its merchant, unless an operator has ordered them.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6765,7 +6765,7 @@ type ClientWithResponsesInterface interface {
 
 	// CancelRunWithResponse Cancel an order
 	//
-	// The run is compensated. A portal may cancel its own runs.
+	// The run is compensated. A portal may cancel the runs of its merchant, unless an operator has ordered them.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -11775,7 +11775,7 @@ type CancelRunResponse struct {
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
 	ApplicationProblemJSON401 *Unauthorized
 	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *Forbidden
+	ApplicationProblemJSON403 *Problem
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *RunNotFound
 	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
@@ -11820,7 +11820,7 @@ func (r CancelRunResponse) GetApplicationProblemJSON401() *Unauthorized {
 }
 
 // GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r CancelRunResponse) GetApplicationProblemJSON403() *Forbidden {
+func (r CancelRunResponse) GetApplicationProblemJSON403() *Problem {
 	return r.ApplicationProblemJSON403
 }
 
@@ -13385,7 +13385,7 @@ func (c *ClientWithResponses) GetRunWithResponse(ctx context.Context, runID RunI
 
 // CancelRunWithBodyWithResponse Cancel an order
 //
-// The run is compensated. A portal may cancel its own runs.
+// The run is compensated. A portal may cancel the runs of its merchant, unless an operator has ordered them.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13400,7 +13400,7 @@ func (c *ClientWithResponses) CancelRunWithBodyWithResponse(ctx context.Context,
 
 // CancelRunWithResponse Cancel an order
 //
-// The run is compensated. A portal may cancel its own runs.
+// The run is compensated. A portal may cancel the runs of its merchant, unless an operator has ordered them.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19546,7 +19546,7 @@ func ParseCancelRunResponse(rsp *http.Response) (*CancelRunResponse, error) {
 		response.ApplicationProblemJSON401 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest Forbidden
+		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
