@@ -18,23 +18,27 @@ type settingRow struct {
 // TableName returns the table's name for gorm.
 func (settingRow) TableName() string { return "settings" }
 
+// installationID is the setting with the id of the installation.
+const installationID = "installation-id"
+
 // InstallationID returns the id that all replicas of this database share. The first call generates and stores the id. Migrate makes
-// this first call.
+// this first call. InstallationID always writes, so it fails if the database cannot be written.
 func (s *Store) InstallationID(ctx context.Context) (string, error) {
-	return s.setOnce(ctx, "installation-id", uuid.NewString())
+	return s.setOnce(ctx, installationID, uuid.NewString())
 }
 
-// setOnce stores a value if the setting has no value yet, and returns the stored value. If the setting has a value, setOnce only reads, so
-// that a database without free disk space can be read.
+// KnownInstallationID is like InstallationID, but only reads. If the database has no id yet, the result is empty.
+func (s *Store) KnownInstallationID(ctx context.Context) (string, error) {
+	return s.setting(ctx, installationID)
+}
+
+// setOnce stores a value if the setting has no value yet, and returns the stored value.
 func (s *Store) setOnce(ctx context.Context, name, value string) (stored string, err error) {
-	if stored, err = s.setting(ctx, name); err != nil || stored != "" {
-		return stored, err
-	}
 	err = s.db.WithContext(ctx).Clauses(clause.OnConflict{DoNothing: true}).Create(&settingRow{name, value}).Error
 	if err != nil {
 		return "", fmt.Errorf("storing setting %s: %w", name, err)
 	}
-	return s.setting(ctx, name) // another replica may have stored its value first
+	return s.setting(ctx, name)
 }
 
 // The method `setting` returns the value of a setting, or an empty string if the setting has no value.

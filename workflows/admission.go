@@ -60,6 +60,7 @@ const (
 	CodeTenantGone            saga.Code = "tenant-gone"
 	CodeTenantDisabled        saga.Code = "tenant-disabled"
 	CodeTenantNotOurs         saga.Code = "tenant-not-ours"
+	CodeTenantReplaced        saga.Code = "tenant-replaced"
 	CodeTenantEnabled         saga.Code = "tenant-enabled"
 	CodeTenantNotSettled      saga.Code = "tenant-not-settled"
 )

@@ -25,8 +25,7 @@ func ClaimRole(roleID, userID, tenantClaim string) string {
 // ClaimDisabled returns the claim on the disabled state of a tenant. The parameter tenantClaim is the claim on the tenant.
 func ClaimDisabled(tenantClaim string) string { return "disabled " + tenantClaim }
 
-// ClaimResource returns the claim on the resource of a subscription. If the resource is a tenant that the run creates, the parameter
-// resourceID is empty. Claims on different resources of the same subscription are opposites.
+// ClaimResource returns the claim on the resource of a subscription. Claims on different resources of the same subscription are opposites.
 func ClaimResource(subscriptionID, resourceID string) string {
 	return saga.Setting("resource of subscription "+subscriptionID, resourceID)
 }

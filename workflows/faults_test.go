@@ -257,7 +257,7 @@ func TestEveryFaultEndsAsItShould(t *testing.T) {
 				t.Run(name, test)
 			})
 		}
-		for _, trial := range workflowstest.Trials() {
+		for _, trial := range trialsOn(database) {
 			for _, row := range patient.faults.table() {
 				patient.tryRow(trial, row, 1, []bool{false, true}, try)
 				patient.tryRow(trial, row, always, []bool{true}, try)
@@ -267,6 +267,21 @@ func TestEveryFaultEndsAsItShould(t *testing.T) {
 			}
 		}
 		all.Wait()
+	})
+}
+
+// trialsOn returns the trials for a database. The variants of one workflow differ in their calls, and not in what the database stores, so
+// PostgreSQL has only the first of them.
+func trialsOn(database string) []workflowstest.Trial {
+	all := workflowstest.Trials()
+	if strings.HasPrefix(database, "sqlite:") {
+		return all
+	}
+	seen := false
+	return slices.DeleteFunc(all, func(trial workflowstest.Trial) bool {
+		again := seen && trial.Variant != ""
+		seen = seen || trial.Variant != ""
+		return again
 	})
 }
 

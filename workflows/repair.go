@@ -22,12 +22,15 @@ const (
 	CodeRoleChanged    saga.Code = "role-changed"
 	CodeInUse          saga.Code = "in-use"
 	CodeNotRepairable  saga.Code = "not-repairable"
+	CodePlanExpired    saga.Code = "plan-expired"
 )
 
 // Audits reads findings, and looks at their objects again: see [audit.Auditor].
 type Audits interface {
 	// Finding returns a finding, or audit.ErrNotFound.
 	Finding(ctx context.Context, id string) (audit.Finding, error)
+	// KeptPlan returns a plan, or audit.ErrNotFound.
+	KeptPlan(ctx context.Context, id string) (audit.Plan, error)
 	// Confirm returns the reason why the repair is no longer needed in the way in which it was planned. If it is needed, the result is
 	// empty.
 	Confirm(ctx context.Context, e audit.PlanEntry, subject string) (changed string, err error)
@@ -39,8 +42,11 @@ type Repair struct {
 	PlanID  string          `json:"plan_id"`
 	Entry   audit.PlanEntry `json:"entry"`
 	Subject string          `json:"subject"` // of the run that the finding is about
-	// DisabledAt is set if an earlier repair has disabled the tenant that this run removes: the time of that.
+	// DisabledAt is set if the run removes a tenant that the run DisabledBy has disabled: the time at which that run ended.
 	DisabledAt time.Time `json:"disabled_at,omitzero"`
+	DisabledBy string    `json:"disabled_by,omitempty"`
+	// WasDisabled is true if the tenant was disabled before this run. If DisabledAt is set, it is about the run DisabledBy.
+	WasDisabled bool `json:"was_disabled,omitempty"`
 
 	// The steps set the fields below. The input of a run that a follow-up starts cannot contain the run's id.
 
@@ -49,6 +55,8 @@ type Repair struct {
 	Marks    []string  `json:"marks,omitempty"`     // the tags for a disabled project that the project had before the run
 	TenantID string    `json:"tenant_id,omitempty"` // the tenant that the run has created
 	Kept     string    `json:"kept,omitempty"`      // reason why the customer was not removed; empty: the customer is removed
+	// RemovalDueAt is the time at which another run removes the tenant that this run has disabled.
+	RemovalDueAt time.Time `json:"removal_due_at,omitzero"`
 }
 
 // RepairResult is the part of a Repair that the API returns with a run.
@@ -60,6 +68,8 @@ type RepairResult struct {
 	SubscriptionID string             `json:"subscription_id,omitempty"`
 	TenantID       string             `json:"tenant_id,omitempty"`
 	Kept           []Kept             `json:"kept,omitempty"`
+	// RemovalDueAt is the time at which another run removes the tenant.
+	RemovalDueAt *time.Time `json:"removal_due_at,omitempty"`
 }
 
 func (o Repair) result() any {
@@ -69,6 +79,9 @@ func (o Repair) result() any {
 	}
 	if o.Kept != "" {
 		r.Kept = []Kept{{"customer", o.Entry.CustomerID, "", o.Kept}}
+	}
+	if !o.RemovalDueAt.IsZero() {
+		r.RemovalDueAt = &o.RemovalDueAt
 	}
 	return r
 }
@@ -80,15 +93,8 @@ func RepairKey(planID, findingID string) string { return "repair·" + planID + "
 // AdmitRepair returns the request for a run that makes the repair of a plan's entry, or an *AdmissionError. AdmitRepair does not check
 // the age of the plan, and whether this installation has made it.
 func (d Deps) AdmitRepair(ctx context.Context, planID string, e audit.PlanEntry) (saga.Request, error) {
-	switch f, err := d.Audits.Finding(ctx, e.FindingID); {
-	case errors.Is(err, audit.ErrNotFound):
-		return saga.Request{}, refuse(CodeFindingClosed, saga.FixByOperator, "there is no such finding")
-	case err != nil:
+	if err := d.findingOpen(ctx, e.FindingID); err != nil {
 		return saga.Request{}, err
-	case f.Status == audit.Accepted:
-		return saga.Request{}, refuse(CodeFindingClosed, saga.FixByOperator, "the finding was accepted since the plan was made: withdraw the acceptance to repair it")
-	case !f.Open():
-		return saga.Request{}, refuse(CodeFindingClosed, saga.FixByNobody, "the finding is "+string(f.Status)+": there is nothing to repair")
 	}
 	about, err := d.Ledger.Run(ctx, e.RunID)
 	switch {
@@ -106,8 +112,35 @@ func (d Deps) AdmitRepair(ctx context.Context, planID string, e audit.PlanEntry)
 	return o.request(d.NewID()), nil
 }
 
+// findingOpen returns an *AdmissionError unless the finding is open.
+func (d Deps) findingOpen(ctx context.Context, id string) error {
+	f, err := d.Audits.Finding(ctx, id)
+	switch {
+	case errors.Is(err, audit.ErrNotFound):
+		return refuse(CodeFindingClosed, saga.FixByOperator, "there is no such finding")
+	case err != nil:
+		return err
+	case f.Status == audit.Accepted:
+		return refuse(CodeFindingClosed, saga.FixByOperator, "the finding was accepted since the repair was planned: withdraw the acceptance to repair it")
+	case !f.Open():
+		return refuse(CodeFindingClosed, saga.FixByNobody, "the finding is "+string(f.Status)+": there is nothing to repair")
+	}
+	return nil
+}
+
+// retryRepair admits the repair again, as its plan was admitted.
 func (d Deps) retryRepair(ctx context.Context, old Repair, runID string) (saga.Request, error) {
-	if _, err := d.repairable(ctx, old); err != nil {
+	plan, err := d.Audits.KeptPlan(ctx, old.PlanID)
+	switch {
+	case errors.Is(err, audit.ErrNotFound), err == nil && (plan.Expired(d.Now()) || plan.Installation != d.Installation):
+		err = refuse(CodePlanExpired, saga.FixByOperator, "the plan of the repair is over 7 days old, or of another installation: audit and plan again")
+	case err == nil:
+		err = d.findingOpen(ctx, old.Entry.FindingID)
+	}
+	if err == nil {
+		_, err = d.repairable(ctx, old)
+	}
+	if err != nil {
 		return saga.Request{}, retryRefused(err)
 	}
 	return old.request(runID), nil
@@ -119,22 +152,29 @@ func RepairRequest(planID string, e audit.PlanEntry, subject, runID string) saga
 	return Repair{PlanID: planID, Entry: e, Subject: subject}.request(runID)
 }
 
-// RemovalByRepair returns the request of a run that removes the tenant which a repair with the request q has disabled at this time.
-func RemovalByRepair(q saga.Request, disabledAt time.Time) saga.Request {
-	o := q.Input.(Repair)
-	o.DisabledAt = disabledAt
-	return o.request(q.ID)
-}
-
 func (o Repair) request(runID string) saga.Request {
 	return saga.Request{
 		ID: runID, Workflow: RepairName, Merchant: o.Entry.MerchantID, Cloud: o.Entry.Cloud, Subject: o.Subject, User: o.Entry.UserID,
-		Doubles: o.doubles(), OnFailure: saga.FailureCompensates,
-		Input: Repair{PlanID: o.PlanID, Entry: o.Entry, Subject: o.Subject, DisabledAt: o.DisabledAt},
+		Doubles: o.doubles(), OnFailure: saga.FailureCompensates, Input: o.asked(),
 	}
 }
 
-func (o Repair) doubles() string { return "repair " + o.PlanID + " " + o.Entry.FindingID }
+// The method `asked` returns the order without what the steps set.
+func (o Repair) asked() Repair {
+	asked := Repair{PlanID: o.PlanID, Entry: o.Entry, Subject: o.Subject}
+	if o.removing() {
+		asked.DisabledAt, asked.DisabledBy, asked.WasDisabled = o.DisabledAt, o.DisabledBy, o.WasDisabled
+	}
+	return asked
+}
+
+func (o Repair) doubles() string {
+	name := "repair " + o.PlanID + " " + o.Entry.FindingID
+	if o.removing() {
+		name += " removal"
+	}
+	return name
+}
 
 // The method `value` returns a value on which the repair was planned.
 func (o Repair) value(name string) string { return o.Entry.Values[name] }
@@ -213,9 +253,10 @@ func (o Repair) leaves(runID string) Standing {
 // with the values on which the repair was planned. The other steps depend on the repair's action.
 //
 // A tenant that is to be removed is disabled first. When the run has succeeded, Tenantry stores a follow-up, which removes the tenant
-// ten minutes later, if the finding is then still there and the tenant is proven empty: see [Remove].
+// ten minutes later, if the finding is then still there and open, and the tenant is proven empty: see [Remove]. Otherwise, the run that the
+// follow-up starts is compensated, and enables the tenant again if the first run has disabled it.
 func RepairWorkflow(d Deps) saga.Workflow[Repair] {
-	check := saga.Step[Repair]{Name: "check", Effect: saga.Reads, Do: d.checkRepair, NoUndo: "it only reads"}
+	check := saga.Step[Repair]{Name: "check", After: []string{"keep-disabled"}, Effect: saga.Reads, Do: d.checkRepair, NoUndo: "it only reads"}
 	return saga.Workflow[Repair]{
 		Name: RepairName, Version: 1, Classify: Classify,
 		Retry:  d.retryRepair,
@@ -232,13 +273,14 @@ func afterRepair(o Repair, end saga.End) []saga.FollowUp {
 	if !o.does(audit.RemoveTenant) || !o.removing() && end.Cause != nil {
 		return nil
 	}
+	removal := o
+	removal.DisabledAt, removal.DisabledBy = end.Now, end.RunID
 	f := saga.FollowUp{
 		Workflow: RepairName, ID: o.value("project_id"), Merchant: o.Entry.MerchantID, Cloud: o.Entry.Cloud, Subject: o.Subject,
-		User: o.Entry.UserID, Doubles: o.doubles() + " removal",
+		User: o.Entry.UserID, Doubles: removal.doubles(), Input: removal.asked(),
 	}
 	if !o.removing() {
 		f.DueAt = end.Now.Add(settled)
-		f.Input = Repair{PlanID: o.PlanID, Entry: o.Entry, Subject: o.Subject, DisabledAt: end.Now}
 	}
 	return []saga.FollowUp{f}
 }

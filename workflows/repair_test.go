@@ -148,8 +148,14 @@ func TestWhatARepairRefuses(t *testing.T) {
 			if r.State != saga.Compensated || r.Cause == nil || r.Cause.Code != c.want || r.Cause.Detail == "" {
 				t.Errorf("want %s: %s", c.want, describe(r))
 			}
-			after := w.outside()
-			if fmt.Sprint(before) != fmt.Sprint(after) {
+			if c.variant == "remove-tenant, after that" { // the tenant is as it was before it was disabled
+				mark := keystone.DisabledTag(g.First.ID)
+				if p := w.projectOf(h.TenantID); !p.Enabled || p.HasTag(mark) {
+					t.Errorf("the tenant was not enabled again: %+v", p)
+				}
+				return
+			}
+			if after := w.outside(); fmt.Sprint(before) != fmt.Sprint(after) {
 				t.Errorf("the repair has changed something:\n%v\n%v", before, after)
 			}
 		})
@@ -202,12 +208,12 @@ func TestARepairDisablesATenantBeforeItRemovesIt(t *testing.T) {
 	}
 }
 
-// What an audit has found left over stays something that should not be there, until it is removed: the ledger does not take it for a tenant.
-func TestWhatIsLeftOverDoesNotBecomeATenant(t *testing.T) {
+// A tenant that is disabled for its removal should not stay disabled, and what was left over does not become a tenant.
+func TestATenantThatIsToBeRemovedIsNotExpectedToStayDisabled(t *testing.T) {
 	expect := workflows.RepairWorkflow(workflows.Deps{}).Expect
-	for code, want := range map[audit.Code]int{audit.ObjectsLeft: 0, audit.TenantWithoutSubscription: 1, audit.TenantWithoutCustomer: 1} {
+	for _, code := range []audit.Code{audit.ObjectsLeft, audit.TenantWithoutSubscription, audit.TenantWithoutCustomer} {
 		o := workflows.Repair{Entry: audit.PlanEntry{Code: code, Action: audit.RemoveTenant, Values: map[string]string{"project_id": "p", "tenant": "bs-customer-c"}}}
-		if got := expect(o); len(got) != want {
+		if got := expect(o); len(got) > 0 {
 			t.Errorf("%s, when the tenant is disabled: %+v", code, got)
 		}
 		o.DisabledAt = time.Now()
@@ -301,7 +307,7 @@ func TestWhichEntriesAreRefused(t *testing.T) {
 		"an accepted one, and it is not": {audit.Accepted, &saga.Run{Merchant: "m1"}, "it is mended", nil, workflows.CodeFindingClosed},
 	} {
 		d := workflows.Deps{
-			Audits: &audits{c.status, c.changed, c.err}, Ledger: &ledger{run: c.run}, NewID: func() string { return "new" },
+			Audits: &audits{status: c.status, changed: c.changed, err: c.err}, Ledger: &ledger{run: c.run}, NewID: func() string { return "new" },
 		}
 		q, err := d.AdmitRepair(t.Context(), "p", entry)
 		refused, is := errors.AsType[*workflows.AdmissionError](err)
@@ -333,6 +339,7 @@ type audits struct {
 	status  audit.Status
 	changed string
 	err     error
+	plan    audit.Plan
 }
 
 func (a *audits) Finding(context.Context, string) (audit.Finding, error) {
@@ -342,6 +349,105 @@ func (a *audits) Finding(context.Context, string) (audit.Finding, error) {
 	return audit.Finding{Status: a.status}, nil
 }
 
+func (a *audits) KeptPlan(context.Context, string) (audit.Plan, error) { return a.plan, nil }
+
 func (a *audits) Confirm(context.Context, audit.PlanEntry, string) (string, error) {
 	return a.changed, a.err
+}
+
+// A run that was accepted before a repair has created the tenant again is about the old tenant: it changes nothing, and can be ordered again.
+func TestARunThatWasAcceptedBeforeTheTenantWasReplacedIsRefused(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	trial := repairTrial(t, "create-tenant")
+	g, _ := w.groundOf(t, trial)
+	old := standingOf(t, g).Held
+	w.accept(trial.Request(g), "")
+	repaired := w.until(t, g.RunID, over)
+	before := w.outside()
+	for _, q := range []saga.Request{
+		workflows.UnsubscribeRequest(old, newID(), time.Hour), workflows.SuspendRequest(old, newID()),
+	} {
+		w.accept(q, "")
+		if r := w.until(t, q.ID, over); r.Cause == nil || r.Cause.Code != workflows.CodeTenantReplaced || r.Cause.FixBy != saga.FixByMerchant {
+			t.Errorf("%s: %s", q.Workflow, describe(r))
+		}
+	}
+	if after := w.outside(); fmt.Sprint(before) != fmt.Sprint(after) {
+		t.Errorf("something was changed:\n%v\n%v", before, after)
+	}
+	g.Before = repaired
+	w.end(t, g)
+}
+
+// What a compensated repair has set right stays right. If it were undone, a re-check would undo what a person has repaired meanwhile, too.
+func TestACompensatedRepairLeavesWhatIsRight(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	for _, c := range []struct {
+		variant, step string
+		right         func(workflows.Held, workflowstest.Ground) bool
+	}{
+		{"enable-project", "enable-project", func(h workflows.Held, _ workflowstest.Ground) bool { return w.projectOf(h.TenantID).Enabled }},
+		{"set-resource", "set-resource", func(h workflows.Held, _ workflowstest.Ground) bool {
+			s, err := w.Billing.Subscription(t.Context(), h.MerchantID, h.SubscriptionID)
+			return err == nil && s.ResourceID == h.TenantID
+		}},
+		{"revoke-role", "revoke-role/bs-admin", func(h workflows.Held, g workflowstest.Ground) bool {
+			return !slices.ContainsFunc(w.Keystone.Assignments(), func(a keystone.Assignment) bool {
+				return a.ProjectID == h.TenantID && a.UserID == h.UserID && a.RoleID == g.Roles[1].ID
+			})
+		}},
+	} {
+		trial := repairTrial(t, c.variant)
+		g, _ := w.groundOf(t, trial)
+		w.faults.set(g.RunID, c.step, false, 1, doneButRefused)
+		w.accept(trial.Request(g), "")
+		if r := w.until(t, g.RunID, over); r.State != saga.Compensated || !c.right(standingOf(t, g).Held, g) {
+			t.Errorf("%s: %s", c.variant, describe(r))
+		}
+	}
+}
+
+// Nobody has a role on the tenant of a suspended subscription before the tenant is disabled.
+func TestTheTenantOfASuspendedSubscriptionIsDisabledBeforeItHasRoles(t *testing.T) {
+	d, err := saga.Define(workflows.RepairWorkflow(workflows.Deps{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for enabled, want := range map[string]string{"false": "disable-project", "true": "create-tenant"} {
+		run, _, err := saga.Machine{Def: d}.Accept(workflows.RepairRequest("p", audit.PlanEntry{Action: audit.CreateTenant, Values: map[string]string{
+			"enabled": enabled, audit.RoleValue + "001": "u/r/member",
+		}}, "s", "r"), time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := run.Step("assign-role/member"); s == nil || !slices.Contains(s.After, want) {
+			t.Errorf("enabled %s: %+v", enabled, s)
+		}
+	}
+}
+
+// The retry of a repair is refused in the same cases as the repair.
+func TestWhichRetriesOfARepairAreRefused(t *testing.T) {
+	now := time.Now()
+	fresh := audit.Plan{CreatedAt: now, Installation: "i"}
+	for name, c := range map[string]struct {
+		audits audits
+		want   saga.Code
+	}{
+		"it is as it was":           {audits{status: audit.Known, plan: fresh}, ""},
+		"the finding is accepted":   {audits{status: audit.Accepted, plan: fresh}, workflows.CodeFindingClosed},
+		"nothing differs any more":  {audits{status: audit.Known, plan: fresh, changed: "x"}, workflows.CodeFindingChanged},
+		"the plan is old":           {audits{status: audit.Known, plan: audit.Plan{CreatedAt: now.Add(-8 * 24 * time.Hour), Installation: "i"}}, workflows.CodePlanExpired},
+		"the database was replaced": {audits{status: audit.Known, plan: audit.Plan{CreatedAt: now, Installation: "other"}}, workflows.CodePlanExpired},
+	} {
+		d := workflows.Deps{Audits: &c.audits, Installation: "i", Now: func() time.Time { return now }}
+		q, err := workflows.RepairWorkflow(d).Retry(t.Context(), workflows.Repair{PlanID: "p", RunID: "old"}, "new")
+		refused, is := errors.AsType[*saga.RetryRefusedError](err)
+		switch {
+		case c.want == "" && (err != nil || q.ID != "new" || q.Input.(workflows.Repair).RunID != ""):
+			t.Errorf("%s: %+v, %v", name, q, err)
+		case c.want != "" && (!is || refused.Code != c.want):
+			t.Errorf("%s: %v, want %s", name, err, c.want)
+		}
+	}
 }

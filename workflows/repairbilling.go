@@ -19,26 +19,44 @@ func (d Deps) repairBilling() []saga.Step[Repair] {
 		}),
 		Find: func(ctx context.Context, o *Repair) (saga.Found, error) {
 			s, err := d.Billing.Subscription(ctx, o.Entry.MerchantID, o.Entry.SubscriptionID)
-			if errors.Is(err, billing.ErrNotFound) {
+			switch {
+			case errors.Is(err, billing.ErrNotFound):
 				return saga.Absent, nil
-			}
-			if err != nil || o.resource() == "" || s.ResourceID != o.resource() {
+			case err != nil || o.resource() == "" || s.ResourceID != o.resource():
 				return saga.Absent, err
 			}
 			record(ctx, "subscription", s.ID, "", saga.Adopted)
+			if o.does(audit.SetResource) { // as it should be: a re-check leaves it
+				return saga.Usable, nil
+			}
 			return saga.Made, nil
 		},
-		Claim: func(o *Repair, _ string) string { return ClaimResource(o.Entry.SubscriptionID, o.value("resource_id")) },
-		Do:    func(ctx context.Context, o *Repair) error { return d.setResource(ctx, o, o.resource()) },
+		Claim: func(o *Repair, _ string) string {
+			resource := o.value("resource_id")
+			if o.does(audit.CreateTenant) {
+				resource = "the tenant of " + o.doubles()
+			}
+			return ClaimResource(o.Entry.SubscriptionID, resource)
+		},
+		Do: func(ctx context.Context, o *Repair) error { return d.setResource(ctx, o, o.resource()) },
+		// The tenant that the run has created is removed, so the subscription gets the tenant back that the newest successful run has left.
+		// The resource that a plan has named is right, and stays.
 		Undo: func(ctx context.Context, o *Repair) error {
-			s, err := d.Billing.Subscription(ctx, o.Entry.MerchantID, o.Entry.SubscriptionID)
-			switch {
-			case errors.Is(err, billing.ErrNotFound):
+			if o.does(audit.SetResource) || o.TenantID == "" {
 				return nil
-			case err != nil || s.ResourceID == o.value("old_resource_id"):
+			}
+			s, err := d.Billing.Subscription(ctx, o.Entry.MerchantID, o.Entry.SubscriptionID)
+			if errors.Is(err, billing.ErrNotFound) || err == nil && s.ResourceID != o.TenantID {
+				return nil
+			}
+			if err != nil {
 				return err
 			}
-			return d.setResource(ctx, o, o.value("old_resource_id"))
+			now, err := d.Standing(ctx, o.Entry.MerchantID, o.Entry.SubscriptionID)
+			if err != nil {
+				return err
+			}
+			return d.setResource(ctx, o, now.TenantID)
 		},
 	}}
 }

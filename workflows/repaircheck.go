@@ -7,7 +7,6 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/audit"
 	"github.com/tenantry/tenantry/orchestrator/saga"
-	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // checkRepair is the first step of the run. The step looks at the finding again, and then checks the conditions of the repair's action.
@@ -15,13 +14,16 @@ import (
 func (d Deps) checkRepair(ctx context.Context, o *Repair) error {
 	now, err := d.repairable(ctx, *o)
 	if err == nil {
+		err = d.notAccepted(ctx, o.Entry.FindingID)
+	}
+	if err == nil {
 		now.RunID = saga.CallOf(ctx).RunID
 		now, err = d.repairAllowed(ctx, now)
 	}
 	if err != nil {
 		return permanently(err)
 	}
-	o.RunID, o.Was, o.Marks = now.RunID, now.Was, now.Marks
+	o.RunID, o.Was, o.Marks, o.WasDisabled = now.RunID, now.Was, now.Marks, now.WasDisabled
 	return nil
 }
 
@@ -33,7 +35,7 @@ func (d Deps) repairable(ctx context.Context, o Repair) (Repair, error) {
 	case err != nil:
 		return o, err
 	case changed != "":
-		return o, refuse(CodeFindingChanged, saga.FixByOperator, changed+": audit and plan again")
+		return o, refuse(CodeFindingChanged, saga.FixByOperator, changed)
 	}
 	if o.Entry.SubscriptionID != "" && o.does(audit.CreateTenant, audit.SetResource) {
 		now, err := d.Standing(ctx, o.Entry.MerchantID, o.Entry.SubscriptionID)
@@ -46,6 +48,19 @@ func (d Deps) repairable(ctx context.Context, o Repair) (Repair, error) {
 		o.Was = &now
 	}
 	return o, nil
+}
+
+// notAccepted returns an *AdmissionError if a person has accepted the finding since the repair was approved: so a person can stop a removal
+// that is due.
+func (d Deps) notAccepted(ctx context.Context, id string) error {
+	f, err := d.Audits.Finding(ctx, id)
+	switch {
+	case errors.Is(err, audit.ErrNotFound):
+		return nil
+	case err == nil && f.Status == audit.Accepted:
+		return refuse(CodeFindingClosed, saga.FixByOperator, "the finding was accepted since the repair was approved")
+	}
+	return err
 }
 
 // repairAllowed returns the order with the values that the steps need. If the repair would change what is in use or not Tenantry's,
@@ -104,10 +119,13 @@ func (d Deps) ownProject(ctx context.Context, o Repair) (Repair, error) {
 	case p.Name != o.value("tenant") || p.DomainID != o.value("domain_id") ||
 		!p.HasTag(keystone.InstallationTag(d.Installation)) || !p.HasTag(keystone.RunTag(o.value("made_by"))):
 		return o, refuse(CodeTenantNotOurs, saga.FixByOperator, o.text()+" has lost its name, or a tag of Tenantry: repair that first")
-	case o.removing() && p.Enabled:
+	case o.removing() && (p.Enabled || !p.HasTag(keystone.DisabledTag(o.DisabledBy))):
 		return o, refuse(CodeTenantEnabled, saga.FixByOperator, o.text()+" was enabled since the repair disabled it")
 	case o.removing() && d.Now().Sub(o.DisabledAt) < settled:
 		return o, refuse(CodeTenantNotSettled, saga.FixByNobody, o.text()+" was disabled less than "+settled.String()+" ago")
+	}
+	if !o.removing() {
+		o.WasDisabled = !p.Enabled
 	}
 	for _, run := range p.DisabledBy() {
 		o.Marks = append(o.Marks, keystone.DisabledTag(run))
@@ -127,7 +145,7 @@ func (d Deps) resourceUnused(ctx context.Context, o Repair) error {
 	}
 	p, err := id.Project(ctx, resource)
 	if err == nil && p.Enabled {
-		return refuse(CodeInUse, saga.FixByOperator, "the subscription's resource_id names project "+upstream.Clean(p.Name)+" ("+p.ID+"), which is enabled")
+		return refuse(CodeInUse, saga.FixByOperator, "the subscription's resource_id names a project that is enabled")
 	}
 	return ignoreGone(err)
 }

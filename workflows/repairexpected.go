@@ -28,13 +28,10 @@ func (d Deps) expectRepair(o Repair) []saga.Expected {
 	case audit.DisableProject:
 		return project("disable-project", map[string]string{"enabled": "false"})
 	case audit.RemoveTenant:
-		switch {
-		case o.removing():
+		if o.removing() {
 			return o.expectRemoved("delete-tenant")
-		case e.Code == audit.ObjectsLeft: // it stays something that should not be there
-			return nil
 		}
-		return project("disable-project", map[string]string{"enabled": "false"})
+		return nil // the tenant is disabled for ten minutes only
 	case audit.SetResource:
 		return []saga.Expected{resource}
 	case audit.AssignRole, audit.RevokeRole:
@@ -65,10 +62,10 @@ func (o Repair) expectRemoved(step string) []saga.Expected {
 		Step: step, Kind: "project", Cloud: o.Entry.Cloud, ID: o.tenantID(), Name: o.value("tenant"),
 	}}}
 	if o.Entry.Code == audit.TenantWithoutSubscription {
-		all = append(all, saga.Expected{Gone: true, Object: saga.Object{Step: step, Kind: "subscription", ID: o.Entry.SubscriptionID}})
+		all = append(all, saga.Expected{Gone: true, On: o.tenantID(), Object: saga.Object{Step: step, Kind: "subscription", ID: o.Entry.SubscriptionID}})
 	}
 	if o.Entry.Code == audit.TenantWithoutCustomer {
-		all = append(all, saga.Expected{Gone: true, Object: saga.Object{Step: step, Kind: "customer", ID: o.Entry.CustomerID}})
+		all = append(all, saga.Expected{Gone: true, On: o.tenantID(), Object: saga.Object{Step: step, Kind: "customer", ID: o.Entry.CustomerID}})
 	}
 	return all
 }

@@ -15,6 +15,24 @@ import (
 func (d Deps) repairByRemoval() []saga.Step[Repair] {
 	return []saga.Step[Repair]{
 		{
+			Name: "announce-removal", After: []string{"disable-project"}, Effect: saga.Reads,
+			Each: inRepairs(func(o Repair) bool { return o.does(audit.RemoveTenant) && !o.removing() }),
+			Do: func(_ context.Context, o *Repair) error {
+				o.RemovalDueAt = d.Now().Add(settled)
+				return nil
+			},
+			NoUndo: "ten minutes later, another run deletes the tenant for ever, if it is proven empty; accept the finding to prevent that",
+		},
+		{
+			Name: "keep-disabled", Effect: saga.Changes,
+			Each:  inRepairs(Repair.removing),
+			Find:  func(context.Context, *Repair) (saga.Found, error) { return saga.Usable, nil },
+			Claim: func(o *Repair, _ string) string { return ClaimDisabled(o.tenant().claim()) },
+			Do:    func(context.Context, *Repair) error { return nil },
+			// The run is not going to remove the tenant, so the tenant is as it was before the repair.
+			Undo: func(ctx context.Context, o *Repair) error { return d.enableIfDisabledBy(ctx, *o, o.DisabledBy) },
+		},
+		{
 			Name: "prove-empty", After: []string{"check"}, Effect: saga.Reads,
 			Each: inRepairs(Repair.removing),
 			Do: func(ctx context.Context, o *Repair) error {

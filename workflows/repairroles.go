@@ -73,20 +73,19 @@ func (o Repair) roleOf(item string) (r repairRole) {
 func (d Deps) repairRoles() []saga.Step[Repair] {
 	return []saga.Step[Repair]{
 		{
-			Name: "assign-role", After: []string{"create-tenant"},
+			Name: "assign-role", After: []string{"create-tenant", "disable-project"},
 			Each:  func(o *Repair) []string { return o.items(audit.AssignRole, audit.CreateTenant) },
 			Find:  func(ctx context.Context, o *Repair) (saga.Found, error) { return d.findGranted(ctx, o, true) },
 			Claim: func(o *Repair, item string) string { return o.claimRole(item) },
-			Do:    func(ctx context.Context, o *Repair) error { return d.grantRole(ctx, o, false) },
+			Do:    d.grantRole,
 			Undo:  func(ctx context.Context, o *Repair) error { return d.withdrawRole(ctx, o, true) },
 		},
 		{
 			Name: "revoke-role", After: []string{"check"}, Effect: saga.Removes,
-			Each:  func(o *Repair) []string { return o.items(audit.RevokeRole) },
-			Find:  func(ctx context.Context, o *Repair) (saga.Found, error) { return d.findGranted(ctx, o, false) },
-			Claim: func(o *Repair, item string) string { return saga.Not(o.claimRole(item)) },
-			Do:    func(ctx context.Context, o *Repair) error { return d.withdrawRole(ctx, o, false) },
-			Undo:  func(ctx context.Context, o *Repair) error { return d.grantRole(ctx, o, true) },
+			Each:   func(o *Repair) []string { return o.items(audit.RevokeRole) },
+			Find:   func(ctx context.Context, o *Repair) (saga.Found, error) { return d.findGranted(ctx, o, false) },
+			Do:     func(ctx context.Context, o *Repair) error { return d.withdrawRole(ctx, o, false) },
+			NoUndo: "the user should not have the role",
 		},
 	}
 }
@@ -127,33 +126,20 @@ func (d Deps) findGranted(ctx context.Context, o *Repair, want bool) (saga.Found
 	return saga.Made, nil
 }
 
-// grantRole assigns the role. If the argument `again` is true, it is an undo: if the user, the role or the tenant no longer exists, there
-// is nothing to assign.
-func (d Deps) grantRole(ctx context.Context, o *Repair, again bool) error {
+// grantRole assigns the role.
+func (d Deps) grantRole(ctx context.Context, o *Repair) error {
 	a, id, err := d.granted(ctx, o)
 	if err != nil {
 		return err
 	}
-	if again {
-		if there, err := id.HasAssignment(ctx, a); err != nil || there {
-			return ignoreGone(err)
-		}
-	}
 	err = id.EnsureAssignment(ctx, a)
-	switch {
-	case err != nil && again:
-		return ignoreGone(err)
-	case errors.Is(err, keystone.ErrNotFound):
+	if errors.Is(err, keystone.ErrNotFound) {
 		return StepError{upstream.Permanent, CodeRoleChanged, "the user, the role or the tenant no longer exists: audit and plan again", saga.FixByOperator}
-	case err != nil:
-		return err
 	}
-	origin := saga.Own
-	if again {
-		origin = saga.Adopted
+	if err == nil {
+		o.recordRole(ctx, a, saga.Own)
 	}
-	o.recordRole(ctx, a, origin)
-	return nil
+	return err
 }
 
 // withdrawRole revokes the role. If the argument `undo` is true, this run has assigned it.

@@ -24,11 +24,10 @@ func (d Deps) repairTenant() []saga.Step[Repair] {
 		},
 		{
 			Name: "enable-project", After: []string{"check"}, Effect: saga.Changes,
-			Each:  inActions(audit.EnableProject),
-			Find:  d.findEnabledAgain,
-			Claim: func(o *Repair, _ string) string { return saga.Not(ClaimDisabled(o.tenant().claim())) },
-			Do:    d.enableProject,
-			Undo:  d.undoEnable,
+			Each:   inActions(audit.EnableProject),
+			Find:   d.findEnabledAgain,
+			Do:     d.enableProject,
+			NoUndo: "the project should be enabled",
 		},
 		{
 			Name: "create-tenant", After: []string{"check"},
@@ -44,17 +43,7 @@ func (d Deps) repairTenant() []saga.Step[Repair] {
 			Find:  d.findDisabledAgain,
 			Claim: func(o *Repair, _ string) string { return ClaimDisabled(o.tenant().claim()) },
 			Do:    d.disableProject,
-			Undo: func(ctx context.Context, o *Repair) error {
-				if o.tenantID() == "" { // the tenant was not created
-					return nil
-				}
-				id, err := d.Identity(o.Entry.Cloud)
-				if err != nil {
-					return err
-				}
-				_, _, err = id.EnableProject(ctx, o.project(), keystone.DisabledTag(o.RunID))
-				return ignoreGone(err)
-			},
+			Undo:  func(ctx context.Context, o *Repair) error { return d.enableIfDisabledBy(ctx, *o, o.RunID) },
 		},
 	}
 }
@@ -127,16 +116,6 @@ func (d Deps) enableProject(ctx context.Context, o *Repair) error {
 	return d.change(ctx, *o, keystone.ProjectChange{Enabled: new(true), Remove: o.Marks})
 }
 
-// undoEnable disables the project, and adds the marks that it had before the run.
-func (d Deps) undoEnable(ctx context.Context, o *Repair) error {
-	id, err := d.Identity(o.Entry.Cloud)
-	if err != nil {
-		return err
-	}
-	_, _, err = id.ChangeProject(ctx, o.project(), keystone.ProjectChange{Enabled: new(false), Add: o.Marks})
-	return ignoreGone(err)
-}
-
 // findDisabledAgain returns Made if this run has disabled the project, and Usable if it is disabled otherwise.
 func (d Deps) findDisabledAgain(ctx context.Context, o *Repair) (saga.Found, error) {
 	if o.tenantID() == "" {
@@ -157,17 +136,32 @@ func (d Deps) findDisabledAgain(ctx context.Context, o *Repair) (saga.Found, err
 	return saga.Usable, nil
 }
 
-// disableProject disables the project, unless it is disabled.
+// disableProject disables the project and adds the mark of the run, even if the project is disabled already.
 func (d Deps) disableProject(ctx context.Context, o *Repair) error {
+	return d.change(ctx, *o, keystone.ProjectChange{Enabled: new(false), Add: []string{keystone.DisabledTag(o.RunID)}})
+}
+
+// enableIfDisabledBy enables the tenant if it has the mark of the run, and removes the mark. If the tenant was disabled before that run, it
+// stays disabled.
+func (d Deps) enableIfDisabledBy(ctx context.Context, o Repair, runID string) error {
+	if o.tenantID() == "" { // the tenant was not created
+		return nil
+	}
 	id, err := d.Identity(o.Entry.Cloud)
 	if err != nil {
 		return err
 	}
-	if _, err := id.DisableProject(ctx, o.project(), keystone.DisabledTag(o.RunID)); err != nil {
-		return o.tenantGone(err)
+	mark := keystone.DisabledTag(runID)
+	p, err := id.Project(ctx, o.tenantID())
+	if err != nil || !p.HasTag(mark) {
+		return ignoreGone(err)
 	}
-	o.recordTenant(ctx)
-	return nil
+	c := keystone.ProjectChange{Remove: []string{mark}}
+	if !o.WasDisabled {
+		c.Enabled = new(true)
+	}
+	_, _, err = id.ChangeProject(ctx, o.project(), c)
+	return ignoreGone(err)
 }
 
 // findTenantAgain returns Made if this run has created the tenant. A project of this name that the run has not created is never

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tenantry/tenantry/keystone"
@@ -109,6 +110,15 @@ func (h Held) tenant() string { return fmt.Sprintf("tenant %s (%s)", h.tenantNam
 
 // The method `claim` returns the claim on the subscription's tenant.
 func (h Held) claim() string { return ClaimTenant(h.Cloud, h.DomainID, h.tenantName()) }
+
+// replaced returns an *AdmissionError if a repair has created the tenant again since the order with these objects was accepted. The steps
+// of the order are about the old tenant.
+func (h Held) replaced(now Held) error {
+	if h.TenantID == now.TenantID && h.UserID == now.UserID && slices.Equal(h.Roles, now.Roles) {
+		return nil
+	}
+	return refuse(CodeTenantReplaced, saga.FixByMerchant, "a repair has created the subscription's tenant again since the order was accepted: order again")
+}
 
 // errNoSubscription means that no run of this installation has made the subscription for the merchant.
 var errNoSubscription = refuse(CodeSubscriptionNotFound, saga.FixByMerchant, "Tenantry has made no such subscription for this merchant")

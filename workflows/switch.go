@@ -173,6 +173,9 @@ func (d Deps) ours(h Held, p keystone.Project) error {
 // since the order was accepted. The step stores the runs that have disabled the tenant.
 func (d Deps) checkSwitch(ctx context.Context, w switching, o *Switch) error {
 	now, err := d.switchable(ctx, w, *o)
+	if err == nil {
+		err = o.replaced(now.Held)
+	}
 	if err != nil {
 		return permanently(err)
 	}

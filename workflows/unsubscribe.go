@@ -187,6 +187,9 @@ func (o Unsubscription) expected() (all []saga.Expected) {
 // was accepted. The step stores the standing of the subscription, and the roles that the subscriber has on the tenant.
 func (d Deps) checkUnsubscribe(ctx context.Context, o *Unsubscription) error {
 	now, err := d.endable(ctx, *o)
+	if err == nil {
+		err = o.replaced(now.Held)
+	}
 	if err != nil {
 		return permanently(err)
 	}

@@ -9,8 +9,8 @@ import (
 )
 
 const auditHelp = `Audit what Tenantry's runs have made. An audit compares what the runs should have left in Keystone and BillingStack with what is
-there, and reports each difference as a finding. An audit only reads. A finding has the same id in each audit. The commands plan
-and apply repair what you approve. These commands are for operators.
+there, and reports each difference as a finding. An audit only reads. A finding has the same id in each audit. The last two
+commands repair what you approve. These commands are for operators.
 
 `
 

@@ -290,17 +290,32 @@ func appliedTable(w io.Writer, result applied) {
 		case r.Refused != nil:
 			state, note = "refused ("+r.Refused.Code+")", r.Refused.Detail
 		case r.Run != nil:
-			state = stateText(*r.Run)
-			if r.Run.Reason != nil {
-				note = reasonText(*r.Run.Reason)
-			} else if r.Run.Cause != nil {
-				note = failureText(*r.Run.Cause)
-			}
+			state, note = stateText(*r.Run), runNote(*r.Run)
 		case r.RunState != nil:
 			state = string(*r.RunState)
 		}
 		row(w, r.FindingID, r.Code, r.Action, or(r.RunID), state, note)
 	}
+}
+
+// runNote says why the run waits or has failed, what it has not done, or what another run is going to do.
+func runNote(r client.Run) string {
+	switch {
+	case r.Reason != nil:
+		return reasonText(*r.Reason)
+	case r.Cause != nil:
+		return failureText(*r.Cause)
+	}
+	result := r.Result
+	if due, ok := result["removal_due_at"].(string); ok {
+		return "the tenant is disabled, and another run removes it at " + due + ": accept the finding to prevent that"
+	}
+	kept, _ := result["kept"].([]any)
+	for _, one := range kept {
+		object, _ := one.(map[string]any)
+		return fmt.Sprintf("%v %v was kept: %v", object["kind"], object["id"], object["why"])
+	}
+	return "-"
 }
 
 // foreseenTable prints the steps of each repair.

@@ -681,3 +681,20 @@ func TestDryRunsOfAPlan(t *testing.T) {
 		}
 	}
 }
+
+// The table of `audit apply` says what a run has not done, and what another run is going to do.
+func TestTheNoteOfARepair(t *testing.T) {
+	for want, r := range map[string]client.Run{
+		"-": {},
+		"the tenant is disabled, and another run removes it at 2026-12-01T10:00:00Z: accept the finding to prevent that": {Result: client.Result{
+			"removal_due_at": "2026-12-01T10:00:00Z",
+		}},
+		"customer c1 was kept: it has a subscription": {Result: client.Result{
+			"kept": []any{map[string]any{"kind": "customer", "id": "c1", "why": "it has a subscription"}},
+		}},
+	} {
+		if got := runNote(r); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

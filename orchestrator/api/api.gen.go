@@ -1355,7 +1355,7 @@ type RestoreRequest struct {
 	Why string `json:"why"`
 }
 
-// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id and finding_id, which name the plan of repairs and the finding, and the field action.
+// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id and finding_id, which name the plan of repairs and the finding, and the field action. If another run is going to remove the tenant, the field removal_due_at is the time of that.
 type Result map[string]interface{}
 
 // Roles The names of the Keystone roles that users get on a tenant.
@@ -1387,7 +1387,7 @@ type Run struct {
 	// Reason The reason why a run waits or is stuck.
 	Reason *Reason `json:"reason,omitempty"`
 
-	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id and finding_id, which name the plan of repairs and the finding, and the field action.
+	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id and finding_id, which name the plan of repairs and the finding, and the field action. If another run is going to remove the tenant, the field removal_due_at is the time of that.
 	Result Result `json:"result"`
 
 	// RetriedBy The run that repeats this run.

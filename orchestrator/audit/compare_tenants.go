@@ -55,6 +55,7 @@ func (c *comparison) compareTenant(t *tenant, p *foundProject) {
 
 func (c *comparison) compareEnabled(about Finding, t *tenant, p *foundProject) {
 	switch {
+	case !p.Enabled && !t.disabled && c.ownerless(t): // the tenant without its owner is reported
 	case !p.Enabled && !t.disabled:
 		if t.maker != "" { // only the owner of an adopted tenant may enable or disable it
 			about.Repair.Action, about.Repair.Values = EnableProject, t.ownValues()
@@ -74,10 +75,18 @@ func (c *comparison) compareEnabled(about Finding, t *tenant, p *foundProject) {
 	}
 }
 
+// ownerless reports whether the customer or the subscription of the tenant is gone, although no run has deleted it.
+func (c *comparison) ownerless(t *tenant) bool {
+	customerID, subscriptionID := t.owner()
+	wantCustomer, wantSubscription := c.ledger.customers[customerID], c.ledger.subscriptions[subscriptionID]
+	return wantCustomer != nil && !wantCustomer.gone && c.world.customers[customerID] == nil ||
+		wantSubscription != nil && !wantSubscription.gone && c.world.subscriptions[subscriptionID] == nil
+}
+
 // compareOwner reports a tenant whose customer or subscription is gone, although no run has deleted it.
 func (c *comparison) compareOwner(about Finding, t *tenant) {
 	customerID, subscriptionID := t.owner()
-	if t.maker != "" { // adopted tenants are not removed
+	if t.maker != "" && !t.ended() { // adopted tenants are not removed, and the removal of an ended subscription's tenant is due anyway
 		about.Repair.Action, about.Repair.Values = RemoveTenant, t.ownValues()
 	}
 	if want := c.ledger.customers[customerID]; want != nil && !want.gone && c.world.customers[customerID] == nil {

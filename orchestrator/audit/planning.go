@@ -74,3 +74,8 @@ func (s suspicions) forbid(e *PlanEntry) bool {
 func (a *Auditor) Finding(ctx context.Context, id string) (Finding, error) {
 	return a.Store.Finding(ctx, id)
 }
+
+// KeptPlan reads a plan: see [PlanStore].
+func (a *Auditor) KeptPlan(ctx context.Context, id string) (Plan, error) {
+	return a.Store.Plan(ctx, id)
+}

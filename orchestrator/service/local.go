@@ -42,7 +42,7 @@ func OpenLocal(ctx context.Context, c Config, user string, log zerolog.Logger) (
 	if err := clock.Read(ctx, s.Time); err != nil {
 		return nil, errors.Join(&UnreachableError{err}, s.Close())
 	}
-	installation, err := s.InstallationID(ctx)
+	installation, err := s.KnownInstallationID(ctx)
 	if err != nil {
 		return nil, errors.Join(&UnreachableError{err}, s.Close())
 	}

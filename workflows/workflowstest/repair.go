@@ -34,7 +34,7 @@ func repairTrials() []Trial {
 				}
 			}),
 			Do:      map[string]string{"create-tenant": Keystone, "assign-role/member": Keystone, "set-resource": Billing},
-			Undo:    map[string]string{"create-tenant": Keystone, "assign-role/member": Keystone},
+			Undo:    map[string]string{"create-tenant": Keystone, "assign-role/member": Keystone, "set-resource": Billing},
 			Refused: "set-resource",
 			Ends:    map[string]Ends{"do set-resource, 404": {Once: succeeded, Always: compensated}},
 			Places: []Place{
@@ -43,6 +43,7 @@ func repairTrials() []Trial {
 				{Step: "assign-role/member", Call: "PUT roles/member on bs-subscription"},
 				{Step: "set-resource", Call: "PATCH subscriptions"},
 				{Step: "create-tenant", Undo: true, Call: "DELETE projects bs-subscription"},
+				{Step: "set-resource", Undo: true, Call: "PATCH subscriptions"},
 			},
 		},
 		{
@@ -65,7 +66,9 @@ func repairTrials() []Trial {
 			Variant: "tag-project",
 			Follows: &subscribed,
 			Damage: func(_ context.Context, g Ground, by ByHand) ([]saga.ObjectRef, error) {
-				return tenantOf(g), untag(g, by)
+				return tenantOf(g), retag(g, by, true, func(tags []string) []string {
+					return slices.DeleteFunc(tags, func(tag string) bool { return tag == "tenantry" })
+				})
 			},
 			Request: repairs(audit.TagMissing, audit.TagProject, func(g Ground, h workflows.Held) map[string]string {
 				return with(ownValues(g, h), map[string]string{"add": "tenantry", "remove": ""})
@@ -88,7 +91,6 @@ func repairTrials() []Trial {
 			Damage:  assignedBy(http.MethodPut, 1),
 			Request: repairs(audit.RoleExtraUser, audit.RevokeRole, roleValues(1)),
 			Do:      map[string]string{"revoke-role/bs-admin": Keystone}, Refused: "revoke-role/bs-admin",
-			Undo:   map[string]string{"revoke-role/bs-admin": Keystone},
 			Ends:   map[string]Ends{"do revoke-role/bs-admin, 404": {Once: succeeded, Always: compensated}},
 			Places: []Place{{Step: "revoke-role/bs-admin", Call: "DELETE roles/bs-admin on bs-subscription"}},
 		},
@@ -105,12 +107,8 @@ func repairTrials() []Trial {
 			}),
 			Do:      map[string]string{"set-resource": Billing},
 			Ends:    map[string]Ends{"do set-resource, 404": {Once: succeeded, Always: compensated}},
-			Undo:    map[string]string{"set-resource": Billing},
 			Refused: "set-resource",
-			Places: []Place{
-				{Step: "set-resource", Call: "PATCH subscriptions"},
-				{Step: "set-resource", Undo: true, Call: "PATCH subscriptions"},
-			},
+			Places:  []Place{{Step: "set-resource", Call: "PATCH subscriptions"}},
 		},
 		{
 			Variant: "remove-tenant, which first disables",
@@ -126,7 +124,7 @@ func repairTrials() []Trial {
 			Damage:  subscriptionDeleted(true),
 			Request: func(g Ground) saga.Request {
 				q := repairs(audit.TenantWithoutSubscription, audit.RemoveTenant, ownValues)(g)
-				return workflows.RemovalByRepair(q, g.Before.EndedAt.Add(hourAgo))
+				return removal(q.Input.(workflows.Repair), g)
 			},
 			Do: map[string]string{"delete-tenant": Keystone}, Pivots: []string{"delete-tenant"},
 			Places: []Place{
@@ -174,6 +172,16 @@ func repairTrials() []Trial {
 		all[i].Define = func(d workflows.Deps) (*saga.Definition, error) { return saga.Define(workflows.RepairWorkflow(d)) }
 	}
 	return all
+}
+
+// removal returns the request of the run that removes a tenant an hour after the first run about the subscription has disabled it.
+func removal(o workflows.Repair, g Ground) saga.Request {
+	end := saga.End{Now: g.Before.EndedAt.Add(hourAgo), RunID: g.First.ID}
+	f := workflows.RepairWorkflow(workflows.Deps{}).Then(o, end)[0]
+	return saga.Request{
+		ID: g.RunID, Workflow: f.Workflow, Merchant: f.Merchant, Cloud: f.Cloud, Subject: f.Subject, User: f.User, Doubles: f.Doubles,
+		OnFailure: saga.FailureCompensates, Input: f.Input,
+	}
 }
 
 // lostResource is a resource_id that names no project.
@@ -230,8 +238,8 @@ func switchedBy(enabled string) func(context.Context, Ground, ByHand) ([]saga.Ob
 	}
 }
 
-// The function `untag` removes the tag tenantry from the subscription's tenant.
-func untag(g Ground, by ByHand) error {
+// The function `retag` changes the tags of the subscription's tenant, and enables or disables it.
+func retag(g Ground, by ByHand, enabled bool, change func(tags []string) []string) error {
 	path := "/v3/projects/" + held(g).TenantID
 	answer, err := by.Keystone(http.MethodGet, path, "")
 	if err != nil {
@@ -241,9 +249,9 @@ func untag(g Ground, by ByHand) error {
 	if err := json.Unmarshal(answer, &known); err != nil {
 		return err
 	}
-	tags, err := json.Marshal(slices.DeleteFunc(known.Project.Tags, func(tag string) bool { return tag == "tenantry" }))
+	tags, err := json.Marshal(change(known.Project.Tags))
 	if err == nil {
-		_, err = by.Keystone(http.MethodPatch, path, fmt.Sprintf(`{"project": {"enabled": true, "tags": %s}}`, tags))
+		_, err = by.Keystone(http.MethodPatch, path, fmt.Sprintf(`{"project": {"enabled": %t, "tags": %s}}`, enabled, tags))
 	}
 	return err
 }
@@ -266,7 +274,7 @@ func subscriptionDeleted(disabled bool) func(context.Context, Ground, ByHand) ([
 		refs := append(tenantOf(g), saga.ObjectRef{Kind: subscription, ID: h.SubscriptionID})
 		_, err := by.Billing.RemoveSubscription(ctx, h.MerchantID, h.SubscriptionID)
 		if err == nil && disabled {
-			_, err = switchedBy("false")(ctx, g, by)
+			err = retag(g, by, false, func(tags []string) []string { return append(tags, keystone.DisabledTag(g.First.ID)) })
 		}
 		return refs, err
 	}
