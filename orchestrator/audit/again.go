@@ -3,7 +3,6 @@ package audit
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -110,14 +109,20 @@ func (l *ledger) keep(e *PlanEntry) {
 	maps.DeleteFunc(l.customers, func(id string, _ *customer) bool { return id != e.CustomerID })
 }
 
-// readTags reads the runs that the tags of the projects name, so that it is known which of them this installation does not know.
+// maxTags is the maximum number of runs that are read because of a tag.
+const maxTags = 1000
+
+// readTags reads the runs that the tags of the projects name, so that it is known which of them this installation does not know. An audit
+// of everything has read all runs.
 func (r *reading) readTags(ctx context.Context) error {
+	asked := map[string]bool{}
 	for _, c := range r.clouds {
 		for _, p := range c.projects {
 			for _, id := range keystone.RunsOfTags(p.Tags) {
-				if _, known := r.runs[id]; known {
+				if _, known := r.runs[id]; known || asked[id] || len(asked) == maxTags {
 					continue
 				}
+				asked[id] = true
 				err := r.Store.EachRun(ctx, RunFilter{ID: id}, func(run *saga.Run) error {
 					r.runs[canon(run.ID)] = runInfo{run.State, canon(run.Merchant)}
 					return nil
@@ -131,32 +136,35 @@ func (r *reading) readTags(ctx context.Context) error {
 	return nil
 }
 
+// readTagsOfScope is readTags, unless all runs were read.
+func (r *reading) readTagsOfScope(ctx context.Context) error {
+	if r.scope.All() {
+		return nil
+	}
+	return r.readTags(ctx)
+}
+
 // changed returns the reason why the comparison no longer leads to the entry; empty if it does.
 func (c *comparison) changed(e *PlanEntry) string {
-	reason := "the difference is no longer there"
+	reason := "there is nothing to repair any more"
 	for _, found := range c.compare() {
 		now, repairable := entryOf(&found.Finding)
 		switch {
 		case repairable && now.same(e):
 			return ""
 		case repairable && now.FindingID == e.FindingID:
-			reason = "values have changed since the plan was made: " + differences(e.Values, now.Values)
+			reason = "values have changed since the repair was planned: " + differences(e.Values, now.Values)
 		case found.ID == e.FindingID:
-			reason = "the difference can no longer be repaired by Tenantry: " + found.Detail
+			reason = "Tenantry can no longer repair the difference: the finding says what a person has to do"
 		}
 	}
 	return reason
 }
 
-// differences names the values that differ.
+// differences names the values that differ. The values themselves may be about other merchants, and a merchant sees the text.
 func differences(planned, now map[string]string) string {
 	all := maps.Clone(planned)
 	maps.Copy(all, now)
-	var texts []string
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		if planned[name] != now[name] {
-			texts = append(texts, fmt.Sprintf("%s was %q, and is %q", name, planned[name], now[name]))
-		}
-	}
-	return strings.Join(texts, "; ")
+	maps.DeleteFunc(all, func(name, _ string) bool { return planned[name] == now[name] })
+	return strings.Join(slices.Sorted(maps.Keys(all)), ", ")
 }

@@ -75,7 +75,7 @@ func TestARepairThatIsNotNeededIsNotConfirmed(t *testing.T) {
 			s.cloud("default").dropProject(e.ProjectID)
 		}
 		changed, err := s.auditor(t).Confirm(t.Context(), e, subject)
-		if err != nil || !strings.Contains(changed, "no longer there") {
+		if err != nil || !strings.Contains(changed, "nothing to repair") {
 			t.Errorf("%s of %v: %q, %v", e.Action, e.Values, changed, err)
 		}
 	})
@@ -229,5 +229,41 @@ func TestAPlanIsBounded(t *testing.T) {
 	p, err := s.auditor(t).Plan(t.Context(), Filter{}, "ann")
 	if err != nil || len(p.Entries) != MaxPlanEntries || p.LeftOut != 7 {
 		t.Errorf("%d entries, %d left out, %v", len(p.Entries), p.LeftOut, err)
+	}
+}
+
+// A repair that an audit of a merchant plans is confirmed: the runs that the tags name are known, whichever merchant's they are.
+func TestTheTagsOfAnotherMerchantsRunAreKnownInEachScope(t *testing.T) {
+	for _, scope := range []Scope{{}, {MerchantID: "m1"}, {MerchantID: "m1", CustomerID: "m1-c0"}, {Cloud: "default", ProjectID: "p-m1-c0-s0"}} {
+		h := newHouse()
+		h.p("p-m1-c0-s0").Tags = append(h.p("p-m1-c0-s0").Tags, h.p("p-m2-c0-s0").Tags[1:]...)
+		s := newShelf(h)
+		found := s.audit(t, scope).Seen
+		if len(found) != 1 {
+			t.Fatalf("%+v: found %v", scope, found)
+		}
+		e, repairable := entryOf(&found[0])
+		if !repairable || strings.Contains(e.Values["remove"], "run") {
+			t.Errorf("%+v: %+v", scope, e)
+		}
+		if changed, err := s.auditor(t).Confirm(t.Context(), e, h.subjectOfRun(e.RunID)); err != nil || changed != "" {
+			t.Errorf("%+v: %q, %v", scope, changed, err)
+		}
+	}
+}
+
+// Some findings have no repair: it would be about one of several assignments, about what an owner has given, or could not be stored.
+func TestWhichFindingsHaveNoRepair(t *testing.T) {
+	for _, name := range []string{
+		"a disabled stranger has a role", "a disabled stranger has roles on two tenants", "an admin role on an adopted tenant",
+		"a subscription is back whose tenant was removed because it was missing", "another merchant's run and too many tags",
+	} {
+		h := newHouse()
+		damages[slices.IndexFunc(damages, func(d damage) bool { return d.name == name })].damage(h)
+		for _, f := range h.compare() {
+			if f.Repair.Action != "" || f.Repair.Advice == "" {
+				t.Errorf("%s: %+v", name, f.Repair)
+			}
+		}
 	}
 }

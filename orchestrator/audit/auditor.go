@@ -226,6 +226,9 @@ func (r *reading) execute(ctx context.Context, audit Audit) (Outcome, error) {
 	if err := r.readScope(ctx); err != nil {
 		return Outcome{}, err
 	}
+	if err := r.readTagsOfScope(ctx); err != nil {
+		return Outcome{}, err
+	}
 	c := &comparison{
 		ledger: r.ledger, world: r.world, now: r.Now(), installation: r.Installation, allowAdmin: r.AllowAdmin,
 		scope: r.scope, whole: r.scope.All(),

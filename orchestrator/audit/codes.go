@@ -156,7 +156,7 @@ var rules = map[Code]rule{
 		Low, []part{partAssignments, partProjects, partUsers}, "nobody at present; a new user with the same id would have the right", "revoke the role",
 	},
 	RoleOfDisabledUser: {
-		Low, []part{partAssignments, partProjects, partUsers}, "the user cannot log in, and keeps the right", "enable the user, or end the subscription",
+		Low, []part{partAssignments, partProjects, partUsers}, "the user cannot log in, and keeps the right", "enable the user, or end the subscription, or revoke the roles",
 	},
 	RoleAdmin: {
 		Critical, []part{partAssignments, partProjects, partRoles, partImplied}, "who has role admin on one project is admin of the whole cloud in most services", "revoke the role",

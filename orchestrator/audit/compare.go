@@ -11,6 +11,7 @@ import (
 
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // comparison compares a ledger with a world. It makes no calls.
@@ -52,7 +53,7 @@ type absence struct {
 func (c *comparison) compare() []candidate {
 	c.customerTenants, c.absences, c.candidates = map[string]*tenant{}, map[string]*absence{}, nil
 	for _, t := range c.tenants {
-		if customerID, _ := t.owner(); customerID != "" && !t.gone {
+		if customerID, _ := t.owner(); customerID != "" && !t.gone && !t.replaced {
 			c.customerTenants[customerID] = t
 		}
 	}
@@ -174,6 +175,12 @@ func (c *comparison) reportNeeding(needs []part, code Code, about Finding, subje
 	f.ID = findingID(code, append([]string{f.Cloud}, key...)...)
 	if f.Repair.Advice == "" {
 		f.Repair.Advice = rules[code].advice
+	}
+	for _, value := range f.Repair.Values {
+		if upstream.Clean(value) != value { // it would be stored differently
+			f.Repair = Repair{Advice: f.Repair.Advice}
+			break
+		}
 	}
 	if absent != "" && c.readable(&f, subject, needs) {
 		c.lacks(absent, f)

@@ -21,10 +21,10 @@ func (c *comparison) compareCustomers() {
 		}
 		switch {
 		case want.gone && found != nil:
-			if found.merchant == want.merchant {
+			if found.merchant == want.merchant && !want.missing {
 				about.Repair.Action, about.Repair.Values = RemoveCustomer, map[string]string{"customer_id": id}
 			}
-			c.report(ObjectsLeft, about, want.subject, "", "run "+want.run+" has deleted the customer, but BillingStack has it", kindCustomer, id)
+			c.report(ObjectsLeft, about, want.subject, "", want.left("customer"), kindCustomer, id)
 		case want.gone:
 		case found == nil:
 			c.expects(partCustomers, list, about)
@@ -48,6 +48,14 @@ func (c *comparison) compareCustomers() {
 			c.report(ObjectsLeft, about, "", "", "run "+run+" is compensated, but its customer is there", kindCustomer, id)
 		}
 	}
+}
+
+// left says that BillingStack has an object again.
+func (m *made) left(kind string) string {
+	if m.missing {
+		return "the " + kind + " was missing in BillingStack when run " + m.run + " removed its tenant, but is there again"
+	}
+	return "run " + m.run + " has deleted the " + kind + ", but BillingStack has it"
 }
 
 // compareCustomerTenant reports a customer whose tenant is gone.
@@ -100,10 +108,10 @@ func (c *comparison) compareSubscriptions() {
 		}
 		switch {
 		case want.gone && found != nil:
-			if found.merchant == want.merchant {
+			if found.merchant == want.merchant && !want.missing {
 				about.Repair.Action, about.Repair.Values = RemoveSubscription, map[string]string{"subscription_id": id, "resource_id": found.resource}
 			}
-			c.report(ObjectsLeft, about, want.subject, "", "run "+want.run+" has deleted the subscription, but BillingStack has it", kindSubscription, id)
+			c.report(ObjectsLeft, about, want.subject, "", want.left("subscription"), kindSubscription, id)
 		case want.gone:
 		case found == nil:
 			c.subscriptionGone(about, want)

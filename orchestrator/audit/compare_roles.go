@@ -14,7 +14,7 @@ func (c *comparison) compareRoles() {
 	expected := map[ref]bool{} // the users that were counted
 	for _, t := range c.tenants {
 		p := c.project(t)
-		if t.gone || p == nil {
+		if t.gone || t.replaced || p == nil {
 			continue
 		}
 		for _, r := range t.roles {
@@ -91,6 +91,7 @@ func (c *comparison) reportUser(users map[string]int, code Code, about Finding, 
 	}
 	about.Objects = append([]Object{object(kindUser, user, c.cloudFound(t.cloud).userName[user])}, about.Objects...)
 	about.ProjectID, about.SubscriptionID = "", ""
+	about.Repair = Repair{} // it would be about one of the assignments
 	absent := ""
 	if code == SubscriberGone {
 		absent = listOf(partUsers, t.cloud)
@@ -114,7 +115,11 @@ func (c *comparison) compareGrant(users map[string]int, t *tenant, p *foundProje
 		about.Repair.Advice = needless + command("openstack", "role", "remove", "--project", t.id, "--group", g.group, g.role)
 	}
 	roleName := cmp.Or(cloud.roles[g.role], g.role)
-	switch run := c.left[left{kindAssignment, t.cloud, id}]; {
+	run := c.left[left{kindAssignment, t.cloud, id}]
+	if t.maker == "" && run == "" && t.role(grant{g.user, g.role}) == nil { // the owner of an adopted tenant has given the role
+		about.Repair = Repair{Advice: about.Repair.Advice}
+	}
+	switch {
 	case cloud.admin[g.role]:
 		c.reportAdmin(about, t.subject, cmp.Or(g.user, g.group), g.role)
 	case run != "":

@@ -16,7 +16,9 @@ func (c *comparison) project(t *tenant) *foundProject { return c.cloudFound(t.cl
 func (c *comparison) compareProjects() {
 	for name, cloud := range c.clouds {
 		for id, p := range cloud.projects {
-			if t := c.tenants[ref{name, id}]; t != nil && !t.gone {
+			if t := c.tenants[ref{name, id}]; t != nil && t.replaced {
+				continue // it was renamed, so only some readings show it: nothing is said about it
+			} else if t != nil && !t.gone {
 				c.compareTenant(t, p)
 			} else if keystone.IsTenantName(p.Name) || t != nil {
 				c.strangeProject(name, p, t)

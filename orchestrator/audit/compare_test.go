@@ -12,12 +12,14 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// damages are what can be done behind Tenantry's back, each with the findings that it must lead to.
-var damages = []struct {
+type damage struct {
 	name   string
 	damage func(*house)
 	want   []Code
-}{
+}
+
+// damages are what can be done behind Tenantry's back, each with the findings that it must lead to.
+var damages = []damage{
 	{"nothing", func(*house) {}, nil},
 	{"a subscription's tenant is deleted", func(h *house) { h.cloud("default").dropProject("p-m1-c0-s0") }, []Code{SubscriptionWithoutTenant}},
 	{"a customer's tenant is deleted", func(h *house) { h.cloud("default").dropProject("p-m1-c0") }, []Code{CustomerWithoutTenant}},
@@ -89,6 +91,46 @@ var damages = []struct {
 		h.cloud("default").users["u2"] = userGone
 		h.give("p-m1-c0-s0", "u2", "r-reader")
 	}, []Code{RoleOfDeletedUser}},
+	{"a disabled stranger has a role", func(h *house) {
+		h.cloud("default").users["u2"] = userDisabled
+		h.give("p-m1-c0-s0", "u2", "r-reader")
+	}, []Code{RoleOfDisabledUser}},
+	{"a disabled stranger has roles on two tenants", func(h *house) {
+		h.cloud("default").users["u2"] = userDisabled
+		h.give("p-m1-c0-s0", "u2", "r-reader")
+		h.give("p-m1-c0-s1", "u2", "r-reader")
+	}, []Code{RoleOfDisabledUser}},
+	{"a run has made the lost tenant of a customer again", func(h *house) {
+		h.cloud("default").dropProject("p-m1-c0")
+		run := h.remakes("new")
+		h.makeProject("new", keystone.CustomerTenant("m1-c0"), keystone.TenantTags(run, "m1", theInstallation))
+		h.give("new", "u-other", "r-member")
+		h.cloud("default").users["u-other"] = userEnabled
+	}, []Code{RoleMissing}},
+	{"a run has made a tenant again that was renamed", func(h *house) {
+		h.p("p-m1-c0").Name = "old"
+		run := h.remakes("new")
+		h.makeProject("new", keystone.CustomerTenant("m1-c0"), keystone.TenantTags(run, "m1", theInstallation))
+		h.give("new", "u-other", "r-member")
+		h.give("new", "u-m1-c0", "r-member")
+		h.cloud("default").users["u-other"] = userEnabled
+	}, nil},
+	{"an admin role on an adopted tenant", func(h *house) {
+		h.adopt("p-adopted")
+		h.give("p-adopted", "u2", "r-admin")
+	}, []Code{RoleAdmin}},
+	{"a subscription is back whose tenant was removed because it was missing", func(h *house) {
+		missing := gone(kindSubscription, "m1-c0-s0")
+		missing.On = "p-m1-c0-s0"
+		h.run("m1", "m1-c0", saga.Succeeded, []saga.Expected{gone(kindProject, "p-m1-c0-s0"), missing})
+		h.cloud("default").dropProject("p-m1-c0-s0")
+	}, []Code{ObjectsLeft}},
+	{"another merchant's run and too many tags", func(h *house) {
+		p := h.p("p-m1-c0-s0")
+		for i := range 30 {
+			p.Tags = append(p.Tags, keystone.MerchantTag(fmt.Sprintf("merchant-with-a-long-id-%020d", i)))
+		}
+	}, []Code{TagOtherMerchant}},
 	{"the subscriber is disabled", func(h *house) { h.cloud("default").users["u-m1-c0"] = userDisabled }, []Code{RoleOfDisabledUser}},
 	{"the subscriber is deleted", func(h *house) { h.dropUser("u-m1-c0") }, []Code{SubscriberGone}},
 	{"a user is admin", func(h *house) { h.give("p-m1-c0-s0", "u2", "r-admin") }, []Code{RoleAdmin}},

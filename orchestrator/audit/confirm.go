@@ -41,6 +41,9 @@ func (r *reading) confirm(ctx context.Context, compare func() []candidate, store
 		}
 		done++
 	}
+	if err := r.readTagsOfScope(ctx); err != nil {
+		return nil, err
+	}
 	again, read := map[string]bool{}, map[Object]bool{}
 	for i := range first {
 		again[first[i].ID] = true

@@ -102,6 +102,25 @@ func (h *house) subscribe(merchant, customer, subscription string, first bool) {
 	h.give(st, user, "r-member")
 }
 
+// remakes adds a run that has made the tenant of customer m1-c0 again, for another user.
+func (h *house) remakes(project string) string {
+	run := fmt.Sprintf("0190%04d-0000-7000-8000-000000000000", h.n+1)
+	tenant := expected(kindProject, project, keystone.CustomerTenant("m1-c0"), saga.Own, map[string]string{"domain_id": domain, "enabled": "true"})
+	tenant.Marks = keystone.TenantTags(run, "m1", theInstallation)
+	return h.run("m1", "m1-c0", saga.Succeeded, []saga.Expected{tenant, expected(kindAssignment, project+"/u-other/r-member", "member", saga.Own, nil)})
+}
+
+// adopt adds a project that a run of a new customer has adopted.
+func (h *house) adopt(project string) {
+	h.world.customers["m1-adopted"] = &foundCustomer{"m1"}
+	name := keystone.CustomerTenant("m1-adopted")
+	h.run("m1", "m1-adopted", saga.Succeeded, []saga.Expected{
+		expected(kindCustomer, "m1-adopted", "", saga.Adopted, map[string]string{"merchant_id": "m1"}),
+		expected(kindProject, project, name, saga.Adopted, map[string]string{"domain_id": domain, "enabled": "true"}),
+	})
+	h.makeProject(project, name, nil)
+}
+
 func expected(kind, id, name string, origin saga.Origin, fields map[string]string) saga.Expected {
 	e := saga.Expected{Object: saga.Object{Kind: kind, ID: id, Name: name, Origin: origin}, Fields: fields}
 	if kind == kindProject || kind == kindAssignment {

@@ -25,6 +25,7 @@ const (
 // decides.
 type ledger struct {
 	tenants       map[ref]*tenant
+	named         map[ref]*tenant // the newest tenant of a name; the id in the key is the domain and the name
 	customers     map[string]*customer
 	subscriptions map[string]*subscription
 
@@ -57,6 +58,7 @@ type made struct {
 	run      string // the newest run about the object
 	maker    string // the run that has made the object; empty: it was adopted
 	gone     bool   // the newest run has removed it
+	missing  bool   // with gone: it was missing when that run removed its tenant
 }
 
 // tenant is a project that should be there, or should be gone.
@@ -65,6 +67,7 @@ type tenant struct {
 	ref
 	name, domain string
 	disabled     bool
+	replaced     bool     // a newer run has made or adopted another project of this name: somebody has deleted or renamed this one
 	marks        []string // its tags
 	roles        []role
 }
@@ -99,7 +102,7 @@ type waitingRun struct {
 
 func newLedger() *ledger {
 	return &ledger{
-		tenants: map[ref]*tenant{}, customers: map[string]*customer{}, subscriptions: map[string]*subscription{},
+		tenants: map[ref]*tenant{}, named: map[ref]*tenant{}, customers: map[string]*customer{}, subscriptions: map[string]*subscription{},
 		runs: map[string]runInfo{}, live: map[string]string{}, unclear: map[string]string{}, subjects: map[string][]string{},
 		left: map[left]string{}, names: map[left]string{}, pending: map[left]string{},
 	}
@@ -167,6 +170,7 @@ func (l *ledger) expect(r *saga.Run, e saga.Expected) {
 // touch notes that the run is the newest one about the object.
 func (m *made) touch(r *saga.Run, e saga.Expected) {
 	m.subject, m.merchant, m.run, m.gone = canon(r.Subject), canon(r.Merchant), canon(r.ID), e.Gone
+	m.missing = e.Gone && e.On != ""
 	if e.Origin == saga.Own && !e.Gone {
 		m.maker = m.run
 	}
@@ -192,6 +196,26 @@ func (l *ledger) expectTenant(r *saga.Run, e saga.Expected) {
 	for _, mark := range e.Marks {
 		if !slices.Contains(t.marks, mark) {
 			t.marks = append(t.marks, canon(mark))
+		}
+	}
+	if !e.Gone && t.name != "" && t.domain != "" {
+		l.replace(t)
+	}
+}
+
+// replace notes that the tenant is the newest one of its name. If an older one was expected until now, somebody has deleted or renamed it.
+// The users should then have their roles on the new tenant, too.
+func (l *ledger) replace(t *tenant) {
+	at := ref{t.cloud, t.domain + "/" + t.name}
+	old := l.named[at]
+	l.named[at] = t
+	if old == nil || old.id == t.id || old.gone {
+		return
+	}
+	old.replaced = true
+	for _, r := range old.roles {
+		if !r.gone && t.role(r.grant) == nil {
+			t.roles = append(t.roles, r)
 		}
 	}
 }
@@ -269,6 +293,7 @@ func (l *ledger) wait(r *saga.Run) {
 func (l *ledger) forget(subject string) {
 	of := func(m made) bool { return m.subject == subject }
 	maps.DeleteFunc(l.tenants, func(_ ref, t *tenant) bool { return of(t.made) })
+	maps.DeleteFunc(l.named, func(_ ref, t *tenant) bool { return of(t.made) })
 	maps.DeleteFunc(l.customers, func(_ string, c *customer) bool { return of(c.made) })
 	maps.DeleteFunc(l.subscriptions, func(_ string, s *subscription) bool { return of(s.made) })
 	runs := l.subjects[subject]

@@ -6,8 +6,6 @@ import (
 	"maps"
 	"slices"
 	"time"
-
-	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // Plan lists repairs of open findings. A person approves entries of a plan, and each approved entry becomes a run. A plan is stored, and
@@ -71,14 +69,10 @@ func entryOf(f *Finding) (PlanEntry, bool) {
 	if f.Repair.Action == "" || f.RunID == "" || f.MerchantID == "" {
 		return PlanEntry{}, false
 	}
-	values := make(map[string]string, len(f.Repair.Values)) // as they are stored
-	for name, value := range f.Repair.Values {
-		values[name] = upstream.Clean(value)
-	}
 	return PlanEntry{
 		FindingID: f.ID, Code: f.Code, Severity: f.Severity, Detail: f.Detail, Cloud: f.Cloud, MerchantID: f.MerchantID,
 		CustomerID: f.CustomerID, SubscriptionID: f.SubscriptionID, ProjectID: f.ProjectID, UserID: f.UserID, RunID: f.RunID,
-		Objects: f.Objects, Action: f.Repair.Action, Values: values,
+		Objects: f.Objects, Action: f.Repair.Action, Values: f.Repair.Values,
 	}, true
 }
 

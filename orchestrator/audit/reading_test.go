@@ -68,7 +68,8 @@ func lessKnown(f, other Finding) bool {
 		RoleOfDeletedUser: {RoleExtraUser}, RoleOfDisabledUser: {RoleExtraUser},
 		CustomerMoved: {TenantWithoutCustomer, TenantWithoutSubscription}, // nobody reads the other merchant's
 	}
-	return (f.ProjectID == other.ProjectID || other.Code == CustomerMoved) && slices.Contains(about[other.Code], f.Code)
+	same := f.ProjectID == other.ProjectID || other.Code == RoleOfDisabledUser && f.UserID == other.UserID
+	return (same || other.Code == CustomerMoved) && slices.Contains(about[other.Code], f.Code)
 }
 
 // BillingStack lists no plans, although there are subscriptions.
