@@ -115,22 +115,25 @@ const maxTags = 1000
 // readTags reads the runs that the tags of the projects name, so that it is known which of them this installation does not know. An audit
 // of everything has read all runs.
 func (r *reading) readTags(ctx context.Context) error {
-	asked := map[string]bool{}
+	var ids []string
 	for _, c := range r.clouds {
 		for _, p := range c.projects {
-			for _, id := range keystone.RunsOfTags(p.Tags) {
-				if _, known := r.runs[id]; known || asked[id] || len(asked) == maxTags {
-					continue
-				}
-				asked[id] = true
-				err := r.Store.EachRun(ctx, RunFilter{ID: id}, func(run *saga.Run) error {
-					r.runs[canon(run.ID)] = runInfo{run.State, canon(run.Merchant)}
-					return nil
-				})
-				if err != nil {
-					return err
-				}
-			}
+			ids = append(ids, keystone.RunsOfTags(p.Tags)...)
+		}
+	}
+	slices.Sort(ids)
+	asked := 0
+	for _, id := range slices.Compact(ids) {
+		if _, known := r.runs[id]; known || asked == maxTags {
+			continue
+		}
+		asked++
+		err := r.Store.EachRun(ctx, RunFilter{ID: id}, func(run *saga.Run) error {
+			r.runs[canon(run.ID)] = runInfo{run.State, canon(run.Merchant)}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/keystone"
@@ -173,28 +174,38 @@ func (r *reading) readSubject(ctx context.Context, subject string) (versions []i
 // readObjects reads the objects of a subject again.
 func (r *reading) readObjects(ctx context.Context, subject string) error {
 	err := r.readTenants(ctx, subject)
-	for id, c := range r.ledger.customers {
-		if c.subject == subject && err == nil {
-			err = r.readCustomer(ctx, c.merchant, id)
+	for _, id := range ofSubject(r.ledger.customers, subject, strings.Compare) {
+		merchant := r.ledger.customers[id].merchant
+		if err == nil {
+			err = r.readCustomer(ctx, merchant, id)
 		}
-		if c.subject == subject && err == nil && !r.scope.All() {
-			err = r.readOthers(ctx, c.merchant, id)
+		if err == nil && !r.scope.All() {
+			err = r.readOthers(ctx, merchant, id)
 		}
 	}
-	for id, s := range r.ledger.subscriptions {
-		if s.subject == subject && err == nil {
-			err = r.readSubscription(ctx, s.merchant, id)
+	for _, id := range ofSubject(r.ledger.subscriptions, subject, strings.Compare) {
+		if err == nil {
+			err = r.readSubscription(ctx, r.ledger.subscriptions[id].merchant, id)
 		}
 	}
 	return err
 }
 
+// ofSubject returns the keys of a subject's objects, sorted, so that the calls about them have the same sequence each time.
+func ofSubject[K comparable, V interface{ isOf(subject string) bool }](all map[K]V, subject string, compare func(a, b K) int) (keys []K) {
+	for key, object := range all {
+		if object.isOf(subject) {
+			keys = append(keys, key)
+		}
+	}
+	slices.SortFunc(keys, compare)
+	return keys
+}
+
 // readTenants reads the tenants of a subject again, with all projects that have their names.
 func (r *reading) readTenants(ctx context.Context, subject string) error {
-	for at, t := range r.tenants {
-		if t.subject != subject {
-			continue
-		}
+	for _, at := range ofSubject(r.tenants, subject, ref.compare) {
+		t := r.tenants[at]
 		if (!r.scope.All() || r.endedOnly) && !t.gone {
 			if err := r.readNamed(ctx, t.cloud, t.domain, t.name); err != nil {
 				return err
@@ -421,11 +432,12 @@ func (r *reading) possibleOwners(p *foundProject) (ids []string) {
 		return ids
 	}
 	for id, m := range r.merchants {
-		if m.domain == p.DomainID && len(ids) < maxOwners {
+		if m.domain == p.DomainID {
 			ids = append(ids, id)
 		}
 	}
-	return ids
+	slices.Sort(ids)
+	return ids[:min(len(ids), maxOwners)]
 }
 
 // readOwner reads the customer or subscription of a project's name again.

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -42,6 +43,10 @@ type ledger struct {
 // ref names a project or a user: ids are unique in a cloud.
 type ref struct{ cloud, id string }
 
+func (r ref) compare(other ref) int {
+	return cmp.Or(cmp.Compare(r.cloud, other.cloud), cmp.Compare(r.id, other.id))
+}
+
 // runInfo is what the ledger keeps of a run.
 type runInfo struct {
 	state    saga.RunState
@@ -60,6 +65,8 @@ type made struct {
 	gone     bool   // the newest run has removed it
 	missing  bool   // with gone: it was missing when that run removed its tenant
 }
+
+func (m *made) isOf(subject string) bool { return m.subject == subject }
 
 // tenant is a project that should be there, or should be gone.
 type tenant struct {
