@@ -448,3 +448,47 @@ func TestATenantThatCameLateMayBeAnotherRunsByThen(t *testing.T) {
 		t.Error(b)
 	}
 }
+
+func TestARemovedProjectHadTheTagsOfARunOfTheInstallation(t *testing.T) {
+	r := &saga.Run{ID: "remover", Steps: []saga.StepRow{{Name: "delete-tenant", Attempts: 1}}}
+	gone := saga.Expected{Gone: true, Object: saga.Object{Step: "delete-tenant", Kind: project, ID: "p"}}
+	for _, c := range []struct {
+		tags   []string
+		broken int
+	}{
+		{[]string{"tenantry-run-maker", "tenantry-installation-i"}, 0},
+		{[]string{"tenantry-run-maker", "tenantry-installation-another"}, 1},
+		{[]string{"tenantry-run-unknown", "tenantry-installation-i"}, 1},
+		{[]string{}, 1},
+		{nil, 0}, // the tags are not known
+	} {
+		v := &view{
+			Seen: Seen{
+				Installation: "i", Runs: []*saga.Run{{ID: "maker"}, r},
+				Removals: []Removal{{Kind: project, ID: "p", Tags: c.tags, Run: r.ID, Step: "delete-tenant"}},
+			},
+			ordered: []ordered{{r, []saga.Expected{gone}}},
+		}
+		broken := 0
+		deleteIntended(v, func(string, string, ...string) { broken++ })
+		if broken != c.broken {
+			t.Errorf("tags %q: %d violations, want %d", c.tags, broken, c.broken)
+		}
+	}
+}
+
+func TestARoleThatWasLostMayHaveTwoOwners(t *testing.T) {
+	role := saga.Object{Kind: roleAssignment, ID: "p/u/r", Origin: saga.Own}
+	for _, lost := range [][]saga.ObjectRef{nil, {{Kind: roleAssignment, ID: role.ID}}} {
+		v := &view{Seen: Seen{Runs: []*saga.Run{{ID: "1", Objects: []saga.Object{role}}, {ID: "2", Objects: []saga.Object{role}}}, Lost: lost}}
+		v.now = []thing{{kind: roleAssignment, id: role.ID}}
+		for _, r := range v.Runs {
+			v.ordered = append(v.ordered, ordered{run: r})
+		}
+		broken := 0
+		ledgerTrue(v, func(string, string, ...string) { broken++ })
+		if (broken > 0) != (lost == nil) {
+			t.Errorf("lost %v: %d violations", lost, broken)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package workflowstest
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
@@ -17,7 +18,7 @@ func ledgerTrue(v *view, broken report) {
 				continue
 			}
 			what := o.Kind + " " + o.ID
-			if o.Origin == saga.Own {
+			if o.Origin == saga.Own && !v.madeAgain(x.run, o) {
 				owners[what] = append(owners[what], x.run.ID)
 			}
 			if find(v.now, o.Kind, o.ID) == nil {
@@ -42,6 +43,15 @@ func (v *view) removedLater(r *saga.Run, o saga.Object) bool {
 	return has(v.Runs, func(later *saga.Run) bool {
 		return later.ID > r.ID && has(later.Objects, func(gone saga.Object) bool {
 			return gone.RemovedAt != nil && (gone.Kind == o.Kind && gone.ID == o.ID || strings.HasPrefix(o.ID, gone.ID+"/"))
+		})
+	})
+}
+
+// madeAgain reports whether a later run has made an object of Lost again.
+func (v *view) madeAgain(r *saga.Run, o saga.Object) bool {
+	return slices.Contains(v.Lost, saga.ObjectRef{Kind: o.Kind, ID: o.ID}) && has(v.Runs, func(later *saga.Run) bool {
+		return later.ID > r.ID && has(later.Objects, func(again saga.Object) bool {
+			return again.Kind == o.Kind && again.ID == o.ID && again.Origin == saga.Own && again.RemovedAt == nil
 		})
 	})
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // deleteIntended checks each removed object: a run must have created the object, and must have stored the intent of the undo before
-// the removal.
+// the removal. A project must still have had the tags that show this.
 func deleteIntended(v *view, broken report) {
 	for _, gone := range v.Removals {
 		what := gone.Kind + " " + gone.ID
@@ -30,8 +30,16 @@ func deleteIntended(v *view, broken report) {
 			broken(gone.Run, "a run removed an object that it did not create", what)
 		case !intended:
 			broken(gone.Run, "a run removed an object before it stored the intent of the undo", what)
+		case gone.Kind == project && gone.Tags != nil && !v.tagged(gone.Tags):
+			broken(gone.Run, "a run removed a project without the tags of a run of this installation", what)
 		}
 	}
+}
+
+// The method `tagged` reports whether a project with these tags was created by a run of this installation.
+func (v *view) tagged(tags []string) bool {
+	return (v.Installation == "" || slices.Contains(tags, "tenantry-installation-"+v.Installation)) &&
+		has(v.Runs, func(r *saga.Run) bool { return slices.Contains(tags, "tenantry-run-"+r.ID) })
 }
 
 // If the Do of a step of the run may remove the object, the method `removes` returns the run's expected object. Otherwise, the

@@ -23,6 +23,8 @@ type Seen struct {
 	// ByHand are the objects that the test has changed, made or removed behind Tenantry's back: see Trial.Damage. Check says nothing
 	// about them, and about the role assignments on them.
 	ByHand []saga.ObjectRef
+	// Lost are objects that the test has removed behind Tenantry's back, and that runs may have made again.
+	Lost []saga.ObjectRef
 
 	Removals []Removal
 	Answers  []Answer
