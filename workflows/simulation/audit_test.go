@@ -3,6 +3,9 @@ package simulation
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -19,9 +22,31 @@ import (
 
 // audit audits the world, in which nothing has happened behind Tenantry's back. What an operator has left behind is no violation.
 func (w *world) audit() (broken []workflowstest.Broken) {
+	outcome := w.examine()
+	for _, f := range outcome.Seen {
+		broken = append(broken, workflowstest.Broken{Invariant: "audits find nothing", Run: f.RunID, Detail: string(f.Code) + ": " + f.Detail})
+	}
+	return broken
+}
+
+// The method `examine` audits the world. The result leaves out runs that wait, and what operators have left behind. A gap is a violation.
+func (w *world) examine() audit.Outcome {
+	outcome, err := w.auditor().Examine(context.Background(), audit.Scope{})
+	w.ok(err)
+	for _, g := range outcome.Audit.Gaps {
+		w.broken = append(w.broken, workflowstest.Broken{Invariant: "audits find nothing", Detail: "gap " + g.Code + ": " + g.Detail})
+	}
+	all := w.store.Everything().Runs
+	outcome.Seen = slices.DeleteFunc(outcome.Seen, func(f audit.Finding) bool {
+		return f.Code == audit.RunWaits || f.Code == audit.ObjectsLeft && leftOnPurpose(all, f.RunID)
+	})
+	return outcome
+}
+
+// The method `auditor` returns an auditor whose calls do not pass through the driver.
+func (w *world) auditor() *audit.Auditor {
 	definitions, err := workflowstest.Definitions(workflows.Deps{Installation: installation})
 	w.ok(err)
-	all := w.store.Everything().Runs
 	inventory, err := v3.New(v3.Config{
 		URL: "http://keystone/v3", Base: inProcess{w.cloud}, Credential: v3.Credential{
 			Username: "admin", Password: servicePassword, UserDomainID: keystonetest.DefaultDomain,
@@ -29,27 +54,22 @@ func (w *world) audit() (broken []workflowstest.Broken) {
 		},
 	})
 	w.ok(err)
-	outcome, err := audit.NewAuditor(audit.Options{
-		Store: history{all: all}, Merchants: w.merchants, Inventory: func(string) (keystone.Inventory, error) { return inventory, nil },
+	return audit.NewAuditor(audit.Options{
+		Store: history{all: w.store.Everything().Runs, findings: w.findings}, Merchants: w.merchants,
+		Inventory:  func(string) (keystone.Inventory, error) { return inventory, nil },
 		FindDomain: func(ctx context.Context, _, name string) (keystone.Domain, error) { return inventory.Domain(ctx, name) },
 		Billing:    w.direct, Installation: installation, Domain: keystonetest.DefaultDomain, Now: time.Now,
-		Expect: func(r *saga.Run) ([]saga.Expected, bool, error) {
-			i := slices.IndexFunc(definitions, func(d *saga.Definition) bool { return d.Name == r.Workflow })
-			expected, err := definitions[i].Expect(r)
-			return expected, true, err
-		},
-	}).Examine(context.Background(), audit.Scope{})
-	w.ok(err)
-	for _, g := range outcome.Audit.Gaps {
-		broken = append(broken, workflowstest.Broken{Invariant: "audits find nothing", Detail: "gap " + g.Code + ": " + g.Detail})
+		NewID: func() string { return fmt.Sprint("plan ", w.planned) }, Expect: expectation(definitions),
+	})
+}
+
+// The function `expectation` returns the function with which audits learn what a run should have left.
+func expectation(definitions []*saga.Definition) func(*saga.Run) ([]saga.Expected, bool, error) {
+	return func(r *saga.Run) ([]saga.Expected, bool, error) {
+		i := slices.IndexFunc(definitions, func(d *saga.Definition) bool { return d.Name == r.Workflow })
+		expected, err := definitions[i].Expect(r)
+		return expected, true, err
 	}
-	for _, f := range outcome.Seen {
-		if f.Code == audit.RunWaits || f.Code == audit.ObjectsLeft && leftOnPurpose(all, f.RunID) {
-			continue
-		}
-		broken = append(broken, workflowstest.Broken{Invariant: "audits find nothing", Run: f.RunID, Detail: string(f.Code) + ": " + f.Detail})
-	}
-	return broken
 }
 
 // leftOnPurpose reports whether an operator has skipped an undo of the run.
@@ -60,7 +80,8 @@ func leftOnPurpose(all []*saga.Run, id string) bool {
 // history shows all runs to an audit.
 type history struct {
 	audit.Store
-	all []*saga.Run
+	all      []*saga.Run
+	findings map[string]audit.Finding
 }
 
 func (h history) EachRun(_ context.Context, f audit.RunFilter, take func(*saga.Run) error) error {
@@ -77,7 +98,66 @@ func (h history) EachRun(_ context.Context, f audit.RunFilter, take func(*saga.R
 	return nil
 }
 
-func (h history) Findings(context.Context, audit.Filter) ([]audit.Finding, error) { return nil, nil }
+// Findings returns the findings that the filter selects by their codes.
+func (h history) Findings(_ context.Context, f audit.Filter) (all []audit.Finding, err error) {
+	for _, id := range slices.Sorted(maps.Keys(h.findings)) {
+		if found := h.findings[id]; len(f.Codes) == 0 || slices.Contains(f.Codes, found.Code) {
+			all = append(all, found)
+		}
+	}
+	return all, nil
+}
+
+// CreatePlan stores nothing: the operator keeps the plan.
+func (h history) CreatePlan(context.Context, audit.Plan) error { return nil }
+
+// The type `records` is a replica's connection to the database of audits.
+type records struct {
+	audit.Store
+	link link
+}
+
+// Findings implements [audit.Store].
+func (r records) Findings(ctx context.Context, f audit.Filter) ([]audit.Finding, error) {
+	return ask(ctx, r.link, fmt.Sprint("findings ", f.Codes), func(ctx context.Context) ([]audit.Finding, error) {
+		return history{findings: r.link.r.world.findings}.Findings(ctx, f)
+	})
+}
+
+// Finding implements [audit.Store].
+func (r records) Finding(ctx context.Context, id string) (audit.Finding, error) {
+	return ask(ctx, r.link, "finding "+id, func(context.Context) (audit.Finding, error) {
+		if f, known := r.link.r.world.findings[id]; known {
+			return f, nil
+		}
+		return audit.Finding{}, audit.ErrNotFound
+	})
+}
+
+// EachRun implements [audit.Store].
+func (r records) EachRun(ctx context.Context, f audit.RunFilter, take func(*saga.Run) error) error {
+	all, err := ask(ctx, r.link, fmt.Sprintf("each run id=%s subject=%s object=%v", f.ID, f.Subject, f.Object), func(ctx context.Context) ([]*saga.Run, error) {
+		if f.ID != "" {
+			run, err := r.link.store.Run(ctx, f.ID)
+			if errors.Is(err, saga.ErrNotFound) {
+				return nil, nil
+			}
+			return []*saga.Run{run}, err
+		}
+		filter := saga.Filter{Merchant: f.MerchantID, Subject: f.Subject, Limit: -1}
+		if f.Object != nil {
+			filter.Objects = []saga.ObjectRef{*f.Object}
+		}
+		return r.link.store.Runs(ctx, filter)
+	})
+	slices.Reverse(all)
+	for _, run := range all {
+		if err := take(run); err != nil {
+			return err
+		}
+	}
+	return err
+}
 
 // List returns all merchants.
 func (k *knownMerchants) List(_ context.Context, after string, _ int) ([]merchants.Merchant, error) {

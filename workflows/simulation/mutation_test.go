@@ -21,10 +21,12 @@ type mutations struct {
 	switches   func(*saga.Workflow[workflows.Switch])         // changes suspend and resume
 	plans      func(*saga.Step[workflows.ChangePlan])         // changes the step that changes a plan
 	define     func(workflows.Deps) (*saga.Definition, error) // instead of the workflow with the same name
+	audits     func(workflows.Audits) workflows.Audits        // changes what repairs learn from audits
 	transport  func(http.RoundTripper) http.RoundTripper      // instead of gate.Fence
 	runs       func(saga.Filter, *saga.Run) bool              // reports whether a run is hidden from the engine
 	forgets    func(*saga.Run)                                // changes each run that the engine reads
 	lateWindow time.Duration
+	repairs    bool // the mutation breaks repairs: it is tried only where repairs are made
 	untried    bool // if true, an upstream with an open circuit is never tried again
 	unfenced   bool // checkpoints are written without a check of lease and version
 }
@@ -234,7 +236,13 @@ func TestEveryMutationIsNoticed(t *testing.T) {
 				if changes && seed%mixed != mixed-1 { // nobody changes a subscription
 					continue
 				}
-				broken := inBubble(t, newPlan(uint64(seed)), m, false).broken
+				p := newPlan(uint64(seed))
+				if m.repairs && p.Aftermath == nil {
+					continue
+				} else if !m.repairs {
+					p.Aftermath = nil
+				}
+				broken := inBubble(t, p, m, false).broken
 				if len(broken) == 0 {
 					continue
 				}

@@ -10,12 +10,12 @@ import (
 const beforeRecheck = 400 * time.Millisecond
 
 // The method `night` runs the re-checks of compensated runs, and the runs that follow-ups start. Between these runs, no replica
-// runs, which makes the simulation faster.
-func (w *world) night() {
+// runs, which makes the simulation faster. The parameter `orders` are orders of portals that are placed near a re-check.
+func (w *world) night(orders []orderPlan) {
 	w.stopAll()
-	n := 0 // number of re-checks so far
+	n, began := 0, time.Now() // n: number of re-checks so far
 	for range 100 {
-		due, follows := w.nextRecheck(), w.nextFollowUp()
+		due, follows := w.nextRecheck(), w.nextFollowUp(began)
 		if !follows.IsZero() && (due.IsZero() || follows.Before(due)) {
 			due = follows
 		} else {
@@ -27,7 +27,7 @@ func (w *world) night() {
 		w.until(time.Until(due)-10*time.Second, func() bool { return false })
 		w.replicas = []*replica{w.startReplica(0)}
 		w.until(time.Until(due)-beforeRecheck, func() bool { return false })
-		for i, o := range w.plan.Orders {
+		for i, o := range orders {
 			if o.Night == n {
 				w.expect(i, o)
 			}
@@ -56,10 +56,12 @@ func (w *world) nextRecheck() (due time.Time) {
 const nightEnds = 100 * time.Hour
 
 // nextFollowUp returns the time at which the next follow-up is due. If no follow-up is due during the night, the result is the zero
-// time.
-func (w *world) nextFollowUp() (due time.Time) {
+// time. After a damage, a follow-up may be refused every day: it is then due once in a night.
+func (w *world) nextFollowUp(nightBegan time.Time) (due time.Time) {
 	for _, f := range w.store.Everything().FollowUps {
-		if soon := time.Until(f.DueAt) < nightEnds; soon && (due.IsZero() || f.DueAt.Before(due)) {
+		soon := time.Until(f.DueAt) < nightEnds
+		refused := w.findings != nil && f.Reason != nil && f.DueAt.Sub(nightBegan) > 30*time.Hour
+		if soon && !refused && (due.IsZero() || f.DueAt.Before(due)) {
 			due = f.DueAt
 		}
 	}

@@ -25,6 +25,7 @@ type plan struct {
 	Incidents  []incident // crashes, pauses and shutdowns of replicas
 	Actions    []actionPlan
 	ClockError []time.Duration // error of each replica's clock
+	Aftermath  *aftermath      // nil in most plans
 }
 
 // orderPlan is one order of a portal. The portal repeats the order until it gets a final answer.
@@ -393,6 +394,7 @@ func newPlan(seed uint64) *plan {
 	}
 	if seed%mixed == mixed-1 {
 		p.mix(rand.New(rand.NewPCG(seed, 0x5712a)))
+		p.Aftermath = newAftermath(p)
 	}
 	return p
 }
@@ -535,5 +537,5 @@ func (p *plan) String() string {
 	for _, v := range p.Actions {
 		_, _ = fmt.Fprintf(&s, "  operator asks for %s of order %d at %v\n", actions[v.Action], v.Order, v.At)
 	}
-	return s.String()
+	return s.String() + p.Aftermath.String()
 }

@@ -225,8 +225,8 @@ func (p *portal) take(status int, header http.Header, body []byte) bool {
 		return p.plan.Of > 0 && !bytes.Contains(body, []byte("subscription-not-ready"))
 	}
 	if p.plan.Of > 0 && status == http.StatusNotFound { // no run has made the subscription yet, or any run that could make it has failed
-		run := p.w.lastRun(p.plan.Of - 1)
-		return run != nil && run.State == saga.Compensated
+		run := p.w.lastRun(p.plan.Of - 1) // after a damage, the subscription may also be gone
+		return p.w.findings != nil || run != nil && run.State == saga.Compensated
 	}
 	final := status == http.StatusCreated || status == http.StatusConflict
 	if final || status == http.StatusAccepted {

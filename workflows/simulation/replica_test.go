@@ -14,6 +14,7 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/api"
+	"github.com/tenantry/tenantry/orchestrator/audit"
 	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
@@ -28,6 +29,7 @@ type replica struct {
 	world  *world
 	engine *engine.Engine
 	api    http.Handler
+	deps   workflows.Deps
 	stop   context.CancelFunc
 	ended  bool
 
@@ -55,7 +57,7 @@ func (w *world) startReplica(off time.Duration) *replica {
 	clock.Yield = func(who string) { w.driver.sleep(time.Microsecond, r.name+" "+who+" yields") }
 	gates := &gate.Gates{} // limits so high that no request queues, because a queue's sequence is random
 	toKeystone, toBilling := gates.Of("keystone/default", 1<<10), gates.Of("billingstack", 1<<10)
-	identity := w.newIdentity(r, toKeystone)
+	identity, inventory := w.newIdentity(r, toKeystone), w.newIdentity(r, toKeystone)
 	bill, err := billing.New(billing.Config{URL: "http://billing/v2", Connections: 1 << 10, Enter: toBilling.Enter, Wrap: func(http.RoundTripper) http.RoundTripper {
 		return w.fenced(wire{r, billingStack, w.billing})
 	}})
@@ -65,14 +67,23 @@ func (w *world) startReplica(off time.Duration) *replica {
 		toBilling.TryBy(bill.Ping)
 	}
 	var handover workflows.Handover
-	records := shortsighted{link{r, w.store}, w.mutations}
+	database := shortsighted{link{r, w.store}, w.mutations}
 	r.newID = func() string { made++; return newID(process, made) }
+	auditor := audit.NewAuditor(audit.Options{
+		Store: records{link: link{r, w.store}}, Merchants: w.merchants, Inventory: func(string) (keystone.Inventory, error) { return inventory, nil },
+		FindDomain: func(ctx context.Context, _, name string) (keystone.Domain, error) { return identity.Domain(ctx, name) },
+		Billing:    bill, Installation: installation, Domain: "default", Now: clock.Now, NewID: r.newID,
+	})
 	deps := workflows.Deps{
 		Identity: func(string) (keystone.Identity, error) { return identity, nil },
-		Billing:  bill, Merchants: w.merchants, Ledger: records, FollowUps: records, Reads: &coalesce.Reads{}, Handover: &handover, Now: clock.Now, NewID: r.newID,
+		Billing:  bill, Merchants: w.merchants, Ledger: database, FollowUps: database, Audits: auditor, Reads: &coalesce.Reads{}, Handover: &handover, Now: clock.Now, NewID: r.newID,
 		Installation: installation, KeepTenant: w.plan.keepTenant(), KeepBilling: keepBilling, Resources: workflowstest.NoResources{},
 		Defaults: workflows.Defaults{CustomerRoles: customerRoles, SubscriptionRoles: subscriptionRoles, Domain: "default"},
 	}
+	if w.audits != nil {
+		deps.Audits = w.audits(auditor)
+	}
+	r.deps = deps
 	definitions, err := workflowstest.Definitions(deps)
 	w.ok(err)
 	if w.steps != nil {
@@ -103,8 +114,9 @@ func (w *world) startReplica(off time.Duration) *replica {
 		definitions[changePlan], err = saga.Define(workflow)
 		w.ok(err)
 	}
+	auditor.Expect = expectation(definitions)
 	r.engine = engine.New(engine.Options{
-		Store: records, Queue: records, Tokens: records, Workflows: definitions, NewID: r.newID, Clock: clock,
+		Store: database, Queue: database, Tokens: database, Workflows: definitions, NewID: r.newID, Clock: clock,
 		LateWindow: cmp.Or(w.lateWindow, defaultLateWindow), Down: gates.Open,
 		OnFault: func(err error) { w.driver.remark("%s: %v", r.name, err) },
 	})
@@ -132,7 +144,7 @@ func (r *replica) hasEnded() bool {
 	return r.ended
 }
 
-func (w *world) newIdentity(r *replica, gate *gate.Gate) keystone.Identity {
+func (w *world) newIdentity(r *replica, gate *gate.Gate) *v3.Cloud {
 	cloud, err := v3.New(v3.Config{
 		URL: "http://keystone/v3",
 		Credential: v3.Credential{

@@ -51,6 +51,7 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		if w.to == keystoneAPI && again.Header.Get("X-Auth-Token") != "" && time.Since(sent) > admittedWithin {
 			again.Header.Set("X-Auth-Token", w.world.serviceToken())
 		}
+		w.world.removing(req, of)
 		answer, _ = w.world.recorder.Around(inProcess{w.handler}).RoundTrip(again) //nolint:bodyclose // the client does
 		w.world.record.wrote(again, body, answer)
 	})

@@ -3,9 +3,15 @@ package simulation
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/workflows"
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
@@ -18,11 +24,35 @@ func (w *world) sent(r *replica, c *saga.Handle) {
 	if err == nil && run.Replica == r.id {
 		return
 	}
+	w.violate("one-executor", c.RunID, fmt.Sprintf("%s sent a request of %s without its lease", r.name, c.Step))
+}
+
+// The method `removing` checks a request that Keystone is about to execute: no repair removes the tenant of a subscription or customer
+// that BillingStack has.
+func (w *world) removing(req *http.Request, c *saga.Handle) {
+	id, deletes := strings.CutPrefix(req.URL.Path, "/v3/projects/")
+	if req.Method != http.MethodDelete || !deletes || strings.Contains(id, "/") {
+		return
+	}
+	run, err := w.store.Run(context.Background(), c.RunID)
+	projects := w.cloud.Projects()
+	i := slices.IndexFunc(projects, func(p keystone.Project) bool { return p.ID == id })
+	if err != nil || run.Workflow != workflows.RepairName || c.Undoes() || i < 0 {
+		return
+	}
+	now := w.look()
+	customer, subscription := keystone.TenantOf(projects[i].Name)
+	if slices.ContainsFunc(now.Customers, func(c billing.Customer) bool { return c.ID == customer }) ||
+		slices.ContainsFunc(now.Subscriptions, func(s billing.Subscription) bool { return s.ID == subscription }) {
+		w.violate("repairs remove nothing in use", c.RunID, "the run removed tenant "+projects[i].Name)
+	}
+}
+
+// The method `violate` adds a violation.
+func (w *world) violate(invariant, run, detail string) {
 	w.driver.mu.Lock()
 	defer w.driver.mu.Unlock()
-	w.broken = append(w.broken, workflowstest.Broken{
-		Invariant: "one-executor", Run: c.RunID, Detail: fmt.Sprintf("%s sent a request of %s without its lease", r.name, c.Step),
-	})
+	w.broken = append(w.broken, workflowstest.Broken{Invariant: invariant, Run: run, Detail: detail})
 }
 
 // The method `told` stores the text of an answer to a portal. The method `check` searches all stored answers for secrets.

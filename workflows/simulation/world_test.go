@@ -3,6 +3,7 @@ package simulation
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/tenantry/tenantry/billing/billingtest"
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
+	"github.com/tenantry/tenantry/orchestrator/audit"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/store/model"
 	"github.com/tenantry/tenantry/workflows/workflowstest"
@@ -52,14 +54,26 @@ type world struct {
 	broken   []workflowstest.Broken // violations seen during the simulation
 	record   *record                // nil if not requested
 
+	faults    func(c call, calm bool) fate
+	findings  map[string]audit.Finding // of the operator's last audit
+	planned   int                      // number of repair plans so far
+	refused   map[string]saga.Code     // why repairs were not admitted, by their idempotency keys
+	hopeless  map[string]bool          // the findings whose repairs were refused although no faults happened
+	touched   map[string]bool          // the subjects that the vandal has damaged again, after the first repairs
+	lost      []saga.ObjectRef         // what the vandal has deleted
+	strangers []keystone.Project       // what the vandal has created, and no run may change
+
 	mutations
 }
 
 // The function `simulate` runs a plan until all faults are over and the world is at rest. `simulate` then checks the invariants.
 func simulate(t testing.TB, p *plan, m mutations, keep bool) *world {
-	w := &world{t: t, plan: p, mutations: m, store: model.New(time.Now), seen: workflowstest.Seen{Installation: installation, Texts: map[string]string{}}}
-	fates := p.fates(time.Now())
-	w.driver = newDriver(p.Seed, func(c call) fate { return fates(c, w.calm) })
+	w := &world{
+		t: t, plan: p, mutations: m, store: model.New(time.Now), seen: workflowstest.Seen{Installation: installation, Texts: map[string]string{}},
+		refused: map[string]saga.Code{}, hopeless: map[string]bool{}, touched: map[string]bool{},
+	}
+	w.faults = p.fates(time.Now())
+	w.driver = newDriver(p.Seed, func(c call) fate { return w.faults(c, w.calm) })
 	w.driver.keep = keep
 	w.store.Unfenced = m.unfenced
 	if keep || *recordFlag != "" {
@@ -73,17 +87,17 @@ func simulate(t testing.TB, p *plan, m mutations, keep bool) *world {
 	w.furnish()
 	w.play()
 	w.calm = true
-	w.rest()
-	if !w.rested() {
-		w.broken = append(w.broken, workflowstest.Broken{Invariant: "comes-to-rest", Detail: "a run has not ended, or a portal has no answer"})
-	}
+	w.comesToRest()
 	if !p.rechecksNeeded() {
 		w.broken = append(w.broken, w.check()...)
 	}
 	if w.driver.restless == "" {
-		w.night()
+		w.night(p.Orders)
 		w.broken = append(w.broken, w.check()...)
 		w.broken = append(w.broken, w.audit()...)
+	}
+	if p.Aftermath != nil && len(w.broken) == 0 && w.driver.restless == "" {
+		w.repairAll(p.Aftermath)
 	}
 	if w.driver.restless != "" {
 		w.broken = append(w.broken, workflowstest.Broken{Invariant: "comes-to-rest", Detail: w.driver.restless})
@@ -170,7 +184,7 @@ func (w *world) befall(i int, kind incidentKind, away time.Duration) {
 // The method `rest` drives the world forward until all runs have ended and all portals have their answers. Operators retry the runs
 // that wait for an operator.
 func (w *world) rest() {
-	for range 60 {
+	for round := range 60 {
 		for i := range w.replicas { // a replica that was shutting down may have ended in the meantime
 			w.restart(i)
 		}
@@ -181,9 +195,35 @@ func (w *world) rest() {
 		runs := w.store.Everything().Runs
 		for n, r := range runs {
 			if waitsForOperator(r) {
-				go w.ask(fmt.Sprint("repair ", n), w.replicas[0], saga.Action{RunID: r.ID, Name: saga.Retry, Who: "op", Why: "repaired"})
+				action := saga.Action{RunID: r.ID, Name: saga.Retry, Who: "op", Why: "repaired"}
+				if w.findings != nil && round >= patience { // the cause is a damage, which nobody repairs while this run waits
+					action = w.giveUp(r, action)
+				}
+				go w.ask(fmt.Sprint("repair ", n), w.replicas[0], action)
 			}
 		}
+	}
+}
+
+// patience is the number of times that an operator retries a run before compensating it, if there are damages.
+const patience = 3
+
+// giveUp returns the action with which an operator makes the run end, whatever is left of it. If there is none, the operator retries.
+func (w *world) giveUp(r *saga.Run, retry saga.Action) saga.Action {
+	switch {
+	case slices.Contains(r.Actions(), saga.Compensate):
+		return saga.Action{RunID: r.ID, Name: saga.Compensate, Who: "op", Why: "damaged"}
+	case r.State == saga.Stuck && slices.Contains(r.Actions(), saga.SkipStep):
+		return saga.Action{RunID: r.ID, Name: saga.SkipStep, Step: r.Reason.Step, Who: "op", Why: "damaged"}
+	}
+	return retry
+}
+
+// comesToRest drives the world forward as `rest` does. If the world does not come to rest, this is a violation.
+func (w *world) comesToRest() {
+	w.rest()
+	if !w.rested() {
+		w.broken = append(w.broken, workflowstest.Broken{Invariant: "comes-to-rest", Detail: "a run has not ended, or a portal has no answer"})
 	}
 }
 
