@@ -162,6 +162,27 @@ func TestWhatARepairRefuses(t *testing.T) {
 	}
 }
 
+// The guard refuses to write the tags of a tenant that has lost one of Tenantry's tags. A repair that would write them must not begin,
+// because it would wait for an operator, and the repair of the tags would wait behind it. A removal enables the tenant again nevertheless.
+func TestARepairOfATenantThatHasLostATagIsRefused(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	for _, variant := range []string{"enable-project", "disable-project", "remove-tenant, which first disables", "remove-tenant, after that"} {
+		trial := repairTrial(t, variant)
+		g, _ := w.groundOf(t, trial)
+		p := w.projectOf(standingOf(t, g).TenantID)
+		w.ignore("project", p.ID)
+		w.Keystone.TagProject(p.ID, slices.DeleteFunc(p.Tags, func(tag string) bool { return tag == "tenantry" })...)
+		w.accept(trial.Request(g), "")
+		r := w.until(t, g.RunID, func(r *saga.Run) bool { return over(r) || r.State == saga.Stuck })
+		if r.State != saga.Compensated || r.Cause.Code != workflows.CodeTenantNotOurs {
+			t.Errorf("%s: %s", variant, describe(r))
+		}
+		if variant == "remove-tenant, after that" && !w.projectOf(p.ID).Enabled {
+			t.Error("the tenant was not enabled again")
+		}
+	}
+}
+
 // fullTenants says of some tenants that they are not empty.
 type fullTenants struct {
 	workflowstest.NoResources

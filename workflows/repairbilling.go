@@ -39,8 +39,8 @@ func (d Deps) repairBilling() []saga.Step[Repair] {
 			return ClaimResource(o.Entry.SubscriptionID, resource)
 		},
 		Do: func(ctx context.Context, o *Repair) error { return d.setResource(ctx, o, o.resource()) },
-		// The tenant that the run has created is removed, so the subscription gets the tenant back that the newest successful run has left.
-		// The resource that a plan has named is right, and stays.
+		// The tenant that the run has created is removed, so the subscription gets back what it had before, or the tenant that a newer run
+		// has left. The resource that a plan has named is right, and stays.
 		Undo: func(ctx context.Context, o *Repair) error {
 			if o.does(audit.SetResource) || o.TenantID == "" {
 				return nil
@@ -56,7 +56,11 @@ func (d Deps) repairBilling() []saga.Step[Repair] {
 			if err != nil {
 				return err
 			}
-			return d.setResource(ctx, o, now.TenantID)
+			before := o.value("old_resource_id")
+			if now.TenantID != o.value("old_project_id") {
+				before = now.TenantID
+			}
+			return d.setResource(ctx, o, before)
 		},
 	}}
 }

@@ -116,7 +116,7 @@ func (d Deps) ownProject(ctx context.Context, o Repair) (Repair, error) {
 		return o, refuse(CodeTenantGone, saga.FixByOperator, o.text()+" no longer exists")
 	case err != nil:
 		return o, err
-	case p.Name != o.value("tenant") || p.DomainID != o.value("domain_id") ||
+	case p.Name != o.value("tenant") || p.DomainID != o.value("domain_id") || !keystone.HasTenantTags(p.Tags) ||
 		!p.HasTag(keystone.InstallationTag(d.Installation)) || !p.HasTag(keystone.RunTag(o.value("made_by"))):
 		return o, refuse(CodeTenantNotOurs, saga.FixByOperator, o.text()+" has lost its name, or a tag of Tenantry: repair that first")
 	case o.removing() && (p.Enabled || !p.HasTag(keystone.DisabledTag(o.DisabledBy))):

@@ -157,6 +157,9 @@ func (d Deps) enableIfDisabledBy(ctx context.Context, o Repair, runID string) er
 		return ignoreGone(err)
 	}
 	c := keystone.ProjectChange{Remove: []string{mark}}
+	if !keystone.HasTenantTags(p.Tags) { // somebody has removed tags of Tenantry: the guard would refuse to write the others
+		c.Remove = nil
+	}
 	if !o.WasDisabled {
 		c.Enabled = new(true)
 	}
