@@ -82,7 +82,7 @@ func (p *program) writePlan(path string, force bool, plan client.RepairPlan) err
 		} else {
 			p.say("wrote %s", path)
 		}
-		p.say("plan %s has %d repairs, and can be applied before %s", plan.ID, len(plan.Entries), plan.ExpiresAt.UTC().Format(timeLayout))
+		p.say("plan %s can be applied before %s; repairs: %d", plan.ID, plan.ExpiresAt.UTC().Format(timeLayout), len(plan.Entries))
 	}
 	if plan.LeftOut > 0 {
 		p.say("%d more findings have a repair, but did not fit into the plan: plan again when these are repaired", plan.LeftOut)

@@ -213,7 +213,7 @@ entries:
 		t.Errorf("got %s\nwant %s", text, body)
 	}
 	code, out, stderr := line(t, env, "audit", "plan", "-o", "-")
-	if code != 0 || out != text || stderr != "plan "+somePlan+" has 1 repairs, and can be applied before 2026-03-11 05:06:07Z\n"+
+	if code != 0 || out != text || stderr != "plan "+somePlan+" can be applied before 2026-03-11 05:06:07Z; repairs: 1\n"+
 		"2 more findings have a repair, but did not fit into the plan: plan again when these are repaired\n"+
 		"3 findings were left out, because Keystone or BillingStack seems to show less than it has: see the findings with the code suspect-absence\n" {
 		t.Errorf("to standard output: got %d, %s%s", code, out, stderr)
