@@ -21,7 +21,7 @@ func ledgerTrue(v *view, broken report) {
 			if o.Origin == saga.Own && !v.madeAgain(x.run, o) {
 				owners[what] = append(owners[what], x.run.ID)
 			}
-			if find(v.now, o.Kind, o.ID) == nil {
+			if find(v.now, o.Kind, o.ID) == nil && !v.isLost(o) {
 				broken(x.run.ID, "the ledger has an object that does not exist", what)
 			}
 		}
@@ -49,11 +49,15 @@ func (v *view) removedLater(r *saga.Run, o saga.Object) bool {
 
 // madeAgain reports whether a later run has made an object of Lost again.
 func (v *view) madeAgain(r *saga.Run, o saga.Object) bool {
-	return slices.Contains(v.Lost, saga.ObjectRef{Kind: o.Kind, ID: o.ID}) && has(v.Runs, func(later *saga.Run) bool {
+	return v.isLost(o) && has(v.Runs, func(later *saga.Run) bool {
 		return later.ID > r.ID && has(later.Objects, func(again saga.Object) bool {
 			return again.Kind == o.Kind && again.ID == o.ID && again.Origin == saga.Own && again.RemovedAt == nil
 		})
 	})
+}
+
+func (v *view) isLost(o saga.Object) bool {
+	return slices.Contains(v.Lost, saga.ObjectRef{Kind: o.Kind, ID: o.ID})
 }
 
 // onTenant reports whether the role assignment is on a tenant.
