@@ -24,6 +24,9 @@ import (
 func (w *world) audit() (broken []workflowstest.Broken) {
 	outcome := w.examine()
 	for _, f := range outcome.Seen {
+		if w.changedLate(f.ProjectID) || w.changedLate(f.SubscriptionID) {
+			continue
+		}
 		broken = append(broken, workflowstest.Broken{Invariant: "audits find nothing", Run: f.RunID, Detail: string(f.Code) + ": " + f.Detail})
 	}
 	return broken
@@ -37,8 +40,13 @@ func (w *world) examine() audit.Outcome {
 		w.broken = append(w.broken, workflowstest.Broken{Invariant: "audits find nothing", Detail: "gap " + g.Code + ": " + g.Detail})
 	}
 	all := w.store.Everything().Runs
+	w.leftOver = nil
 	outcome.Seen = slices.DeleteFunc(outcome.Seen, func(f audit.Finding) bool {
-		return f.Code == audit.RunWaits || f.Code == audit.ObjectsLeft && leftOnPurpose(all, f.RunID)
+		onPurpose := f.Code == audit.ObjectsLeft && leftOnPurpose(all, f.RunID)
+		if onPurpose {
+			w.leftOver = append(w.leftOver, f.Objects...)
+		}
+		return f.Code == audit.RunWaits || onPurpose
 	})
 	return outcome
 }

@@ -339,6 +339,9 @@ func (w *world) settle(found audit.Outcome) {
 			w.seen.ByHand = append(w.seen.ByHand, saga.ObjectRef{Kind: o.Kind, ID: o.ID})
 		}
 	}
+	for _, o := range w.leftOver {
+		w.seen.ByHand = append(w.seen.ByHand, saga.ObjectRef{Kind: o.Kind, ID: o.ID})
+	}
 	for _, f := range w.store.Everything().FollowUps {
 		if f.Reason != nil { // the subscription waits for a person
 			w.seen.ByHand = append(w.seen.ByHand, saga.ObjectRef{Kind: "subscription", ID: f.ID})

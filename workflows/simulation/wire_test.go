@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"strings"
 	"syscall"
 	"time"
@@ -52,6 +53,9 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 			again.Header.Set("X-Auth-Token", w.world.serviceToken())
 		}
 		w.world.removing(req, of)
+		if req.Method == http.MethodPatch && time.Since(sent) > defaultLateWindow {
+			w.world.late = append(w.world.late, lateChange{of.RunID, path.Base(req.URL.Path)})
+		}
 		answer, _ = w.world.recorder.Around(inProcess{w.handler}).RoundTrip(again) //nolint:bodyclose // the client does
 		w.world.record.wrote(again, body, answer)
 	})

@@ -64,6 +64,8 @@ type world struct {
 	strangers []keystone.Project       // what the vandal has created, and no run may change
 
 	mutations
+	late     []lateChange   // changes that took effect after the late window
+	leftOver []audit.Object // what the last audit has found left over by runs whose undos an operator has skipped
 }
 
 // The function `simulate` runs a plan until all faults are over and the world is at rest. `simulate` then checks the invariants.

@@ -21,7 +21,7 @@ func ledgerTrue(v *view, broken report) {
 			if o.Origin == saga.Own && !v.madeAgain(x.run, o) {
 				owners[what] = append(owners[what], x.run.ID)
 			}
-			if find(v.now, o.Kind, o.ID) == nil && !v.isLost(o) {
+			if find(v.now, o.Kind, o.ID) == nil && !v.isLost(o) && !x.leftBehind(o) {
 				broken(x.run.ID, "the ledger has an object that does not exist", what)
 			}
 		}
@@ -36,6 +36,14 @@ func ledgerTrue(v *view, broken report) {
 			broken("", "the ledger lacks this role assignment", t.String())
 		}
 	}
+}
+
+// leftBehind reports whether an operator has skipped the undo of the object, or of the object to which it belongs. A request of that undo
+// may take effect later.
+func (x ordered) leftBehind(o saga.Object) bool {
+	return has(x.run.LeftBehind, func(l saga.LeftBehind) bool {
+		return l.ID != "" && (l.ID == o.ID || strings.HasPrefix(o.ID, l.ID+"/"))
+	})
 }
 
 // removedLater reports whether a later run has removed the object, or the object to which this object belongs.
