@@ -250,6 +250,10 @@ func (w *world) judge(plan audit.Plan, before audit.Outcome) audit.Outcome {
 		known := slices.ContainsFunc(before.Seen, func(k audit.Finding) bool {
 			return k.ID == f.ID || setsResource(&k, f.SubscriptionID) && setsResource(f, k.SubscriptionID)
 		})
+		// An order has made the lost tenant of the customer again, and the other users do not have their roles on it.
+		known = known || f.Code == audit.RoleMissing && slices.ContainsFunc(before.Seen, func(k audit.Finding) bool {
+			return k.Code == audit.CustomerWithoutTenant && k.CustomerID == f.CustomerID
+		})
 		strange := slices.ContainsFunc(w.strangers, func(p keystone.Project) bool { return p.ID == f.ProjectID })
 		if again := w.touched[w.subjectOf(f.RunID)] || f.RunID == "" && len(w.touched) > 0; !known && !strange && !again {
 			w.violate("repairs make no findings", f.RunID, fmt.Sprintf("%+v", f))
