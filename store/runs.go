@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"gorm.io/gorm"
 
@@ -48,18 +50,19 @@ func (s *Store) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
 
 // Latest reads the newest succeeded run of each object, as saga.Store specifies.
 func (s *Store) Latest(ctx context.Context, merchant, kind string, ids []string) (map[string]*saga.Run, error) {
-	var newest []struct{ ID, RunID string }
+	var all []struct{ ID, RunID string }
 	err := s.db.WithContext(ctx).Raw(`
-		SELECT o.id, MAX(o.run_id) AS run_id FROM objects o JOIN runs r ON r.id = o.run_id
+		SELECT o.id, o.run_id FROM objects o JOIN runs r ON r.id = o.run_id
 		WHERE o.id IN ? AND o.id NOT LIKE '%/%' AND o.kind = ? AND r.merchant_id = ? AND r.state = 'succeeded'
-		GROUP BY o.id`, ids, kind, merchant).Scan(&newest).Error
+		ORDER BY r.ended_at, o.run_id`, ids, kind, merchant).Scan(&all).Error
 	if err != nil {
 		return nil, fmt.Errorf("looking for the newest runs: %w", err)
 	}
-	var found []string
-	for _, one := range newest {
-		found = append(found, one.RunID)
+	newest := map[string]string{}
+	for _, one := range all {
+		newest[one.ID] = one.RunID
 	}
+	found := slices.Compact(slices.Sorted(maps.Values(newest)))
 	runs, err := s.read(ctx, func(db *gorm.DB) *gorm.DB { return db.Where("runs.id IN ?", found) })
 	if err != nil {
 		return nil, err
@@ -68,8 +71,8 @@ func (s *Store) Latest(ctx context.Context, merchant, kind string, ids []string)
 	for _, r := range runs {
 		byID[r.ID] = r
 	}
-	for _, one := range newest {
-		latest[one.ID] = byID[one.RunID]
+	for id, run := range newest {
+		latest[id] = byID[run]
 	}
 	return latest, nil
 }

@@ -3,6 +3,7 @@ package workflows
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
@@ -119,17 +120,18 @@ func (d Deps) planLeft(ctx context.Context, h Held) (planID, runID string, err e
 	defer cancel()
 	for _, workflow := range []string{ChangePlanName, SubscribeName} {
 		runs, err := d.Ledger.Runs(ctx, saga.Filter{
-			Merchant: h.MerchantID, Workflow: workflow, States: []saga.RunState{saga.Succeeded}, Limit: 1,
+			Merchant: h.MerchantID, Workflow: workflow, States: []saga.RunState{saga.Succeeded}, Limit: 200,
 			Objects: []saga.ObjectRef{{Kind: "subscription", ID: h.SubscriptionID}},
 		})
 		if err != nil {
 			return "", "", err
 		}
-		if len(runs) > 0 {
+		if len(runs) > 0 { // a run gets its id before it is accepted, so the greatest id need not be the newest run
+			newest := slices.MaxFunc(runs, func(a, b *saga.Run) int { return a.EndedAt.Compare(*b.EndedAt) })
 			o, err := stateOf[struct {
 				PlanID string `json:"plan_id"`
-			}](runs[0])
-			return o.PlanID, runs[0].ID, err
+			}](newest)
+			return o.PlanID, newest.ID, err
 		}
 	}
 	return "", "", nil

@@ -39,7 +39,7 @@ func (a *Auditor) Confirm(ctx context.Context, e PlanEntry, subject string) (cha
 	}
 	changed = c.changed(&e)
 	if len(r.gaps) > 0 && changed != "" {
-		changed = "it is not known whether the difference is still there: " + r.gaps[0].Detail
+		changed = "it is not known whether the difference is still there: the credential of audits may not read it (" + r.gaps[0].Code + ")"
 	}
 	return changed, nil
 }

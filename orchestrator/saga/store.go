@@ -69,7 +69,8 @@ type Store interface {
 	// Runs reads the runs that match the filter, newest first, with their steps and objects.
 	Runs(ctx context.Context, f Filter) ([]*Run, error)
 	// Latest reads, for each id, the newest run of a merchant that has succeeded and has made or adopted the object of this kind and
-	// id. The result has no run for an id without such a run. One run can be the newest for several ids.
+	// id: the one that has ended last. The runs about an object execute one at a time, but not in the order of their ids, because a run
+	// gets its id before it is accepted. The result has no run for an id without such a run. One run can be the newest for several ids.
 	Latest(ctx context.Context, merchant, kind string, ids []string) (map[string]*Run, error)
 	// Events returns at most `limit` events of a run, in order. The parameter `after` is the Seq of the last event that the caller
 	// already has.

@@ -9,6 +9,7 @@ package model
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -212,13 +213,15 @@ func (s *Store) Latest(ctx context.Context, merchant, kind string, ids []string)
 	latest := map[string]*saga.Run{}
 	for _, id := range ids {
 		runs, err := s.Runs(ctx, saga.Filter{
-			Merchant: merchant, Objects: []saga.ObjectRef{{Kind: kind, ID: id}}, States: []saga.RunState{saga.Succeeded}, Limit: 1,
+			Merchant: merchant, Objects: []saga.ObjectRef{{Kind: kind, ID: id}}, States: []saga.RunState{saga.Succeeded}, Limit: math.MaxInt,
 		})
 		if err != nil {
 			return nil, err
 		}
-		if len(runs) > 0 {
-			latest[id] = runs[0]
+		for _, r := range runs { // the greatest ids first
+			if newest := latest[id]; newest == nil || r.EndedAt.After(*newest.EndedAt) {
+				latest[id] = r
+			}
 		}
 	}
 	return latest, nil

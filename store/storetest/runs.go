@@ -122,12 +122,13 @@ func runsFiltered(t *testing.T, s fixture) {
 // runsOlderID shows that a filter by creation time finds a run even if the time in the run's id is before the creation time. The
 // two times may come from different clocks.
 func latestOfObjects(t *testing.T, s fixture) {
+	ended := epoch
 	made := func(merchant, subject string, state saga.RunState, ids ...string) string {
 		n := s.create(t, func(r *saga.Run) { r.Merchant, r.Subject = merchant, subject })
 		cp := checkpoint(n)
 		cp.Run.State = state
 		if state.Ended() {
-			cp.Run.EndedAt, cp.Run.HoldsSubject, cp.Run.Replica = &epoch, false, ""
+			cp.Run.EndedAt, cp.Run.HoldsSubject, cp.Run.Replica = &ended, false, ""
 		}
 		cp.Objects = nil
 		for _, id := range ids {
@@ -143,11 +144,15 @@ func latestOfObjects(t *testing.T, s fixture) {
 	made("m", "4", saga.Compensated, "x", "y", "z")
 	made("m", "5", saga.Running, "x", "z")
 	made("n", "6", saga.Succeeded, "x")
-	got, err := s.Latest(t.Context(), "m", "subscription", []string{"x", "y", "z", "other kind"})
-	if err != nil || len(got) != 2 {
-		t.Fatalf("got %d runs, %v; want 2", len(got), err)
+	ended = epoch.Add(2 * time.Hour)
+	last := made("m", "7", saga.Succeeded, "w")
+	ended = epoch.Add(time.Hour)
+	made("m", "8", saga.Succeeded, "w") // a greater id, but it has ended before
+	got, err := s.Latest(t.Context(), "m", "subscription", []string{"w", "x", "y", "z", "other kind"})
+	if err != nil || len(got) != 3 {
+		t.Fatalf("got %d runs, %v; want 3", len(got), err)
 	}
-	for id, want := range map[string]string{"x": second, "y": third} {
+	for id, want := range map[string]string{"w": last, "x": second, "y": third} {
 		if got[id] == nil || show(t, got[id]) != show(t, s.read(t, want)) {
 			t.Errorf("%s: got %s, want run %s", id, show(t, got[id]), want)
 		}
