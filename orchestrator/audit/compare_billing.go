@@ -1,9 +1,11 @@
 package audit
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/tenantry/tenantry/keystone"
 )
@@ -69,33 +71,54 @@ func (c *comparison) compareCustomerTenant(about Finding, want *customer, t *ten
 		return
 	}
 	about.ProjectID, about.Objects = t.id, append(about.Objects, object(kindProject, t.id, t.name))
-	about.Repair.Action, about.Repair.Values = c.createTenant(t)
-	c.report(CustomerWithoutTenant, about, want.subject, list, "the customer's tenant "+t.name+" does not exist", kindCustomer, about.CustomerID)
+	omitted := ""
+	about.Repair.Action, about.Repair.Values, omitted = c.createTenant(t)
+	c.report(CustomerWithoutTenant, about, want.subject, list, "the customer's tenant "+t.name+" does not exist"+omitted, kindCustomer, about.CustomerID)
 }
 
 // createTenant returns the repair that makes a tenant again, with the roles that users had on it. There is none if the subscription has
-// ended, or if a project has the name.
-func (c *comparison) createTenant(t *tenant) (RepairAction, map[string]string) {
+// ended, or if a project has the name. The result omitted ends the finding's detail: it names the roles that are not assigned again.
+func (c *comparison) createTenant(t *tenant) (action RepairAction, values map[string]string, omitted string) {
 	cloud := c.cloudFound(t.cloud)
 	taken := slices.ContainsFunc(cloud.named[t.name], func(id string) bool { return cloud.projects[id].DomainID == t.domain })
 	if t.ended() || taken || t.domain == "" {
-		return "", nil
+		return "", nil, ""
 	}
 	v := map[string]string{"tenant": t.name, "domain_id": t.domain, "old_project_id": t.id, "enabled": strconv.FormatBool(!t.disabled)}
-	var roles []string
+	var roles, others []string
 	for _, r := range t.roles {
-		if !r.gone && cloud.users[r.user] != userGone && (c.allowAdmin || !cloud.admin[r.role]) && keystone.ValidID(r.name) {
+		switch {
+		case r.gone, cloud.users[r.user] == userGone:
+		case cloud.admin[r.role] && !c.allowAdmin, !keystone.ValidID(r.name):
+			others = append(others, cmp.Or(r.name, r.role)+" of user "+c.userName(t.cloud, r.user))
+		default:
 			roles = append(roles, r.user+"/"+r.role+"/"+r.name)
 		}
 	}
 	if len(roles) > maxRoleValues {
-		return "", nil
+		return "", nil, ""
 	}
 	slices.Sort(roles)
 	for i, r := range roles {
 		v[fmt.Sprintf("%s%03d", RoleValue, i+1)] = r
 	}
-	return CreateTenant, v
+	return CreateTenant, v, omittedRoles(others)
+}
+
+// maxOmitted is the maximum number of roles that a finding names.
+const maxOmitted = 10
+
+func omittedRoles(all []string) string {
+	if len(all) == 0 {
+		return ""
+	}
+	slices.Sort(all)
+	named := all[:min(len(all), maxOmitted)]
+	text := "; if it is created again, these roles are not assigned again: " + strings.Join(named, ", ")
+	if more := len(all) - len(named); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // compareSubscriptions reports what is wrong with the subscriptions of BillingStack.
@@ -165,10 +188,11 @@ func (c *comparison) compareSubscription(about Finding, want *subscription, foun
 		return
 	}
 	about.ProjectID, about.Objects = t.id, append(about.Objects, object(kindProject, t.id, t.name))
-	if about.Repair.Action, about.Repair.Values = c.createTenant(t); about.Repair.Action != "" {
+	omitted := ""
+	if about.Repair.Action, about.Repair.Values, omitted = c.createTenant(t); about.Repair.Action != "" {
 		about.Repair.Values["subscription_id"], about.Repair.Values["old_resource_id"] = id, found.resource
 	}
-	detail := "the subscription's tenant " + t.name + " does not exist"
+	detail := "the subscription's tenant " + t.name + " does not exist" + omitted
 	if others := c.cloudFound(t.cloud).named[t.name]; len(others) > 0 {
 		detail += "; project " + others[0] + " has its name"
 	}

@@ -391,3 +391,60 @@ func TestAFindingHasTheSameIDInEveryAudit(t *testing.T) {
 		}
 	}
 }
+
+// A repair that creates a tenant again does not assign some of the roles. The finding names them.
+func TestAFindingNamesTheRolesThatAreNotAssignedAgain(t *testing.T) {
+	lost := func(roles ...string) *house {
+		h := newHouse()
+		var all []saga.Expected
+		for _, r := range roles {
+			id, name, _ := strings.Cut(r, "=")
+			all = append(all, expected(kindAssignment, id, name, saga.Own, nil))
+		}
+		h.run("m1", "m1-c0", saga.Succeeded, all)
+		h.cloud("default").users["gone"] = userGone
+		h.cloud("default").dropProject("p-m1-c0")
+		h.cloud("default").dropProject("p-m1-c0-s0")
+		return h
+	}
+	for _, c := range []struct {
+		h    *house
+		want []string
+	}{
+		{lost(), []string{
+			"the customer's tenant bs-customer-m1-c0 does not exist",
+			"the subscription's tenant bs-subscription-m1-c0-s0 does not exist",
+		}},
+		{lost("p-m1-c0/u2/r-boss=boss", "p-m1-c0/u1/r-reader=a/reader", "p-m1-c0/u3/r-reader=reader", "p-m1-c0/gone/r-reader=reader", "p-m1-c0-s0/u1/r-boss=boss"), []string{
+			"the customer's tenant bs-customer-m1-c0 does not exist; if it is created again, these roles are not assigned again: a/reader of user u1, boss of user u2",
+			"the subscription's tenant bs-subscription-m1-c0-s0 does not exist; if it is created again, these roles are not assigned again: boss of user u1",
+		}},
+	} {
+		var got []string
+		for _, f := range c.h.compare() {
+			if f.Repair.Action == CreateTenant {
+				got = append(got, f.Detail)
+			}
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, c.want) {
+			t.Errorf("got  %q\nwant %q", got, c.want)
+		}
+	}
+	var many []string
+	for i := range maxOmitted + 3 {
+		many = append(many, fmt.Sprintf("p-m1-c0/u%02d/r-boss=boss", i))
+	}
+	h := lost(many...)
+	for _, f := range h.compare() {
+		if !strings.HasSuffix(f.Detail, ", boss of user u09 and 3 more") && f.Code == CustomerWithoutTenant {
+			t.Errorf("got %s", f.Detail)
+		}
+	}
+	h.allowAdmin = true
+	for _, f := range h.compare() {
+		if strings.Contains(f.Detail, "not assigned") {
+			t.Errorf("with role admin allowed: %s", f.Detail)
+		}
+	}
+}
