@@ -3,6 +3,7 @@ package audit
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/tenantry/tenantry/keystone"
@@ -10,9 +11,10 @@ import (
 
 // compareRoles reports role assignments that are missing, that no run has made, or whose user is gone or disabled.
 func (c *comparison) compareRoles() {
-	users := map[string]int{}  // the findings about users among the candidates, by cloud, user and subject
-	expected := map[ref]bool{} // the users that were counted
-	for _, t := range c.tenants {
+	users := map[string]int{}                                                 // the findings about users among the candidates, by cloud, user and subject
+	expected := map[ref]bool{}                                                // the users that were counted
+	for _, at := range slices.SortedFunc(maps.Keys(c.tenants), ref.compare) { // the first assignment of a user decides what is said
+		t := c.tenants[at]
 		p := c.project(t)
 		if t.gone || t.replaced || p == nil {
 			continue

@@ -448,3 +448,100 @@ func TestAFindingNamesTheRolesThatAreNotAssignedAgain(t *testing.T) {
 		}
 	}
 }
+
+// replaceTenant adds a run that gives user u2 a role on the tenant of customer m1-c0, and a later run that makes or adopts another project
+// as the tenant, with a role of user u-m1-c0.
+func (h *house) replaceTenant(origin saga.Origin, more ...saga.Expected) {
+	h.cloud("default").users["u2"] = userEnabled
+	name, fields := keystone.CustomerTenant("m1-c0"), map[string]string{"domain_id": domain, "enabled": "true"}
+	run := h.run("m1", "m1-c0", saga.Succeeded, []saga.Expected{
+		expected(kindProject, "p-m1-c0", name, saga.Adopted, fields), expected(kindAssignment, "p-m1-c0/u2/r-member", "member", saga.Own, nil),
+	})
+	if p := h.p("p-m1-c0"); p != nil {
+		h.give(p.ID, "u2", "r-member")
+	}
+	h.run("m1", "m1-c0", saga.Succeeded, slices.Concat([]saga.Expected{expected(kindProject, "p-new", name, origin, fields)}, more, []saga.Expected{
+		expected(kindAssignment, "p-new/u-m1-c0/r-member", "member", saga.Own, nil),
+	}))
+	h.makeProject("p-new", name, keystone.TenantTags(run, "m1", theInstallation))
+	h.give("p-new", "u-m1-c0", "r-member")
+}
+
+// The newest run decides which project is the tenant, and who has roles on it.
+func TestATenantIsReplacedAgain(t *testing.T) {
+	tenant := func(id string) saga.Expected {
+		return expected(kindProject, id, keystone.CustomerTenant("m1-c0"), saga.Adopted, map[string]string{"domain_id": domain, "enabled": "true"})
+	}
+	for name, c := range map[string]struct {
+		runs func(h *house)
+		want []Code
+	}{
+		"the role is given on the new tenant": {func(h *house) {
+			h.run("m1", "m1-c0", saga.Succeeded, []saga.Expected{tenant("p-new"), expected(kindAssignment, "p-new/u2/r-member", "member", saga.Own, nil)})
+			h.give("p-new", "u2", "r-member")
+		}, nil},
+		"the role is revoked on the new tenant": {func(h *house) {
+			h.run("m1", "m1-c0", saga.Succeeded, []saga.Expected{gone(kindAssignment, "p-new/u2/r-member")})
+		}, nil},
+		"the new tenant is lost, too": {func(h *house) {
+			h.cloud("default").dropProject("p-new")
+			h.run("m1", "m1-c0", saga.Succeeded, []saga.Expected{tenant("p-third")})
+			h.makeProject("p-third", keystone.CustomerTenant("m1-c0"), nil)
+		}, []Code{RoleMissing, RoleMissing}},
+		"the first one is adopted again": {func(h *house) {
+			h.cloud("default").dropProject("p-new")
+			h.run("m1", "m1-c0", saga.Succeeded, []saga.Expected{tenant("p-m1-c0")})
+			h.makeProject("p-m1-c0", keystone.CustomerTenant("m1-c0"), nil)
+			h.give("p-m1-c0", "u-m1-c0", "r-member")
+		}, []Code{RoleMissing}},
+		"a run removes the new tenant": {func(h *house) {
+			h.cloud("default").dropProject("p-new")
+			h.run("m1", "m1-c0", saga.Succeeded, []saga.Expected{gone(kindProject, "p-new")})
+		}, nil},
+		"the new tenant is in another domain": {func(h *house) {
+			e := tenant("p-far")
+			e.Fields["domain_id"] = "d2"
+			h.run("m1", "m1-c0", saga.Succeeded, []saga.Expected{e})
+			h.cloud("default").domains["d2"] = true
+			h.cloud("default").addProject(keystone.Project{ID: "p-far", Name: e.Name, DomainID: "d2", Enabled: true})
+		}, []Code{RoleMissing}},
+	} {
+		h := newHouse()
+		h.cloud("default").dropProject("p-m1-c0")
+		h.replaceTenant(saga.Own)
+		c.runs(h)
+		for range 5 {
+			if got := h.codes(); !slices.Equal(got, wanted(c.want)) {
+				t.Fatalf("%s: got %v, want %v", name, got, c.want)
+			}
+		}
+	}
+}
+
+// A repair that creates a tenant again says which roles it gives: no others are missing afterwards.
+func TestARepairThatReplacesATenantDecidesAboutTheRoles(t *testing.T) {
+	h := newHouse()
+	h.cloud("default").dropProject("p-m1-c0")
+	h.replaceTenant(saga.Own, gone(kindProject, "p-m1-c0"))
+	if got := h.codes(); len(got) > 0 {
+		t.Errorf("got %v", got)
+	}
+}
+
+// What is said of a user with roles on several tenants is the same in every audit.
+func TestAFindingAboutAUserIsAlwaysTheSame(t *testing.T) {
+	seen := map[string]bool{}
+	for range 40 {
+		h := newHouse()
+		h.cloud("default").users["u-m1-c0"] = userDisabled
+		h.give("p-m1-c0-s1", "u-m1-c0", "r-reader")
+		for _, f := range h.compare() {
+			if f.Code == RoleOfDisabledUser {
+				seen[fmt.Sprint(f.Detail, f.RunID, f.Objects)] = true
+			}
+		}
+	}
+	if len(seen) != 1 {
+		t.Errorf("got %d: %v", len(seen), seen)
+	}
+}

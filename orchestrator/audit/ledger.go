@@ -129,6 +129,9 @@ func (l *ledger) add(r *saga.Run, all []saga.Expected, known bool) {
 		for _, e := range all {
 			l.expect(r, e)
 		}
+		for _, e := range all { // when it is known which tenants and roles the run itself has removed
+			l.replace(e)
+		}
 	case r.State == saga.Compensated:
 		l.leave(r, all)
 	default:
@@ -186,7 +189,7 @@ func (m *made) touch(r *saga.Run, e saga.Expected) {
 func (l *ledger) expectTenant(r *saga.Run, e saga.Expected) {
 	at := ref{canon(e.Cloud), canon(e.ID)}
 	t := l.tenants[at]
-	if t == nil || t.gone && !e.Gone {
+	if t == nil || (t.gone || t.replaced) && !e.Gone {
 		t = &tenant{ref: at}
 		l.tenants[at] = t
 	}
@@ -205,18 +208,20 @@ func (l *ledger) expectTenant(r *saga.Run, e saga.Expected) {
 			t.marks = append(t.marks, canon(mark))
 		}
 	}
-	if !e.Gone && t.name != "" && t.domain != "" {
-		l.replace(t)
-	}
 }
 
 // replace notes that the tenant is the newest one of its name. If an older one was expected until now, somebody has deleted or renamed it.
-// The users should then have their roles on the new tenant, too.
-func (l *ledger) replace(t *tenant) {
+// The users should then have their roles on the new tenant, too. If the run says itself that the older one is gone, as a repair that creates
+// a tenant does, it also says who has roles.
+func (l *ledger) replace(e saga.Expected) {
+	t := l.tenants[ref{e.Cloud, e.ID}]
+	if e.Kind != kindProject || t == nil || t.gone || t.name == "" || t.domain == "" {
+		return
+	}
 	at := ref{t.cloud, t.domain + "/" + t.name}
 	old := l.named[at]
 	l.named[at] = t
-	if old == nil || old.id == t.id || old.gone {
+	if old == nil || old.id == t.id || old.gone || old.replaced || old.subject != t.subject {
 		return
 	}
 	old.replaced = true
