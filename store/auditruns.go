@@ -48,10 +48,11 @@ type ledgerRow struct {
 	Input           string `gorm:"column:input"`
 	PinnedSteps     string `gorm:"column:pinned_steps"`
 	Version         int64  `gorm:"column:version"`
+	EndedAt         *int64 `gorm:"column:ended_at"`
 }
 
 const ledgerColumns = `runs.id, runs.workflow, runs.workflow_version, runs.merchant_id, runs.cloud, runs.subject, runs.state, runs.input,
-	runs.pinned_steps, runs.version`
+	runs.pinned_steps, runs.version, runs.ended_at`
 
 // outputRow has what a step has stored.
 type outputRow struct {
@@ -127,7 +128,8 @@ func (p *ledgerPage) run(row *ledgerRow) (*saga.Run, error) {
 	}
 	return &saga.Run{
 		ID: row.ID, Workflow: row.Workflow, WorkflowVersion: row.WorkflowVersion, Merchant: row.MerchantID, Cloud: row.Cloud, Subject: row.Subject,
-		State: saga.RunState(row.State), Input: json.RawMessage(row.Input), Version: row.Version, Steps: slices.Clone(p.pins),
+		State: saga.RunState(row.State), Input: json.RawMessage(row.Input), Version: row.Version, EndedAt: maybeAt(row.EndedAt),
+		Steps: slices.Clone(p.pins),
 	}, nil
 }
 

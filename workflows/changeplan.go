@@ -21,13 +21,13 @@ const CodePlanUnchanged saga.Code = "plan-unchanged"
 // but never removed or renamed.
 type ChangePlan struct {
 	Held
-	RunID      string `json:"run_id"`
 	ByOperator bool   `json:"by_operator,omitempty"` // an operator has asked for the run
 	PlanID     string `json:"plan_id"`               // the new plan
 
 	// The first step sets the fields below.
 
 	OldPlanID string    `json:"old_plan_id,omitempty"` // the subscription's plan before the run
+	PlanBy    string    `json:"plan_by,omitempty"`     // the newest succeeded run before this run that has given a plan to the subscription
 	Was       *Standing `json:"was,omitempty"`         // the standing of the subscription before and after the run
 }
 
@@ -47,7 +47,7 @@ func ChangePlanRequest(h Held, planID, runID string) saga.Request {
 // The method `request` returns the [saga.Request] that starts a run for the order. A retry is refused if a later run has changed
 // the plan of the subscription, even to another plan: the later decision stands.
 func (o ChangePlan) request(runID string) saga.Request {
-	o.RunID, o.OldPlanID, o.Was = runID, "", nil
+	o.OldPlanID, o.PlanBy, o.Was = "", "", nil
 	return o.about(ChangePlanName, runID, o)
 }
 
@@ -185,7 +185,8 @@ func (d Deps) checkChangePlan(ctx context.Context, o *ChangePlan) error {
 	}
 	record(ctx, "subscription", o.SubscriptionID, "", saga.Adopted)
 	o.OldPlanID, o.Was = now.OldPlanID, now.Was
-	return nil
+	_, o.PlanBy, err = d.planLeft(ctx, o.Held)
+	return err
 }
 
 // findPlan returns Made if the subscription has the new plan, and had another plan before the run.
@@ -216,7 +217,7 @@ func (d Deps) putPlanBack(ctx context.Context, o *ChangePlan) error {
 	if err != nil {
 		return err
 	}
-	if by < o.RunID { // ids of runs sort by time
+	if by == o.PlanBy { // no later run has given a plan to the subscription
 		back = o.OldPlanID
 	}
 	if back == o.PlanID {

@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -109,7 +110,7 @@ func (l *ledger) keep(e *PlanEntry) {
 	maps.DeleteFunc(l.customers, func(id string, _ *customer) bool { return id != e.CustomerID })
 }
 
-// maxTags is the maximum number of runs that are read because of a tag.
+// maxTags is the maximum number of runs that are read because of a tag: anybody who may change a project can give it any tags.
 const maxTags = 1000
 
 // readTags reads the runs that the tags of the projects name, so that it is known which of them this installation does not know. An audit
@@ -124,10 +125,14 @@ func (r *reading) readTags(ctx context.Context) error {
 	slices.Sort(ids)
 	asked := 0
 	for _, id := range slices.Compact(ids) {
-		if _, known := r.runs[id]; known || asked == maxTags {
+		if _, known := r.runs[id]; known {
 			continue
 		}
-		asked++
+		if asked++; asked > maxTags {
+			r.note(Gap{Code: GapTooManyObjects, Detail: fmt.Sprintf("the tags of the tenants name more than %d other runs", maxTags)})
+			r.runs[id] = runInfo{} // it may be known
+			continue
+		}
 		err := r.Store.EachRun(ctx, RunFilter{ID: id}, func(run *saga.Run) error {
 			r.runs[canon(run.ID)] = runInfo{run.State, canon(run.Merchant)}
 			return nil
@@ -156,7 +161,7 @@ func (c *comparison) changed(e *PlanEntry) string {
 		case repairable && now.same(e):
 			return ""
 		case repairable && now.FindingID == e.FindingID:
-			reason = "values have changed since the repair was planned: " + differences(e.Values, now.Values)
+			reason = "values have changed since the repair was planned: " + e.differences(now)
 		case found.ID == e.FindingID:
 			reason = "Tenantry can no longer repair the difference: the finding says what a person has to do"
 		}
@@ -165,9 +170,22 @@ func (c *comparison) changed(e *PlanEntry) string {
 }
 
 // differences names the values that differ. The values themselves may be about other merchants, and a merchant sees the text.
-func differences(planned, now map[string]string) string {
-	all := maps.Clone(planned)
-	maps.Copy(all, now)
-	maps.DeleteFunc(all, func(name, _ string) bool { return planned[name] == now[name] })
-	return strings.Join(slices.Sorted(maps.Keys(all)), ", ")
+func (e *PlanEntry) differences(now PlanEntry) string {
+	var names []string
+	for name, differs := range map[string]bool{
+		"action": e.Action != now.Action, "merchant_id": e.MerchantID != now.MerchantID, "cloud": e.Cloud != now.Cloud,
+	} {
+		if differs {
+			names = append(names, name)
+		}
+	}
+	all := maps.Clone(e.Values)
+	maps.Copy(all, now.Values)
+	for name := range all {
+		if e.Values[name] != now.Values[name] {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(slices.Compact(names), ", ")
 }

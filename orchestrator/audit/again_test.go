@@ -267,3 +267,45 @@ func TestWhichFindingsHaveNoRepair(t *testing.T) {
 		}
 	}
 }
+
+// The tags of projects can name any number of runs. A tag whose run is not read is not removed.
+func TestTagsThatNameTooManyRuns(t *testing.T) {
+	h := newHouse()
+	many, one := h.p("p-m1-c0-s0"), h.p("p-m1-c1-s0")
+	many.Tags = many.Tags[1:]
+	for i := range maxTags {
+		many.Tags = append(many.Tags, keystone.RunTag(fmt.Sprintf("01900000-0000-7000-8000-%012d", i)))
+	}
+	one.Tags = append(one.Tags[1:], keystone.RunTag(otherRun)) // the greatest id
+	o := newShelf(h).audit(t, Scope{MerchantID: "m1"})
+	removed := map[string]int{}
+	for _, f := range o.Seen {
+		removed[f.ProjectID+" "+string(f.Code)] = strings.Count(f.Repair.Advice, "--remove-tag")
+	}
+	if want := map[string]int{many.ID + " tag-missing": maxTags, one.ID + " tag-missing": 0}; !maps.Equal(removed, want) {
+		t.Errorf("got %v, want %v", removed, want)
+	}
+	if o.Audit.State != Incomplete || len(o.Audit.Gaps) != 1 || o.Audit.Gaps[0].Code != GapTooManyObjects {
+		t.Errorf("the audit is %s: %+v", o.Audit.State, o.Audit.Gaps)
+	}
+}
+
+func TestWhatDiffersIsNamedWithoutItsValue(t *testing.T) {
+	e := PlanEntry{Action: RevokeRole, MerchantID: "m1", Cloud: "east", Values: map[string]string{"user_id": "u1", "role_id": "r1"}}
+	for want, change := range map[string]func(*PlanEntry){
+		"action":             func(e *PlanEntry) { e.Action = AssignRole },
+		"cloud, merchant_id": func(e *PlanEntry) { e.Cloud, e.MerchantID = "west", "m2" },
+		"new, role_id":       func(e *PlanEntry) { e.Values = map[string]string{"user_id": "u1", "new": "x"} },
+		"cloud, user_id":     func(e *PlanEntry) { e.Cloud, e.Values = "west", map[string]string{"user_id": "u2", "role_id": "r1"} },
+		"action, cloud, x": func(e *PlanEntry) {
+			*e = PlanEntry{Action: AssignRole, MerchantID: "m1", Values: maps.Clone(e.Values)}
+			e.Values["x"] = "1"
+		},
+	} {
+		now := e
+		change(&now)
+		if got := e.differences(now); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

@@ -163,12 +163,20 @@ func (r *reading) refresh(ctx context.Context, subject string) error {
 
 // readSubject reads the runs about a subject again, and returns their versions.
 func (r *reading) readSubject(ctx context.Context, subject string) (versions []int64, err error) {
-	r.forget(subject)
+	var runs []*saga.Run
 	err = r.Store.EachRun(ctx, RunFilter{Subject: subject}, func(run *saga.Run) error {
-		versions = append(versions, run.Version)
-		return r.addRun(run, map[string]bool{})
+		runs, versions = append(runs, run), append(versions, run.Version)
+		return nil
 	})
-	return versions, err
+	if err != nil {
+		return nil, err
+	}
+	r.forget(subject)
+	inSequence(runs)
+	for _, run := range runs {
+		r.addRun(run, map[string]bool{})
+	}
+	return versions, nil
 }
 
 // readObjects reads the objects of a subject again.

@@ -57,6 +57,7 @@ func (h *house) run(merchant, customer string, state saga.RunState, all []saga.E
 	id := fmt.Sprintf("0190%04d-0000-7000-8000-000000000000", h.n)
 	h.store(&saga.Run{
 		ID: id, Workflow: "w", Merchant: merchant, Cloud: "default", Subject: merchant + ":" + customer, State: state, Version: 1,
+		EndedAt: new(epoch.Add(time.Duration(h.n-1000) * time.Minute)),
 	}, all)
 	return id
 }

@@ -3,6 +3,7 @@ package audit
 import (
 	"cmp"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -22,8 +23,9 @@ const (
 	kindDomain       = "domain"
 )
 
-// ledger is what the runs of this installation should have left. The runs must be added oldest first: the newest run about an object
-// decides.
+// ledger is what the runs of this installation should have left. Of the runs about an object, the one that has ended last decides. The runs
+// of a subject must be added in the sequence of their ends: see inSequence. Runs are read by their ids, and this is nearly always the same:
+// but a run gets its id before it is accepted.
 type ledger struct {
 	tenants       map[ref]*tenant
 	named         map[ref]*tenant // the newest tenant of a name; the id in the key is the domain and the name
@@ -31,12 +33,13 @@ type ledger struct {
 	subscriptions map[string]*subscription
 
 	runs     map[string]runInfo
-	live     map[string]string   // the run that is changing the objects of a subject; by subject
-	pending  map[left]string     // the subject of the live run that makes the object
-	unclear  map[string]string   // the workflow that this release does not know, of a run about the subject; by subject
-	subjects map[string][]string // the ids of the runs about a subject
-	left     map[left]string     // the compensated run that should not have left the object
-	names    map[left]string     // the compensated run that may have made a project of this name; the name is in the field id
+	live     map[string]string // the run that is changing the objects of a subject; by subject
+	pending  map[left]string   // the subject of the live run that makes the object
+	unclear  map[string]string // the workflow that this release does not know, of a run about the subject; by subject
+	subjects map[string]subject
+	mixed    map[string]bool // the subjects whose runs were added in another sequence than that of their ends
+	left     map[left]string // the compensated run that should not have left the object
+	names    map[left]string // the compensated run that may have made a project of this name; the name is in the field id
 	waiting  []waitingRun
 }
 
@@ -51,6 +54,12 @@ func (r ref) compare(other ref) int {
 type runInfo struct {
 	state    saga.RunState
 	merchant string
+}
+
+// subject is what the ledger keeps of the runs about a subject.
+type subject struct {
+	runs  []string  // their ids
+	ended time.Time // when the last of them has succeeded
 }
 
 // left names an object that a run has made, and that no succeeded run has left.
@@ -110,18 +119,38 @@ type waitingRun struct {
 func newLedger() *ledger {
 	return &ledger{
 		tenants: map[ref]*tenant{}, named: map[ref]*tenant{}, customers: map[string]*customer{}, subscriptions: map[string]*subscription{},
-		runs: map[string]runInfo{}, live: map[string]string{}, unclear: map[string]string{}, subjects: map[string][]string{},
-		left: map[left]string{}, names: map[left]string{}, pending: map[left]string{},
+		runs: map[string]runInfo{}, live: map[string]string{}, unclear: map[string]string{}, subjects: map[string]subject{},
+		mixed: map[string]bool{},
+		left:  map[left]string{}, names: map[left]string{}, pending: map[left]string{},
 	}
 }
 
-// add adds a run that is newer than all runs about its subject so far. The argument all is what the run should have left if it has
+// inSequence sorts the runs of a subject by their ends. Those that have not ended are the last.
+func inSequence(runs []*saga.Run) {
+	end := func(r *saga.Run) int64 {
+		if r.EndedAt == nil {
+			return math.MaxInt64
+		}
+		return r.EndedAt.UnixMicro()
+	}
+	slices.SortStableFunc(runs, func(a, b *saga.Run) int { return cmp.Compare(end(a), end(b)) })
+}
+
+// add adds a run that has ended after all runs about its subject so far, or has not ended. The argument all is what the run should have left if it has
 // succeeded: see [saga.Expected]. If known is false, this release does not know the run's workflow, and nothing can be said about the
 // subject.
 func (l *ledger) add(r *saga.Run, all []saga.Expected, known bool) {
-	id, subject := canon(r.ID), canon(r.Subject)
+	id, name := canon(r.ID), canon(r.Subject)
 	l.runs[id] = runInfo{r.State, canon(r.Merchant)}
-	l.subjects[subject] = append(l.subjects[subject], id)
+	of := l.subjects[name]
+	of.runs = append(of.runs, id)
+	if r.State == saga.Succeeded {
+		if r.EndedAt.Before(of.ended) {
+			l.mixed[name] = true
+		}
+		of.ended = *r.EndedAt
+	}
+	l.subjects[name] = of
 	switch {
 	case !known:
 		l.unclear[r.Subject] = r.Workflow
@@ -138,7 +167,7 @@ func (l *ledger) add(r *saga.Run, all []saga.Expected, known bool) {
 		l.live[r.Subject] = r.ID
 		for _, e := range all {
 			if e.ID != "" {
-				l.pending[left{e.Kind, cloudOf(e.Kind, e.Cloud), e.ID}] = subject
+				l.pending[left{e.Kind, cloudOf(e.Kind, e.Cloud), e.ID}] = name
 			}
 		}
 		l.wait(r)
@@ -308,7 +337,7 @@ func (l *ledger) forget(subject string) {
 	maps.DeleteFunc(l.named, func(_ ref, t *tenant) bool { return of(t.made) })
 	maps.DeleteFunc(l.customers, func(_ string, c *customer) bool { return of(c.made) })
 	maps.DeleteFunc(l.subscriptions, func(_ string, s *subscription) bool { return of(s.made) })
-	runs := l.subjects[subject]
+	runs := l.subjects[subject].runs
 	ofSubject := func(_ left, run string) bool { return slices.Contains(runs, run) }
 	maps.DeleteFunc(l.left, ofSubject)
 	maps.DeleteFunc(l.names, ofSubject)
@@ -317,6 +346,7 @@ func (l *ledger) forget(subject string) {
 	}
 	maps.DeleteFunc(l.pending, func(_ left, of string) bool { return of == subject })
 	delete(l.subjects, subject)
+	delete(l.mixed, subject)
 	delete(l.live, subject)
 	delete(l.unclear, subject)
 	l.waiting = slices.DeleteFunc(l.waiting, func(w waitingRun) bool { return w.subject == subject })

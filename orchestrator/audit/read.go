@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -132,17 +133,23 @@ func (r *reading) readLedger(ctx context.Context) error {
 	unknown := map[string]bool{}
 	err := r.Store.EachRun(ctx, RunFilter{MerchantID: r.scope.MerchantID}, func(run *saga.Run) error {
 		r.counted("run", 1)
-		return r.addRun(run, unknown)
+		r.addRun(run, unknown)
+		return nil
 	})
+	for _, subject := range slices.Sorted(maps.Keys(r.mixed)) {
+		if err == nil {
+			_, err = r.readSubject(ctx, subject)
+		}
+	}
 	for workflow := range unknown {
 		r.note(Gap{Code: GapWorkflowUnknown, Detail: "this release does not know workflow " + workflow})
 	}
 	return err
 }
 
-func (r *reading) addRun(run *saga.Run, unknown map[string]bool) error {
+func (r *reading) addRun(run *saga.Run, unknown map[string]bool) {
 	if r.endedOnly && !run.State.Ended() {
-		return nil
+		return
 	}
 	all, known, err := r.Expect(run)
 	if err != nil { // nothing is said about its subject
@@ -153,7 +160,6 @@ func (r *reading) addRun(run *saga.Run, unknown map[string]bool) error {
 		unknown[run.Workflow] = true
 	}
 	r.add(run, all, known)
-	return nil
 }
 
 // domainsOf returns the ids of the domains of the merchants' tenants, by cloud, and stores each merchant's.

@@ -407,3 +407,27 @@ func TestWhatIsKeptOfACloudIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// A run gets its id before it is accepted. The run that has ended last decides, also if another run has a greater id.
+func TestTheRunThatHasEndedLastDecides(t *testing.T) {
+	h := newHouse()
+	plan := func(id string) []saga.Expected {
+		return []saga.Expected{expected(kindSubscription, "m1-c0-s0", "", saga.Adopted, map[string]string{"plan_id": id})}
+	}
+	h.run("m1", "m1-c0", saga.Succeeded, plan("plan2"))
+	h.run("m1", "m1-c0", saga.Succeeded, plan("plan"))
+	last := h.all[len(h.all)-2:]
+	last[0].EndedAt, last[1].EndedAt = last[1].EndedAt, last[0].EndedAt
+	for _, scope := range []Scope{{}, {MerchantID: "m1"}, {MerchantID: "m1", CustomerID: "m1-c0"}} {
+		for found, want := range map[string][]Code{"plan2": nil, "plan": {PlanDiffers}} {
+			h.s("m1-c0-s0").plan = found
+			var got []Code
+			for _, f := range newShelf(h).audit(t, scope).Seen {
+				got = append(got, f.Code)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%+v, with plan %s: got %v, want %v", scope, found, got, want)
+			}
+		}
+	}
+}

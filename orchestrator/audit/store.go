@@ -56,11 +56,11 @@ type Store interface {
 	// without an acceptance then stays as it is. `by` is who does it, and when. Accept returns ErrResolved if the finding is resolved.
 	Accept(ctx context.Context, id string, by Change, a *Acceptance) (Finding, error)
 
-	// EachRun reads all runs that the filter selects, oldest first, and calls take for each. It reads in pages, so a run that is created
+	// EachRun reads all runs that the filter selects, sorted by their ids, and calls take for each. It reads in pages, so a run that is created
 	// meanwhile may be left out. If take returns an error, EachRun stops and returns it.
 	//
 	// A run that has succeeded has only the fields that say what it has left: ID, Workflow, WorkflowVersion, Merchant, Cloud, Subject,
-	// State, Version, Input, and of its steps what is pinned and the output. Other runs have all fields, steps and objects.
+	// State, Version, Input, EndedAt, and of its steps what is pinned and the output. Other runs have all fields, steps and objects.
 	EachRun(ctx context.Context, f RunFilter, take func(*saga.Run) error) error
 	// Entries reads at most f.Limit entries of the ledger, also those of objects that are gone. The entries of the newest run are first.
 	Entries(ctx context.Context, f EntryFilter) ([]Entry, error)

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
@@ -14,6 +15,9 @@ import (
 // effect that another run claims. A new run waits until the ended runs with the same subject are settled. A re-check stores its
 // intent before it looks for other runs. A new run is stored before it looks for re-checks. Therefore the re-check finds the new
 // run, or the new run finds the re-check.
+//
+// Of two succeeded runs with the same subject, the one that has ended last has the last word about an effect that one claims and
+// the other opposes. For that, a run begins only when this replica's clock has passed the ends of all succeeded runs with the same subject.
 type environment struct {
 	engine  *Engine
 	subject string
@@ -43,9 +47,11 @@ func (v environment) Unsettled(ctx context.Context) (by string, err error) {
 	if err != nil || by != "" {
 		return by, err
 	}
-	succeeded := saga.Filter{Subject: v.subject, States: []saga.RunState{saga.Succeeded}}
-	err = v.eachRun(ctx, succeeded, func(r *saga.Run) (bool, error) {
-		return now.Sub(*r.EndedAt) <= v.engine.LateWindow && find(r), nil // all older runs have ended earlier
+	err = v.eachSucceeded(ctx, func(r *saga.Run) bool {
+		if r.EndedAt.After(now) { // by the clock of another replica: a run of the subject that begins now must end later
+			by = r.ID
+		}
+		return by == "" && find(r)
 	})
 	return by, err
 }
@@ -63,11 +69,21 @@ func (v environment) Claimed(ctx context.Context, runID, claim string) (by saga.
 	if err != nil || by.Live != "" {
 		return by, err
 	}
-	err = v.eachRun(ctx, saga.Filter{Subject: v.subject, States: []saga.RunState{saga.Succeeded}}, func(r *saga.Run) (bool, error) {
-		by.Succeeded = claims(r)
-		return !by.Succeeded && !opposes(r), nil // the newest run comes first
+	var ended time.Time
+	err = v.eachSucceeded(ctx, func(r *saga.Run) bool {
+		if claimed := claims(r); (claimed || opposes(r)) && r.EndedAt.After(ended) {
+			by.Succeeded, ended = claimed, *r.EndedAt
+		}
+		return true
 	})
 	return by, err
+}
+
+// eachSucceeded calls more(run) for each succeeded run with the same subject, until more returns false. The sequence of the runs is not the
+// sequence of their ends, because a run gets its id before it is accepted.
+func (v environment) eachSucceeded(ctx context.Context, more func(*saga.Run) bool) error {
+	succeeded := saga.Filter{Subject: v.subject, States: []saga.RunState{saga.Succeeded}}
+	return v.eachRun(ctx, succeeded, func(r *saga.Run) (bool, error) { return more(r), nil })
 }
 
 // The method `claims` reports whether a run claims an effect, or an opposite of the effect. The parameter `of` is the function

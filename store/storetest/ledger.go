@@ -96,7 +96,7 @@ func asLeft(r *saga.Run) *saga.Run {
 	}
 	left := &saga.Run{
 		ID: r.ID, Workflow: r.Workflow, WorkflowVersion: r.WorkflowVersion, Merchant: r.Merchant, Cloud: r.Cloud, Subject: r.Subject,
-		State: r.State, Version: r.Version, Input: r.Input,
+		State: r.State, Version: r.Version, Input: r.Input, EndedAt: r.EndedAt,
 	}
 	for _, s := range r.Steps {
 		left.Steps = append(left.Steps, saga.StepRow{

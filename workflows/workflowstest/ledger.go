@@ -49,7 +49,7 @@ func (x ordered) leftBehind(o saga.Object) bool {
 // removedLater reports whether a later run has removed the object, or the object to which this object belongs.
 func (v *view) removedLater(r *saga.Run, o saga.Object) bool {
 	return has(v.Runs, func(later *saga.Run) bool {
-		return later.ID > r.ID && has(later.Objects, func(gone saga.Object) bool {
+		return isLater(later, r) && has(later.Objects, func(gone saga.Object) bool {
 			return gone.RemovedAt != nil && (gone.Kind == o.Kind && gone.ID == o.ID || strings.HasPrefix(o.ID, gone.ID+"/"))
 		})
 	})
@@ -58,10 +58,19 @@ func (v *view) removedLater(r *saga.Run, o saga.Object) bool {
 // madeAgain reports whether a later run has made an object of Lost again.
 func (v *view) madeAgain(r *saga.Run, o saga.Object) bool {
 	return v.isLost(o) && has(v.Runs, func(later *saga.Run) bool {
-		return later.ID > r.ID && has(later.Objects, func(again saga.Object) bool {
+		return isLater(later, r) && has(later.Objects, func(again saga.Object) bool {
 			return again.Kind == o.Kind && again.ID == o.ID && again.Origin == saga.Own && again.RemovedAt == nil
 		})
 	})
+}
+
+// isLater reports whether a run was executed after another one with the same subject. A run gets its id before it is accepted, so the ids
+// of two runs do not show it for certain.
+func isLater(later, r *saga.Run) bool {
+	if later.EndedAt == nil || r.EndedAt == nil {
+		return later.ID > r.ID
+	}
+	return later.EndedAt.After(*r.EndedAt)
 }
 
 func (v *view) isLost(o saga.Object) bool {
