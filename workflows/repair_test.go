@@ -183,6 +183,38 @@ func TestARepairOfATenantThatHasLostATagIsRefused(t *testing.T) {
 	}
 }
 
+// A repair has disabled a tenant, and was to remove it ten minutes later. Meanwhile the subscription is suspended: the suspension finds the
+// tenant disabled. When the removal is refused, the tenant stays disabled, until the subscription is resumed.
+func TestARefusedRemovalLiftsNoSuspension(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	trial := repairTrial(t, "remove-tenant, after that")
+	g, _ := w.groundOf(t, trial)
+	h := standingOf(t, g).Held
+	w.ignore("project", h.TenantID)
+	_, err := w.Billing.EnsureSubscription(t.Context(), h.MerchantID, billing.Subscription{
+		ID: h.SubscriptionID, CustomerID: h.CustomerID, PlanID: g.PlanID, ResourceID: h.TenantID, ResourceType: "tenant",
+	})
+	w.ok(err)
+	execute := func(id string, q saga.Request, want saga.RunState) {
+		t.Helper()
+		w.accept(q, "")
+		if r := w.until(t, id, (*saga.Run).AtRest); r.State != want {
+			t.Fatalf("want %s: %s", want, describe(r))
+		}
+	}
+	suspension, resumption := newID(), newID()
+	execute(suspension, workflows.SuspendRequest(h, suspension), saga.Succeeded)
+	g.RunID = newID()
+	execute(g.RunID, trial.Request(g), saga.Compensated)
+	if p := w.projectOf(h.TenantID); p.Enabled || len(p.DisabledBy()) == 0 {
+		t.Errorf("the suspended tenant: %+v", p)
+	}
+	execute(resumption, workflows.ResumeRequest(h, resumption), saga.Succeeded)
+	if p := w.projectOf(h.TenantID); !p.Enabled || len(p.DisabledBy()) > 0 {
+		t.Errorf("the resumed tenant: %+v", p)
+	}
+}
+
 // fullTenants says of some tenants that they are not empty.
 type fullTenants struct {
 	workflowstest.NoResources

@@ -29,8 +29,7 @@ func (d Deps) repairByRemoval() []saga.Step[Repair] {
 			Find:  func(context.Context, *Repair) (saga.Found, error) { return saga.Usable, nil },
 			Claim: func(o *Repair, _ string) string { return ClaimDisabled(o.tenant().claim()) },
 			Do:    func(context.Context, *Repair) error { return nil },
-			// The run is not going to remove the tenant, so the tenant is as it was before the repair.
-			Undo: func(ctx context.Context, o *Repair) error { return d.enableIfDisabledBy(ctx, *o, o.DisabledBy) },
+			Undo:  d.keepTenant,
 		},
 		{
 			Name: "prove-empty", After: []string{"check"}, Effect: saga.Reads,
@@ -71,6 +70,20 @@ func (d Deps) repairByRemoval() []saga.Step[Repair] {
 			Pivot: "BillingStack cannot restore a deleted customer",
 		},
 	}
+}
+
+// keepTenant enables the tenant that the run was to remove, unless the tenant was disabled before the repair. If the subscription was
+// suspended or has ended since the repair, the tenant stays disabled: the suspension has found it disabled, and relies on that.
+func (d Deps) keepTenant(ctx context.Context, o *Repair) error {
+	now, err := d.Standing(ctx, o.Entry.MerchantID, o.Entry.SubscriptionID)
+	_, unknown := errors.AsType[*AdmissionError](err)
+	switch {
+	case err != nil && !unknown:
+		return err
+	case err == nil && now.TenantID == o.tenantID() && now.State != SubscriptionActive && !o.WasDisabled:
+		return nil
+	}
+	return d.enableIfDisabledBy(ctx, *o, o.DisabledBy)
 }
 
 func (d Deps) findTenantRemoved(ctx context.Context, o *Repair) (saga.Found, error) {
