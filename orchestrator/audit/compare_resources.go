@@ -62,10 +62,14 @@ func (c *comparison) wrongResource(id string, found *foundSubscription, cloud, p
 	if want := c.ledger.subscriptions[id]; want != nil {
 		about.RunID, about.MerchantID, about.CustomerID, subject = want.run, want.merchant, want.customer, want.subject
 	}
-	if project != "" {
+	exists := c.cloudFound(cloud).projects[project] != nil
+	switch {
+	case exists:
 		about.Repair.Advice = resourceAdvice(id, project)
+	case project != "":
+		about.Repair.Advice = "create the subscription's tenant again: that also sets the resource_id"
 	}
-	if project != "" && c.ledger.subscriptions[id] != nil {
+	if exists && c.ledger.subscriptions[id] != nil {
 		about.Repair.Action = SetResource
 		about.Repair.Values = map[string]string{"subscription_id": id, "resource_id": project, "old_resource_id": found.resource}
 	}

@@ -545,3 +545,20 @@ func TestAFindingAboutAUserIsAlwaysTheSame(t *testing.T) {
 		t.Errorf("got %d: %v", len(seen), seen)
 	}
 }
+
+// The tenant of a subscription is lost, and the subscription is billed for another project. The repair that creates the tenant again also
+// sets the resource. A second repair would set the id of the lost tenant, and change a value on which the first one was planned.
+func TestTheResourceOfALostTenantIsNotSet(t *testing.T) {
+	h := newHouse()
+	h.cloud("default").dropProject("p-m1-c0-s0")
+	h.s("m1-c0-s0").resource = "p-m1-c0"
+	got := map[Code]RepairAction{}
+	for _, f := range h.compare() {
+		if got[f.Code] = f.Repair.Action; f.Repair.Action == "" && !strings.Contains(f.Repair.Advice, "create the subscription's tenant again") {
+			t.Errorf("the advice is %q", f.Repair.Advice)
+		}
+	}
+	if want := map[Code]RepairAction{SubscriptionWithoutTenant: CreateTenant, ResourceForeignProject: ""}; !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tenantry/tenantry/keystone"
@@ -239,7 +240,7 @@ func (w *world) judge(plan audit.Plan, before audit.Outcome) audit.Outcome {
 	for i := range plan.Entries {
 		e := &plan.Entries[i]
 		f := seen[e.FindingID]
-		if other := slices.IndexFunc(after.Seen, func(f audit.Finding) bool { return setsResource(&f, e.SubscriptionID) }); f == nil &&
+		if other := slices.IndexFunc(after.Seen, func(f audit.Finding) bool { return isOfResource(&f, e.SubscriptionID) }); f == nil &&
 			other >= 0 && e.Action == audit.SetResource {
 			f = &after.Seen[other]
 		}
@@ -248,7 +249,7 @@ func (w *world) judge(plan audit.Plan, before audit.Outcome) audit.Outcome {
 	for _, id := range slices.Sorted(maps.Keys(seen)) {
 		f := seen[id]
 		known := slices.ContainsFunc(before.Seen, func(k audit.Finding) bool {
-			return k.ID == f.ID || setsResource(&k, f.SubscriptionID) && setsResource(f, k.SubscriptionID)
+			return k.ID == f.ID || isOfResource(&k, f.SubscriptionID) && isOfResource(f, k.SubscriptionID)
 		})
 		// An order has made the lost tenant of the customer again, and the other users do not have their roles on it.
 		known = known || f.Code == audit.RoleMissing && slices.ContainsFunc(before.Seen, func(k audit.Finding) bool {
@@ -262,9 +263,10 @@ func (w *world) judge(plan audit.Plan, before audit.Outcome) audit.Outcome {
 	return after
 }
 
-// setsResource reports whether the finding's repair sets the resource_id of the subscription: what is wrong with it has many codes.
-func setsResource(f *audit.Finding, subscriptionID string) bool {
-	return f.Repair.Action == audit.SetResource && f.SubscriptionID == subscriptionID
+// isOfResource reports whether the finding is about the resource_id of the subscription. Its code depends on other tenants, too, so that it can
+// change.
+func isOfResource(f *audit.Finding, subscriptionID string) bool {
+	return strings.HasPrefix(string(f.Code), "resource-") && f.SubscriptionID == subscriptionID
 }
 
 // judgeRepair checks one repair after all its runs have ended. The argument f is the finding after the repair; nil if there is none.
