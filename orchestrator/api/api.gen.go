@@ -451,14 +451,14 @@ type APIVersionStatus string
 
 // AcceptRequest defines model for AcceptRequest.
 type AcceptRequest struct {
-	// Until A time in the future, such as 2027-01-31T12:00:00Z. After that, the next audit that sees the finding opens it again. If you omit it, the acceptance does not expire.
+	// Until A time in the future, such as 2027-01-31T12:00:00Z. After this time, the next audit that sees the finding opens it again. If you omit the field, the acceptance does not expire.
 	Until *string `json:"until,omitempty"`
 
 	// Why The reason. The finding and its history show this reason.
 	Why string `json:"why"`
 }
 
-// Acceptance Why a person lets the finding be.
+// Acceptance The reason why a person has accepted the finding.
 type Acceptance struct {
 	At time.Time `json:"at"`
 
@@ -482,13 +482,13 @@ type ApprovedRepair struct {
 	// Comment The reason for the repair. The run's history records it, and the merchant sees it.
 	Comment *string `json:"comment,omitempty"`
 
-	// FindingID the id of a finding, of lower-case hexadecimal digits and hyphens
+	// FindingID the id of a finding, which consists of 8 to 64 lower-case hexadecimal digits and hyphens
 	FindingID FindingID `json:"finding_id"`
 }
 
 // Audit defines model for Audit.
 type Audit struct {
-	// By Who asked for the audit. "schedule": the service itself.
+	// By Who asked for the audit. If the service itself has started the audit, the value is "schedule".
 	By        string     `json:"by"`
 	CreatedAt time.Time  `json:"created_at"`
 	EndedAt   *time.Time `json:"ended_at,omitempty"`
@@ -499,7 +499,7 @@ type Audit struct {
 	// Found The number of findings that are open after the audit, by severity.
 	Found map[string]int `json:"found"`
 
-	// Gaps What could not be assessed. Findings about it were neither opened nor resolved.
+	// Gaps The parts of the scope that could not be assessed. Findings about these parts were neither opened nor resolved.
 	Gaps     *[]AuditGap   `json:"gaps,omitempty"`
 	ID       string        `json:"id"`
 	Links    Links         `json:"links"`
@@ -508,11 +508,11 @@ type Audit struct {
 	// Read The number of objects that were read, by kind.
 	Read map[string]int `json:"read"`
 
-	// Scope What is audited: everything, a merchant, a customer with its `merchant_id`, a cloud, or a project. The `cloud` of a project is "default" if you omit it.
+	// Scope What is audited. Without any field, everything is audited. Otherwise, send the id of a merchant, the ids of a customer and its merchant, the name of a cloud, or the id of a project with the name of its cloud. If you omit the cloud of a project, the cloud is "default".
 	Scope     AuditScope `json:"scope"`
 	StartedAt *time.Time `json:"started_at,omitempty"`
 
-	// State The audit waits for a replica (pending), is being executed (running), or has ended. `complete`: everything in the scope was read. `incomplete`: a part could not be read, and `gaps` says which. `failed`: nothing could be compared, and `failure` says why.
+	// State `pending`: the audit waits for a replica. `running`: a replica executes the audit. `complete`: the audit has ended, and has read everything in its scope. `incomplete`: the audit has ended, but could not read the parts of its scope that the field `gaps` lists. `failed`: the audit has ended without a comparison, for the reason in the field `failure`.
 	State AuditState `json:"state"`
 }
 
@@ -520,7 +520,7 @@ type Audit struct {
 type AuditGap struct {
 	Cloud *string `json:"cloud,omitempty"`
 
-	// Code Why: a word that does not change its meaning.
+	// Code The code of the reason. A code never changes its meaning.
 	Code       string  `json:"code"`
 	Detail     string  `json:"detail"`
 	MerchantID *string `json:"merchant_id,omitempty"`
@@ -539,11 +539,11 @@ type AuditProgress struct {
 	// Phase What the audit does now, such as "reading Keystone".
 	Phase string `json:"phase"`
 
-	// Total An estimate; it may grow.
+	// Total An estimate that may grow.
 	Total int `json:"total"`
 }
 
-// AuditScope What is audited: everything, a merchant, a customer with its `merchant_id`, a cloud, or a project. The `cloud` of a project is "default" if you omit it.
+// AuditScope What is audited. Without any field, everything is audited. Otherwise, send the id of a merchant, the ids of a customer and its merchant, the name of a cloud, or the id of a project with the name of its cloud. If you omit the cloud of a project, the cloud is "default".
 type AuditScope struct {
 	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
 	Cloud *CloudName `json:"cloud,omitempty"`
@@ -554,16 +554,16 @@ type AuditScope struct {
 	// MerchantID a uuid in lower case, with hyphens
 	MerchantID *UUID `json:"merchant_id,omitempty"`
 
-	// ProjectID An id in Keystone, such as 3c2a9c5a6f0b4b3f8f3e0d8e6f5c4b3a, john.doe or m@example.org. Slashes and control characters are not allowed, and the id is neither "." nor "..".
+	// ProjectID An id in Keystone, such as 3c2a9c5a6f0b4b3f8f3e0d8e6f5c4b3a, john.doe or m@example.org. Slashes and control characters are not allowed. The id must not be "." or "..".
 	ProjectID *KeystoneID `json:"project_id,omitempty"`
 }
 
-// AuditState The audit waits for a replica (pending), is being executed (running), or has ended. `complete`: everything in the scope was read. `incomplete`: a part could not be read, and `gaps` says which. `failed`: nothing could be compared, and `failure` says why.
+// AuditState `pending`: the audit waits for a replica. `running`: a replica executes the audit. `complete`: the audit has ended, and has read everything in its scope. `incomplete`: the audit has ended, but could not read the parts of its scope that the field `gaps` lists. `failed`: the audit has ended without a comparison, for the reason in the field `failure`.
 type AuditState string
 
 // ChangePlanRequest defines model for ChangePlanRequest.
 type ChangePlanRequest struct {
-	// DryRun Says what the run would do, and changes nothing. The order is checked like any other, with the same refusals. Then each step looks for its effect. The answer is about this moment: other runs and other people may change what it depends on.
+	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack, which other runs and other people may change.
 	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
 	// PlanID a uuid in lower case, with hyphens
@@ -575,7 +575,7 @@ type ChangePlanRequest struct {
 
 // ChangeRequest defines model for ChangeRequest.
 type ChangeRequest struct {
-	// DryRun Says what the run would do, and changes nothing. The order is checked like any other, with the same refusals. Then each step looks for its effect. The answer is about this moment: other runs and other people may change what it depends on.
+	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack, which other runs and other people may change.
 	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
 	// Why The reason for the change. The run's history records it, and the merchant sees it.
@@ -613,7 +613,7 @@ type Code = string
 type DryRun struct {
 	MerchantID string `json:"merchant_id"`
 
-	// State The state in which the run would come to rest. In the state `waiting`, the run would wait for an operator. The run may also fail for a reason that cannot be foreseen, for example because an upstream refuses a request.
+	// State The state in which the run would end. In the state `waiting`, the run would not end, but wait for an operator. The real run may still fail for a reason that a dry run cannot foresee. For example, an upstream may refuse a request.
 	State DryRunState `json:"state"`
 
 	// Steps The steps of the run. Each step comes after the steps that must end before it begins.
@@ -621,17 +621,17 @@ type DryRun struct {
 	Workflow string       `json:"workflow"`
 }
 
-// DryRunState The state in which the run would come to rest. In the state `waiting`, the run would wait for an operator. The run may also fail for a reason that cannot be foreseen, for example because an upstream refuses a request.
+// DryRunState The state in which the run would end. In the state `waiting`, the run would not end, but wait for an operator. The real run may still fail for a reason that a dry run cannot foresee. For example, an upstream may refuse a request.
 type DryRunState string
 
-// DryRunFlag Says what the run would do, and changes nothing. The order is checked like any other, with the same refusals. Then each step looks for its effect. The answer is about this moment: other runs and other people may change what it depends on.
+// DryRunFlag If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack, which other runs and other people may change.
 type DryRunFlag = bool
 
 // DryRunObject defines model for DryRunObject.
 type DryRunObject struct {
 	Cloud *string `json:"cloud,omitempty"`
 
-	// ID The id in the upstream. It is absent if the upstream will choose it. Ids and names of objects that would be created may differ in the real run, because they follow from the id of the run.
+	// ID The object's id in the upstream. The field is absent if the upstream will choose the id. If the run would create the object, the id and the name may differ in the real run, because they are derived from the id of the run.
 	ID   *string `json:"id,omitempty"`
 	Kind string  `json:"kind"`
 	Name *string `json:"name,omitempty"`
@@ -646,7 +646,7 @@ type DryRunStep struct {
 	Failure *Failure  `json:"failure,omitempty"`
 	Name    string    `json:"name"`
 
-	// Objects The objects that the step would create, change, remove or use. Objects that belong to an object that does not exist yet are left out.
+	// Objects The objects that the step would create, change, remove or use. An object is left out if it belongs to another object that does not exist yet.
 	Objects *[]DryRunObject `json:"objects,omitempty"`
 
 	// Optional An operator may skip the step.
@@ -655,14 +655,14 @@ type DryRunStep struct {
 	// Outcome What a run would do at a step. /docs#DryRunOutcome-OUTCOME explains each outcome. More values may follow: accept a value that is not in the list.
 	Outcome DryRunOutcome `json:"outcome"`
 
-	// Undo What the compensation of the step would do. The text begins with "none: " if the step needs no compensation, and with "pivot: " if the step cannot be undone: from then on, the run only goes forward.
+	// Undo What the compensation of the step would do. The text begins with "none: " if the step needs no compensation, and with "pivot: " if the step cannot be undone. From the first attempt of such a step, the run cannot be compensated.
 	Undo string `json:"undo"`
 
 	// Why Why the step would be skipped, why it would not be reached, or what its outcome depends on.
 	Why *string `json:"why,omitempty"`
 }
 
-// EndingHold An operator's hold. The tenant of the ending subscription is not removed before the hold is lifted.
+// EndingHold An operator's hold. Tenantry keeps the tenant of the ending subscription until the hold is lifted.
 type EndingHold struct {
 	At  time.Time `json:"at"`
 	Who string    `json:"who"`
@@ -730,9 +730,9 @@ type Failure struct {
 // FailureCode The reason why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. More values may follow: accept a value that is not in the list.
 type FailureCode = string
 
-// Finding A difference between what should be and what is.
+// Finding A difference that an audit has found.
 type Finding struct {
-	// Acceptance Why a person lets the finding be.
+	// Acceptance The reason why a person has accepted the finding.
 	Acceptance *Acceptance `json:"acceptance,omitempty"`
 
 	// Affected Who is affected, and how.
@@ -748,7 +748,7 @@ type Finding struct {
 	FirstAuditID string    `json:"first_audit_id"`
 	FirstSeen    time.Time `json:"first_seen"`
 
-	// History The last changes of the status, oldest first; at most 100.
+	// History The last 100 changes of the status, oldest first.
 	History *[]FindingChange `json:"history,omitempty"`
 
 	// ID The same difference has the same id in each audit.
@@ -762,17 +762,17 @@ type Finding struct {
 	Objects     []FindingObject `json:"objects"`
 	ProjectID   *string         `json:"project_id,omitempty"`
 
-	// Repair How the finding can be resolved. If there is an `action`, a plan of repairs can contain the finding, and Tenantry makes the change after an operator has approved it. Otherwise, a person must make the change.
+	// Repair How the finding can be resolved. If the field `action` is present, a plan of repairs can contain the finding, and Tenantry makes the change after an operator has approved it. If the field is absent, a person must make the change.
 	Repair     Repair     `json:"repair"`
 	ResolvedAt *time.Time `json:"resolved_at,omitempty"`
 
-	// RunID The run that made the object.
+	// RunID The run that created the object.
 	RunID *string `json:"run_id,omitempty"`
 
-	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: something is left over, or a mark is missing. `low`: nobody is affected at present.
+	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: an object is left over, a tag is missing, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 	Severity Severity `json:"severity"`
 
-	// Status `new`: one audit has seen the finding. `known`: several audits have seen it. `resolved`: the last audit that looked for it has not seen it. `accepted`: a person has said that it may be so. New and known findings are open.
+	// Status `new`: one audit has seen the finding. `known`: several audits have seen the finding. `resolved`: the last audit that looked for the finding has not seen it. `accepted`: an operator has accepted the finding, with a reason. New and known findings are open.
 	Status         FindingStatus `json:"status"`
 	SubscriptionID *string       `json:"subscription_id,omitempty"`
 	UserID         *string       `json:"user_id,omitempty"`
@@ -785,7 +785,7 @@ type FindingChange struct {
 	// AuditID The audit that has changed the status.
 	AuditID *string `json:"audit_id,omitempty"`
 
-	// Status `new`: one audit has seen the finding. `known`: several audits have seen it. `resolved`: the last audit that looked for it has not seen it. `accepted`: a person has said that it may be so. New and known findings are open.
+	// Status `new`: one audit has seen the finding. `known`: several audits have seen the finding. `resolved`: the last audit that looked for the finding has not seen it. `accepted`: an operator has accepted the finding, with a reason. New and known findings are open.
 	Status FindingStatus `json:"status"`
 	Until  *time.Time    `json:"until,omitempty"`
 
@@ -797,7 +797,7 @@ type FindingChange struct {
 // FindingCode What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. More values may follow: accept a value that is not in the list.
 type FindingCode = string
 
-// FindingID the id of a finding, of lower-case hexadecimal digits and hyphens
+// FindingID the id of a finding, which consists of 8 to 64 lower-case hexadecimal digits and hyphens
 type FindingID = string
 
 // FindingList defines model for FindingList.
@@ -816,7 +816,7 @@ type FindingObject struct {
 	Name *string `json:"name,omitempty"`
 }
 
-// FindingStatus `new`: one audit has seen the finding. `known`: several audits have seen it. `resolved`: the last audit that looked for it has not seen it. `accepted`: a person has said that it may be so. New and known findings are open.
+// FindingStatus `new`: one audit has seen the finding. `known`: several audits have seen the finding. `resolved`: the last audit that looked for the finding has not seen it. `accepted`: an operator has accepted the finding, with a reason. New and known findings are open.
 type FindingStatus string
 
 // FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
@@ -839,21 +839,21 @@ type InvalidParam struct {
 	Pointer *string `json:"pointer,omitempty"`
 }
 
-// KeystoneID An id in Keystone, such as 3c2a9c5a6f0b4b3f8f3e0d8e6f5c4b3a, john.doe or m@example.org. Slashes and control characters are not allowed, and the id is neither "." nor "..".
+// KeystoneID An id in Keystone, such as 3c2a9c5a6f0b4b3f8f3e0d8e6f5c4b3a, john.doe or m@example.org. Slashes and control characters are not allowed. The id must not be "." or "..".
 type KeystoneID = string
 
 // Ledger defines model for Ledger.
 type Ledger struct {
 	Entries []LedgerEntry `json:"entries"`
 
-	// Findings The open and accepted findings about the id of the request, sorted by id; at most 100.
+	// Findings The open and accepted findings about the id that you have sent. The list has at most 100 findings, sorted by their ids.
 	Findings []Finding `json:"findings"`
 	Links    Links     `json:"links"`
 }
 
-// LedgerEntry An object or a role assignment that a run has made, adopted or removed.
+// LedgerEntry An object or a role assignment that a run has created, adopted or removed.
 type LedgerEntry struct {
-	// At When the step ended. If it has not ended: when the run was accepted.
+	// At The time at which the step ended. If the step has not ended, the field is the time at which the run was accepted.
 	At time.Time `json:"at"`
 
 	// By Who asked for the run.
@@ -869,13 +869,13 @@ type LedgerEntry struct {
 	MerchantID string  `json:"merchant_id"`
 	Name       *string `json:"name,omitempty"`
 
-	// Origin `own`: the run made the object. `adopted`: the object existed before.
+	// Origin `own`: the run created the object. `adopted`: the object existed before.
 	Origin LedgerEntryOrigin `json:"origin"`
 
-	// RemovedAt When this run removed the object, or found it gone. If another run removed it, the entry of that run says so. The removal of a project also removes the role assignments on it.
+	// RemovedAt The time at which this run removed the object, or found that the object was gone. If another run removed the object, the entry of the other run has the time. The removal of a project also removes the role assignments on the project.
 	RemovedAt *time.Time `json:"removed_at,omitempty"`
 
-	// RequestID The upstream's id of the request that made or found the object.
+	// RequestID The upstream's id of the request that created or found the object.
 	RequestID *string  `json:"request_id,omitempty"`
 	RunID     string   `json:"run_id"`
 	RunState  RunState `json:"run_state"`
@@ -886,7 +886,7 @@ type LedgerEntry struct {
 	Workflow string  `json:"workflow"`
 }
 
-// LedgerEntryOrigin `own`: the run made the object. `adopted`: the object existed before.
+// LedgerEntryOrigin `own`: the run created the object. `adopted`: the object existed before.
 type LedgerEntryOrigin string
 
 // LedgerFinding defines model for LedgerFinding.
@@ -895,10 +895,10 @@ type LedgerFinding struct {
 	Code FindingCode `json:"code"`
 	ID   string      `json:"id"`
 
-	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: something is left over, or a mark is missing. `low`: nobody is affected at present.
+	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: an object is left over, a tag is missing, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 	Severity Severity `json:"severity"`
 
-	// Status `new`: one audit has seen the finding. `known`: several audits have seen it. `resolved`: the last audit that looked for it has not seen it. `accepted`: a person has said that it may be so. New and known findings are open.
+	// Status `new`: one audit has seen the finding. `known`: several audits have seen the finding. `resolved`: the last audit that looked for the finding has not seen it. `accepted`: an operator has accepted the finding, with a reason. New and known findings are open.
 	Status FindingStatus `json:"status"`
 }
 
@@ -1120,7 +1120,7 @@ type PlanList struct {
 
 // Problem A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type Problem struct {
-	// Code "subscription-orchestration.", followed by a code: the failure code of the run, the failure code that explains why the retry was refused, or else the name of the problem type.
+	// Code The text "subscription-orchestration." and a code. The code is the failure code of the run, or the failure code that explains why the retry was refused. If there is no failure code, the code is the name of the problem type.
 	Code   string     `json:"code"`
 	Detail *string    `json:"detail,omitempty"`
 	Errors []APIError `json:"errors"`
@@ -1180,7 +1180,7 @@ type Reason struct {
 	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
 	FixBy FixBy `json:"fix_by"`
 
-	// Kind The kind of reason for which a run waits. /docs#ReasonKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
+	// Kind The kind of the reason why a run waits. /docs#ReasonKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
 	Kind ReasonKind `json:"kind"`
 
 	// RequestID The upstream's request id.
@@ -1198,22 +1198,22 @@ type Reason struct {
 	Until       *time.Time `json:"until,omitempty"`
 }
 
-// ReasonKind The kind of reason for which a run waits. /docs#ReasonKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
+// ReasonKind The kind of the reason why a run waits. /docs#ReasonKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
 type ReasonKind string
 
 // RemoveRequest defines model for RemoveRequest.
 type RemoveRequest struct {
-	// DryRun Says what the run would do, and changes nothing. The order is checked like any other, with the same refusals. Then each step looks for its effect. The answer is about this moment: other runs and other people may change what it depends on.
+	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack, which other runs and other people may change.
 	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
-	// Force Removes the tenant even if it is not empty, or not proven empty.
+	// Force If true, the run removes the tenant even if the tenant has resources, or a service of the cloud cannot be asked.
 	Force *bool `json:"force,omitempty"`
 
-	// Why The reason. The run's history shows this reason.
+	// Why The reason for the request. The run's history records it.
 	Why string `json:"why"`
 }
 
-// Repair How the finding can be resolved. If there is an `action`, a plan of repairs can contain the finding, and Tenantry makes the change after an operator has approved it. Otherwise, a person must make the change.
+// Repair How the finding can be resolved. If the field `action` is present, a plan of repairs can contain the finding, and Tenantry makes the change after an operator has approved it. If the field is absent, a person must make the change.
 type Repair struct {
 	// Action The kind of change that resolves a finding. /docs#RepairAction-ACTION explains each action. More values may follow: accept a value that is not in the list.
 	Action *RepairAction `json:"action,omitempty"`
@@ -1221,7 +1221,7 @@ type Repair struct {
 	// Advice What a person has to do if Tenantry does not make the change.
 	Advice string `json:"advice"`
 
-	// Values The objects and values that the change is about, and those that the audit has found.
+	// Values The values on which the repair depends, such as the ids of its objects and the values that the audit has found.
 	Values *map[string]string `json:"values,omitempty"`
 }
 
@@ -1234,7 +1234,7 @@ type RepairAnswer struct {
 	Repairs []RepairResult `json:"repairs"`
 }
 
-// RepairPlan Repairs of open findings, of which an operator can approve some or all.
+// RepairPlan Repairs of open findings. An operator can approve some or all of the repairs.
 type RepairPlan struct {
 	// By Who asked for the plan.
 	By        string    `json:"by"`
@@ -1247,18 +1247,18 @@ type RepairPlan struct {
 	ExpiresAt time.Time `json:"expires_at"`
 	ID        string    `json:"id"`
 
-	// Installation The id of the installation that has made the plan. Only this installation carries it out.
+	// Installation The id of the installation that has created the plan. Only this installation can carry out the plan.
 	Installation string `json:"installation"`
 
-	// LeftOut The number of findings that have a repair but did not fit into the plan.
+	// LeftOut The number of findings that have a repair but are not in the plan, because the plan is full.
 	LeftOut int   `json:"left_out"`
 	Links   Links `json:"links"`
 
-	// Suspect The number of findings that have a repair but are left out, because Keystone or BillingStack seems to show less than it has.
+	// Suspect The number of findings that have a repair but are not in the plan, because Keystone or BillingStack seems not to show all its objects.
 	Suspect int `json:"suspect"`
 }
 
-// RepairPlanEntry The repair of a finding, with the values on which it was planned.
+// RepairPlanEntry The repair of a finding, with the values on which the repair depends.
 type RepairPlanEntry struct {
 	// Action The kind of change that resolves a finding. /docs#RepairAction-ACTION explains each action. More values may follow: accept a value that is not in the list.
 	Action RepairAction `json:"action"`
@@ -1275,24 +1275,24 @@ type RepairPlanEntry struct {
 	Objects    []FindingObject `json:"objects"`
 	ProjectID  *string         `json:"project_id,omitempty"`
 
-	// RunID The run that made the object.
+	// RunID The run that created the object.
 	RunID string `json:"run_id"`
 
-	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: something is left over, or a mark is missing. `low`: nobody is affected at present.
+	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: an object is left over, a tag is missing, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 	Severity       Severity `json:"severity"`
 	SubscriptionID *string  `json:"subscription_id,omitempty"`
 	UserID         *string  `json:"user_id,omitempty"`
 
-	// Values The objects and values that the change is about, and those that the audit has found.
+	// Values The values on which the repair depends, such as the ids of its objects and the values that the audit has found.
 	Values map[string]string `json:"values"`
 }
 
-// RepairPlanFilter Selects open findings. An omitted field selects all.
+// RepairPlanFilter Selects open findings. A field that you omit does not restrict the selection.
 type RepairPlanFilter struct {
 	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
 	Cloud *CloudName `json:"cloud,omitempty"`
 
-	// Code Any of these codes.
+	// Code Only findings with any of these codes.
 	Code *[]Word `json:"code,omitempty"`
 
 	// CustomerID a uuid in lower case, with hyphens
@@ -1301,16 +1301,16 @@ type RepairPlanFilter struct {
 	// MerchantID a uuid in lower case, with hyphens
 	MerchantID *UUID `json:"merchant_id,omitempty"`
 
-	// ProjectID An id in Keystone, such as 3c2a9c5a6f0b4b3f8f3e0d8e6f5c4b3a, john.doe or m@example.org. Slashes and control characters are not allowed, and the id is neither "." nor "..".
+	// ProjectID An id in Keystone, such as 3c2a9c5a6f0b4b3f8f3e0d8e6f5c4b3a, john.doe or m@example.org. Slashes and control characters are not allowed. The id must not be "." or "..".
 	ProjectID *KeystoneID `json:"project_id,omitempty"`
 
-	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: something is left over, or a mark is missing. `low`: nobody is affected at present.
+	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: an object is left over, a tag is missing, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 	Severity *Severity `json:"severity,omitempty"`
 }
 
 // RepairRefusal Why an entry was not carried out.
 type RepairRefusal struct {
-	// Code The name of a problem type, which the page /problems/CODE explains, or a failure code, which /docs#FailureCode-CODE explains.
+	// Code The name of a problem type, or a failure code. The page /problems/CODE explains a problem type. /docs#FailureCode-CODE explains a failure code.
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 
@@ -1320,17 +1320,17 @@ type RepairRefusal struct {
 
 // RepairRequest defines model for RepairRequest.
 type RepairRequest struct {
-	// DryRun Says what the run would do, and changes nothing. The order is checked like any other, with the same refusals. Then each step looks for its effect. The answer is about this moment: other runs and other people may change what it depends on.
+	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack, which other runs and other people may change.
 	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
-	// Entries The approved entries of the plan. Each finding occurs once.
+	// Entries The approved entries of the plan. A finding must not occur more than once.
 	Entries []ApprovedRepair `json:"entries"`
 
 	// PlanID a uuid in lower case, with hyphens
 	PlanID UUID `json:"plan_id"`
 }
 
-// RepairResult What became of an entry. It has a run, the reason why it was refused, or the answer to a dry run.
+// RepairResult The result for an entry. The result has a run, the reason why the entry was refused, or the answer to a dry run.
 type RepairResult struct {
 	// DryRun What a run would do if it were accepted now.
 	DryRun    *DryRun `json:"dry_run,omitempty"`
@@ -1345,17 +1345,17 @@ type RepairResult struct {
 
 // RestoreRequest defines model for RestoreRequest.
 type RestoreRequest struct {
-	// AddUser The id of another user of the merchant's domain, who becomes the subscriber.
+	// AddUser The id of another user in the merchant's domain. This user becomes the subscriber.
 	AddUser *string `json:"add_user,omitempty"`
 
-	// DryRun Says what the run would do, and changes nothing. The order is checked like any other, with the same refusals. Then each step looks for its effect. The answer is about this moment: other runs and other people may change what it depends on.
+	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack, which other runs and other people may change.
 	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
-	// Why The reason. The run's history shows this reason.
+	// Why The reason for the request. The run's history records it.
 	Why string `json:"why"`
 }
 
-// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id and finding_id, which name the plan of repairs and the finding, and the field action. If another run is going to remove the tenant, the field removal_due_at is the time of that.
+// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the plan of repairs), finding_id and action. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
 type Result map[string]interface{}
 
 // Roles The names of the Keystone roles that users get on a tenant.
@@ -1366,7 +1366,7 @@ type Run struct {
 	// Actions The actions that the run's state allows, and that you are allowed to request.
 	Actions []ActionName `json:"actions"`
 
-	// AtRest The run has ended, is stuck, or waits for an operator. The run's state then changes only if an operator or the merchant acts.
+	// AtRest The run has ended, is stuck, or waits for an operator. The state of such a run changes only if an operator or the merchant acts.
 	AtRest    bool       `json:"at_rest"`
 	Cause     *Failure   `json:"cause,omitempty"`
 	CreatedAt time.Time  `json:"created_at"`
@@ -1376,7 +1376,7 @@ type Run struct {
 	// IdempotencyKey The key of the order. The field is absent if the run was repeated, because the new run then has the key. The field is also absent if Tenantry has started the run by itself.
 	IdempotencyKey *string `json:"idempotency_key,omitempty"`
 
-	// LeftBehind Objects that stay upstream because an operator skipped the undo of a step. If a tenant stays, the role assignments on it stay too.
+	// LeftBehind Objects that were not removed from Keystone or BillingStack, because an operator skipped the undo of a step. If a tenant was not removed, the list also contains the role assignments on it.
 	LeftBehind []LeftBehind `json:"left_behind"`
 	Links      Links        `json:"links"`
 	MerchantID string       `json:"merchant_id"`
@@ -1387,7 +1387,7 @@ type Run struct {
 	// Reason The reason why a run waits or is stuck.
 	Reason *Reason `json:"reason,omitempty"`
 
-	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id and finding_id, which name the plan of repairs and the finding, and the field action. If another run is going to remove the tenant, the field removal_due_at is the time of that.
+	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the plan of repairs), finding_id and action. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
 	Result Result `json:"result"`
 
 	// RetriedBy The run that repeats this run.
@@ -1400,7 +1400,7 @@ type Run struct {
 	UpdatedAt time.Time `json:"updated_at"`
 	UserID    *string   `json:"user_id,omitempty"`
 
-	// WaitsFor The older run with the same subject for which this run waits.
+	// WaitsFor The id of an older run for the same customer. This run continues when the older run has ended.
 	WaitsFor *string `json:"waits_for,omitempty"`
 	Workflow string  `json:"workflow"`
 }
@@ -1414,7 +1414,7 @@ type RunList struct {
 // RunState defines model for RunState.
 type RunState string
 
-// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: something is left over, or a mark is missing. `low`: nobody is affected at present.
+// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: an object is left over, a tag is missing, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 type Severity string
 
 // SkipRequest defines model for SkipRequest.
@@ -1447,7 +1447,7 @@ type StepState string
 
 // SubscribeRequest Send either `customer` or `customer_id`, but not both.
 type SubscribeRequest struct {
-	// AddUser Adds another user to an existing customer: the order is accepted although the user has no role on the customer's tenant, and the run gives the user its roles. The field is allowed only with customer_id.
+	// AddUser Adds another user to an existing customer. The order is accepted even if the user has no role on the customer's tenant, and the run assigns the roles to the user. The field is allowed only with customer_id.
 	AddUser    *bool `json:"add_user,omitempty"`
 	BillingDay *int  `json:"billing_day,omitempty"`
 
@@ -1457,7 +1457,7 @@ type SubscribeRequest struct {
 	// CustomerID a uuid in lower case, with hyphens
 	CustomerID *UUID `json:"customer_id,omitempty"`
 
-	// DryRun Says what the run would do, and changes nothing. The order is checked like any other, with the same refusals. Then each step looks for its effect. The answer is about this moment: other runs and other people may change what it depends on.
+	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack, which other runs and other people may change.
 	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
 	// PaymentMethodID a uuid in lower case, with hyphens
@@ -1472,11 +1472,11 @@ type BilledSubscription struct {
 	BillingDay *int   `json:"billing_day,omitempty"`
 	CustomerID string `json:"customer_id"`
 
-	// EndingHeld An operator's hold. The tenant of the ending subscription is not removed before the hold is lifted.
+	// EndingHeld An operator's hold. Tenantry keeps the tenant of the ending subscription until the hold is lifted.
 	EndingHeld   *EndingHold `json:"ending_held,omitempty"`
 	EndingReason *Failure    `json:"ending_reason,omitempty"`
 
-	// EndsAt The time at which the tenant of an ending subscription is to be removed.
+	// EndsAt The time at which the removal of an ending subscription's tenant is due.
 	EndsAt          *time.Time `json:"ends_at,omitempty"`
 	ID              string     `json:"id"`
 	PaymentMethodID *string    `json:"payment_method_id,omitempty"`
@@ -1486,7 +1486,7 @@ type BilledSubscription struct {
 	ResourceID   string  `json:"resource_id"`
 	ResourceType *string `json:"resource_type,omitempty"`
 
-	// RunID The run that left the subscription in this state.
+	// RunID The id of the run that has set the state of the subscription.
 	RunID *string `json:"run_id,omitempty"`
 
 	// State The state of the subscription, as Tenantry knows it. The field is missing if Tenantry has not made the subscription, or is still making it. /docs#SubscriptionState-STATE explains each state. More values may follow: accept a value that is not in the list.
@@ -1606,10 +1606,10 @@ type ListAuditsParams struct {
 
 // ListFindingsParams defines parameters for ListFindings.
 type ListFindingsParams struct {
-	// Status Only findings in this state. Repeat the parameter to list the findings in any of the given states.
+	// Status Only findings with this status. Repeat the parameter to list the findings with any of the given statuses.
 	Status *[]FindingStatus `form:"status,omitempty" json:"status,omitempty"`
 
-	// Severity Only findings of this severity or worse.
+	// Severity Only findings with this severity or a worse severity.
 	Severity *Severity `form:"severity,omitempty" json:"severity,omitempty"`
 
 	// Code Only findings with this code. Repeat the parameter to list the findings with any of the given codes.
@@ -1717,10 +1717,10 @@ type ListRunsParams struct {
 	// State Only runs in this state. Repeat the parameter to list the runs in any of the given states.
 	State *[]RunState `form:"state,omitempty" json:"state,omitempty"`
 
-	// Attention With the value true, only runs that need the attention of a person: runs that are stuck or held, runs that compensate and have an undo that was refused, and runs that have not moved for 15 minutes because a call fails again and again. The value false changes nothing.
+	// Attention With the value true, only runs that need the attention of a person: stuck and held runs, compensating runs with a refused undo, and runs that have made no progress for 15 minutes because a call fails again and again. The value false has no effect.
 	Attention *bool `form:"attention,omitempty" json:"attention,omitempty"`
 
-	// IdempotencyKey Only the run with this idempotency key. If an operator has repeated the order, the answer is the newest run with this key. Operators must also send the parameter `merchant`. No other parameter is allowed.
+	// IdempotencyKey Only the run with this idempotency key. If an operator has repeated the order, the answer contains only the newest run with this key. Operators must also send the parameter `merchant`. No other parameters are allowed.
 	IdempotencyKey *string `form:"idempotency_key,omitempty" json:"idempotency_key,omitempty"`
 
 	// Workflow Only runs of this workflow.
@@ -1747,7 +1747,7 @@ type ListRunEventsParams struct {
 	// After Only events whose `seq` is higher than this number.
 	After *int64 `form:"after,omitempty" json:"after,omitempty"`
 
-	// Limit Maximum number of events; does not apply to streams.
+	// Limit Maximum number of events. The limit does not apply to streams.
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
@@ -1852,10 +1852,10 @@ type ServerInterface interface {
 	// AcceptFinding Accept a finding
 	// (PUT /v1/findings/{finding_id}/acceptance)
 	AcceptFinding(ctx echo.Context, findingID FindingID) error
-	// ListLedger List what the runs have made, adopted and removed
+	// ListLedger List the objects that runs have created, adopted or removed
 	// (GET /v1/ledger)
 	ListLedger(ctx echo.Context, params ListLedgerParams) error
-	// ListMerchants List merchants by name
+	// ListMerchants List merchants, sorted by name
 	// (GET /v1/merchants)
 	ListMerchants(ctx echo.Context, params ListMerchantsParams) error
 	// CreateMerchant Register a merchant

@@ -456,14 +456,14 @@ type APIVersionStatus string
 
 // AcceptRequest defines model for AcceptRequest.
 type AcceptRequest struct {
-	// Until A time in the future, such as 2027-01-31T12:00:00Z. After that, the next audit that sees the finding opens it again. If you omit it, the acceptance does not expire.
+	// Until A time in the future, such as 2027-01-31T12:00:00Z. After this time, the next audit that sees the finding opens it again. If you omit the field, the acceptance does not expire.
 	Until *string `json:"until,omitempty"`
 
 	// Why The reason. The finding and its history show this reason.
 	Why string `json:"why"`
 }
 
-// Acceptance Why a person lets the finding be.
+// Acceptance The reason why a person has accepted the finding.
 type Acceptance struct {
 	At time.Time `json:"at"`
 
@@ -487,13 +487,13 @@ type ApprovedRepair struct {
 	// Comment The reason for the repair. The run's history records it, and the merchant sees it.
 	Comment *string `json:"comment,omitempty"`
 
-	// FindingID the id of a finding, of lower-case hexadecimal digits and hyphens
+	// FindingID the id of a finding, which consists of 8 to 64 lower-case hexadecimal digits and hyphens
 	FindingID FindingID `json:"finding_id"`
 }
 
 // Audit defines model for Audit.
 type Audit struct {
-	// By Who asked for the audit. "schedule": the service itself.
+	// By Who asked for the audit. If the service itself has started the audit, the value is "schedule".
 	By        string     `json:"by"`
 	CreatedAt time.Time  `json:"created_at"`
 	EndedAt   *time.Time `json:"ended_at,omitempty"`
@@ -504,7 +504,7 @@ type Audit struct {
 	// Found The number of findings that are open after the audit, by severity.
 	Found map[string]int `json:"found"`
 
-	// Gaps What could not be assessed. Findings about it were neither opened nor resolved.
+	// Gaps The parts of the scope that could not be assessed. Findings about these parts were neither opened nor resolved.
 	Gaps     *[]AuditGap   `json:"gaps,omitempty"`
 	ID       string        `json:"id"`
 	Links    Links         `json:"links"`
@@ -513,11 +513,11 @@ type Audit struct {
 	// Read The number of objects that were read, by kind.
 	Read map[string]int `json:"read"`
 
-	// Scope What is audited: everything, a merchant, a customer with its `merchant_id`, a cloud, or a project. The `cloud` of a project is "default" if you omit it.
+	// Scope What is audited. Without any field, everything is audited. Otherwise, send the id of a merchant, the ids of a customer and its merchant, the name of a cloud, or the id of a project with the name of its cloud. If you omit the cloud of a project, the cloud is "default".
 	Scope     AuditScope `json:"scope"`
 	StartedAt *time.Time `json:"started_at,omitempty"`
 
-	// State The audit waits for a replica (pending), is being executed (running), or has ended. `complete`: everything in the scope was read. `incomplete`: a part could not be read, and `gaps` says which. `failed`: nothing could be compared, and `failure` says why.
+	// State `pending`: the audit waits for a replica. `running`: a replica executes the audit. `complete`: the audit has ended, and has read everything in its scope. `incomplete`: the audit has ended, but could not read the parts of its scope that the field `gaps` lists. `failed`: the audit has ended without a comparison, for the reason in the field `failure`.
 	State AuditState `json:"state"`
 }
 
@@ -525,7 +525,7 @@ type Audit struct {
 type AuditGap struct {
 	Cloud *string `json:"cloud,omitempty"`
 
-	// Code Why: a word that does not change its meaning.
+	// Code The code of the reason. A code never changes its meaning.
 	Code       string  `json:"code"`
 	Detail     string  `json:"detail"`
 	MerchantID *string `json:"merchant_id,omitempty"`
@@ -544,11 +544,11 @@ type AuditProgress struct {
 	// Phase What the audit does now, such as "reading Keystone".
 	Phase string `json:"phase"`
 
-	// Total An estimate; it may grow.
+	// Total An estimate that may grow.
 	Total int `json:"total"`
 }
 
-// AuditScope What is audited: everything, a merchant, a customer with its `merchant_id`, a cloud, or a project. The `cloud` of a project is "default" if you omit it.
+// AuditScope What is audited. Without any field, everything is audited. Otherwise, send the id of a merchant, the ids of a customer and its merchant, the name of a cloud, or the id of a project with the name of its cloud. If you omit the cloud of a project, the cloud is "default".
 type AuditScope struct {
 	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
 	Cloud *CloudName `json:"cloud,omitempty"`
@@ -559,16 +559,16 @@ type AuditScope struct {
 	// MerchantID a uuid in lower case, with hyphens
 	MerchantID *UUID `json:"merchant_id,omitempty"`
 
-	// ProjectID An id in Keystone, such as 3c2a9c5a6f0b4b3f8f3e0d8e6f5c4b3a, john.doe or m@example.org. Slashes and control characters are not allowed, and the id is neither "." nor "..".
+	// ProjectID An id in Keystone, such as 3c2a9c5a6f0b4b3f8f3e0d8e6f5c4b3a, john.doe or m@example.org. Slashes and control characters are not allowed. The id must not be "." or "..".
 	ProjectID *KeystoneID `json:"project_id,omitempty"`
 }
 
-// AuditState The audit waits for a replica (pending), is being executed (running), or has ended. `complete`: everything in the scope was read. `incomplete`: a part could not be read, and `gaps` says which. `failed`: nothing could be compared, and `failure` says why.
+// AuditState `pending`: the audit waits for a replica. `running`: a replica executes the audit. `complete`: the audit has ended, and has read everything in its scope. `incomplete`: the audit has ended, but could not read the parts of its scope that the field `gaps` lists. `failed`: the audit has ended without a comparison, for the reason in the field `failure`.
 type AuditState string
 
 // ChangePlanRequest defines model for ChangePlanRequest.
 type ChangePlanRequest struct {
-	// DryRun Says what the run would do, and changes nothing. The order is checked like any other, with the same refusals. Then each step looks for its effect. The answer is about this moment: other runs and other people may change what it depends on.
+	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack, which other runs and other people may change.
 	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
 	// PlanID a uuid in lower case, with hyphens
@@ -580,7 +580,7 @@ type ChangePlanRequest struct {
 
 // ChangeRequest defines model for ChangeRequest.
 type ChangeRequest struct {
-	// DryRun Says what the run would do, and changes nothing. The order is checked like any other, with the same refusals. Then each step looks for its effect. The answer is about this moment: other runs and other people may change what it depends on.
+	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack, which other runs and other people may change.
 	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
 	// Why The reason for the change. The run's history records it, and the merchant sees it.
@@ -618,7 +618,7 @@ type Code = string
 type DryRun struct {
 	MerchantID string `json:"merchant_id"`
 
-	// State The state in which the run would come to rest. In the state `waiting`, the run would wait for an operator. The run may also fail for a reason that cannot be foreseen, for example because an upstream refuses a request.
+	// State The state in which the run would end. In the state `waiting`, the run would not end, but wait for an operator. The real run may still fail for a reason that a dry run cannot foresee. For example, an upstream may refuse a request.
 	State DryRunState `json:"state"`
 
 	// Steps The steps of the run. Each step comes after the steps that must end before it begins.
@@ -626,17 +626,17 @@ type DryRun struct {
 	Workflow string       `json:"workflow"`
 }
 
-// DryRunState The state in which the run would come to rest. In the state `waiting`, the run would wait for an operator. The run may also fail for a reason that cannot be foreseen, for example because an upstream refuses a request.
+// DryRunState The state in which the run would end. In the state `waiting`, the run would not end, but wait for an operator. The real run may still fail for a reason that a dry run cannot foresee. For example, an upstream may refuse a request.
 type DryRunState string
 
-// DryRunFlag Says what the run would do, and changes nothing. The order is checked like any other, with the same refusals. Then each step looks for its effect. The answer is about this moment: other runs and other people may change what it depends on.
+// DryRunFlag If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack, which other runs and other people may change.
 type DryRunFlag = bool
 
 // DryRunObject defines model for DryRunObject.
 type DryRunObject struct {
 	Cloud *string `json:"cloud,omitempty"`
 
-	// ID The id in the upstream. It is absent if the upstream will choose it. Ids and names of objects that would be created may differ in the real run, because they follow from the id of the run.
+	// ID The object's id in the upstream. The field is absent if the upstream will choose the id. If the run would create the object, the id and the name may differ in the real run, because they are derived from the id of the run.
 	ID   *string `json:"id,omitempty"`
 	Kind string  `json:"kind"`
 	Name *string `json:"name,omitempty"`
@@ -651,7 +651,7 @@ type DryRunStep struct {
 	Failure *Failure  `json:"failure,omitempty"`
 	Name    string    `json:"name"`
 
-	// Objects The objects that the step would create, change, remove or use. Objects that belong to an object that does not exist yet are left out.
+	// Objects The objects that the step would create, change, remove or use. An object is left out if it belongs to another object that does not exist yet.
 	Objects *[]DryRunObject `json:"objects,omitempty"`
 
 	// Optional An operator may skip the step.
@@ -660,14 +660,14 @@ type DryRunStep struct {
 	// Outcome What a run would do at a step. /docs#DryRunOutcome-OUTCOME explains each outcome. More values may follow: accept a value that is not in the list.
 	Outcome DryRunOutcome `json:"outcome"`
 
-	// Undo What the compensation of the step would do. The text begins with "none: " if the step needs no compensation, and with "pivot: " if the step cannot be undone: from then on, the run only goes forward.
+	// Undo What the compensation of the step would do. The text begins with "none: " if the step needs no compensation, and with "pivot: " if the step cannot be undone. From the first attempt of such a step, the run cannot be compensated.
 	Undo string `json:"undo"`
 
 	// Why Why the step would be skipped, why it would not be reached, or what its outcome depends on.
 	Why *string `json:"why,omitempty"`
 }
 
-// EndingHold An operator's hold. The tenant of the ending subscription is not removed before the hold is lifted.
+// EndingHold An operator's hold. Tenantry keeps the tenant of the ending subscription until the hold is lifted.
 type EndingHold struct {
 	At  time.Time `json:"at"`
 	Who string    `json:"who"`
@@ -735,9 +735,9 @@ type Failure struct {
 // FailureCode The reason why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. More values may follow: accept a value that is not in the list.
 type FailureCode = string
 
-// Finding A difference between what should be and what is.
+// Finding A difference that an audit has found.
 type Finding struct {
-	// Acceptance Why a person lets the finding be.
+	// Acceptance The reason why a person has accepted the finding.
 	Acceptance *Acceptance `json:"acceptance,omitempty"`
 
 	// Affected Who is affected, and how.
@@ -753,7 +753,7 @@ type Finding struct {
 	FirstAuditID string    `json:"first_audit_id"`
 	FirstSeen    time.Time `json:"first_seen"`
 
-	// History The last changes of the status, oldest first; at most 100.
+	// History The last 100 changes of the status, oldest first.
 	History *[]FindingChange `json:"history,omitempty"`
 
 	// ID The same difference has the same id in each audit.
@@ -767,17 +767,17 @@ type Finding struct {
 	Objects     []FindingObject `json:"objects"`
 	ProjectID   *string         `json:"project_id,omitempty"`
 
-	// Repair How the finding can be resolved. If there is an `action`, a plan of repairs can contain the finding, and Tenantry makes the change after an operator has approved it. Otherwise, a person must make the change.
+	// Repair How the finding can be resolved. If the field `action` is present, a plan of repairs can contain the finding, and Tenantry makes the change after an operator has approved it. If the field is absent, a person must make the change.
 	Repair     Repair     `json:"repair"`
 	ResolvedAt *time.Time `json:"resolved_at,omitempty"`
 
-	// RunID The run that made the object.
+	// RunID The run that created the object.
 	RunID *string `json:"run_id,omitempty"`
 
-	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: something is left over, or a mark is missing. `low`: nobody is affected at present.
+	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: an object is left over, a tag is missing, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 	Severity Severity `json:"severity"`
 
-	// Status `new`: one audit has seen the finding. `known`: several audits have seen it. `resolved`: the last audit that looked for it has not seen it. `accepted`: a person has said that it may be so. New and known findings are open.
+	// Status `new`: one audit has seen the finding. `known`: several audits have seen the finding. `resolved`: the last audit that looked for the finding has not seen it. `accepted`: an operator has accepted the finding, with a reason. New and known findings are open.
 	Status         FindingStatus `json:"status"`
 	SubscriptionID *string       `json:"subscription_id,omitempty"`
 	UserID         *string       `json:"user_id,omitempty"`
@@ -790,7 +790,7 @@ type FindingChange struct {
 	// AuditID The audit that has changed the status.
 	AuditID *string `json:"audit_id,omitempty"`
 
-	// Status `new`: one audit has seen the finding. `known`: several audits have seen it. `resolved`: the last audit that looked for it has not seen it. `accepted`: a person has said that it may be so. New and known findings are open.
+	// Status `new`: one audit has seen the finding. `known`: several audits have seen the finding. `resolved`: the last audit that looked for the finding has not seen it. `accepted`: an operator has accepted the finding, with a reason. New and known findings are open.
 	Status FindingStatus `json:"status"`
 	Until  *time.Time    `json:"until,omitempty"`
 
@@ -802,7 +802,7 @@ type FindingChange struct {
 // FindingCode What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. More values may follow: accept a value that is not in the list.
 type FindingCode = string
 
-// FindingID the id of a finding, of lower-case hexadecimal digits and hyphens
+// FindingID the id of a finding, which consists of 8 to 64 lower-case hexadecimal digits and hyphens
 type FindingID = string
 
 // FindingList defines model for FindingList.
@@ -821,7 +821,7 @@ type FindingObject struct {
 	Name *string `json:"name,omitempty"`
 }
 
-// FindingStatus `new`: one audit has seen the finding. `known`: several audits have seen it. `resolved`: the last audit that looked for it has not seen it. `accepted`: a person has said that it may be so. New and known findings are open.
+// FindingStatus `new`: one audit has seen the finding. `known`: several audits have seen the finding. `resolved`: the last audit that looked for the finding has not seen it. `accepted`: an operator has accepted the finding, with a reason. New and known findings are open.
 type FindingStatus string
 
 // FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
@@ -844,21 +844,21 @@ type InvalidParam struct {
 	Pointer *string `json:"pointer,omitempty"`
 }
 
-// KeystoneID An id in Keystone, such as 3c2a9c5a6f0b4b3f8f3e0d8e6f5c4b3a, john.doe or m@example.org. Slashes and control characters are not allowed, and the id is neither "." nor "..".
+// KeystoneID An id in Keystone, such as 3c2a9c5a6f0b4b3f8f3e0d8e6f5c4b3a, john.doe or m@example.org. Slashes and control characters are not allowed. The id must not be "." or "..".
 type KeystoneID = string
 
 // Ledger defines model for Ledger.
 type Ledger struct {
 	Entries []LedgerEntry `json:"entries"`
 
-	// Findings The open and accepted findings about the id of the request, sorted by id; at most 100.
+	// Findings The open and accepted findings about the id that you have sent. The list has at most 100 findings, sorted by their ids.
 	Findings []Finding `json:"findings"`
 	Links    Links     `json:"links"`
 }
 
-// LedgerEntry An object or a role assignment that a run has made, adopted or removed.
+// LedgerEntry An object or a role assignment that a run has created, adopted or removed.
 type LedgerEntry struct {
-	// At When the step ended. If it has not ended: when the run was accepted.
+	// At The time at which the step ended. If the step has not ended, the field is the time at which the run was accepted.
 	At time.Time `json:"at"`
 
 	// By Who asked for the run.
@@ -874,13 +874,13 @@ type LedgerEntry struct {
 	MerchantID string  `json:"merchant_id"`
 	Name       *string `json:"name,omitempty"`
 
-	// Origin `own`: the run made the object. `adopted`: the object existed before.
+	// Origin `own`: the run created the object. `adopted`: the object existed before.
 	Origin LedgerEntryOrigin `json:"origin"`
 
-	// RemovedAt When this run removed the object, or found it gone. If another run removed it, the entry of that run says so. The removal of a project also removes the role assignments on it.
+	// RemovedAt The time at which this run removed the object, or found that the object was gone. If another run removed the object, the entry of the other run has the time. The removal of a project also removes the role assignments on the project.
 	RemovedAt *time.Time `json:"removed_at,omitempty"`
 
-	// RequestID The upstream's id of the request that made or found the object.
+	// RequestID The upstream's id of the request that created or found the object.
 	RequestID *string  `json:"request_id,omitempty"`
 	RunID     string   `json:"run_id"`
 	RunState  RunState `json:"run_state"`
@@ -891,7 +891,7 @@ type LedgerEntry struct {
 	Workflow string  `json:"workflow"`
 }
 
-// LedgerEntryOrigin `own`: the run made the object. `adopted`: the object existed before.
+// LedgerEntryOrigin `own`: the run created the object. `adopted`: the object existed before.
 type LedgerEntryOrigin string
 
 // LedgerFinding defines model for LedgerFinding.
@@ -900,10 +900,10 @@ type LedgerFinding struct {
 	Code FindingCode `json:"code"`
 	ID   string      `json:"id"`
 
-	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: something is left over, or a mark is missing. `low`: nobody is affected at present.
+	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: an object is left over, a tag is missing, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 	Severity Severity `json:"severity"`
 
-	// Status `new`: one audit has seen the finding. `known`: several audits have seen it. `resolved`: the last audit that looked for it has not seen it. `accepted`: a person has said that it may be so. New and known findings are open.
+	// Status `new`: one audit has seen the finding. `known`: several audits have seen the finding. `resolved`: the last audit that looked for the finding has not seen it. `accepted`: an operator has accepted the finding, with a reason. New and known findings are open.
 	Status FindingStatus `json:"status"`
 }
 
@@ -1125,7 +1125,7 @@ type PlanList struct {
 
 // Problem A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type Problem struct {
-	// Code "subscription-orchestration.", followed by a code: the failure code of the run, the failure code that explains why the retry was refused, or else the name of the problem type.
+	// Code The text "subscription-orchestration." and a code. The code is the failure code of the run, or the failure code that explains why the retry was refused. If there is no failure code, the code is the name of the problem type.
 	Code   string     `json:"code"`
 	Detail *string    `json:"detail,omitempty"`
 	Errors []APIError `json:"errors"`
@@ -1185,7 +1185,7 @@ type Reason struct {
 	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
 	FixBy FixBy `json:"fix_by"`
 
-	// Kind The kind of reason for which a run waits. /docs#ReasonKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
+	// Kind The kind of the reason why a run waits. /docs#ReasonKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
 	Kind ReasonKind `json:"kind"`
 
 	// RequestID The upstream's request id.
@@ -1203,22 +1203,22 @@ type Reason struct {
 	Until       *time.Time `json:"until,omitempty"`
 }
 
-// ReasonKind The kind of reason for which a run waits. /docs#ReasonKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
+// ReasonKind The kind of the reason why a run waits. /docs#ReasonKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
 type ReasonKind string
 
 // RemoveRequest defines model for RemoveRequest.
 type RemoveRequest struct {
-	// DryRun Says what the run would do, and changes nothing. The order is checked like any other, with the same refusals. Then each step looks for its effect. The answer is about this moment: other runs and other people may change what it depends on.
+	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack, which other runs and other people may change.
 	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
-	// Force Removes the tenant even if it is not empty, or not proven empty.
+	// Force If true, the run removes the tenant even if the tenant has resources, or a service of the cloud cannot be asked.
 	Force *bool `json:"force,omitempty"`
 
-	// Why The reason. The run's history shows this reason.
+	// Why The reason for the request. The run's history records it.
 	Why string `json:"why"`
 }
 
-// Repair How the finding can be resolved. If there is an `action`, a plan of repairs can contain the finding, and Tenantry makes the change after an operator has approved it. Otherwise, a person must make the change.
+// Repair How the finding can be resolved. If the field `action` is present, a plan of repairs can contain the finding, and Tenantry makes the change after an operator has approved it. If the field is absent, a person must make the change.
 type Repair struct {
 	// Action The kind of change that resolves a finding. /docs#RepairAction-ACTION explains each action. More values may follow: accept a value that is not in the list.
 	Action *RepairAction `json:"action,omitempty"`
@@ -1226,7 +1226,7 @@ type Repair struct {
 	// Advice What a person has to do if Tenantry does not make the change.
 	Advice string `json:"advice"`
 
-	// Values The objects and values that the change is about, and those that the audit has found.
+	// Values The values on which the repair depends, such as the ids of its objects and the values that the audit has found.
 	Values *map[string]string `json:"values,omitempty"`
 }
 
@@ -1239,7 +1239,7 @@ type RepairAnswer struct {
 	Repairs []RepairResult `json:"repairs"`
 }
 
-// RepairPlan Repairs of open findings, of which an operator can approve some or all.
+// RepairPlan Repairs of open findings. An operator can approve some or all of the repairs.
 type RepairPlan struct {
 	// By Who asked for the plan.
 	By        string    `json:"by"`
@@ -1252,18 +1252,18 @@ type RepairPlan struct {
 	ExpiresAt time.Time `json:"expires_at"`
 	ID        string    `json:"id"`
 
-	// Installation The id of the installation that has made the plan. Only this installation carries it out.
+	// Installation The id of the installation that has created the plan. Only this installation can carry out the plan.
 	Installation string `json:"installation"`
 
-	// LeftOut The number of findings that have a repair but did not fit into the plan.
+	// LeftOut The number of findings that have a repair but are not in the plan, because the plan is full.
 	LeftOut int   `json:"left_out"`
 	Links   Links `json:"links"`
 
-	// Suspect The number of findings that have a repair but are left out, because Keystone or BillingStack seems to show less than it has.
+	// Suspect The number of findings that have a repair but are not in the plan, because Keystone or BillingStack seems not to show all its objects.
 	Suspect int `json:"suspect"`
 }
 
-// RepairPlanEntry The repair of a finding, with the values on which it was planned.
+// RepairPlanEntry The repair of a finding, with the values on which the repair depends.
 type RepairPlanEntry struct {
 	// Action The kind of change that resolves a finding. /docs#RepairAction-ACTION explains each action. More values may follow: accept a value that is not in the list.
 	Action RepairAction `json:"action"`
@@ -1280,24 +1280,24 @@ type RepairPlanEntry struct {
 	Objects    []FindingObject `json:"objects"`
 	ProjectID  *string         `json:"project_id,omitempty"`
 
-	// RunID The run that made the object.
+	// RunID The run that created the object.
 	RunID string `json:"run_id"`
 
-	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: something is left over, or a mark is missing. `low`: nobody is affected at present.
+	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: an object is left over, a tag is missing, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 	Severity       Severity `json:"severity"`
 	SubscriptionID *string  `json:"subscription_id,omitempty"`
 	UserID         *string  `json:"user_id,omitempty"`
 
-	// Values The objects and values that the change is about, and those that the audit has found.
+	// Values The values on which the repair depends, such as the ids of its objects and the values that the audit has found.
 	Values map[string]string `json:"values"`
 }
 
-// RepairPlanFilter Selects open findings. An omitted field selects all.
+// RepairPlanFilter Selects open findings. A field that you omit does not restrict the selection.
 type RepairPlanFilter struct {
 	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
 	Cloud *CloudName `json:"cloud,omitempty"`
 
-	// Code Any of these codes.
+	// Code Only findings with any of these codes.
 	Code *[]Word `json:"code,omitempty"`
 
 	// CustomerID a uuid in lower case, with hyphens
@@ -1306,16 +1306,16 @@ type RepairPlanFilter struct {
 	// MerchantID a uuid in lower case, with hyphens
 	MerchantID *UUID `json:"merchant_id,omitempty"`
 
-	// ProjectID An id in Keystone, such as 3c2a9c5a6f0b4b3f8f3e0d8e6f5c4b3a, john.doe or m@example.org. Slashes and control characters are not allowed, and the id is neither "." nor "..".
+	// ProjectID An id in Keystone, such as 3c2a9c5a6f0b4b3f8f3e0d8e6f5c4b3a, john.doe or m@example.org. Slashes and control characters are not allowed. The id must not be "." or "..".
 	ProjectID *KeystoneID `json:"project_id,omitempty"`
 
-	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: something is left over, or a mark is missing. `low`: nobody is affected at present.
+	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: an object is left over, a tag is missing, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 	Severity *Severity `json:"severity,omitempty"`
 }
 
 // RepairRefusal Why an entry was not carried out.
 type RepairRefusal struct {
-	// Code The name of a problem type, which the page /problems/CODE explains, or a failure code, which /docs#FailureCode-CODE explains.
+	// Code The name of a problem type, or a failure code. The page /problems/CODE explains a problem type. /docs#FailureCode-CODE explains a failure code.
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 
@@ -1325,17 +1325,17 @@ type RepairRefusal struct {
 
 // RepairRequest defines model for RepairRequest.
 type RepairRequest struct {
-	// DryRun Says what the run would do, and changes nothing. The order is checked like any other, with the same refusals. Then each step looks for its effect. The answer is about this moment: other runs and other people may change what it depends on.
+	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack, which other runs and other people may change.
 	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
-	// Entries The approved entries of the plan. Each finding occurs once.
+	// Entries The approved entries of the plan. A finding must not occur more than once.
 	Entries []ApprovedRepair `json:"entries"`
 
 	// PlanID a uuid in lower case, with hyphens
 	PlanID UUID `json:"plan_id"`
 }
 
-// RepairResult What became of an entry. It has a run, the reason why it was refused, or the answer to a dry run.
+// RepairResult The result for an entry. The result has a run, the reason why the entry was refused, or the answer to a dry run.
 type RepairResult struct {
 	// DryRun What a run would do if it were accepted now.
 	DryRun    *DryRun `json:"dry_run,omitempty"`
@@ -1350,17 +1350,17 @@ type RepairResult struct {
 
 // RestoreRequest defines model for RestoreRequest.
 type RestoreRequest struct {
-	// AddUser The id of another user of the merchant's domain, who becomes the subscriber.
+	// AddUser The id of another user in the merchant's domain. This user becomes the subscriber.
 	AddUser *string `json:"add_user,omitempty"`
 
-	// DryRun Says what the run would do, and changes nothing. The order is checked like any other, with the same refusals. Then each step looks for its effect. The answer is about this moment: other runs and other people may change what it depends on.
+	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack, which other runs and other people may change.
 	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
-	// Why The reason. The run's history shows this reason.
+	// Why The reason for the request. The run's history records it.
 	Why string `json:"why"`
 }
 
-// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id and finding_id, which name the plan of repairs and the finding, and the field action. If another run is going to remove the tenant, the field removal_due_at is the time of that.
+// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the plan of repairs), finding_id and action. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
 type Result map[string]interface{}
 
 // Roles The names of the Keystone roles that users get on a tenant.
@@ -1371,7 +1371,7 @@ type Run struct {
 	// Actions The actions that the run's state allows, and that you are allowed to request.
 	Actions []ActionName `json:"actions"`
 
-	// AtRest The run has ended, is stuck, or waits for an operator. The run's state then changes only if an operator or the merchant acts.
+	// AtRest The run has ended, is stuck, or waits for an operator. The state of such a run changes only if an operator or the merchant acts.
 	AtRest    bool       `json:"at_rest"`
 	Cause     *Failure   `json:"cause,omitempty"`
 	CreatedAt time.Time  `json:"created_at"`
@@ -1381,7 +1381,7 @@ type Run struct {
 	// IdempotencyKey The key of the order. The field is absent if the run was repeated, because the new run then has the key. The field is also absent if Tenantry has started the run by itself.
 	IdempotencyKey *string `json:"idempotency_key,omitempty"`
 
-	// LeftBehind Objects that stay upstream because an operator skipped the undo of a step. If a tenant stays, the role assignments on it stay too.
+	// LeftBehind Objects that were not removed from Keystone or BillingStack, because an operator skipped the undo of a step. If a tenant was not removed, the list also contains the role assignments on it.
 	LeftBehind []LeftBehind `json:"left_behind"`
 	Links      Links        `json:"links"`
 	MerchantID string       `json:"merchant_id"`
@@ -1392,7 +1392,7 @@ type Run struct {
 	// Reason The reason why a run waits or is stuck.
 	Reason *Reason `json:"reason,omitempty"`
 
-	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id and finding_id, which name the plan of repairs and the finding, and the field action. If another run is going to remove the tenant, the field removal_due_at is the time of that.
+	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the plan of repairs), finding_id and action. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
 	Result Result `json:"result"`
 
 	// RetriedBy The run that repeats this run.
@@ -1405,7 +1405,7 @@ type Run struct {
 	UpdatedAt time.Time `json:"updated_at"`
 	UserID    *string   `json:"user_id,omitempty"`
 
-	// WaitsFor The older run with the same subject for which this run waits.
+	// WaitsFor The id of an older run for the same customer. This run continues when the older run has ended.
 	WaitsFor *string `json:"waits_for,omitempty"`
 	Workflow string  `json:"workflow"`
 }
@@ -1419,7 +1419,7 @@ type RunList struct {
 // RunState defines model for RunState.
 type RunState string
 
-// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: something is left over, or a mark is missing. `low`: nobody is affected at present.
+// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: an object is left over, a tag is missing, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 type Severity string
 
 // SkipRequest defines model for SkipRequest.
@@ -1452,7 +1452,7 @@ type StepState string
 
 // SubscribeRequest Send either `customer` or `customer_id`, but not both.
 type SubscribeRequest struct {
-	// AddUser Adds another user to an existing customer: the order is accepted although the user has no role on the customer's tenant, and the run gives the user its roles. The field is allowed only with customer_id.
+	// AddUser Adds another user to an existing customer. The order is accepted even if the user has no role on the customer's tenant, and the run assigns the roles to the user. The field is allowed only with customer_id.
 	AddUser    *bool `json:"add_user,omitempty"`
 	BillingDay *int  `json:"billing_day,omitempty"`
 
@@ -1462,7 +1462,7 @@ type SubscribeRequest struct {
 	// CustomerID a uuid in lower case, with hyphens
 	CustomerID *UUID `json:"customer_id,omitempty"`
 
-	// DryRun Says what the run would do, and changes nothing. The order is checked like any other, with the same refusals. Then each step looks for its effect. The answer is about this moment: other runs and other people may change what it depends on.
+	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack, which other runs and other people may change.
 	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
 	// PaymentMethodID a uuid in lower case, with hyphens
@@ -1477,11 +1477,11 @@ type BilledSubscription struct {
 	BillingDay *int   `json:"billing_day,omitempty"`
 	CustomerID string `json:"customer_id"`
 
-	// EndingHeld An operator's hold. The tenant of the ending subscription is not removed before the hold is lifted.
+	// EndingHeld An operator's hold. Tenantry keeps the tenant of the ending subscription until the hold is lifted.
 	EndingHeld   *EndingHold `json:"ending_held,omitempty"`
 	EndingReason *Failure    `json:"ending_reason,omitempty"`
 
-	// EndsAt The time at which the tenant of an ending subscription is to be removed.
+	// EndsAt The time at which the removal of an ending subscription's tenant is due.
 	EndsAt          *time.Time `json:"ends_at,omitempty"`
 	ID              string     `json:"id"`
 	PaymentMethodID *string    `json:"payment_method_id,omitempty"`
@@ -1491,7 +1491,7 @@ type BilledSubscription struct {
 	ResourceID   string  `json:"resource_id"`
 	ResourceType *string `json:"resource_type,omitempty"`
 
-	// RunID The run that left the subscription in this state.
+	// RunID The id of the run that has set the state of the subscription.
 	RunID *string `json:"run_id,omitempty"`
 
 	// State The state of the subscription, as Tenantry knows it. The field is missing if Tenantry has not made the subscription, or is still making it. /docs#SubscriptionState-STATE explains each state. More values may follow: accept a value that is not in the list.
@@ -1629,10 +1629,10 @@ type ListAuditsParams struct {
 
 // ListFindingsParams defines parameters for ListFindings.
 type ListFindingsParams struct {
-	// Status Only findings in this state. Repeat the parameter to list the findings in any of the given states.
+	// Status Only findings with this status. Repeat the parameter to list the findings with any of the given statuses.
 	Status *[]FindingStatus `form:"status,omitempty" json:"status,omitempty"`
 
-	// Severity Only findings of this severity or worse.
+	// Severity Only findings with this severity or a worse severity.
 	Severity *Severity `form:"severity,omitempty" json:"severity,omitempty"`
 
 	// Code Only findings with this code. Repeat the parameter to list the findings with any of the given codes.
@@ -1728,67 +1728,67 @@ type ListSubscriptionsParams struct {
 
 // SubscribeParams defines parameters for Subscribe.
 type SubscribeParams struct {
-	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but neither looks the key up nor uses it: the same key can be sent with the order afterwards.
+	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but does not use the key: you can send the same key with the order afterwards.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
 	// XSubjectToken The user's unscoped Keystone token.
 	XSubjectToken SubjectToken `json:"X-Subject-Token"`
 
-	// Prefer "wait=20" waits up to 20 seconds for the run; the maximum is 30. "respond-async" does not wait. If too many calls wait, the answer is 202 at once. A dry run ignores the header.
+	// Prefer With "wait=20", the call waits for at most 20 seconds until the run has ended. The maximum is 30. With "respond-async", the call does not wait. If too many calls wait already, the call does not wait either, and the answer is 202. A dry run ignores the header.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
 // ChangePlanParams defines parameters for ChangePlan.
 type ChangePlanParams struct {
-	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but neither looks the key up nor uses it: the same key can be sent with the order afterwards.
+	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but does not use the key: you can send the same key with the order afterwards.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
-	// Prefer "wait=20" waits up to 20 seconds for the run; the maximum is 30. "respond-async" does not wait. If too many calls wait, the answer is 202 at once. A dry run ignores the header.
+	// Prefer With "wait=20", the call waits for at most 20 seconds until the run has ended. The maximum is 30. With "respond-async", the call does not wait. If too many calls wait already, the call does not wait either, and the answer is 202. A dry run ignores the header.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
 // RemoveSubscriptionParams defines parameters for RemoveSubscription.
 type RemoveSubscriptionParams struct {
-	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but neither looks the key up nor uses it: the same key can be sent with the order afterwards.
+	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but does not use the key: you can send the same key with the order afterwards.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
-	// Prefer "wait=20" waits up to 20 seconds for the run; the maximum is 30. "respond-async" does not wait. If too many calls wait, the answer is 202 at once. A dry run ignores the header.
+	// Prefer With "wait=20", the call waits for at most 20 seconds until the run has ended. The maximum is 30. With "respond-async", the call does not wait. If too many calls wait already, the call does not wait either, and the answer is 202. A dry run ignores the header.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
 // RestoreSubscriptionParams defines parameters for RestoreSubscription.
 type RestoreSubscriptionParams struct {
-	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but neither looks the key up nor uses it: the same key can be sent with the order afterwards.
+	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but does not use the key: you can send the same key with the order afterwards.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
-	// Prefer "wait=20" waits up to 20 seconds for the run; the maximum is 30. "respond-async" does not wait. If too many calls wait, the answer is 202 at once. A dry run ignores the header.
+	// Prefer With "wait=20", the call waits for at most 20 seconds until the run has ended. The maximum is 30. With "respond-async", the call does not wait. If too many calls wait already, the call does not wait either, and the answer is 202. A dry run ignores the header.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
 // ResumeSubscriptionParams defines parameters for ResumeSubscription.
 type ResumeSubscriptionParams struct {
-	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but neither looks the key up nor uses it: the same key can be sent with the order afterwards.
+	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but does not use the key: you can send the same key with the order afterwards.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
-	// Prefer "wait=20" waits up to 20 seconds for the run; the maximum is 30. "respond-async" does not wait. If too many calls wait, the answer is 202 at once. A dry run ignores the header.
+	// Prefer With "wait=20", the call waits for at most 20 seconds until the run has ended. The maximum is 30. With "respond-async", the call does not wait. If too many calls wait already, the call does not wait either, and the answer is 202. A dry run ignores the header.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
 // SuspendSubscriptionParams defines parameters for SuspendSubscription.
 type SuspendSubscriptionParams struct {
-	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but neither looks the key up nor uses it: the same key can be sent with the order afterwards.
+	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but does not use the key: you can send the same key with the order afterwards.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
-	// Prefer "wait=20" waits up to 20 seconds for the run; the maximum is 30. "respond-async" does not wait. If too many calls wait, the answer is 202 at once. A dry run ignores the header.
+	// Prefer With "wait=20", the call waits for at most 20 seconds until the run has ended. The maximum is 30. With "respond-async", the call does not wait. If too many calls wait already, the call does not wait either, and the answer is 202. A dry run ignores the header.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
 // UnsubscribeSubscriptionParams defines parameters for UnsubscribeSubscription.
 type UnsubscribeSubscriptionParams struct {
-	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but neither looks the key up nor uses it: the same key can be sent with the order afterwards.
+	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but does not use the key: you can send the same key with the order afterwards.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
-	// Prefer "wait=20" waits up to 20 seconds for the run; the maximum is 30. "respond-async" does not wait. If too many calls wait, the answer is 202 at once. A dry run ignores the header.
+	// Prefer With "wait=20", the call waits for at most 20 seconds until the run has ended. The maximum is 30. With "respond-async", the call does not wait. If too many calls wait already, the call does not wait either, and the answer is 202. A dry run ignores the header.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
@@ -1806,10 +1806,10 @@ type ListRunsParams struct {
 	// State Only runs in this state. Repeat the parameter to list the runs in any of the given states.
 	State *[]RunState `form:"state,omitempty" json:"state,omitempty"`
 
-	// Attention With the value true, only runs that need the attention of a person: runs that are stuck or held, runs that compensate and have an undo that was refused, and runs that have not moved for 15 minutes because a call fails again and again. The value false changes nothing.
+	// Attention With the value true, only runs that need the attention of a person: stuck and held runs, compensating runs with a refused undo, and runs that have made no progress for 15 minutes because a call fails again and again. The value false has no effect.
 	Attention *bool `form:"attention,omitempty" json:"attention,omitempty"`
 
-	// IdempotencyKey Only the run with this idempotency key. If an operator has repeated the order, the answer is the newest run with this key. Operators must also send the parameter `merchant`. No other parameter is allowed.
+	// IdempotencyKey Only the run with this idempotency key. If an operator has repeated the order, the answer contains only the newest run with this key. Operators must also send the parameter `merchant`. No other parameters are allowed.
 	IdempotencyKey *string `form:"idempotency_key,omitempty" json:"idempotency_key,omitempty"`
 
 	// Workflow Only runs of this workflow.
@@ -1851,7 +1851,7 @@ type ListRunEventsParams struct {
 	// After Only events whose `seq` is higher than this number.
 	After *int64 `form:"after,omitempty" json:"after,omitempty"`
 
-	// Limit Maximum number of events; does not apply to streams.
+	// Limit Maximum number of events. The limit does not apply to streams.
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// LastEventID The id of the last event that you received.
@@ -2039,28 +2039,29 @@ type ClientInterface interface {
 
 	// GetReadiness Check the service's dependencies
 	//
-	// Each replica checks its dependencies when it starts and every 30 s. The replica writes a row to its database, checks that its
-	// lease has not expired, logs in to Keystone, checks that the domain and the roles of the configuration and of the merchants exist
-	// (at most 50 names per cloud), and reads from BillingStack. The database and the lease are checked again for this request.
+	// Each replica checks its dependencies when it starts, and then every 30 s. The replica writes a row to its database, and checks that
+	// its lease has not expired. It logs in to Keystone, and looks up the domains and roles that the settings and the merchants name (at
+	// most 50 names per cloud). It reads from BillingStack. For each request to this path, the replica checks the database and the lease
+	// again.
 	//
-	// Without the database or the lease, a replica answers 503. While Keystone or BillingStack is down or misconfigured, the status is
-	// `degraded` and the answer is 200, because the replica can still show runs and replay orders.
+	// If a replica cannot use its database, or has no lease, it answers 503. While Keystone or BillingStack is down or misconfigured, the
+	// replica answers 200 with the status `degraded`, because it can still show runs and answer repeated orders.
 	//
-	// The field `checks` is only in the answer to an operator's token, and to a direct request from the same host.
+	// The answer has the field `checks` if the request contains an operator's token, or comes directly from the same host.
 	//
 	// Corresponds with GET /readyz (the `GetReadiness` operationId).
 	GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListAudits List audits, newest first
 	//
-	// The audits in the list have no gaps. The answer that shows one audit has them.
+	// The audits in the list do not have the field `gaps`. To read this field, show a single audit.
 	//
 	// Corresponds with GET /v1/audits (the `ListAudits` operationId).
 	ListAudits(ctx context.Context, params *ListAuditsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateAuditWithBody Audit everything, or one merchant, customer, cloud or project
 	//
-	// An audit compares what the runs should have left in Keystone and BillingStack with what is there, and reports each difference as a finding. It only reads. A replica executes the audit; one audit is executed at a time. Poll the path in Location. If the answer was lost, list the audits before you repeat the call: a repeated call is another audit.
+	// An audit compares the objects that Tenantry's runs should have left in Keystone and BillingStack with the objects that are there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit: if the answer was lost, list the audits before you repeat the call.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2069,7 +2070,7 @@ type ClientInterface interface {
 
 	// CreateAudit Audit everything, or one merchant, customer, cloud or project
 	//
-	// An audit compares what the runs should have left in Keystone and BillingStack with what is there, and reports each difference as a finding. It only reads. A replica executes the audit; one audit is executed at a time. Poll the path in Location. If the answer was lost, list the audits before you repeat the call: a repeated call is another audit.
+	// An audit compares the objects that Tenantry's runs should have left in Keystone and BillingStack with the objects that are there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit: if the answer was lost, list the audits before you repeat the call.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2083,7 +2084,7 @@ type ClientInterface interface {
 
 	// ListFindings List findings, sorted by id
 	//
-	// Without the parameter `status`, the list has the open findings: the new and the known ones. The findings in the list have no history. The answer that shows one finding has it.
+	// Without the parameter `status`, the list contains the open findings: the findings with the status `new` or `known`. The findings in the list do not have the field `history`. To read this field, show a single finding.
 	//
 	// Corresponds with GET /v1/findings (the `ListFindings` operationId).
 	ListFindings(ctx context.Context, params *ListFindingsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2095,14 +2096,14 @@ type ClientInterface interface {
 
 	// WithdrawAcceptance Withdraw the acceptance of a finding
 	//
-	// The finding is open again. If it is not accepted, nothing changes.
+	// The finding is open again. If the finding was not accepted, nothing changes.
 	//
 	// Corresponds with DELETE /v1/findings/{finding_id}/acceptance (the `WithdrawAcceptance` operationId).
 	WithdrawAcceptance(ctx context.Context, findingID FindingID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// AcceptFindingWithBody Accept a finding
 	//
-	// The finding is no longer open, until the time `until`, until it becomes more severe, or until an audit no longer sees it. The call may be repeated; the last reason counts.
+	// An accepted finding is not open. If an audit sees the finding after the time `until`, or with a worse severity, the audit opens the finding again. If an audit no longer sees the finding, the finding is resolved. You can repeat the call: the new acceptance replaces the old one.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2111,21 +2112,23 @@ type ClientInterface interface {
 
 	// AcceptFinding Accept a finding
 	//
-	// The finding is no longer open, until the time `until`, until it becomes more severe, or until an audit no longer sees it. The call may be repeated; the last reason counts.
+	// An accepted finding is not open. If an audit sees the finding after the time `until`, or with a worse severity, the audit opens the finding again. If an audit no longer sees the finding, the finding is resolved. You can repeat the call: the new acceptance replaces the old one.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PUT /v1/findings/{finding_id}/acceptance (the `AcceptFinding` operationId).
 	AcceptFinding(ctx context.Context, findingID FindingID, body AcceptFindingJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListLedger List what the runs have made, adopted and removed
+	// ListLedger List the objects that runs have created, adopted or removed
 	//
-	// The entries of the newest run are first. Each names the run, the step, who asked for it, and the upstream's request id, and has the open and accepted findings about its object. Objects that are gone remain in the ledger. Send exactly one of the ids. A project has the entries of its role assignments, too. A user has the entries of all runs for the user; a customer, of all runs about the customer; a subscription, of the runs that made, adopted or removed it. The field `findings` has the open and accepted findings about the id itself, also if no run has made it.
+	// Send exactly one of the ids. For a project, the list has the entries of the project and of the role assignments on it. For a user, the list has the entries of all runs for the user, and of the user's other role assignments on the same projects. For a customer, the list has the entries of all runs about the customer. For a subscription, the list has the entries of all runs that created, adopted or removed the subscription. The entries of the newest run are first.
+	//
+	// An entry names the object, the run, the step, the caller who asked for the run, and the upstream's request id. The entry also has the open and accepted findings about the object. Objects that no longer exist remain in the ledger. The field `findings` of the answer has the open and accepted findings about the id that you have sent, even if no run has created an object with this id.
 	//
 	// Corresponds with GET /v1/ledger (the `ListLedger` operationId).
 	ListLedger(ctx context.Context, params *ListLedgerParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListMerchants List merchants by name
+	// ListMerchants List merchants, sorted by name
 	//
 	// Corresponds with GET /v1/merchants (the `ListMerchants` operationId).
 	ListMerchants(ctx context.Context, params *ListMerchantsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2178,7 +2181,7 @@ type ClientInterface interface {
 
 	// RotateKey Create a new API key
 	//
-	// The previous key stays valid until the next rotation, so that the portal can switch to the new key. Older keys are revoked. Only this answer contains the secret of the new key.
+	// The previous key stays valid until the next rotation, so that the portal can switch to the new key. This call revokes all older keys. Only this answer contains the secret of the new key.
 	//
 	// Corresponds with POST /v1/merchants/{merchant_id}/keys (the `RotateKey` operationId).
 	RotateKey(ctx context.Context, merchantID MerchantID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2195,9 +2198,9 @@ type ClientInterface interface {
 
 	// SubscribeWithBody Subscribe a user to a plan
 	//
-	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again. With `dry_run`, the call says what the run would do.
+	// X-Subject-Token holds the user's unscoped Keystone token. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
 	//
-	// Only the first 201 has the user's token for the customer tenant. After a 202, or if the answer was lost, wait until the run has succeeded and exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. The field customer_tenant_id of the run's result is CUSTOMER_TENANT_ID. The header X-Subject-Token of Keystone's answer is the token.
+	// Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2206,9 +2209,9 @@ type ClientInterface interface {
 
 	// Subscribe Subscribe a user to a plan
 	//
-	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again. With `dry_run`, the call says what the run would do.
+	// X-Subject-Token holds the user's unscoped Keystone token. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
 	//
-	// Only the first 201 has the user's token for the customer tenant. After a 202, or if the answer was lost, wait until the run has succeeded and exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. The field customer_tenant_id of the run's result is CUSTOMER_TENANT_ID. The header X-Subject-Token of Keystone's answer is the token.
+	// Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2222,7 +2225,7 @@ type ClientInterface interface {
 
 	// ChangePlanWithBody Change the plan of a subscription
 	//
-	// A run gives the subscription another plan of the merchant in BillingStack. The tenant, its roles and the state of the subscription stay as they are: a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. You can repeat the call with the same key, as with an order.
+	// A run replaces the plan of the subscription in BillingStack. The new plan must be another plan of the same merchant. The tenant, its role assignments and the state of the subscription do not change. For example, a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. If you repeat the call with the same key and body, the answer is the same run.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2231,7 +2234,7 @@ type ClientInterface interface {
 
 	// ChangePlan Change the plan of a subscription
 	//
-	// A run gives the subscription another plan of the merchant in BillingStack. The tenant, its roles and the state of the subscription stay as they are: a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. You can repeat the call with the same key, as with an order.
+	// A run replaces the plan of the subscription in BillingStack. The new plan must be another plan of the same merchant. The tenant, its role assignments and the state of the subscription do not change. For example, a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. If you repeat the call with the same key and body, the answer is the same run.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2240,14 +2243,14 @@ type ClientInterface interface {
 
 	// ReleaseSubscription Lift the hold of an ended subscription
 	//
-	// If `ends_at` has passed, the tenant is removed now. The call may be repeated. Only an operator can do this.
+	// If the time `ends_at` has passed, Tenantry removes the tenant now. You can repeat the call. Only an operator can make this request.
 	//
 	// Corresponds with DELETE /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/hold (the `ReleaseSubscription` operationId).
 	ReleaseSubscription(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// HoldSubscriptionWithBody Keep the tenant of an ended subscription
 	//
-	// The tenant is not removed before the hold is lifted, even if `ends_at` has passed. The subscription can be restored meanwhile. The call may be repeated; the last reason counts. Only an operator can do this.
+	// Tenantry keeps the tenant until the hold is lifted, even after the time `ends_at`. Until then, the subscription can still be restored. You can repeat the call: the new reason replaces the old one. Only an operator can make this request.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2256,7 +2259,7 @@ type ClientInterface interface {
 
 	// HoldSubscription Keep the tenant of an ended subscription
 	//
-	// The tenant is not removed before the hold is lifted, even if `ends_at` has passed. The subscription can be restored meanwhile. The call may be repeated; the last reason counts. Only an operator can do this.
+	// Tenantry keeps the tenant until the hold is lifted, even after the time `ends_at`. Until then, the subscription can still be restored. You can repeat the call: the new reason replaces the old one. Only an operator can make this request.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2265,7 +2268,7 @@ type ClientInterface interface {
 
 	// RemoveSubscriptionWithBody Remove the tenant of an ended subscription now
 	//
-	// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, the tenant is removed even if it is not proven empty: the resources in the tenant are lost, and the run's result lists these resources. Only an operator can do this.
+	// A run removes the subscription's tenant without waiting for the time `ends_at`. Before the removal, all services of the cloud must say that the tenant is empty. With `force`, the run removes the tenant even if the tenant has resources, or a service cannot be asked. The resources in the tenant are then lost, and the run's result lists them. Only an operator can make this request.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2274,7 +2277,7 @@ type ClientInterface interface {
 
 	// RemoveSubscription Remove the tenant of an ended subscription now
 	//
-	// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, the tenant is removed even if it is not proven empty: the resources in the tenant are lost, and the run's result lists these resources. Only an operator can do this.
+	// A run removes the subscription's tenant without waiting for the time `ends_at`. Before the removal, all services of the cloud must say that the tenant is empty. With `force`, the run removes the tenant even if the tenant has resources, or a service cannot be asked. The resources in the tenant are then lost, and the run's result lists them. Only an operator can make this request.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2283,7 +2286,7 @@ type ClientInterface interface {
 
 	// RestoreSubscriptionWithBody Restore a subscription that was ended
 	//
-	// A run gives the subscriber the roles again and enables the subscription's tenant. If the subscription was suspended before it was ended, it is suspended again. If the subscriber no longer exists in Keystone, nobody gets the roles, and the run's result says so. You can repeat the call with the same key, as with an order.
+	// A run assigns the roles to the subscriber again, and enables the subscription's tenant. If the subscription was suspended before it was ended, the restored subscription is suspended. If the subscriber no longer exists in Keystone, no user gets the roles, and the run's result says so. If you repeat the call with the same key and body, the answer is the same run.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2292,7 +2295,7 @@ type ClientInterface interface {
 
 	// RestoreSubscription Restore a subscription that was ended
 	//
-	// A run gives the subscriber the roles again and enables the subscription's tenant. If the subscription was suspended before it was ended, it is suspended again. If the subscriber no longer exists in Keystone, nobody gets the roles, and the run's result says so. You can repeat the call with the same key, as with an order.
+	// A run assigns the roles to the subscriber again, and enables the subscription's tenant. If the subscription was suspended before it was ended, the restored subscription is suspended. If the subscriber no longer exists in Keystone, no user gets the roles, and the run's result says so. If you repeat the call with the same key and body, the answer is the same run.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2301,7 +2304,7 @@ type ClientInterface interface {
 
 	// ResumeSubscriptionWithBody Resume a suspended subscription
 	//
-	// A run enables the subscription's tenant. Tokens for the tenant that have not expired are valid again. You can repeat the call with the same key, as with an order.
+	// A run enables the subscription's tenant. Unexpired tokens for the tenant are then valid again. If you repeat the call with the same key and body, the answer is the same run.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2310,7 +2313,7 @@ type ClientInterface interface {
 
 	// ResumeSubscription Resume a suspended subscription
 	//
-	// A run enables the subscription's tenant. Tokens for the tenant that have not expired are valid again. You can repeat the call with the same key, as with an order.
+	// A run enables the subscription's tenant. Unexpired tokens for the tenant are then valid again. If you repeat the call with the same key and body, the answer is the same run.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2319,7 +2322,7 @@ type ClientInterface interface {
 
 	// SuspendSubscriptionWithBody Suspend a subscription
 	//
-	// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant. The tenant's users keep their roles, and the tenant's servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
+	// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant. The tenant's users keep their roles, and the tenant's servers go on running. If you repeat the call with the same key and body, the answer is the same run. If an operator suspends a subscription, only an operator can resume it.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2328,7 +2331,7 @@ type ClientInterface interface {
 
 	// SuspendSubscription Suspend a subscription
 	//
-	// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant. The tenant's users keep their roles, and the tenant's servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
+	// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant. The tenant's users keep their roles, and the tenant's servers go on running. If you repeat the call with the same key and body, the answer is the same run. If an operator suspends a subscription, only an operator can resume it.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2337,7 +2340,7 @@ type ClientInterface interface {
 
 	// UnsubscribeSubscriptionWithBody End a subscription
 	//
-	// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until `ends_at`, the subscription can be restored. After that, Tenantry removes the tenant if it is empty. A tenant that existed before the subscription stays as it is. You can repeat the call with the same key, as with an order.
+	// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until the time `ends_at`, the subscription can be restored. After this time, Tenantry removes the tenant if it is empty. Tenantry neither disables nor removes a tenant that existed before the subscription. If you repeat the call with the same key and body, the answer is the same run.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2346,7 +2349,7 @@ type ClientInterface interface {
 
 	// UnsubscribeSubscription End a subscription
 	//
-	// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until `ends_at`, the subscription can be restored. After that, Tenantry removes the tenant if it is empty. A tenant that existed before the subscription stays as it is. You can repeat the call with the same key, as with an order.
+	// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until the time `ends_at`, the subscription can be restored. After this time, Tenantry removes the tenant if it is empty. Tenantry neither disables nor removes a tenant that existed before the subscription. If you repeat the call with the same key and body, the answer is the same run.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2355,7 +2358,7 @@ type ClientInterface interface {
 
 	// CreateRepairPlanWithBody Plan the repairs of open findings
 	//
-	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. Nothing is repaired: choose entries of the plan, and send them to /v1/repairs within 7 days. The service keeps the plan, and the plan never changes. A repeated call is another plan.
+	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan, and the plan never changes. A repeated call creates another plan.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2364,7 +2367,7 @@ type ClientInterface interface {
 
 	// CreateRepairPlan Plan the repairs of open findings
 	//
-	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. Nothing is repaired: choose entries of the plan, and send them to /v1/repairs within 7 days. The service keeps the plan, and the plan never changes. A repeated call is another plan.
+	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan, and the plan never changes. A repeated call creates another plan.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2378,9 +2381,9 @@ type ClientInterface interface {
 
 	// ApplyRepairsWithBody Carry out entries of a plan of repairs
 	//
-	// Each entry becomes a run of the workflow `repair`. Before the run is started, the entry is checked against the finding, Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
+	// Each entry becomes a run of the workflow `repair`. Before a run is started, Tenantry compares its entry with the finding, and with the objects in Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
 	//
-	// You can repeat the call, for example if the answer was lost: an entry whose run exists is answered with this run, also if the run has failed. To repair such a finding again, audit again and make a new plan. If an upstream is down, and no entry has a run, the answer is 503. If some entries have runs, the others are refused with the code `upstream-unavailable`: repeat the call later.
+	// You can repeat the call, for example if the answer was lost. If an entry has a run already, the answer contains this run, even if the run has failed. To repair the finding of a failed run, run an audit again and create a new plan. If an upstream is down and no entry has a run, the answer is 503. If an upstream is down and some entries have runs, the other entries are refused with the code `upstream-unavailable`. Repeat the call later.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2389,9 +2392,9 @@ type ClientInterface interface {
 
 	// ApplyRepairs Carry out entries of a plan of repairs
 	//
-	// Each entry becomes a run of the workflow `repair`. Before the run is started, the entry is checked against the finding, Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
+	// Each entry becomes a run of the workflow `repair`. Before a run is started, Tenantry compares its entry with the finding, and with the objects in Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
 	//
-	// You can repeat the call, for example if the answer was lost: an entry whose run exists is answered with this run, also if the run has failed. To repair such a finding again, audit again and make a new plan. If an upstream is down, and no entry has a run, the answer is 503. If some entries have runs, the others are refused with the code `upstream-unavailable`: repeat the call later.
+	// You can repeat the call, for example if the answer was lost. If an entry has a run already, the answer contains this run, even if the run has failed. To repair the finding of a failed run, run an audit again and create a new plan. If an upstream is down and no entry has a run, the answer is 503. If an upstream is down and some entries have runs, the other entries are refused with the code `upstream-unavailable`. Repeat the call later.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2405,14 +2408,14 @@ type ClientInterface interface {
 
 	// GetRun Show a run
 	//
-	// The parameter `wait` is the maximum number of seconds that the call waits before it answers. With If-None-Match, the call waits until the ETag of the run differs from the ETag in this header. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator. If too many calls wait, the call is refused with 429 or 503. Read the run without the parameter `wait`, or repeat the call after Retry-After.
+	// The parameter `wait` is the maximum number of seconds that the call waits before it answers. With If-None-Match, the call waits until the ETag of the run differs from the ETag in this header. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator. If too many calls wait, the call is refused with 429 or 503. In this case, read the run without the parameter `wait`, or repeat the call after Retry-After.
 	//
 	// Corresponds with GET /v1/runs/{run_id} (the `GetRun` operationId).
 	GetRun(ctx context.Context, runID RunID, params *GetRunParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CancelRunWithBody Cancel an order
 	//
-	// The run is compensated. A portal may cancel the runs of its merchant, unless an operator has ordered them.
+	// Tenantry compensates the run. A portal may cancel a run of its merchant if no operator has ordered the run.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2421,7 +2424,7 @@ type ClientInterface interface {
 
 	// CancelRun Cancel an order
 	//
-	// The run is compensated. A portal may cancel the runs of its merchant, unless an operator has ordered them.
+	// Tenantry compensates the run. A portal may cancel a run of its merchant if no operator has ordered the run.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2444,7 +2447,7 @@ type ClientInterface interface {
 
 	// ListRunEvents Show or follow the history of a run
 	//
-	// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its `seq`. To resume a broken stream, send Last-Event-ID. The answer 204 means that you have received all events.
+	// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its `seq`. To resume a broken stream, send the id of the last event that you received in the header Last-Event-ID. The status 204 then means that you have received all events.
 	//
 	// Corresponds with GET /v1/runs/{run_id}/events (the `ListRunEvents` operationId).
 	ListRunEvents(ctx context.Context, runID RunID, params *ListRunEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2465,7 +2468,7 @@ type ClientInterface interface {
 
 	// RetryRunWithBody Continue a run now, or repeat a compensated run
 	//
-	// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check does not use earlier results: all objects in the request are read again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
+	// A waiting or stuck run continues now. If the run is compensated, the service checks the request of the run again, and starts a new run. The check does not use earlier results: it reads all objects in the request again. The new run takes over the idempotency key, and is in the answer. If the request can no longer be accepted, nothing changes.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2474,7 +2477,7 @@ type ClientInterface interface {
 
 	// RetryRun Continue a run now, or repeat a compensated run
 	//
-	// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check does not use earlier results: all objects in the request are read again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
+	// A waiting or stuck run continues now. If the run is compensated, the service checks the request of the run again, and starts a new run. The check does not use earlier results: it reads all objects in the request again. The new run takes over the idempotency key, and is in the answer. If the request can no longer be accepted, nothing changes.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2483,7 +2486,7 @@ type ClientInterface interface {
 
 	// SkipStepWithBody Skip a step
 	//
-	// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind then lists the objects that stay upstream.
+	// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind of the run then lists the objects that are not removed from Keystone or BillingStack.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2492,7 +2495,7 @@ type ClientInterface interface {
 
 	// SkipStep Skip a step
 	//
-	// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind then lists the objects that stay upstream.
+	// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind of the run then lists the objects that are not removed from Keystone or BillingStack.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2592,14 +2595,15 @@ func (c *Client) GetProblem(ctx context.Context, problem Word, reqEditors ...Req
 
 // GetReadiness Check the service's dependencies
 //
-// Each replica checks its dependencies when it starts and every 30 s. The replica writes a row to its database, checks that its
-// lease has not expired, logs in to Keystone, checks that the domain and the roles of the configuration and of the merchants exist
-// (at most 50 names per cloud), and reads from BillingStack. The database and the lease are checked again for this request.
+// Each replica checks its dependencies when it starts, and then every 30 s. The replica writes a row to its database, and checks that
+// its lease has not expired. It logs in to Keystone, and looks up the domains and roles that the settings and the merchants name (at
+// most 50 names per cloud). It reads from BillingStack. For each request to this path, the replica checks the database and the lease
+// again.
 //
-// Without the database or the lease, a replica answers 503. While Keystone or BillingStack is down or misconfigured, the status is
-// `degraded` and the answer is 200, because the replica can still show runs and replay orders.
+// If a replica cannot use its database, or has no lease, it answers 503. While Keystone or BillingStack is down or misconfigured, the
+// replica answers 200 with the status `degraded`, because it can still show runs and answer repeated orders.
 //
-// The field `checks` is only in the answer to an operator's token, and to a direct request from the same host.
+// The answer has the field `checks` if the request contains an operator's token, or comes directly from the same host.
 //
 // Corresponds with GET /readyz (the `GetReadiness` operationId).
 func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2616,7 +2620,7 @@ func (c *Client) GetReadiness(ctx context.Context, reqEditors ...RequestEditorFn
 
 // ListAudits List audits, newest first
 //
-// The audits in the list have no gaps. The answer that shows one audit has them.
+// The audits in the list do not have the field `gaps`. To read this field, show a single audit.
 //
 // Corresponds with GET /v1/audits (the `ListAudits` operationId).
 func (c *Client) ListAudits(ctx context.Context, params *ListAuditsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2633,7 +2637,7 @@ func (c *Client) ListAudits(ctx context.Context, params *ListAuditsParams, reqEd
 
 // CreateAuditWithBody Audit everything, or one merchant, customer, cloud or project
 //
-// An audit compares what the runs should have left in Keystone and BillingStack with what is there, and reports each difference as a finding. It only reads. A replica executes the audit; one audit is executed at a time. Poll the path in Location. If the answer was lost, list the audits before you repeat the call: a repeated call is another audit.
+// An audit compares the objects that Tenantry's runs should have left in Keystone and BillingStack with the objects that are there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit: if the answer was lost, list the audits before you repeat the call.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2652,7 +2656,7 @@ func (c *Client) CreateAuditWithBody(ctx context.Context, contentType string, bo
 
 // CreateAudit Audit everything, or one merchant, customer, cloud or project
 //
-// An audit compares what the runs should have left in Keystone and BillingStack with what is there, and reports each difference as a finding. It only reads. A replica executes the audit; one audit is executed at a time. Poll the path in Location. If the answer was lost, list the audits before you repeat the call: a repeated call is another audit.
+// An audit compares the objects that Tenantry's runs should have left in Keystone and BillingStack with the objects that are there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit: if the answer was lost, list the audits before you repeat the call.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2686,7 +2690,7 @@ func (c *Client) GetAudit(ctx context.Context, auditID AuditID, reqEditors ...Re
 
 // ListFindings List findings, sorted by id
 //
-// Without the parameter `status`, the list has the open findings: the new and the known ones. The findings in the list have no history. The answer that shows one finding has it.
+// Without the parameter `status`, the list contains the open findings: the findings with the status `new` or `known`. The findings in the list do not have the field `history`. To read this field, show a single finding.
 //
 // Corresponds with GET /v1/findings (the `ListFindings` operationId).
 func (c *Client) ListFindings(ctx context.Context, params *ListFindingsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2718,7 +2722,7 @@ func (c *Client) GetFinding(ctx context.Context, findingID FindingID, reqEditors
 
 // WithdrawAcceptance Withdraw the acceptance of a finding
 //
-// The finding is open again. If it is not accepted, nothing changes.
+// The finding is open again. If the finding was not accepted, nothing changes.
 //
 // Corresponds with DELETE /v1/findings/{finding_id}/acceptance (the `WithdrawAcceptance` operationId).
 func (c *Client) WithdrawAcceptance(ctx context.Context, findingID FindingID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2735,7 +2739,7 @@ func (c *Client) WithdrawAcceptance(ctx context.Context, findingID FindingID, re
 
 // AcceptFindingWithBody Accept a finding
 //
-// The finding is no longer open, until the time `until`, until it becomes more severe, or until an audit no longer sees it. The call may be repeated; the last reason counts.
+// An accepted finding is not open. If an audit sees the finding after the time `until`, or with a worse severity, the audit opens the finding again. If an audit no longer sees the finding, the finding is resolved. You can repeat the call: the new acceptance replaces the old one.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2754,7 +2758,7 @@ func (c *Client) AcceptFindingWithBody(ctx context.Context, findingID FindingID,
 
 // AcceptFinding Accept a finding
 //
-// The finding is no longer open, until the time `until`, until it becomes more severe, or until an audit no longer sees it. The call may be repeated; the last reason counts.
+// An accepted finding is not open. If an audit sees the finding after the time `until`, or with a worse severity, the audit opens the finding again. If an audit no longer sees the finding, the finding is resolved. You can repeat the call: the new acceptance replaces the old one.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2771,9 +2775,11 @@ func (c *Client) AcceptFinding(ctx context.Context, findingID FindingID, body Ac
 	return c.Client.Do(req)
 }
 
-// ListLedger List what the runs have made, adopted and removed
+// ListLedger List the objects that runs have created, adopted or removed
 //
-// The entries of the newest run are first. Each names the run, the step, who asked for it, and the upstream's request id, and has the open and accepted findings about its object. Objects that are gone remain in the ledger. Send exactly one of the ids. A project has the entries of its role assignments, too. A user has the entries of all runs for the user; a customer, of all runs about the customer; a subscription, of the runs that made, adopted or removed it. The field `findings` has the open and accepted findings about the id itself, also if no run has made it.
+// Send exactly one of the ids. For a project, the list has the entries of the project and of the role assignments on it. For a user, the list has the entries of all runs for the user, and of the user's other role assignments on the same projects. For a customer, the list has the entries of all runs about the customer. For a subscription, the list has the entries of all runs that created, adopted or removed the subscription. The entries of the newest run are first.
+//
+// An entry names the object, the run, the step, the caller who asked for the run, and the upstream's request id. The entry also has the open and accepted findings about the object. Objects that no longer exist remain in the ledger. The field `findings` of the answer has the open and accepted findings about the id that you have sent, even if no run has created an object with this id.
 //
 // Corresponds with GET /v1/ledger (the `ListLedger` operationId).
 func (c *Client) ListLedger(ctx context.Context, params *ListLedgerParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2788,7 +2794,7 @@ func (c *Client) ListLedger(ctx context.Context, params *ListLedgerParams, reqEd
 	return c.Client.Do(req)
 }
 
-// ListMerchants List merchants by name
+// ListMerchants List merchants, sorted by name
 //
 // Corresponds with GET /v1/merchants (the `ListMerchants` operationId).
 func (c *Client) ListMerchants(ctx context.Context, params *ListMerchantsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2911,7 +2917,7 @@ func (c *Client) ListKeys(ctx context.Context, merchantID MerchantID, params *Li
 
 // RotateKey Create a new API key
 //
-// The previous key stays valid until the next rotation, so that the portal can switch to the new key. Older keys are revoked. Only this answer contains the secret of the new key.
+// The previous key stays valid until the next rotation, so that the portal can switch to the new key. This call revokes all older keys. Only this answer contains the secret of the new key.
 //
 // Corresponds with POST /v1/merchants/{merchant_id}/keys (the `RotateKey` operationId).
 func (c *Client) RotateKey(ctx context.Context, merchantID MerchantID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2958,9 +2964,9 @@ func (c *Client) ListSubscriptions(ctx context.Context, merchantID MerchantID, p
 
 // SubscribeWithBody Subscribe a user to a plan
 //
-// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again. With `dry_run`, the call says what the run would do.
+// X-Subject-Token holds the user's unscoped Keystone token. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
 //
-// Only the first 201 has the user's token for the customer tenant. After a 202, or if the answer was lost, wait until the run has succeeded and exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. The field customer_tenant_id of the run's result is CUSTOMER_TENANT_ID. The header X-Subject-Token of Keystone's answer is the token.
+// Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2979,9 +2985,9 @@ func (c *Client) SubscribeWithBody(ctx context.Context, merchantID MerchantID, p
 
 // Subscribe Subscribe a user to a plan
 //
-// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again. With `dry_run`, the call says what the run would do.
+// X-Subject-Token holds the user's unscoped Keystone token. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
 //
-// Only the first 201 has the user's token for the customer tenant. After a 202, or if the answer was lost, wait until the run has succeeded and exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. The field customer_tenant_id of the run's result is CUSTOMER_TENANT_ID. The header X-Subject-Token of Keystone's answer is the token.
+// Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3015,7 +3021,7 @@ func (c *Client) GetSubscription(ctx context.Context, merchantID MerchantID, sub
 
 // ChangePlanWithBody Change the plan of a subscription
 //
-// A run gives the subscription another plan of the merchant in BillingStack. The tenant, its roles and the state of the subscription stay as they are: a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. You can repeat the call with the same key, as with an order.
+// A run replaces the plan of the subscription in BillingStack. The new plan must be another plan of the same merchant. The tenant, its role assignments and the state of the subscription do not change. For example, a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. If you repeat the call with the same key and body, the answer is the same run.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3034,7 +3040,7 @@ func (c *Client) ChangePlanWithBody(ctx context.Context, merchantID MerchantID, 
 
 // ChangePlan Change the plan of a subscription
 //
-// A run gives the subscription another plan of the merchant in BillingStack. The tenant, its roles and the state of the subscription stay as they are: a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. You can repeat the call with the same key, as with an order.
+// A run replaces the plan of the subscription in BillingStack. The new plan must be another plan of the same merchant. The tenant, its role assignments and the state of the subscription do not change. For example, a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. If you repeat the call with the same key and body, the answer is the same run.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3053,7 +3059,7 @@ func (c *Client) ChangePlan(ctx context.Context, merchantID MerchantID, subscrip
 
 // ReleaseSubscription Lift the hold of an ended subscription
 //
-// If `ends_at` has passed, the tenant is removed now. The call may be repeated. Only an operator can do this.
+// If the time `ends_at` has passed, Tenantry removes the tenant now. You can repeat the call. Only an operator can make this request.
 //
 // Corresponds with DELETE /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/hold (the `ReleaseSubscription` operationId).
 func (c *Client) ReleaseSubscription(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3070,7 +3076,7 @@ func (c *Client) ReleaseSubscription(ctx context.Context, merchantID MerchantID,
 
 // HoldSubscriptionWithBody Keep the tenant of an ended subscription
 //
-// The tenant is not removed before the hold is lifted, even if `ends_at` has passed. The subscription can be restored meanwhile. The call may be repeated; the last reason counts. Only an operator can do this.
+// Tenantry keeps the tenant until the hold is lifted, even after the time `ends_at`. Until then, the subscription can still be restored. You can repeat the call: the new reason replaces the old one. Only an operator can make this request.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3089,7 +3095,7 @@ func (c *Client) HoldSubscriptionWithBody(ctx context.Context, merchantID Mercha
 
 // HoldSubscription Keep the tenant of an ended subscription
 //
-// The tenant is not removed before the hold is lifted, even if `ends_at` has passed. The subscription can be restored meanwhile. The call may be repeated; the last reason counts. Only an operator can do this.
+// Tenantry keeps the tenant until the hold is lifted, even after the time `ends_at`. Until then, the subscription can still be restored. You can repeat the call: the new reason replaces the old one. Only an operator can make this request.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3108,7 +3114,7 @@ func (c *Client) HoldSubscription(ctx context.Context, merchantID MerchantID, su
 
 // RemoveSubscriptionWithBody Remove the tenant of an ended subscription now
 //
-// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, the tenant is removed even if it is not proven empty: the resources in the tenant are lost, and the run's result lists these resources. Only an operator can do this.
+// A run removes the subscription's tenant without waiting for the time `ends_at`. Before the removal, all services of the cloud must say that the tenant is empty. With `force`, the run removes the tenant even if the tenant has resources, or a service cannot be asked. The resources in the tenant are then lost, and the run's result lists them. Only an operator can make this request.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3127,7 +3133,7 @@ func (c *Client) RemoveSubscriptionWithBody(ctx context.Context, merchantID Merc
 
 // RemoveSubscription Remove the tenant of an ended subscription now
 //
-// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, the tenant is removed even if it is not proven empty: the resources in the tenant are lost, and the run's result lists these resources. Only an operator can do this.
+// A run removes the subscription's tenant without waiting for the time `ends_at`. Before the removal, all services of the cloud must say that the tenant is empty. With `force`, the run removes the tenant even if the tenant has resources, or a service cannot be asked. The resources in the tenant are then lost, and the run's result lists them. Only an operator can make this request.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3146,7 +3152,7 @@ func (c *Client) RemoveSubscription(ctx context.Context, merchantID MerchantID, 
 
 // RestoreSubscriptionWithBody Restore a subscription that was ended
 //
-// A run gives the subscriber the roles again and enables the subscription's tenant. If the subscription was suspended before it was ended, it is suspended again. If the subscriber no longer exists in Keystone, nobody gets the roles, and the run's result says so. You can repeat the call with the same key, as with an order.
+// A run assigns the roles to the subscriber again, and enables the subscription's tenant. If the subscription was suspended before it was ended, the restored subscription is suspended. If the subscriber no longer exists in Keystone, no user gets the roles, and the run's result says so. If you repeat the call with the same key and body, the answer is the same run.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3165,7 +3171,7 @@ func (c *Client) RestoreSubscriptionWithBody(ctx context.Context, merchantID Mer
 
 // RestoreSubscription Restore a subscription that was ended
 //
-// A run gives the subscriber the roles again and enables the subscription's tenant. If the subscription was suspended before it was ended, it is suspended again. If the subscriber no longer exists in Keystone, nobody gets the roles, and the run's result says so. You can repeat the call with the same key, as with an order.
+// A run assigns the roles to the subscriber again, and enables the subscription's tenant. If the subscription was suspended before it was ended, the restored subscription is suspended. If the subscriber no longer exists in Keystone, no user gets the roles, and the run's result says so. If you repeat the call with the same key and body, the answer is the same run.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3184,7 +3190,7 @@ func (c *Client) RestoreSubscription(ctx context.Context, merchantID MerchantID,
 
 // ResumeSubscriptionWithBody Resume a suspended subscription
 //
-// A run enables the subscription's tenant. Tokens for the tenant that have not expired are valid again. You can repeat the call with the same key, as with an order.
+// A run enables the subscription's tenant. Unexpired tokens for the tenant are then valid again. If you repeat the call with the same key and body, the answer is the same run.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3203,7 +3209,7 @@ func (c *Client) ResumeSubscriptionWithBody(ctx context.Context, merchantID Merc
 
 // ResumeSubscription Resume a suspended subscription
 //
-// A run enables the subscription's tenant. Tokens for the tenant that have not expired are valid again. You can repeat the call with the same key, as with an order.
+// A run enables the subscription's tenant. Unexpired tokens for the tenant are then valid again. If you repeat the call with the same key and body, the answer is the same run.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3222,7 +3228,7 @@ func (c *Client) ResumeSubscription(ctx context.Context, merchantID MerchantID, 
 
 // SuspendSubscriptionWithBody Suspend a subscription
 //
-// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant. The tenant's users keep their roles, and the tenant's servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
+// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant. The tenant's users keep their roles, and the tenant's servers go on running. If you repeat the call with the same key and body, the answer is the same run. If an operator suspends a subscription, only an operator can resume it.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3241,7 +3247,7 @@ func (c *Client) SuspendSubscriptionWithBody(ctx context.Context, merchantID Mer
 
 // SuspendSubscription Suspend a subscription
 //
-// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant. The tenant's users keep their roles, and the tenant's servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
+// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant. The tenant's users keep their roles, and the tenant's servers go on running. If you repeat the call with the same key and body, the answer is the same run. If an operator suspends a subscription, only an operator can resume it.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3260,7 +3266,7 @@ func (c *Client) SuspendSubscription(ctx context.Context, merchantID MerchantID,
 
 // UnsubscribeSubscriptionWithBody End a subscription
 //
-// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until `ends_at`, the subscription can be restored. After that, Tenantry removes the tenant if it is empty. A tenant that existed before the subscription stays as it is. You can repeat the call with the same key, as with an order.
+// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until the time `ends_at`, the subscription can be restored. After this time, Tenantry removes the tenant if it is empty. Tenantry neither disables nor removes a tenant that existed before the subscription. If you repeat the call with the same key and body, the answer is the same run.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3279,7 +3285,7 @@ func (c *Client) UnsubscribeSubscriptionWithBody(ctx context.Context, merchantID
 
 // UnsubscribeSubscription End a subscription
 //
-// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until `ends_at`, the subscription can be restored. After that, Tenantry removes the tenant if it is empty. A tenant that existed before the subscription stays as it is. You can repeat the call with the same key, as with an order.
+// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until the time `ends_at`, the subscription can be restored. After this time, Tenantry removes the tenant if it is empty. Tenantry neither disables nor removes a tenant that existed before the subscription. If you repeat the call with the same key and body, the answer is the same run.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3298,7 +3304,7 @@ func (c *Client) UnsubscribeSubscription(ctx context.Context, merchantID Merchan
 
 // CreateRepairPlanWithBody Plan the repairs of open findings
 //
-// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. Nothing is repaired: choose entries of the plan, and send them to /v1/repairs within 7 days. The service keeps the plan, and the plan never changes. A repeated call is another plan.
+// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan, and the plan never changes. A repeated call creates another plan.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3317,7 +3323,7 @@ func (c *Client) CreateRepairPlanWithBody(ctx context.Context, contentType strin
 
 // CreateRepairPlan Plan the repairs of open findings
 //
-// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. Nothing is repaired: choose entries of the plan, and send them to /v1/repairs within 7 days. The service keeps the plan, and the plan never changes. A repeated call is another plan.
+// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan, and the plan never changes. A repeated call creates another plan.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3351,9 +3357,9 @@ func (c *Client) GetRepairPlan(ctx context.Context, planID RepairPlanID, reqEdit
 
 // ApplyRepairsWithBody Carry out entries of a plan of repairs
 //
-// Each entry becomes a run of the workflow `repair`. Before the run is started, the entry is checked against the finding, Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
+// Each entry becomes a run of the workflow `repair`. Before a run is started, Tenantry compares its entry with the finding, and with the objects in Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
 //
-// You can repeat the call, for example if the answer was lost: an entry whose run exists is answered with this run, also if the run has failed. To repair such a finding again, audit again and make a new plan. If an upstream is down, and no entry has a run, the answer is 503. If some entries have runs, the others are refused with the code `upstream-unavailable`: repeat the call later.
+// You can repeat the call, for example if the answer was lost. If an entry has a run already, the answer contains this run, even if the run has failed. To repair the finding of a failed run, run an audit again and create a new plan. If an upstream is down and no entry has a run, the answer is 503. If an upstream is down and some entries have runs, the other entries are refused with the code `upstream-unavailable`. Repeat the call later.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3372,9 +3378,9 @@ func (c *Client) ApplyRepairsWithBody(ctx context.Context, contentType string, b
 
 // ApplyRepairs Carry out entries of a plan of repairs
 //
-// Each entry becomes a run of the workflow `repair`. Before the run is started, the entry is checked against the finding, Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
+// Each entry becomes a run of the workflow `repair`. Before a run is started, Tenantry compares its entry with the finding, and with the objects in Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
 //
-// You can repeat the call, for example if the answer was lost: an entry whose run exists is answered with this run, also if the run has failed. To repair such a finding again, audit again and make a new plan. If an upstream is down, and no entry has a run, the answer is 503. If some entries have runs, the others are refused with the code `upstream-unavailable`: repeat the call later.
+// You can repeat the call, for example if the answer was lost. If an entry has a run already, the answer contains this run, even if the run has failed. To repair the finding of a failed run, run an audit again and create a new plan. If an upstream is down and no entry has a run, the answer is 503. If an upstream is down and some entries have runs, the other entries are refused with the code `upstream-unavailable`. Repeat the call later.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3408,7 +3414,7 @@ func (c *Client) ListRuns(ctx context.Context, params *ListRunsParams, reqEditor
 
 // GetRun Show a run
 //
-// The parameter `wait` is the maximum number of seconds that the call waits before it answers. With If-None-Match, the call waits until the ETag of the run differs from the ETag in this header. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator. If too many calls wait, the call is refused with 429 or 503. Read the run without the parameter `wait`, or repeat the call after Retry-After.
+// The parameter `wait` is the maximum number of seconds that the call waits before it answers. With If-None-Match, the call waits until the ETag of the run differs from the ETag in this header. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator. If too many calls wait, the call is refused with 429 or 503. In this case, read the run without the parameter `wait`, or repeat the call after Retry-After.
 //
 // Corresponds with GET /v1/runs/{run_id} (the `GetRun` operationId).
 func (c *Client) GetRun(ctx context.Context, runID RunID, params *GetRunParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3425,7 +3431,7 @@ func (c *Client) GetRun(ctx context.Context, runID RunID, params *GetRunParams, 
 
 // CancelRunWithBody Cancel an order
 //
-// The run is compensated. A portal may cancel the runs of its merchant, unless an operator has ordered them.
+// Tenantry compensates the run. A portal may cancel a run of its merchant if no operator has ordered the run.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3444,7 +3450,7 @@ func (c *Client) CancelRunWithBody(ctx context.Context, runID RunID, params *Can
 
 // CancelRun Cancel an order
 //
-// The run is compensated. A portal may cancel the runs of its merchant, unless an operator has ordered them.
+// Tenantry compensates the run. A portal may cancel a run of its merchant if no operator has ordered the run.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3497,7 +3503,7 @@ func (c *Client) CompensateRun(ctx context.Context, runID RunID, params *Compens
 
 // ListRunEvents Show or follow the history of a run
 //
-// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its `seq`. To resume a broken stream, send Last-Event-ID. The answer 204 means that you have received all events.
+// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its `seq`. To resume a broken stream, send the id of the last event that you received in the header Last-Event-ID. The status 204 then means that you have received all events.
 //
 // Corresponds with GET /v1/runs/{run_id}/events (the `ListRunEvents` operationId).
 func (c *Client) ListRunEvents(ctx context.Context, runID RunID, params *ListRunEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3548,7 +3554,7 @@ func (c *Client) HoldRun(ctx context.Context, runID RunID, params *HoldRunParams
 
 // RetryRunWithBody Continue a run now, or repeat a compensated run
 //
-// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check does not use earlier results: all objects in the request are read again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
+// A waiting or stuck run continues now. If the run is compensated, the service checks the request of the run again, and starts a new run. The check does not use earlier results: it reads all objects in the request again. The new run takes over the idempotency key, and is in the answer. If the request can no longer be accepted, nothing changes.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3567,7 +3573,7 @@ func (c *Client) RetryRunWithBody(ctx context.Context, runID RunID, params *Retr
 
 // RetryRun Continue a run now, or repeat a compensated run
 //
-// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check does not use earlier results: all objects in the request are read again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
+// A waiting or stuck run continues now. If the run is compensated, the service checks the request of the run again, and starts a new run. The check does not use earlier results: it reads all objects in the request again. The new run takes over the idempotency key, and is in the answer. If the request can no longer be accepted, nothing changes.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3586,7 +3592,7 @@ func (c *Client) RetryRun(ctx context.Context, runID RunID, params *RetryRunPara
 
 // SkipStepWithBody Skip a step
 //
-// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind then lists the objects that stay upstream.
+// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind of the run then lists the objects that are not removed from Keystone or BillingStack.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3605,7 +3611,7 @@ func (c *Client) SkipStepWithBody(ctx context.Context, runID RunID, params *Skip
 
 // SkipStep Skip a step
 //
-// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind then lists the objects that stay upstream.
+// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind of the run then lists the objects that are not removed from Keystone or BillingStack.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6347,14 +6353,15 @@ type ClientWithResponsesInterface interface {
 
 	// GetReadinessWithResponse Check the service's dependencies
 	//
-	// Each replica checks its dependencies when it starts and every 30 s. The replica writes a row to its database, checks that its
-	// lease has not expired, logs in to Keystone, checks that the domain and the roles of the configuration and of the merchants exist
-	// (at most 50 names per cloud), and reads from BillingStack. The database and the lease are checked again for this request.
+	// Each replica checks its dependencies when it starts, and then every 30 s. The replica writes a row to its database, and checks that
+	// its lease has not expired. It logs in to Keystone, and looks up the domains and roles that the settings and the merchants name (at
+	// most 50 names per cloud). It reads from BillingStack. For each request to this path, the replica checks the database and the lease
+	// again.
 	//
-	// Without the database or the lease, a replica answers 503. While Keystone or BillingStack is down or misconfigured, the status is
-	// `degraded` and the answer is 200, because the replica can still show runs and replay orders.
+	// If a replica cannot use its database, or has no lease, it answers 503. While Keystone or BillingStack is down or misconfigured, the
+	// replica answers 200 with the status `degraded`, because it can still show runs and answer repeated orders.
 	//
-	// The field `checks` is only in the answer to an operator's token, and to a direct request from the same host.
+	// The answer has the field `checks` if the request contains an operator's token, or comes directly from the same host.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6363,7 +6370,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListAuditsWithResponse List audits, newest first
 	//
-	// The audits in the list have no gaps. The answer that shows one audit has them.
+	// The audits in the list do not have the field `gaps`. To read this field, show a single audit.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6372,7 +6379,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateAuditWithBodyWithResponse Audit everything, or one merchant, customer, cloud or project
 	//
-	// An audit compares what the runs should have left in Keystone and BillingStack with what is there, and reports each difference as a finding. It only reads. A replica executes the audit; one audit is executed at a time. Poll the path in Location. If the answer was lost, list the audits before you repeat the call: a repeated call is another audit.
+	// An audit compares the objects that Tenantry's runs should have left in Keystone and BillingStack with the objects that are there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit: if the answer was lost, list the audits before you repeat the call.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6381,7 +6388,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateAuditWithResponse Audit everything, or one merchant, customer, cloud or project
 	//
-	// An audit compares what the runs should have left in Keystone and BillingStack with what is there, and reports each difference as a finding. It only reads. A replica executes the audit; one audit is executed at a time. Poll the path in Location. If the answer was lost, list the audits before you repeat the call: a repeated call is another audit.
+	// An audit compares the objects that Tenantry's runs should have left in Keystone and BillingStack with the objects that are there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit: if the answer was lost, list the audits before you repeat the call.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6397,7 +6404,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListFindingsWithResponse List findings, sorted by id
 	//
-	// Without the parameter `status`, the list has the open findings: the new and the known ones. The findings in the list have no history. The answer that shows one finding has it.
+	// Without the parameter `status`, the list contains the open findings: the findings with the status `new` or `known`. The findings in the list do not have the field `history`. To read this field, show a single finding.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6413,7 +6420,7 @@ type ClientWithResponsesInterface interface {
 
 	// WithdrawAcceptanceWithResponse Withdraw the acceptance of a finding
 	//
-	// The finding is open again. If it is not accepted, nothing changes.
+	// The finding is open again. If the finding was not accepted, nothing changes.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6422,7 +6429,7 @@ type ClientWithResponsesInterface interface {
 
 	// AcceptFindingWithBodyWithResponse Accept a finding
 	//
-	// The finding is no longer open, until the time `until`, until it becomes more severe, or until an audit no longer sees it. The call may be repeated; the last reason counts.
+	// An accepted finding is not open. If an audit sees the finding after the time `until`, or with a worse severity, the audit opens the finding again. If an audit no longer sees the finding, the finding is resolved. You can repeat the call: the new acceptance replaces the old one.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6431,23 +6438,25 @@ type ClientWithResponsesInterface interface {
 
 	// AcceptFindingWithResponse Accept a finding
 	//
-	// The finding is no longer open, until the time `until`, until it becomes more severe, or until an audit no longer sees it. The call may be repeated; the last reason counts.
+	// An accepted finding is not open. If an audit sees the finding after the time `until`, or with a worse severity, the audit opens the finding again. If an audit no longer sees the finding, the finding is resolved. You can repeat the call: the new acceptance replaces the old one.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/findings/{finding_id}/acceptance (the `AcceptFinding` operationId).
 	AcceptFindingWithResponse(ctx context.Context, findingID FindingID, body AcceptFindingJSONRequestBody, reqEditors ...RequestEditorFn) (*AcceptFindingResponse, error)
 
-	// ListLedgerWithResponse List what the runs have made, adopted and removed
+	// ListLedgerWithResponse List the objects that runs have created, adopted or removed
 	//
-	// The entries of the newest run are first. Each names the run, the step, who asked for it, and the upstream's request id, and has the open and accepted findings about its object. Objects that are gone remain in the ledger. Send exactly one of the ids. A project has the entries of its role assignments, too. A user has the entries of all runs for the user; a customer, of all runs about the customer; a subscription, of the runs that made, adopted or removed it. The field `findings` has the open and accepted findings about the id itself, also if no run has made it.
+	// Send exactly one of the ids. For a project, the list has the entries of the project and of the role assignments on it. For a user, the list has the entries of all runs for the user, and of the user's other role assignments on the same projects. For a customer, the list has the entries of all runs about the customer. For a subscription, the list has the entries of all runs that created, adopted or removed the subscription. The entries of the newest run are first.
+	//
+	// An entry names the object, the run, the step, the caller who asked for the run, and the upstream's request id. The entry also has the open and accepted findings about the object. Objects that no longer exist remain in the ledger. The field `findings` of the answer has the open and accepted findings about the id that you have sent, even if no run has created an object with this id.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/ledger (the `ListLedger` operationId).
 	ListLedgerWithResponse(ctx context.Context, params *ListLedgerParams, reqEditors ...RequestEditorFn) (*ListLedgerResponse, error)
 
-	// ListMerchantsWithResponse List merchants by name
+	// ListMerchantsWithResponse List merchants, sorted by name
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6506,7 +6515,7 @@ type ClientWithResponsesInterface interface {
 
 	// RotateKeyWithResponse Create a new API key
 	//
-	// The previous key stays valid until the next rotation, so that the portal can switch to the new key. Older keys are revoked. Only this answer contains the secret of the new key.
+	// The previous key stays valid until the next rotation, so that the portal can switch to the new key. This call revokes all older keys. Only this answer contains the secret of the new key.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6529,9 +6538,9 @@ type ClientWithResponsesInterface interface {
 
 	// SubscribeWithBodyWithResponse Subscribe a user to a plan
 	//
-	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again. With `dry_run`, the call says what the run would do.
+	// X-Subject-Token holds the user's unscoped Keystone token. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
 	//
-	// Only the first 201 has the user's token for the customer tenant. After a 202, or if the answer was lost, wait until the run has succeeded and exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. The field customer_tenant_id of the run's result is CUSTOMER_TENANT_ID. The header X-Subject-Token of Keystone's answer is the token.
+	// Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6540,9 +6549,9 @@ type ClientWithResponsesInterface interface {
 
 	// SubscribeWithResponse Subscribe a user to a plan
 	//
-	// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again. With `dry_run`, the call says what the run would do.
+	// X-Subject-Token holds the user's unscoped Keystone token. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
 	//
-	// Only the first 201 has the user's token for the customer tenant. After a 202, or if the answer was lost, wait until the run has succeeded and exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. The field customer_tenant_id of the run's result is CUSTOMER_TENANT_ID. The header X-Subject-Token of Keystone's answer is the token.
+	// Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6558,7 +6567,7 @@ type ClientWithResponsesInterface interface {
 
 	// ChangePlanWithBodyWithResponse Change the plan of a subscription
 	//
-	// A run gives the subscription another plan of the merchant in BillingStack. The tenant, its roles and the state of the subscription stay as they are: a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. You can repeat the call with the same key, as with an order.
+	// A run replaces the plan of the subscription in BillingStack. The new plan must be another plan of the same merchant. The tenant, its role assignments and the state of the subscription do not change. For example, a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. If you repeat the call with the same key and body, the answer is the same run.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6567,7 +6576,7 @@ type ClientWithResponsesInterface interface {
 
 	// ChangePlanWithResponse Change the plan of a subscription
 	//
-	// A run gives the subscription another plan of the merchant in BillingStack. The tenant, its roles and the state of the subscription stay as they are: a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. You can repeat the call with the same key, as with an order.
+	// A run replaces the plan of the subscription in BillingStack. The new plan must be another plan of the same merchant. The tenant, its role assignments and the state of the subscription do not change. For example, a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. If you repeat the call with the same key and body, the answer is the same run.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6576,7 +6585,7 @@ type ClientWithResponsesInterface interface {
 
 	// ReleaseSubscriptionWithResponse Lift the hold of an ended subscription
 	//
-	// If `ends_at` has passed, the tenant is removed now. The call may be repeated. Only an operator can do this.
+	// If the time `ends_at` has passed, Tenantry removes the tenant now. You can repeat the call. Only an operator can make this request.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6585,7 +6594,7 @@ type ClientWithResponsesInterface interface {
 
 	// HoldSubscriptionWithBodyWithResponse Keep the tenant of an ended subscription
 	//
-	// The tenant is not removed before the hold is lifted, even if `ends_at` has passed. The subscription can be restored meanwhile. The call may be repeated; the last reason counts. Only an operator can do this.
+	// Tenantry keeps the tenant until the hold is lifted, even after the time `ends_at`. Until then, the subscription can still be restored. You can repeat the call: the new reason replaces the old one. Only an operator can make this request.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6594,7 +6603,7 @@ type ClientWithResponsesInterface interface {
 
 	// HoldSubscriptionWithResponse Keep the tenant of an ended subscription
 	//
-	// The tenant is not removed before the hold is lifted, even if `ends_at` has passed. The subscription can be restored meanwhile. The call may be repeated; the last reason counts. Only an operator can do this.
+	// Tenantry keeps the tenant until the hold is lifted, even after the time `ends_at`. Until then, the subscription can still be restored. You can repeat the call: the new reason replaces the old one. Only an operator can make this request.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6603,7 +6612,7 @@ type ClientWithResponsesInterface interface {
 
 	// RemoveSubscriptionWithBodyWithResponse Remove the tenant of an ended subscription now
 	//
-	// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, the tenant is removed even if it is not proven empty: the resources in the tenant are lost, and the run's result lists these resources. Only an operator can do this.
+	// A run removes the subscription's tenant without waiting for the time `ends_at`. Before the removal, all services of the cloud must say that the tenant is empty. With `force`, the run removes the tenant even if the tenant has resources, or a service cannot be asked. The resources in the tenant are then lost, and the run's result lists them. Only an operator can make this request.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6612,7 +6621,7 @@ type ClientWithResponsesInterface interface {
 
 	// RemoveSubscriptionWithResponse Remove the tenant of an ended subscription now
 	//
-	// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, the tenant is removed even if it is not proven empty: the resources in the tenant are lost, and the run's result lists these resources. Only an operator can do this.
+	// A run removes the subscription's tenant without waiting for the time `ends_at`. Before the removal, all services of the cloud must say that the tenant is empty. With `force`, the run removes the tenant even if the tenant has resources, or a service cannot be asked. The resources in the tenant are then lost, and the run's result lists them. Only an operator can make this request.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6621,7 +6630,7 @@ type ClientWithResponsesInterface interface {
 
 	// RestoreSubscriptionWithBodyWithResponse Restore a subscription that was ended
 	//
-	// A run gives the subscriber the roles again and enables the subscription's tenant. If the subscription was suspended before it was ended, it is suspended again. If the subscriber no longer exists in Keystone, nobody gets the roles, and the run's result says so. You can repeat the call with the same key, as with an order.
+	// A run assigns the roles to the subscriber again, and enables the subscription's tenant. If the subscription was suspended before it was ended, the restored subscription is suspended. If the subscriber no longer exists in Keystone, no user gets the roles, and the run's result says so. If you repeat the call with the same key and body, the answer is the same run.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6630,7 +6639,7 @@ type ClientWithResponsesInterface interface {
 
 	// RestoreSubscriptionWithResponse Restore a subscription that was ended
 	//
-	// A run gives the subscriber the roles again and enables the subscription's tenant. If the subscription was suspended before it was ended, it is suspended again. If the subscriber no longer exists in Keystone, nobody gets the roles, and the run's result says so. You can repeat the call with the same key, as with an order.
+	// A run assigns the roles to the subscriber again, and enables the subscription's tenant. If the subscription was suspended before it was ended, the restored subscription is suspended. If the subscriber no longer exists in Keystone, no user gets the roles, and the run's result says so. If you repeat the call with the same key and body, the answer is the same run.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6639,7 +6648,7 @@ type ClientWithResponsesInterface interface {
 
 	// ResumeSubscriptionWithBodyWithResponse Resume a suspended subscription
 	//
-	// A run enables the subscription's tenant. Tokens for the tenant that have not expired are valid again. You can repeat the call with the same key, as with an order.
+	// A run enables the subscription's tenant. Unexpired tokens for the tenant are then valid again. If you repeat the call with the same key and body, the answer is the same run.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6648,7 +6657,7 @@ type ClientWithResponsesInterface interface {
 
 	// ResumeSubscriptionWithResponse Resume a suspended subscription
 	//
-	// A run enables the subscription's tenant. Tokens for the tenant that have not expired are valid again. You can repeat the call with the same key, as with an order.
+	// A run enables the subscription's tenant. Unexpired tokens for the tenant are then valid again. If you repeat the call with the same key and body, the answer is the same run.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6657,7 +6666,7 @@ type ClientWithResponsesInterface interface {
 
 	// SuspendSubscriptionWithBodyWithResponse Suspend a subscription
 	//
-	// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant. The tenant's users keep their roles, and the tenant's servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
+	// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant. The tenant's users keep their roles, and the tenant's servers go on running. If you repeat the call with the same key and body, the answer is the same run. If an operator suspends a subscription, only an operator can resume it.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6666,7 +6675,7 @@ type ClientWithResponsesInterface interface {
 
 	// SuspendSubscriptionWithResponse Suspend a subscription
 	//
-	// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant. The tenant's users keep their roles, and the tenant's servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
+	// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant. The tenant's users keep their roles, and the tenant's servers go on running. If you repeat the call with the same key and body, the answer is the same run. If an operator suspends a subscription, only an operator can resume it.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6675,7 +6684,7 @@ type ClientWithResponsesInterface interface {
 
 	// UnsubscribeSubscriptionWithBodyWithResponse End a subscription
 	//
-	// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until `ends_at`, the subscription can be restored. After that, Tenantry removes the tenant if it is empty. A tenant that existed before the subscription stays as it is. You can repeat the call with the same key, as with an order.
+	// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until the time `ends_at`, the subscription can be restored. After this time, Tenantry removes the tenant if it is empty. Tenantry neither disables nor removes a tenant that existed before the subscription. If you repeat the call with the same key and body, the answer is the same run.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6684,7 +6693,7 @@ type ClientWithResponsesInterface interface {
 
 	// UnsubscribeSubscriptionWithResponse End a subscription
 	//
-	// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until `ends_at`, the subscription can be restored. After that, Tenantry removes the tenant if it is empty. A tenant that existed before the subscription stays as it is. You can repeat the call with the same key, as with an order.
+	// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until the time `ends_at`, the subscription can be restored. After this time, Tenantry removes the tenant if it is empty. Tenantry neither disables nor removes a tenant that existed before the subscription. If you repeat the call with the same key and body, the answer is the same run.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6693,7 +6702,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateRepairPlanWithBodyWithResponse Plan the repairs of open findings
 	//
-	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. Nothing is repaired: choose entries of the plan, and send them to /v1/repairs within 7 days. The service keeps the plan, and the plan never changes. A repeated call is another plan.
+	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan, and the plan never changes. A repeated call creates another plan.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6702,7 +6711,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateRepairPlanWithResponse Plan the repairs of open findings
 	//
-	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. Nothing is repaired: choose entries of the plan, and send them to /v1/repairs within 7 days. The service keeps the plan, and the plan never changes. A repeated call is another plan.
+	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan, and the plan never changes. A repeated call creates another plan.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6718,9 +6727,9 @@ type ClientWithResponsesInterface interface {
 
 	// ApplyRepairsWithBodyWithResponse Carry out entries of a plan of repairs
 	//
-	// Each entry becomes a run of the workflow `repair`. Before the run is started, the entry is checked against the finding, Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
+	// Each entry becomes a run of the workflow `repair`. Before a run is started, Tenantry compares its entry with the finding, and with the objects in Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
 	//
-	// You can repeat the call, for example if the answer was lost: an entry whose run exists is answered with this run, also if the run has failed. To repair such a finding again, audit again and make a new plan. If an upstream is down, and no entry has a run, the answer is 503. If some entries have runs, the others are refused with the code `upstream-unavailable`: repeat the call later.
+	// You can repeat the call, for example if the answer was lost. If an entry has a run already, the answer contains this run, even if the run has failed. To repair the finding of a failed run, run an audit again and create a new plan. If an upstream is down and no entry has a run, the answer is 503. If an upstream is down and some entries have runs, the other entries are refused with the code `upstream-unavailable`. Repeat the call later.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6729,9 +6738,9 @@ type ClientWithResponsesInterface interface {
 
 	// ApplyRepairsWithResponse Carry out entries of a plan of repairs
 	//
-	// Each entry becomes a run of the workflow `repair`. Before the run is started, the entry is checked against the finding, Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
+	// Each entry becomes a run of the workflow `repair`. Before a run is started, Tenantry compares its entry with the finding, and with the objects in Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
 	//
-	// You can repeat the call, for example if the answer was lost: an entry whose run exists is answered with this run, also if the run has failed. To repair such a finding again, audit again and make a new plan. If an upstream is down, and no entry has a run, the answer is 503. If some entries have runs, the others are refused with the code `upstream-unavailable`: repeat the call later.
+	// You can repeat the call, for example if the answer was lost. If an entry has a run already, the answer contains this run, even if the run has failed. To repair the finding of a failed run, run an audit again and create a new plan. If an upstream is down and no entry has a run, the answer is 503. If an upstream is down and some entries have runs, the other entries are refused with the code `upstream-unavailable`. Repeat the call later.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6747,7 +6756,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetRunWithResponse Show a run
 	//
-	// The parameter `wait` is the maximum number of seconds that the call waits before it answers. With If-None-Match, the call waits until the ETag of the run differs from the ETag in this header. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator. If too many calls wait, the call is refused with 429 or 503. Read the run without the parameter `wait`, or repeat the call after Retry-After.
+	// The parameter `wait` is the maximum number of seconds that the call waits before it answers. With If-None-Match, the call waits until the ETag of the run differs from the ETag in this header. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator. If too many calls wait, the call is refused with 429 or 503. In this case, read the run without the parameter `wait`, or repeat the call after Retry-After.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6756,7 +6765,7 @@ type ClientWithResponsesInterface interface {
 
 	// CancelRunWithBodyWithResponse Cancel an order
 	//
-	// The run is compensated. A portal may cancel the runs of its merchant, unless an operator has ordered them.
+	// Tenantry compensates the run. A portal may cancel a run of its merchant if no operator has ordered the run.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6765,7 +6774,7 @@ type ClientWithResponsesInterface interface {
 
 	// CancelRunWithResponse Cancel an order
 	//
-	// The run is compensated. A portal may cancel the runs of its merchant, unless an operator has ordered them.
+	// Tenantry compensates the run. A portal may cancel a run of its merchant if no operator has ordered the run.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6788,7 +6797,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListRunEventsWithResponse Show or follow the history of a run
 	//
-	// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its `seq`. To resume a broken stream, send Last-Event-ID. The answer 204 means that you have received all events.
+	// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its `seq`. To resume a broken stream, send the id of the last event that you received in the header Last-Event-ID. The status 204 then means that you have received all events.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6811,7 +6820,7 @@ type ClientWithResponsesInterface interface {
 
 	// RetryRunWithBodyWithResponse Continue a run now, or repeat a compensated run
 	//
-	// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check does not use earlier results: all objects in the request are read again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
+	// A waiting or stuck run continues now. If the run is compensated, the service checks the request of the run again, and starts a new run. The check does not use earlier results: it reads all objects in the request again. The new run takes over the idempotency key, and is in the answer. If the request can no longer be accepted, nothing changes.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6820,7 +6829,7 @@ type ClientWithResponsesInterface interface {
 
 	// RetryRunWithResponse Continue a run now, or repeat a compensated run
 	//
-	// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check does not use earlier results: all objects in the request are read again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
+	// A waiting or stuck run continues now. If the run is compensated, the service checks the request of the run again, and starts a new run. The check does not use earlier results: it reads all objects in the request again. The new run takes over the idempotency key, and is in the answer. If the request can no longer be accepted, nothing changes.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6829,7 +6838,7 @@ type ClientWithResponsesInterface interface {
 
 	// SkipStepWithBodyWithResponse Skip a step
 	//
-	// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind then lists the objects that stay upstream.
+	// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind of the run then lists the objects that are not removed from Keystone or BillingStack.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6838,7 +6847,7 @@ type ClientWithResponsesInterface interface {
 
 	// SkipStepWithResponse Skip a step
 	//
-	// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind then lists the objects that stay upstream.
+	// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind of the run then lists the objects that are not removed from Keystone or BillingStack.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12700,14 +12709,15 @@ func (c *ClientWithResponses) GetProblemWithResponse(ctx context.Context, proble
 
 // GetReadinessWithResponse Check the service's dependencies
 //
-// Each replica checks its dependencies when it starts and every 30 s. The replica writes a row to its database, checks that its
-// lease has not expired, logs in to Keystone, checks that the domain and the roles of the configuration and of the merchants exist
-// (at most 50 names per cloud), and reads from BillingStack. The database and the lease are checked again for this request.
+// Each replica checks its dependencies when it starts, and then every 30 s. The replica writes a row to its database, and checks that
+// its lease has not expired. It logs in to Keystone, and looks up the domains and roles that the settings and the merchants name (at
+// most 50 names per cloud). It reads from BillingStack. For each request to this path, the replica checks the database and the lease
+// again.
 //
-// Without the database or the lease, a replica answers 503. While Keystone or BillingStack is down or misconfigured, the status is
-// `degraded` and the answer is 200, because the replica can still show runs and replay orders.
+// If a replica cannot use its database, or has no lease, it answers 503. While Keystone or BillingStack is down or misconfigured, the
+// replica answers 200 with the status `degraded`, because it can still show runs and answer repeated orders.
 //
-// The field `checks` is only in the answer to an operator's token, and to a direct request from the same host.
+// The answer has the field `checks` if the request contains an operator's token, or comes directly from the same host.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -12722,7 +12732,7 @@ func (c *ClientWithResponses) GetReadinessWithResponse(ctx context.Context, reqE
 
 // ListAuditsWithResponse List audits, newest first
 //
-// The audits in the list have no gaps. The answer that shows one audit has them.
+// The audits in the list do not have the field `gaps`. To read this field, show a single audit.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -12737,7 +12747,7 @@ func (c *ClientWithResponses) ListAuditsWithResponse(ctx context.Context, params
 
 // CreateAuditWithBodyWithResponse Audit everything, or one merchant, customer, cloud or project
 //
-// An audit compares what the runs should have left in Keystone and BillingStack with what is there, and reports each difference as a finding. It only reads. A replica executes the audit; one audit is executed at a time. Poll the path in Location. If the answer was lost, list the audits before you repeat the call: a repeated call is another audit.
+// An audit compares the objects that Tenantry's runs should have left in Keystone and BillingStack with the objects that are there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit: if the answer was lost, list the audits before you repeat the call.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -12752,7 +12762,7 @@ func (c *ClientWithResponses) CreateAuditWithBodyWithResponse(ctx context.Contex
 
 // CreateAuditWithResponse Audit everything, or one merchant, customer, cloud or project
 //
-// An audit compares what the runs should have left in Keystone and BillingStack with what is there, and reports each difference as a finding. It only reads. A replica executes the audit; one audit is executed at a time. Poll the path in Location. If the answer was lost, list the audits before you repeat the call: a repeated call is another audit.
+// An audit compares the objects that Tenantry's runs should have left in Keystone and BillingStack with the objects that are there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit: if the answer was lost, list the audits before you repeat the call.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -12780,7 +12790,7 @@ func (c *ClientWithResponses) GetAuditWithResponse(ctx context.Context, auditID 
 
 // ListFindingsWithResponse List findings, sorted by id
 //
-// Without the parameter `status`, the list has the open findings: the new and the known ones. The findings in the list have no history. The answer that shows one finding has it.
+// Without the parameter `status`, the list contains the open findings: the findings with the status `new` or `known`. The findings in the list do not have the field `history`. To read this field, show a single finding.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -12808,7 +12818,7 @@ func (c *ClientWithResponses) GetFindingWithResponse(ctx context.Context, findin
 
 // WithdrawAcceptanceWithResponse Withdraw the acceptance of a finding
 //
-// The finding is open again. If it is not accepted, nothing changes.
+// The finding is open again. If the finding was not accepted, nothing changes.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -12823,7 +12833,7 @@ func (c *ClientWithResponses) WithdrawAcceptanceWithResponse(ctx context.Context
 
 // AcceptFindingWithBodyWithResponse Accept a finding
 //
-// The finding is no longer open, until the time `until`, until it becomes more severe, or until an audit no longer sees it. The call may be repeated; the last reason counts.
+// An accepted finding is not open. If an audit sees the finding after the time `until`, or with a worse severity, the audit opens the finding again. If an audit no longer sees the finding, the finding is resolved. You can repeat the call: the new acceptance replaces the old one.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -12838,7 +12848,7 @@ func (c *ClientWithResponses) AcceptFindingWithBodyWithResponse(ctx context.Cont
 
 // AcceptFindingWithResponse Accept a finding
 //
-// The finding is no longer open, until the time `until`, until it becomes more severe, or until an audit no longer sees it. The call may be repeated; the last reason counts.
+// An accepted finding is not open. If an audit sees the finding after the time `until`, or with a worse severity, the audit opens the finding again. If an audit no longer sees the finding, the finding is resolved. You can repeat the call: the new acceptance replaces the old one.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -12851,9 +12861,11 @@ func (c *ClientWithResponses) AcceptFindingWithResponse(ctx context.Context, fin
 	return ParseAcceptFindingResponse(rsp)
 }
 
-// ListLedgerWithResponse List what the runs have made, adopted and removed
+// ListLedgerWithResponse List the objects that runs have created, adopted or removed
 //
-// The entries of the newest run are first. Each names the run, the step, who asked for it, and the upstream's request id, and has the open and accepted findings about its object. Objects that are gone remain in the ledger. Send exactly one of the ids. A project has the entries of its role assignments, too. A user has the entries of all runs for the user; a customer, of all runs about the customer; a subscription, of the runs that made, adopted or removed it. The field `findings` has the open and accepted findings about the id itself, also if no run has made it.
+// Send exactly one of the ids. For a project, the list has the entries of the project and of the role assignments on it. For a user, the list has the entries of all runs for the user, and of the user's other role assignments on the same projects. For a customer, the list has the entries of all runs about the customer. For a subscription, the list has the entries of all runs that created, adopted or removed the subscription. The entries of the newest run are first.
+//
+// An entry names the object, the run, the step, the caller who asked for the run, and the upstream's request id. The entry also has the open and accepted findings about the object. Objects that no longer exist remain in the ledger. The field `findings` of the answer has the open and accepted findings about the id that you have sent, even if no run has created an object with this id.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -12866,7 +12878,7 @@ func (c *ClientWithResponses) ListLedgerWithResponse(ctx context.Context, params
 	return ParseListLedgerResponse(rsp)
 }
 
-// ListMerchantsWithResponse List merchants by name
+// ListMerchantsWithResponse List merchants, sorted by name
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -12967,7 +12979,7 @@ func (c *ClientWithResponses) ListKeysWithResponse(ctx context.Context, merchant
 
 // RotateKeyWithResponse Create a new API key
 //
-// The previous key stays valid until the next rotation, so that the portal can switch to the new key. Older keys are revoked. Only this answer contains the secret of the new key.
+// The previous key stays valid until the next rotation, so that the portal can switch to the new key. This call revokes all older keys. Only this answer contains the secret of the new key.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -13008,9 +13020,9 @@ func (c *ClientWithResponses) ListSubscriptionsWithResponse(ctx context.Context,
 
 // SubscribeWithBodyWithResponse Subscribe a user to a plan
 //
-// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again. With `dry_run`, the call says what the run would do.
+// X-Subject-Token holds the user's unscoped Keystone token. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
 //
-// Only the first 201 has the user's token for the customer tenant. After a 202, or if the answer was lost, wait until the run has succeeded and exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. The field customer_tenant_id of the run's result is CUSTOMER_TENANT_ID. The header X-Subject-Token of Keystone's answer is the token.
+// Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13025,9 +13037,9 @@ func (c *ClientWithResponses) SubscribeWithBodyWithResponse(ctx context.Context,
 
 // SubscribeWithResponse Subscribe a user to a plan
 //
-// X-Subject-Token holds the user's unscoped Keystone token. The call waits for the run to end, by default for up to 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. A repeated call does not check the token, so use a new key for each user. Keys of accepted orders never expire. The key of a refused order may be used again. With `dry_run`, the call says what the run would do.
+// X-Subject-Token holds the user's unscoped Keystone token. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
 //
-// Only the first 201 has the user's token for the customer tenant. After a 202, or if the answer was lost, wait until the run has succeeded and exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. The field customer_tenant_id of the run's result is CUSTOMER_TENANT_ID. The header X-Subject-Token of Keystone's answer is the token.
+// Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13055,7 +13067,7 @@ func (c *ClientWithResponses) GetSubscriptionWithResponse(ctx context.Context, m
 
 // ChangePlanWithBodyWithResponse Change the plan of a subscription
 //
-// A run gives the subscription another plan of the merchant in BillingStack. The tenant, its roles and the state of the subscription stay as they are: a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. You can repeat the call with the same key, as with an order.
+// A run replaces the plan of the subscription in BillingStack. The new plan must be another plan of the same merchant. The tenant, its role assignments and the state of the subscription do not change. For example, a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. If you repeat the call with the same key and body, the answer is the same run.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13070,7 +13082,7 @@ func (c *ClientWithResponses) ChangePlanWithBodyWithResponse(ctx context.Context
 
 // ChangePlanWithResponse Change the plan of a subscription
 //
-// A run gives the subscription another plan of the merchant in BillingStack. The tenant, its roles and the state of the subscription stay as they are: a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. You can repeat the call with the same key, as with an order.
+// A run replaces the plan of the subscription in BillingStack. The new plan must be another plan of the same merchant. The tenant, its role assignments and the state of the subscription do not change. For example, a suspended subscription stays suspended. If the run cannot complete, the subscription gets its old plan back. If you repeat the call with the same key and body, the answer is the same run.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13085,7 +13097,7 @@ func (c *ClientWithResponses) ChangePlanWithResponse(ctx context.Context, mercha
 
 // ReleaseSubscriptionWithResponse Lift the hold of an ended subscription
 //
-// If `ends_at` has passed, the tenant is removed now. The call may be repeated. Only an operator can do this.
+// If the time `ends_at` has passed, Tenantry removes the tenant now. You can repeat the call. Only an operator can make this request.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -13100,7 +13112,7 @@ func (c *ClientWithResponses) ReleaseSubscriptionWithResponse(ctx context.Contex
 
 // HoldSubscriptionWithBodyWithResponse Keep the tenant of an ended subscription
 //
-// The tenant is not removed before the hold is lifted, even if `ends_at` has passed. The subscription can be restored meanwhile. The call may be repeated; the last reason counts. Only an operator can do this.
+// Tenantry keeps the tenant until the hold is lifted, even after the time `ends_at`. Until then, the subscription can still be restored. You can repeat the call: the new reason replaces the old one. Only an operator can make this request.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13115,7 +13127,7 @@ func (c *ClientWithResponses) HoldSubscriptionWithBodyWithResponse(ctx context.C
 
 // HoldSubscriptionWithResponse Keep the tenant of an ended subscription
 //
-// The tenant is not removed before the hold is lifted, even if `ends_at` has passed. The subscription can be restored meanwhile. The call may be repeated; the last reason counts. Only an operator can do this.
+// Tenantry keeps the tenant until the hold is lifted, even after the time `ends_at`. Until then, the subscription can still be restored. You can repeat the call: the new reason replaces the old one. Only an operator can make this request.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13130,7 +13142,7 @@ func (c *ClientWithResponses) HoldSubscriptionWithResponse(ctx context.Context, 
 
 // RemoveSubscriptionWithBodyWithResponse Remove the tenant of an ended subscription now
 //
-// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, the tenant is removed even if it is not proven empty: the resources in the tenant are lost, and the run's result lists these resources. Only an operator can do this.
+// A run removes the subscription's tenant without waiting for the time `ends_at`. Before the removal, all services of the cloud must say that the tenant is empty. With `force`, the run removes the tenant even if the tenant has resources, or a service cannot be asked. The resources in the tenant are then lost, and the run's result lists them. Only an operator can make this request.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13145,7 +13157,7 @@ func (c *ClientWithResponses) RemoveSubscriptionWithBodyWithResponse(ctx context
 
 // RemoveSubscriptionWithResponse Remove the tenant of an ended subscription now
 //
-// A run removes the subscription's tenant without waiting for `ends_at`. The tenant must be proven empty. With `force`, the tenant is removed even if it is not proven empty: the resources in the tenant are lost, and the run's result lists these resources. Only an operator can do this.
+// A run removes the subscription's tenant without waiting for the time `ends_at`. Before the removal, all services of the cloud must say that the tenant is empty. With `force`, the run removes the tenant even if the tenant has resources, or a service cannot be asked. The resources in the tenant are then lost, and the run's result lists them. Only an operator can make this request.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13160,7 +13172,7 @@ func (c *ClientWithResponses) RemoveSubscriptionWithResponse(ctx context.Context
 
 // RestoreSubscriptionWithBodyWithResponse Restore a subscription that was ended
 //
-// A run gives the subscriber the roles again and enables the subscription's tenant. If the subscription was suspended before it was ended, it is suspended again. If the subscriber no longer exists in Keystone, nobody gets the roles, and the run's result says so. You can repeat the call with the same key, as with an order.
+// A run assigns the roles to the subscriber again, and enables the subscription's tenant. If the subscription was suspended before it was ended, the restored subscription is suspended. If the subscriber no longer exists in Keystone, no user gets the roles, and the run's result says so. If you repeat the call with the same key and body, the answer is the same run.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13175,7 +13187,7 @@ func (c *ClientWithResponses) RestoreSubscriptionWithBodyWithResponse(ctx contex
 
 // RestoreSubscriptionWithResponse Restore a subscription that was ended
 //
-// A run gives the subscriber the roles again and enables the subscription's tenant. If the subscription was suspended before it was ended, it is suspended again. If the subscriber no longer exists in Keystone, nobody gets the roles, and the run's result says so. You can repeat the call with the same key, as with an order.
+// A run assigns the roles to the subscriber again, and enables the subscription's tenant. If the subscription was suspended before it was ended, the restored subscription is suspended. If the subscriber no longer exists in Keystone, no user gets the roles, and the run's result says so. If you repeat the call with the same key and body, the answer is the same run.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13190,7 +13202,7 @@ func (c *ClientWithResponses) RestoreSubscriptionWithResponse(ctx context.Contex
 
 // ResumeSubscriptionWithBodyWithResponse Resume a suspended subscription
 //
-// A run enables the subscription's tenant. Tokens for the tenant that have not expired are valid again. You can repeat the call with the same key, as with an order.
+// A run enables the subscription's tenant. Unexpired tokens for the tenant are then valid again. If you repeat the call with the same key and body, the answer is the same run.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13205,7 +13217,7 @@ func (c *ClientWithResponses) ResumeSubscriptionWithBodyWithResponse(ctx context
 
 // ResumeSubscriptionWithResponse Resume a suspended subscription
 //
-// A run enables the subscription's tenant. Tokens for the tenant that have not expired are valid again. You can repeat the call with the same key, as with an order.
+// A run enables the subscription's tenant. Unexpired tokens for the tenant are then valid again. If you repeat the call with the same key and body, the answer is the same run.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13220,7 +13232,7 @@ func (c *ClientWithResponses) ResumeSubscriptionWithResponse(ctx context.Context
 
 // SuspendSubscriptionWithBodyWithResponse Suspend a subscription
 //
-// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant. The tenant's users keep their roles, and the tenant's servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
+// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant. The tenant's users keep their roles, and the tenant's servers go on running. If you repeat the call with the same key and body, the answer is the same run. If an operator suspends a subscription, only an operator can resume it.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13235,7 +13247,7 @@ func (c *ClientWithResponses) SuspendSubscriptionWithBodyWithResponse(ctx contex
 
 // SuspendSubscriptionWithResponse Suspend a subscription
 //
-// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant. The tenant's users keep their roles, and the tenant's servers go on running. You can repeat the call with the same key, as with an order. If an operator suspends a subscription, only an operator can resume it.
+// A run disables the subscription's tenant. Keystone then refuses all tokens for the tenant. The tenant's users keep their roles, and the tenant's servers go on running. If you repeat the call with the same key and body, the answer is the same run. If an operator suspends a subscription, only an operator can resume it.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13250,7 +13262,7 @@ func (c *ClientWithResponses) SuspendSubscriptionWithResponse(ctx context.Contex
 
 // UnsubscribeSubscriptionWithBodyWithResponse End a subscription
 //
-// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until `ends_at`, the subscription can be restored. After that, Tenantry removes the tenant if it is empty. A tenant that existed before the subscription stays as it is. You can repeat the call with the same key, as with an order.
+// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until the time `ends_at`, the subscription can be restored. After this time, Tenantry removes the tenant if it is empty. Tenantry neither disables nor removes a tenant that existed before the subscription. If you repeat the call with the same key and body, the answer is the same run.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13265,7 +13277,7 @@ func (c *ClientWithResponses) UnsubscribeSubscriptionWithBodyWithResponse(ctx co
 
 // UnsubscribeSubscriptionWithResponse End a subscription
 //
-// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until `ends_at`, the subscription can be restored. After that, Tenantry removes the tenant if it is empty. A tenant that existed before the subscription stays as it is. You can repeat the call with the same key, as with an order.
+// A run revokes the roles that Tenantry has given to the subscriber on the subscription's tenant, and disables the tenant. Servers in the tenant go on running. Until the time `ends_at`, the subscription can be restored. After this time, Tenantry removes the tenant if it is empty. Tenantry neither disables nor removes a tenant that existed before the subscription. If you repeat the call with the same key and body, the answer is the same run.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13280,7 +13292,7 @@ func (c *ClientWithResponses) UnsubscribeSubscriptionWithResponse(ctx context.Co
 
 // CreateRepairPlanWithBodyWithResponse Plan the repairs of open findings
 //
-// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. Nothing is repaired: choose entries of the plan, and send them to /v1/repairs within 7 days. The service keeps the plan, and the plan never changes. A repeated call is another plan.
+// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan, and the plan never changes. A repeated call creates another plan.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13295,7 +13307,7 @@ func (c *ClientWithResponses) CreateRepairPlanWithBodyWithResponse(ctx context.C
 
 // CreateRepairPlanWithResponse Plan the repairs of open findings
 //
-// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. Nothing is repaired: choose entries of the plan, and send them to /v1/repairs within 7 days. The service keeps the plan, and the plan never changes. A repeated call is another plan.
+// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan, and the plan never changes. A repeated call creates another plan.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13323,9 +13335,9 @@ func (c *ClientWithResponses) GetRepairPlanWithResponse(ctx context.Context, pla
 
 // ApplyRepairsWithBodyWithResponse Carry out entries of a plan of repairs
 //
-// Each entry becomes a run of the workflow `repair`. Before the run is started, the entry is checked against the finding, Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
+// Each entry becomes a run of the workflow `repair`. Before a run is started, Tenantry compares its entry with the finding, and with the objects in Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
 //
-// You can repeat the call, for example if the answer was lost: an entry whose run exists is answered with this run, also if the run has failed. To repair such a finding again, audit again and make a new plan. If an upstream is down, and no entry has a run, the answer is 503. If some entries have runs, the others are refused with the code `upstream-unavailable`: repeat the call later.
+// You can repeat the call, for example if the answer was lost. If an entry has a run already, the answer contains this run, even if the run has failed. To repair the finding of a failed run, run an audit again and create a new plan. If an upstream is down and no entry has a run, the answer is 503. If an upstream is down and some entries have runs, the other entries are refused with the code `upstream-unavailable`. Repeat the call later.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13340,9 +13352,9 @@ func (c *ClientWithResponses) ApplyRepairsWithBodyWithResponse(ctx context.Conte
 
 // ApplyRepairsWithResponse Carry out entries of a plan of repairs
 //
-// Each entry becomes a run of the workflow `repair`. Before the run is started, the entry is checked against the finding, Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
+// Each entry becomes a run of the workflow `repair`. Before a run is started, Tenantry compares its entry with the finding, and with the objects in Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
 //
-// You can repeat the call, for example if the answer was lost: an entry whose run exists is answered with this run, also if the run has failed. To repair such a finding again, audit again and make a new plan. If an upstream is down, and no entry has a run, the answer is 503. If some entries have runs, the others are refused with the code `upstream-unavailable`: repeat the call later.
+// You can repeat the call, for example if the answer was lost. If an entry has a run already, the answer contains this run, even if the run has failed. To repair the finding of a failed run, run an audit again and create a new plan. If an upstream is down and no entry has a run, the answer is 503. If an upstream is down and some entries have runs, the other entries are refused with the code `upstream-unavailable`. Repeat the call later.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13370,7 +13382,7 @@ func (c *ClientWithResponses) ListRunsWithResponse(ctx context.Context, params *
 
 // GetRunWithResponse Show a run
 //
-// The parameter `wait` is the maximum number of seconds that the call waits before it answers. With If-None-Match, the call waits until the ETag of the run differs from the ETag in this header. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator. If too many calls wait, the call is refused with 429 or 503. Read the run without the parameter `wait`, or repeat the call after Retry-After.
+// The parameter `wait` is the maximum number of seconds that the call waits before it answers. With If-None-Match, the call waits until the ETag of the run differs from the ETag in this header. Without If-None-Match, the call waits until the run has ended, is stuck, or needs an operator. If too many calls wait, the call is refused with 429 or 503. In this case, read the run without the parameter `wait`, or repeat the call after Retry-After.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -13385,7 +13397,7 @@ func (c *ClientWithResponses) GetRunWithResponse(ctx context.Context, runID RunI
 
 // CancelRunWithBodyWithResponse Cancel an order
 //
-// The run is compensated. A portal may cancel the runs of its merchant, unless an operator has ordered them.
+// Tenantry compensates the run. A portal may cancel a run of its merchant if no operator has ordered the run.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13400,7 +13412,7 @@ func (c *ClientWithResponses) CancelRunWithBodyWithResponse(ctx context.Context,
 
 // CancelRunWithResponse Cancel an order
 //
-// The run is compensated. A portal may cancel the runs of its merchant, unless an operator has ordered them.
+// Tenantry compensates the run. A portal may cancel a run of its merchant if no operator has ordered the run.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13441,7 +13453,7 @@ func (c *ClientWithResponses) CompensateRunWithResponse(ctx context.Context, run
 
 // ListRunEventsWithResponse Show or follow the history of a run
 //
-// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its `seq`. To resume a broken stream, send Last-Event-ID. The answer 204 means that you have received all events.
+// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its `seq`. To resume a broken stream, send the id of the last event that you received in the header Last-Event-ID. The status 204 then means that you have received all events.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -13482,7 +13494,7 @@ func (c *ClientWithResponses) HoldRunWithResponse(ctx context.Context, runID Run
 
 // RetryRunWithBodyWithResponse Continue a run now, or repeat a compensated run
 //
-// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check does not use earlier results: all objects in the request are read again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
+// A waiting or stuck run continues now. If the run is compensated, the service checks the request of the run again, and starts a new run. The check does not use earlier results: it reads all objects in the request again. The new run takes over the idempotency key, and is in the answer. If the request can no longer be accepted, nothing changes.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13497,7 +13509,7 @@ func (c *ClientWithResponses) RetryRunWithBodyWithResponse(ctx context.Context, 
 
 // RetryRunWithResponse Continue a run now, or repeat a compensated run
 //
-// A waiting or stuck run continues now. For a compensated run, the service checks the same request again and starts a new run, which takes over the idempotency key. The check does not use earlier results: all objects in the request are read again. The answer contains the new run. If the request can no longer be accepted, nothing changes.
+// A waiting or stuck run continues now. If the run is compensated, the service checks the request of the run again, and starts a new run. The check does not use earlier results: it reads all objects in the request again. The new run takes over the idempotency key, and is in the answer. If the request can no longer be accepted, nothing changes.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13512,7 +13524,7 @@ func (c *ClientWithResponses) RetryRunWithResponse(ctx context.Context, runID Ru
 
 // SkipStepWithBodyWithResponse Skip a step
 //
-// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind then lists the objects that stay upstream.
+// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind of the run then lists the objects that are not removed from Keystone or BillingStack.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13527,7 +13539,7 @@ func (c *ClientWithResponses) SkipStepWithBodyWithResponse(ctx context.Context, 
 
 // SkipStepWithResponse Skip a step
 //
-// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind then lists the objects that stay upstream.
+// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind of the run then lists the objects that are not removed from Keystone or BillingStack.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
