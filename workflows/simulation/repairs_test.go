@@ -255,6 +255,8 @@ func (w *world) judge(plan audit.Plan, before audit.Outcome) audit.Outcome {
 		known = known || f.Code == audit.RoleMissing && slices.ContainsFunc(before.Seen, func(k audit.Finding) bool {
 			return k.Code == audit.CustomerWithoutTenant && k.CustomerID == f.CustomerID
 		})
+		// The request that created the tenant was not answered, and was repeated. When it takes effect, the name is free again.
+		known = known || f.Code == audit.TenantDuplicate && slices.Contains(w.renamed, f.Objects[0].Name)
 		strange := slices.ContainsFunc(w.strangers, func(p keystone.Project) bool { return p.ID == f.ProjectID })
 		if again := w.touched[w.subjectOf(f.RunID)] || f.RunID == "" && len(w.touched) > 0; !known && !strange && !again {
 			w.violate("repairs make no findings", f.RunID, fmt.Sprintf("%+v", f))

@@ -308,7 +308,11 @@ func (w *world) deleteProject(p *keystone.Project) bool {
 }
 
 func (w *world) rename(p *keystone.Project) bool {
-	return p != nil && w.byAdmin(http.MethodPatch, "/v3/projects/"+p.ID, `{"project": {"name": "bs-subscription-renamed"}}`)
+	if p == nil || !w.byAdmin(http.MethodPatch, "/v3/projects/"+p.ID, `{"project": {"name": "bs-subscription-renamed"}}`) {
+		return false
+	}
+	w.renamed = append(w.renamed, p.Name)
+	return true
 }
 
 // byAdmin makes a request as an administrator of Keystone, which does not pass through the driver.

@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"path"
 	"strings"
 	"syscall"
 	"time"
@@ -53,8 +52,8 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 			again.Header.Set("X-Auth-Token", w.world.serviceToken())
 		}
 		w.world.removing(req, of)
-		if req.Method == http.MethodPatch && time.Since(sent) > defaultLateWindow {
-			w.world.late = append(w.world.late, lateChange{of.RunID, path.Base(req.URL.Path)})
+		if time.Since(sent) > defaultLateWindow {
+			w.world.changedLate(req, of.RunID)
 		}
 		answer, _ = w.world.recorder.Around(inProcess{w.handler}).RoundTrip(again) //nolint:bodyclose // the client does
 		w.world.record.wrote(again, body, answer)

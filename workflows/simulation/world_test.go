@@ -62,6 +62,7 @@ type world struct {
 	touched   map[string]bool          // the subjects that the vandal has damaged again, after the first repairs
 	lost      []saga.ObjectRef         // what the vandal has deleted
 	strangers []keystone.Project       // what the vandal has created, and no run may change
+	renamed   []string                 // names of tenants that the vandal has renamed
 
 	mutations
 	late     []lateChange   // changes that took effect after the late window
