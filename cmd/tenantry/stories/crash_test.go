@@ -42,9 +42,20 @@ type endings map[place]map[instant]ending
 // over the run. The portal gets no answer to its call, and repeats the call.
 func TestKilledAtEveryInstant(t *testing.T) {
 	all := map[string]endings{}
+	var mu sync.Mutex
+	var trials sync.WaitGroup
+	room := make(chan struct{}, 8) // for the cases of all workflows
 	for _, trial := range crashTrials(t) {
-		t.Run(trial.title(), func(t *testing.T) { all[trial.title()] = trial.killEverywhere(t) })
+		trials.Go(func() {
+			t.Run(trial.title(), func(t *testing.T) {
+				ended := trial.killEverywhere(t, room)
+				mu.Lock()
+				defer mu.Unlock()
+				all[trial.title()] = ended
+			})
+		})
 	}
+	trials.Wait()
 	if len(all) == 0 {
 		t.Fatal("no workflow was tried")
 	}
@@ -55,11 +66,11 @@ func TestKilledAtEveryInstant(t *testing.T) {
 	}
 }
 
-func (c crashTrial) killEverywhere(t *testing.T) endings {
+// killEverywhere tests one workflow. At most as many cases as the channel `room` has places are tested at once.
+func (c crashTrial) killEverywhere(t *testing.T, room chan struct{}) endings {
 	all := endings{}
 	var mu sync.Mutex
 	var cases sync.WaitGroup
-	room := make(chan struct{}, 8)
 	for n, at := range c.Places {
 		p := place(at)
 		all[p] = map[instant]ending{}

@@ -9,6 +9,7 @@ import (
 // TestTheLifeOfASubscriptionOnRealParts changes, ends and removes a subscription by the CLI, on a real Keystone and PostgreSQL, until nothing
 // of it is left. What takes days is made due by SQL. After each change, an audit finds nothing.
 func TestTheLifeOfASubscriptionOnRealParts(t *testing.T) {
+	t.Parallel()
 	a := newAudited(t)
 	a.subscribeAll(2) // the second one must not change
 	s, other := a.one(), a.one()

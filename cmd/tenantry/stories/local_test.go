@@ -123,11 +123,16 @@ var spaces = regexp.MustCompile(` +`)
 var requestID = regexp.MustCompile(`req-[0-9a-f-]{36}`)
 
 func onBoth(t *testing.T, test func(t *testing.T, database string)) {
-	t.Run("SQLite", func(t *testing.T) { test(t, storetest.SQLite(t)) })
-	t.Run("PostgreSQL", func(t *testing.T) { test(t, storetest.PostgreSQL(t)) })
+	for name, database := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, database(t))
+		})
+	}
 }
 
 func TestOperatorsAreNotLockedOutWhileKeystoneIsDown(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, database string) {
 		n := newNight(t, database)
 		r := n.serve()

@@ -18,6 +18,7 @@ import (
 // Keystone goes down during a run. Meanwhile the run waits for Keystone, the service answers orders with status 503 and the header
 // Retry-After, and /readyz answers that the service is degraded. When Keystone is up again, the run succeeds without an operator.
 func TestAKeystoneThatIsOutOfOrderIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	var reached, down atomic.Bool
 	var asked atomic.Int64 // requests while Keystone is down
 	in := &upstream{around: func(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {

@@ -78,6 +78,7 @@ const (
 // run. The upstream carries out the stopped replica's call late. When the stopped replica continues, it must write nothing. No
 // object may exist twice. A compensated run must leave no object.
 func TestPausedForLongerThanItsLeaseAReplicaWritesNothing(t *testing.T) {
+	t.Parallel()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	var all sync.WaitGroup

@@ -15,6 +15,7 @@ import (
 // Two replicas reach their database through PgBouncer in transaction mode. One replica accepts the orders. When both replicas
 // execute runs of these orders, the replica that accepted the orders is killed. The other replica then finishes all runs.
 func TestSubscribesThroughPgBouncer(t *testing.T) {
+	t.Parallel()
 	direct := storetest.PostgreSQL(t)
 	s := newSite(t, direct, memoryCloud(t, &upstream{}), &upstream{})
 	s.env = append(s.env, "TENANTRY_DATABASE_URL="+storetest.PgBouncer(t, direct)) // overrides the URL that newSite sets

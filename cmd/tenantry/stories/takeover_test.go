@@ -13,6 +13,7 @@ import (
 
 // The test uses the default lease of 10 s, so that the measured time of the take-over is realistic.
 func TestThreeReplicasTwoKilledTheThirdFinishesAll(t *testing.T) {
+	t.Parallel()
 	var writes atomic.Int64
 	slow := &upstream{before: func(r *http.Request) {
 		if r.Method != http.MethodGet {
