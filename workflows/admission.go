@@ -20,7 +20,7 @@ import (
 
 // AdmissionError contains the reason why an order was refused. An order is refused before anything is written.
 type AdmissionError struct {
-	Code   saga.Code // the name of a problem type of the API; for a retry, another code
+	Code   saga.Code // the name of a problem type of the API; in the refusal of a retry, it may be another code
 	Detail string
 	FixBy  saga.FixBy
 	Params []Param // the invalid parameters of the order
@@ -75,7 +75,7 @@ func (e *AdmissionError) Error() string {
 // Unwrap returns the cause.
 func (e *AdmissionError) Unwrap() error { return e.Err }
 
-// asStep returns the refusal as the error of a step that fails for good.
+// asStep returns the refusal as a permanent error of a step.
 func (e *AdmissionError) asStep() StepError {
 	return StepError{upstream.Permanent, e.Code, e.Detail, e.FixBy}
 }
@@ -129,7 +129,7 @@ func usable(userID string) error {
 		"the user's id in Keystone has more than 64 characters, contains a slash or a control character, or is a dot or two dots")
 }
 
-// The function `fitting` returns an error if the token is delegated or scoped, or if its user is in another domain or has an
+// The function `fitting` returns an error if the token is delegated or scoped, or if the token's user is in another domain or has an
 // unusable id.
 func fitting(token keystone.Token, domain keystone.Domain) error {
 	switch {
@@ -171,11 +171,11 @@ func distinct(roles []keystone.Role) (once []keystone.Role) {
 	return once
 }
 
-// addUser is the end of an error text. This end names the field with which a portal can order for a user who has no role on the
+// addUser is the end of an error text. The text names the field that lets a portal place an order for a user without a role on the
 // customer's tenant.
 const addUser = `; to add another user to the customer, send "add_user": true`
 
-// The method `member` returns an error if the user has no role on the customer's tenant, or if the customer has no tenant.
+// The method `member` returns an error if the customer has no tenant, or if the user has no role on the tenant.
 func (d Deps) member(ctx context.Context, id keystone.Identity, domainID, customerID, userID string) error {
 	project, err := id.FindProject(ctx, domainID, keystone.CustomerTenant(customerID))
 	if errors.Is(err, keystone.ErrNotFound) {

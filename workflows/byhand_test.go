@@ -42,7 +42,7 @@ func (w *world) admin(method, path, body string) []byte {
 	return answer
 }
 
-// The method `damage` does the damage of a trial.
+// The method `damage` calls Trial.Damage. The damaged objects are left out of the checks at the end of the test.
 func (w *world) damage(trial workflowstest.Trial, g workflowstest.Ground) {
 	w.t.Helper()
 	refs, err := trial.Damage(w.t.Context(), g, workflowstest.ByHand{
@@ -54,7 +54,7 @@ func (w *world) damage(trial workflowstest.Trial, g workflowstest.Ground) {
 	}
 }
 
-// The method `ignore` leaves an object out of the checks at the end.
+// The method `ignore` leaves an object out of the checks at the end of the test.
 func (w *world) ignore(kind, id string) {
 	w.byHand.Lock()
 	defer w.byHand.Unlock()

@@ -27,7 +27,7 @@ type ChangePlan struct {
 	// The first step sets the fields below.
 
 	OldPlanID string    `json:"old_plan_id,omitempty"` // the subscription's plan before the run
-	PlanBy    string    `json:"plan_by,omitempty"`     // the newest succeeded run before this run that has given a plan to the subscription
+	PlanBy    string    `json:"plan_by,omitempty"`     // id of the newest earlier run that has succeeded and has set the subscription's plan
 	Was       *Standing `json:"was,omitempty"`         // the standing of the subscription before and after the run
 }
 
@@ -39,13 +39,13 @@ type ChangePlanResult struct {
 	PreviousPlanID string `json:"previous_plan_id,omitempty"`
 }
 
-// ChangePlanRequest returns the request for a run that gives a new plan to the subscription with this standing.
+// ChangePlanRequest returns the request for a run that gives a new plan to the subscription of `h`.
 func ChangePlanRequest(h Held, planID, runID string) saga.Request {
 	return ChangePlan{Held: h, PlanID: planID}.request(runID)
 }
 
-// The method `request` returns the [saga.Request] that starts a run for the order. A retry is refused if a later run has changed
-// the plan of the subscription, even to another plan: the later decision stands.
+// The method `request` returns the [saga.Request] that starts a run for the order. If a later run has changed the plan of the
+// subscription, a retry of this run is refused. It does not matter which plan the later run has set.
 func (o ChangePlan) request(runID string) saga.Request {
 	o.OldPlanID, o.PlanBy, o.Was = "", "", nil
 	return o.about(ChangePlanName, runID, o)
@@ -74,8 +74,8 @@ func (d Deps) retryChangePlan(ctx context.Context, old ChangePlan, runID string)
 	return o.request(runID), nil
 }
 
-// The method `changeable` returns the order with the standing of the subscription, and with its plan. If the plan of the
-// subscription cannot be changed now, `changeable` returns an *AdmissionError.
+// The method `changeable` returns the order with the standing and the current plan of the subscription. If the plan of the subscription
+// cannot be changed now, `changeable` returns an *AdmissionError.
 func (d Deps) changeable(ctx context.Context, o ChangePlan) (ChangePlan, error) {
 	now, err := d.Standing(ctx, o.MerchantID, o.SubscriptionID)
 	if err != nil {
@@ -113,8 +113,8 @@ func (d Deps) changeable(ctx context.Context, o ChangePlan) (ChangePlan, error) 
 
 const notInBillingStack = "BillingStack no longer has the subscription"
 
-// planLeft finds the newest succeeded run that has given a plan to the subscription, and returns this plan and the id of the run.
-// In BillingStack, the subscription may have another plan, because of a late request or of a change by somebody else.
+// planLeft finds the newest succeeded run that has given a plan to the subscription, and returns this plan and the id of the run. In
+// BillingStack, the subscription may have another plan, because of a late request or a change by somebody else.
 func (d Deps) planLeft(ctx context.Context, h Held) (planID, runID string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, ledgerTime)
 	defer cancel()
@@ -126,7 +126,7 @@ func (d Deps) planLeft(ctx context.Context, h Held) (planID, runID string, err e
 		if err != nil {
 			return "", "", err
 		}
-		if len(runs) > 0 { // a run gets its id before it is accepted, so the greatest id need not be the newest run
+		if len(runs) > 0 { // the newest run is the run that has ended last; it need not have the greatest id
 			newest := slices.MaxFunc(runs, func(a, b *saga.Run) int { return a.EndedAt.Compare(*b.EndedAt) })
 			o, err := stateOf[struct {
 				PlanID string `json:"plan_id"`
@@ -203,8 +203,8 @@ func (d Deps) findPlan(ctx context.Context, o *ChangePlan) (saga.Found, error) {
 	return saga.Made, nil
 }
 
-// putPlanBack is the undo of the run. If the subscription still has the plan that the run has set, putPlanBack sets the old plan
-// again. In a re-check, a later run may have changed the plan. Then putPlanBack sets the plan of the later run.
+// putPlanBack is the undo of the step `change-plan`. If the subscription still has the plan that the run has set, putPlanBack sets the
+// old plan again. Before a re-check, a later run may have changed the plan. Then putPlanBack sets the plan of the later run.
 func (d Deps) putPlanBack(ctx context.Context, o *ChangePlan) error {
 	s, err := d.Billing.Subscription(ctx, o.MerchantID, o.SubscriptionID)
 	if errors.Is(err, billing.ErrNotFound) {

@@ -68,12 +68,12 @@ func (o *outage) changedLate(h workflows.Held, plan string) (id string) {
 	return id
 }
 
-// A compensated run's request gives the plan "large" to a subscription of the plan "small", half an hour late. After the re-check,
-// the subscription must have the plan of the newest succeeded run.
+// BillingStack executes a request of a compensated run half an hour late. The request changes the plan of a subscription from "small"
+// to "large". After the re-check, the subscription must have the plan of the newest succeeded run.
 func TestAPlanChangedLateIsPutBackByARecheck(t *testing.T) {
 	for name, c := range map[string]struct {
-		before, after []string // the plans of runs that succeed before and after the late request is executed
-		suspended     bool     // the subscription is suspended before the late request is executed
+		before, after []string // the plans that succeeded runs set before and after the execution of the late request
+		suspended     bool     // the subscription is suspended before the execution of the late request
 		want          string
 		events        int
 	}{
@@ -128,8 +128,8 @@ func TestAPlanChangedLateIsPutBackByARecheck(t *testing.T) {
 	}
 }
 
-// Two requests of compensated runs are executed late. The second run begins when the first late request has been executed. The
-// second run therefore finds a plan that no succeeded run has set. The re-checks must not undo each other's work.
+// Two requests of compensated runs are executed late. The second run begins after the execution of the first late request. The second
+// run therefore finds a plan that no succeeded run has set. The re-checks must not undo each other's work.
 func TestTwoPlansChangedLate(t *testing.T) {
 	for name, again := range map[string]bool{"to the plan of the late request": true, "back": false} {
 		t.Run(name, func(t *testing.T) {
@@ -150,7 +150,7 @@ func TestTwoPlansChangedLate(t *testing.T) {
 				}
 				o.at(began, 29*time.Hour)
 				if got := o.planOf(h); got != small {
-					t.Errorf("the plan is %s, want that of the subscription's run, %s", got, small)
+					t.Errorf("the plan is %s, want the original plan %s", got, small)
 				}
 				if n := o.events(second, saga.EventLateEffect, ""); n != 0 {
 					t.Errorf("the second run has changed nothing, but has %d events late-effect", n)
@@ -187,7 +187,7 @@ func TestACompensatedRunPutsTheOldPlanBack(t *testing.T) {
 	for name, c := range map[string]struct {
 		meanwhile func(o *outage, h workflows.Held, other string) // a change by somebody else before the undo
 		want      string
-		code      saga.Code // of the reason why the run is stuck; empty: the run is compensated
+		code      saga.Code // the code of the reason why the run is stuck; empty if the run is compensated
 	}{
 		"nothing happens meanwhile": {func(*outage, workflows.Held, string) {}, "small", ""},
 		"somebody sets a third plan": {func(o *outage, h workflows.Held, other string) {

@@ -48,7 +48,8 @@ func (d Deps) check(ctx context.Context, o *Order) error {
 	return d.noteRoles(ctx, o)
 }
 
-// noteRoles stores the customer roles of the order that the user does not yet have on an existing customer tenant.
+// noteRoles stores the ids of the order's customer roles that the user lacks on the customer tenant. If the customer has no tenant yet,
+// noteRoles stores nothing.
 func (d Deps) noteRoles(ctx context.Context, o *Order) error {
 	id, err := d.Identity(o.Cloud)
 	if err != nil {

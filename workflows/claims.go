@@ -25,12 +25,14 @@ func ClaimRole(roleID, userID, tenantClaim string) string {
 // ClaimDisabled returns the claim on the disabled state of a tenant. The parameter tenantClaim is the claim on the tenant.
 func ClaimDisabled(tenantClaim string) string { return "disabled " + tenantClaim }
 
-// ClaimResource returns the claim on the resource of a subscription. Claims on different resources of the same subscription are opposites.
+// ClaimResource returns the claim on the resource of a subscription. Claims on different resources of the same subscription are
+// opposites: see [saga.Setting].
 func ClaimResource(subscriptionID, resourceID string) string {
 	return saga.Setting("resource of subscription "+subscriptionID, resourceID)
 }
 
-// ClaimPlan returns the claim on the plan of a subscription. Claims on different plans of the same subscription are opposites.
+// ClaimPlan returns the claim on the plan of a subscription. Claims on different plans of the same subscription are opposites: see
+// [saga.Setting].
 func ClaimPlan(subscriptionID, planID string) string {
 	return saga.Setting("plan of subscription "+subscriptionID, planID)
 }

@@ -16,16 +16,17 @@ import (
 // CloseName is the name of the workflow.
 const CloseName = "close"
 
-// Closure is the data of a run that removes a subscription from BillingStack. With the customer's last subscription, the run also
-// removes the customer. A Closure is stored as JSON, so fields may be added, but never removed or renamed.
+// Closure is the data of a run that removes a subscription from BillingStack. If this is the customer's last subscription, the run may
+// also remove the customer: see [Close]. A Closure is stored as JSON, so fields may be added, but never removed or renamed.
 type Closure struct {
 	Held
 	RemovedBy string `json:"removed_by"` // the run that has removed the subscription's tenant
 
-	// The steps set the fields below. The input of a run that a follow-up starts cannot contain the run's id.
+	// The steps set the fields below. The first step sets RunID, because the input of a run that a follow-up starts cannot contain the
+	// run's id.
 
 	RunID            string    `json:"run_id,omitempty"`
-	CustomerStays    string    `json:"customer_stays,omitempty"` // reason why the customer is kept; empty: the customer is removed
+	CustomerStays    string    `json:"customer_stays,omitempty"` // reason why the customer is kept; empty if the customer is removed
 	CustomerTenantID string    `json:"customer_tenant_id,omitempty"`
 	DisabledAt       time.Time `json:"disabled_at,omitzero"` // time at which the customer's tenant was disabled
 }
@@ -51,8 +52,8 @@ func (o Removal) closing(removedBy string, due time.Time) saga.FollowUp {
 	return o.later(CloseName, o.SubscriptionID, due, Closure{Held: o.Held, RemovedBy: removedBy})
 }
 
-// CloseRequest returns the request for a run that removes a subscription from BillingStack. The run removedBy has removed the
-// subscription's tenant.
+// CloseRequest returns the request for a run that removes a subscription from BillingStack. The parameter removedBy is the id of the
+// run that has removed the subscription's tenant.
 func CloseRequest(h Held, removedBy, runID string) saga.Request {
 	return Closure{Held: h, RemovedBy: removedBy}.request(runID)
 }
@@ -140,8 +141,9 @@ func Close(d Deps) saga.Workflow[Closure] {
 	}
 }
 
-// afterClosing drops the follow-up of the closing. If the run has removed the customer, afterClosing adds the follow-up that
-// removes the customer's tenant. If the closing was refused, afterClosing puts the follow-up again.
+// afterClosing returns the changes of follow-ups after a closing. If the run has succeeded, or if the subscription is not ended any
+// more, afterClosing drops the follow-up of the closing. In all other cases, afterClosing schedules the closing again. If the run has
+// disabled the tenant of the removed customer, afterClosing adds the follow-up that removes this tenant.
 func afterClosing(o Closure, end saga.End) []saga.FollowUp {
 	f := o.later(CloseName, o.SubscriptionID, end.Now.Add(again), Closure{Held: o.Held, RemovedBy: o.RemovedBy})
 	f.Reason = end.Cause
@@ -179,7 +181,7 @@ func (o Closure) expected() []saga.Expected {
 	return all
 }
 
-// checkClose is the first step of the run. The step reads everything again.
+// checkClose is the first step of the run. The step checks whether the subscription may be removed, and stores the run's id.
 func (d Deps) checkClose(ctx context.Context, o *Closure) error {
 	if err := d.closable(ctx, *o); err != nil {
 		return permanently(err)
@@ -199,8 +201,8 @@ func (d Deps) findNoCustomer(ctx context.Context, o *Closure) (saga.Found, error
 	return goneFrom(ctx, err, "customer", o.CustomerID)
 }
 
-// If the read of an object has returned ErrNotFound, goneFrom returns Made, and records that the run has removed the object.
-// Another run had made the object.
+// goneFrom takes the error of a read of an object that another run has created. If the error is ErrNotFound, goneFrom returns Made, and
+// records that this run has removed the object.
 func goneFrom(ctx context.Context, err error, kind, id string) (saga.Found, error) {
 	if !errors.Is(err, billing.ErrNotFound) {
 		return saga.Absent, err
@@ -210,8 +212,8 @@ func goneFrom(ctx context.Context, err error, kind, id string) (saga.Found, erro
 	return saga.Made, nil
 }
 
-// The function `confirmed` is called with the result of Find, after BillingStack has deleted an object, or has answered that the
-// object does not exist. If BillingStack still shows the object, `confirmed` returns an error.
+// The function `confirmed` checks that BillingStack has deleted an object. The parameters are the results of a Find that was called
+// after the answer to the DELETE. If BillingStack still shows the object, `confirmed` returns an error.
 func confirmed(found saga.Found, err error) error {
 	if err == nil && found != saga.Made {
 		return contradiction(billing.Service, "BillingStack still shows an object that it has deleted")
@@ -301,7 +303,8 @@ func (d Deps) usedBy(ctx context.Context, h Held, runID string) (string, error) 
 	return "", err
 }
 
-// deleteCustomer deletes the customer. If the customer has a subscription by now, deleteCustomer does not delete the customer.
+// deleteCustomer deletes the customer. If the customer has a subscription by now, deleteCustomer keeps the customer, and stores the
+// reason.
 func (d Deps) deleteCustomer(ctx context.Context, o *Closure) error {
 	_, err := d.Billing.RemoveCustomer(ctx, o.MerchantID, o.CustomerID, nil)
 	if foreign, ok := errors.AsType[*billing.ForeignSubscriptionsError](err); ok {

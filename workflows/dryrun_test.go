@@ -20,7 +20,8 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// readOnly lets requests through until it is closed. Then it refuses, and lists, each request that may change something.
+// readOnly lets requests through until it is closed. Then it refuses each request that may change something, except logins. It stores
+// the last refused request.
 type readOnly struct {
 	closed  atomic.Bool
 	refused atomic.Pointer[string]
@@ -28,7 +29,7 @@ type readOnly struct {
 
 func (r *readOnly) around(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(req *http.Request) (*http.Response, error) {
-		login := strings.HasSuffix(req.URL.Path, "/auth/tokens") // the credential of audits may not have logged in yet
+		login := strings.HasSuffix(req.URL.Path, "/auth/tokens") // logins pass, because the credential of audits may not have logged in yet
 		if r.closed.Load() && req.Method != http.MethodGet && req.Method != http.MethodHead && !login {
 			request := req.Method + " " + req.URL.Path
 			r.refused.Store(&request)
@@ -42,7 +43,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// grounds prepares the customers of orders, by the name of the situation.
+// The method `grounds` returns functions by the names of situations. Each function prepares the ground of an order for its situation.
 func (w *world) grounds() map[string]func(g *workflowstest.Ground) {
 	tenant := "tenantry-merchant-" + w.Merchant.ID
 	return map[string]func(g *workflowstest.Ground){
@@ -66,7 +67,7 @@ func (w *world) grounds() map[string]func(g *workflowstest.Ground) {
 	}
 }
 
-// tenantOf returns the place of a customer's tenant among the projects that the test has created.
+// tenantOf returns a pointer to a customer's tenant in the list of the projects that the test has created.
 func (w *world) tenantOf(customerID string) *keystone.Project {
 	i := slices.IndexFunc(w.others.Projects, func(p keystone.Project) bool { return p.Name == keystone.CustomerTenant(customerID) })
 	return &w.others.Projects[i]
@@ -86,7 +87,7 @@ func (w *world) assignByHand(g workflowstest.Ground, roles []keystone.Role) {
 	}
 }
 
-// unchecked lists the situations that the stranger does not look at.
+// unchecked lists the situations that the workflow of the stranger does not check.
 var unchecked = []string{"a foreign tenant", "a disabled tenant", "a plan that is not"}
 
 // TestADryRunOfEachWorkflow makes a dry run of each workflow in each situation, while the upstreams refuse every write. The run that
@@ -102,7 +103,7 @@ func TestADryRunOfEachWorkflow(t *testing.T) {
 		for _, trial := range workflowstest.Trials() {
 			for situation, prepare := range w.grounds() {
 				if situation != "a new customer" && trial.Follows != nil {
-					continue // the run before has made the customer
+					continue // the run of the trial Follows has created the customer
 				}
 				g, token := w.groundOf(t, trial)
 				prepare(&g)
@@ -145,7 +146,8 @@ func TestADryRunOfEachWorkflow(t *testing.T) {
 	})
 }
 
-// compensate asks for the compensation of a run that waits for an operator, and waits for it.
+// The method `compensate` requests the compensation of a run that waits for an operator. Then it waits until the run has ended or is
+// stuck.
 func (w *world) compensate(t *testing.T, runID string) {
 	t.Helper()
 	_, err := w.Service.Runs.Act(t.Context(), saga.Action{RunID: runID, Name: saga.Compensate, Who: "test", Why: "a test"})

@@ -11,8 +11,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// proveEmpty asks all services of the cloud whether the tenant is empty. If the tenant is not proven empty, the run ends.
-// Otherwise, the run would hold the customer's subject while somebody deletes the resources.
+// proveEmpty asks all services of the cloud whether the tenant is empty. If the tenant is not proven empty, proveEmpty returns an error
+// that ends the run. The run does not wait until somebody has deleted the resources, because it would hold the customer's subject
+// during this time. If the order's Force is true, proveEmpty instead stores the resources, and the run continues.
 func (d Deps) proveEmpty(ctx context.Context, o *Removal) error {
 	found, err := d.Resources.Empty(ctx, o.Cloud, o.TenantID, o.DisabledAt)
 	switch {
@@ -28,7 +29,7 @@ func (d Deps) proveEmpty(ctx context.Context, o *Removal) error {
 // maxBehind is the maximum number of lines that a run stores about the resources of a tenant.
 const maxBehind = 100
 
-// The function `shortened` returns the first lines, and a line with the number of the omitted lines.
+// The function `shortened` returns at most maxBehind of the lines. If lines are omitted, an additional line contains their number.
 func shortened(lines []string) []string {
 	if len(lines) <= maxBehind {
 		return lines
@@ -38,12 +39,12 @@ func shortened(lines []string) []string {
 
 // Emptiness is the result of the proof that a project is empty.
 type Emptiness struct {
-	Empty    bool     // proven: all services have answered, and none has a resource of the project
+	Empty    bool     // proven empty: all services have answered, and no service has a resource of the project
 	NotEmpty bool     // a service has a resource of the project
 	Reasons  []string // the resources that were found, and the services that could not be asked
 }
 
-// The method `fault` returns an error that ends a run, unless the project is empty.
+// The method `fault` returns nil if the project is proven empty. Otherwise, the result is an error that ends the run.
 func (e Emptiness) fault(tenant string) error {
 	switch reasons := strings.Join(e.Reasons, "; "); {
 	case e.Empty:
@@ -59,6 +60,6 @@ func (e Emptiness) fault(tenant string) error {
 type Resources interface {
 	// Empty asks whether a project is empty. The project was disabled at the given time, at least ten minutes ago.
 	Empty(ctx context.Context, cloud, projectID string, disabledAt time.Time) (Emptiness, error)
-	// Look is like Empty, but the project may be enabled. The answer is therefore only about this moment.
+	// Look is like Empty, but the project may be enabled. Therefore the answer is valid only at the time of the call.
 	Look(ctx context.Context, cloud, projectID string) (Emptiness, error)
 }

@@ -26,9 +26,9 @@ import (
 
 type happening = func(next http.RoundTripper, req *http.Request) (*http.Response, error)
 
-// The function `answer` is a fault in which the upstream answers with the given HTTP status and does not execute the request. The
-// body of the answer is an error in the upstream's own format. If the status is 404, BillingStack's error names the object at the
-// end of the path.
+// The function `answer` returns a fault in which the upstream answers with the given HTTP status and does not execute the request. The
+// body of the answer is an error in the upstream's own format. If the status is 404, BillingStack's error names the object at the end
+// of the path.
 func answer(status int, header http.Header) happening {
 	return func(_ http.RoundTripper, req *http.Request) (*http.Response, error) {
 		text := fmt.Sprintf("injected %d", status)
@@ -91,7 +91,8 @@ var errReset = &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
 // The function `sent` is a fault in which the connection is reset before the upstream executes the request.
 func sent(_ http.RoundTripper, _ *http.Request) (*http.Response, error) { return nil, errReset }
 
-// The function `after` returns a fault in which the upstream executes the request, and spoil then loses or changes the answer.
+// The function `after` returns a fault in which the upstream executes the request. The function `spoil` then loses or changes the
+// answer.
 func after(spoil func(*http.Response) (*http.Response, error)) happening {
 	return func(next http.RoundTripper, req *http.Request) (*http.Response, error) {
 		resp, err := next.RoundTrip(req)
@@ -133,9 +134,9 @@ func timeOut(_ http.RoundTripper, req *http.Request) (*http.Response, error) {
 	return nil, req.Context().Err()
 }
 
-// commitLate is a fault in which the request times out, and the upstream executes the request later. If all requests of an undo
-// meet the fault, the upstream executes them after the fault is removed. Otherwise the undo might succeed before the test has seen
-// the undo fail.
+// commitLate is a fault in which the request times out, and the upstream executes the request later. If the fault affects all requests
+// of an undo, the upstream executes these requests only after the removal of the fault. An earlier execution could let the undo succeed
+// before the test has seen the undo fail.
 func (f *faults) commitLate(next http.RoundTripper, req *http.Request) (*http.Response, error) {
 	call := saga.CallOf(req.Context())
 	done := f.lateCall(call.RunID)
@@ -217,9 +218,11 @@ func (f *faults) table() []row {
 		},
 		{
 			"404", answer(404, nil),
-			map[string]ends{"keystone": refusal, "billing": down, "exchange": {succeeds, succeeds}}, // a POST is sent to a collection
+			// A 404 from BillingStack to a POST does not name an object, so BillingStack counts as down.
+			map[string]ends{"keystone": refusal, "billing": down, "exchange": {succeeds, succeeds}},
 			nil,
-			map[string]ends{"keystone": down, "billing": down}, // lists are never absent, and a project that is listed exists
+			// If an upstream answers 404 to the read of a list, or of a listed project, it counts as down.
+			map[string]ends{"keystone": down, "billing": down},
 		},
 		{"404 without a route", noRoute, both(down), both(undoRetry), both(down)},
 		{"404, already gone", after(gone), nil, both(found), nil},
@@ -245,7 +248,8 @@ func TestEveryFaultEndsAsItShould(t *testing.T) {
 		// All cases share the upstreams. The failed calls of one case must not open a circuit, because all other cases would then
 		// wait.
 		neverOpen := func(o *service.Options) { o.TripsAfter = math.MaxUint32 }
-		// A run ends at its deadline only if a step always fails. All other runs have more time than a busy machine needs.
+		// In the world `w`, a step of each run always fails, and the run may reach its deadline. The runs in the world `patient` must not
+		// reach their deadline, and have more time than a busy machine needs.
 		patient := newWorld(t, another(t, database), neverOpen, func(o *service.Options) { o.Deadline = 2 * time.Minute })
 		w := newWorld(t, database, neverOpen)
 		room := make(chan struct{}, 48)
@@ -270,8 +274,8 @@ func TestEveryFaultEndsAsItShould(t *testing.T) {
 	})
 }
 
-// trialsOn returns the trials for a database. The variants of one workflow differ in their calls, and not in what the database stores, so
-// PostgreSQL has only the first of them.
+// trialsOn returns the trials for a database. The variants of a workflow make different calls, but store the same kinds of data.
+// Therefore, on PostgreSQL, the result contains only the first variant.
 func trialsOn(database string) []workflowstest.Trial {
 	all := workflowstest.Trials()
 	if strings.HasPrefix(database, "sqlite:") {
@@ -288,7 +292,7 @@ func trialsOn(database string) []workflowstest.Trial {
 // The constant `always` is the number of failures of a step that never succeeds.
 const always = 1 << 30
 
-// tryRow tries one fault at every step of a workflow: when the step is done, when it is undone, or both.
+// tryRow injects one fault into every step of a workflow: into the Do of the step, into its Undo, or into both.
 func (w *world) tryRow(trial workflowstest.Trial, r row, times int, undos []bool, try func(name string, test func(t *testing.T))) {
 	for _, undo := range undos {
 		steps, of, what := trial.Do, r.do, "do "

@@ -38,9 +38,8 @@ var parts = map[string][]string{
 // The variable `business` matches the words that only a workflow may use.
 var business = regexp.MustCompile(`(?i)subscri|customer|(^|[^a-z])plans?([^a-z]|$)`)
 
-// The pattern settings matches names that are allowed, although they contain words of a workflow. The allowed names are the role
-// settings for the two kinds of tenants, the example of a domain, the OpenStack service type of Tenantry, and a setting of
-// PostgreSQL.
+// The variable `settings` matches the allowed names that contain words of a workflow. The allowed names are the role settings for the
+// two kinds of tenants, the example of a domain, the OpenStack service type of Tenantry, and a setting of PostgreSQL.
 var settings = regexp.MustCompile(`(?i)(customer|subscription)[-_ ]?(roles|tenants?)|^customers$|subscription-orchestration|plan_cache_mode|force_generic_plan`)
 
 // The constant `history` is the number of the last SQL migration that the test does not check. The migrations up to this number

@@ -17,8 +17,8 @@ type faults struct {
 	then map[string][]func()        // by run id; called when the faults of the run are removed
 }
 
-// whenLifted calls the function `then` when the faults of a run are removed. If the call is not an undo that always meets its
-// fault, whenLifted does nothing and returns false.
+// whenLifted is for an undo whose fault also affects the next request. For such an undo, whenLifted returns true, and calls the
+// function `then` when the faults of the run are removed. For all other calls, whenLifted does nothing and returns false.
 func (f *faults) whenLifted(call *saga.Handle, then func()) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -110,7 +110,7 @@ func (o *outage) ask(id string, action saga.ActionName) {
 	o.ok(err)
 }
 
-// The method `at` waits until the duration d has passed after the time began.
+// The method `at` waits until the duration `d` has passed since the time `began`.
 func (o *outage) at(began time.Time, d time.Duration) {
 	time.Sleep(time.Until(began.Add(d)))
 	synctest.Wait()
@@ -123,7 +123,7 @@ func (o *outage) run(id string) *saga.Run {
 	return r
 }
 
-// The method `holds` returns names of customer roles of the order: those that the order's user has on the tenant.
+// The method `holds` returns the names of the order's customer roles that the order's user has on the tenant.
 func (o *outage) holds(order workflows.Order, tenantID string) (names []string) {
 	for _, r := range order.CustomerRoles {
 		a := keystone.Assignment{ProjectID: tenantID, UserID: order.UserID, RoleID: r.ID}
@@ -368,8 +368,8 @@ func TestARunWaitsForARecheckThatMayStillTakeSomethingFromIt(t *testing.T) {
 	})
 }
 
-// A compensated run's request disables the tenant after later runs have suspended the subscription and resumed it. The last of
-// these runs has enabled the tenant, so the re-check must enable it again.
+// Two later runs suspend and resume a subscription. After that, a request of a compensated run disables the tenant. The last run has
+// enabled the tenant, so the re-check must enable the tenant again.
 func TestATenantDisabledLateIsEnabledByARecheck(t *testing.T) {
 	inNight(t, func(o *outage, began time.Time) {
 		made := newID()

@@ -10,8 +10,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// A request that assigns a role on the run's own tenant loses its answer, and an operator skips the undo of the tenant. The
-// assignment stays, and must therefore be an object of the run.
+// The answer to a request is lost. The request assigns a role on a tenant that the run has created. Later, an operator skips the undo
+// of the tenant. The assignment stays, and must therefore be in the list of the run's objects.
 func TestARoleThatStaysWithItsTenantIsInTheLedger(t *testing.T) {
 	inNight(t, func(o *outage, began time.Time) {
 		order, _ := o.joining(false)

@@ -55,7 +55,7 @@ func (w *world) checkRun(r *saga.Run) (all []workflowstest.Broken) {
 	w.byHand.Lock()
 	others := w.others
 	w.byHand.Unlock()
-	runs, err := w.Store.Runs(ctx, saga.Filter{Subject: r.Subject, Limit: 10}) // the run, and the runs that it follows
+	runs, err := w.Store.Runs(ctx, saga.Filter{Subject: r.Subject, Limit: 10}) // the run, and other runs of its subject
 	w.ok(err)
 	for _, b := range workflowstest.Check(workflowstest.Seen{Installation: w.installation, Runs: runs, Now: now, Others: others}) {
 		if b.Run == r.ID && (b.Invariant == "succeeded-whole" || b.Invariant == "compensated-clean") {

@@ -16,11 +16,11 @@ import (
 // RemoveName is the name of the workflow.
 const RemoveName = "remove"
 
-// The constant `settled` is the minimum time between the disabling and the removal of a tenant, because other services cache
-// tokens, and accept them for some minutes.
+// The constant `settled` is the minimum time between the disabling and the removal of a tenant. Other services cache tokens, and accept
+// them for some minutes.
 const settled = 10 * time.Minute
 
-// If a removal or a closing was refused, it is tried again after the time `again`.
+// The constant `again` is the time after which a refused removal or closing is tried again.
 const again = 24 * time.Hour
 
 // Removal is the data of a run that removes the tenant of an ending subscription, or the tenant of a removed customer. A Removal is
@@ -36,9 +36,9 @@ type Removal struct {
 
 	// The steps set the fields below.
 
-	Checked bool     `json:"checked,omitempty"` // the run has read that the subscription's ending is the ending that the run removes
+	Checked bool     `json:"checked,omitempty"` // the first step has succeeded: the run EndedBy is still the run that has disabled the tenant
 	Maker   string   `json:"maker,omitempty"`   // the run that has created the tenant
-	Gone    bool     `json:"gone,omitempty"`    // the tenant no longer existed before the run
+	Gone    bool     `json:"gone,omitempty"`    // the tenant no longer existed when the run read it
 	Behind  []string `json:"behind,omitempty"`  // with Force: the tenant's resources, and the services that could not be asked
 }
 
@@ -47,9 +47,9 @@ type RemoveResult struct {
 	SubscriptionID string            `json:"subscription_id,omitempty"`
 	CustomerID     string            `json:"customer_id"`
 	TenantID       string            `json:"tenant_id"`
-	State          SubscriptionState `json:"state,omitempty"` // of the subscription when the run has succeeded
+	State          SubscriptionState `json:"state,omitempty"` // the subscription's state after the run has succeeded
 	Kept           []Kept            `json:"kept,omitempty"`
-	LeftBehind     []string          `json:"left_behind,omitempty"` // the tenant's resources when an operator forced the removal
+	LeftBehind     []string          `json:"left_behind,omitempty"` // after a forced removal: the resources that the tenant still had
 }
 
 func (o Removal) result() any {
@@ -70,7 +70,7 @@ func (o Removal) name() string {
 
 func (o Removal) text() string { return fmt.Sprintf("tenant %s (%s)", o.name(), o.TenantID) }
 
-// followUp returns the follow-up that starts the run. The id of a follow-up is the id of the subscription or customer.
+// followUp returns the follow-up that starts the removal. The id of a follow-up is the id of the subscription or customer.
 func (o Removal) followUp(due time.Time) saga.FollowUp {
 	id := o.SubscriptionID
 	if o.OfCustomer {
@@ -87,8 +87,8 @@ func (h Held) later(workflow, id string, due time.Time, input any) saga.FollowUp
 	}
 }
 
-// AdmitRemove returns the request for a run that removes the tenant of an ending subscription now, or an *AdmissionError. With
-// force, the tenant is removed even if it is not empty.
+// AdmitRemove returns the request for a run that removes the tenant of an ending subscription now, or an *AdmissionError. If the
+// parameter `force` is true, the tenant is removed even if it is not empty.
 func (d Deps) AdmitRemove(ctx context.Context, m merchants.Merchant, subscriptionID string, force bool) (saga.Request, error) {
 	now, err := d.Standing(ctx, m.ID, subscriptionID)
 	if err != nil {
@@ -121,7 +121,8 @@ func (d Deps) admitRemove(ctx context.Context, o Removal, runID string) (saga.Re
 	return o.request(runID), nil
 }
 
-// RemoveRequest returns the request for a run that removes the tenant of a subscription that the run endedBy has ended.
+// RemoveRequest returns the request for a run that removes the tenant of a subscription. The parameter endedBy is the id of the run
+// that has ended the subscription.
 func RemoveRequest(h Held, endedBy string, disabledAt time.Time, runID string) saga.Request {
 	return Removal{Held: h, EndedBy: endedBy, DisabledAt: disabledAt}.request(runID)
 }
@@ -131,8 +132,9 @@ func (o Removal) request(runID string) saga.Request {
 	return o.about(RemoveName, runID, o)
 }
 
-// The method `removable` returns the order with the values of the tenant in the ledger and in Keystone. If the tenant may not be
-// removed, `removable` returns an *AdmissionError. `removable` does not check whether the tenant is empty.
+// The method `removable` reads the tenant in Keystone and in the ledger, and sets the fields Maker, Gone and DisabledAt of the returned
+// order. If the tenant may not be removed, `removable` returns an *AdmissionError. `removable` does not check whether the tenant is
+// empty.
 func (d Deps) removable(ctx context.Context, o Removal) (Removal, error) {
 	if !o.OfCustomer {
 		now, err := d.Standing(ctx, o.MerchantID, o.SubscriptionID)
@@ -175,14 +177,14 @@ func (d Deps) removable(ctx context.Context, o Removal) (Removal, error) {
 }
 
 // settledSince returns an *AdmissionError if a run has disabled the tenant less than ten minutes ago. A repair may have disabled the
-// tenant again, after somebody had enabled it. settledSince stores the last time in the order.
+// tenant again, after somebody had enabled it. settledSince sets DisabledAt of the order to the end of the last such repair.
 func (d Deps) settledSince(ctx context.Context, o *Removal, p keystone.Project) error {
 	ctx, cancel := context.WithTimeout(ctx, ledgerTime)
 	defer cancel()
 	for _, id := range p.DisabledBy() {
 		r, err := d.Ledger.Run(ctx, id)
 		switch {
-		case errors.Is(err, saga.ErrNotFound): // the mark is not of this installation
+		case errors.Is(err, saga.ErrNotFound): // a run of another installation has set the mark
 		case err != nil:
 			return err
 		case r.EndedAt != nil && r.Workflow == RepairName && r.EndedAt.After(o.DisabledAt):
@@ -211,9 +213,9 @@ func (d Deps) maker(ctx context.Context, merchantID, kind, id string) (runID str
 	return runID, err
 }
 
-// Remove returns the workflow that removes the tenant of an ending subscription, or of a customer that is removed. The tenant must
-// be disabled, have Tenantry's tags and be proven empty. Otherwise, the run ends without a change, and the removal is tried again a
-// day later. After the removal, BillingStack keeps the subscription for the last bill, until the workflow `close` removes it.
+// Remove returns the workflow that removes the tenant of an ending subscription, or of a removed customer. The tenant must be disabled,
+// have Tenantry's tags and be proven empty. Otherwise, the run ends without a change, and the removal is tried again a day later. After
+// the removal, BillingStack keeps the subscription for the last bill, until the workflow `close` removes it.
 func Remove(d Deps) saga.Workflow[Removal] {
 	return saga.Workflow[Removal]{
 		Name: RemoveName, Version: 1, Classify: Classify,
@@ -243,9 +245,10 @@ func Remove(d Deps) saga.Workflow[Removal] {
 	}
 }
 
-// afterRemoval drops the ending and begins the closing. A removal that was refused is tried again a day later. If the run was
-// compensated before it has read the ending, the subscription may have a newer ending by now. afterRemoval then changes nothing. If
-// a follow-up has started the run, the follow-up soon starts another run.
+// afterRemoval returns the changes of follow-ups after a removal. If the run has succeeded, afterRemoval drops the ending and schedules
+// the closing. If the removal was refused, it is tried again a day later. If the run was compensated before it had read the ending, the
+// subscription may have a newer ending by now. afterRemoval then changes nothing. A follow-up that has started such a run soon starts
+// another run.
 func (d Deps) afterRemoval(o Removal, end saga.End) []saga.FollowUp {
 	f := o.followUp(end.Now.Add(again))
 	f.Reason = end.Cause
@@ -266,8 +269,8 @@ func (d Deps) afterRemoval(o Removal, end saga.End) []saga.FollowUp {
 	return []saga.FollowUp{f, o.closing(end.RunID, end.Now.Add(d.KeepBilling))}
 }
 
-// The variable `refusals` contains codes with which the first step refuses the run. The step uses these codes only after it has
-// read that the subscription still has the ending that the run removes.
+// The variable `refusals` contains error codes of the first step. The step returns these errors only after it has read that the run
+// EndedBy is still the run that has ended the subscription.
 var refusals = []saga.Code{CodeTenantNotSettled, CodeTenantEnabled, CodeTenantNotOurs}
 
 // The method `expected` returns the tenant, which should no longer exist.
@@ -280,7 +283,7 @@ func (o Removal) expected() []saga.Expected {
 	}}}
 }
 
-// checkRemove is the first step of the run. The step reads everything again.
+// checkRemove is the first step of the run. The step checks again whether the tenant may be removed.
 func (d Deps) checkRemove(ctx context.Context, o *Removal) error {
 	now, err := d.removable(ctx, *o)
 	if err != nil {
@@ -303,8 +306,8 @@ func (d Deps) findRemoved(ctx context.Context, o *Removal) (saga.Found, error) {
 	return saga.Absent, err
 }
 
-// deleteTenant deletes the tenant. Just before the deletion, deleteTenant reads again whether the tenant has the tag of the run
-// that created it.
+// deleteTenant deletes the tenant. Just before the deletion, deleteTenant checks again that the tenant has the tag of the run that
+// created it.
 func (d Deps) deleteTenant(ctx context.Context, o *Removal) error {
 	id, err := d.Identity(o.Cloud)
 	if err != nil {

@@ -15,7 +15,7 @@ func TestWhatARemovalDoesWithTheEnding(t *testing.T) {
 	then := workflows.Remove(workflows.Deps{KeepBilling: time.Hour}).Then
 	for name, c := range map[string]struct {
 		checked bool
-		cause   saga.Code // empty: the run has succeeded
+		cause   saga.Code // empty if the run has succeeded
 		want    time.Duration
 		none    bool // the ending stays as it is
 	}{

@@ -15,7 +15,7 @@ import (
 // RepairName is the name of the workflow.
 const RepairName = "repair"
 
-// Codes with which a repair is refused.
+// The codes of errors that refuse a repair.
 const (
 	CodeFindingClosed  saga.Code = "finding-closed"
 	CodeFindingChanged saga.Code = "finding-changed"
@@ -25,14 +25,14 @@ const (
 	CodePlanExpired    saga.Code = "plan-expired"
 )
 
-// Audits reads findings, and looks at their objects again: see [audit.Auditor].
+// Audits reads findings and plans, and confirms findings: see [audit.Auditor].
 type Audits interface {
 	// Finding returns a finding, or audit.ErrNotFound.
 	Finding(ctx context.Context, id string) (audit.Finding, error)
-	// KeptPlan returns a plan, or audit.ErrNotFound.
+	// KeptPlan returns a stored plan, or audit.ErrNotFound.
 	KeptPlan(ctx context.Context, id string) (audit.Plan, error)
-	// Confirm returns the reason why the repair is no longer needed in the way in which it was planned. If it is needed, the result is
-	// empty.
+	// Confirm checks that the repair is still needed as it was planned. If it is not, the result `changed` is the reason. Otherwise, the
+	// result is empty.
 	Confirm(ctx context.Context, e audit.PlanEntry, subject string) (changed string, err error)
 }
 
@@ -41,20 +41,25 @@ type Audits interface {
 type Repair struct {
 	PlanID  string          `json:"plan_id"`
 	Entry   audit.PlanEntry `json:"entry"`
-	Subject string          `json:"subject"` // of the run that the finding is about
-	// DisabledAt is set if the run removes a tenant that the run DisabledBy has disabled: the time at which that run ended.
+	Subject string          `json:"subject"` // the subject of the run that the finding is about
+	// DisabledAt and DisabledBy are set if this run removes a tenant that an earlier repair has disabled. DisabledBy is the id of the
+	// earlier run, and DisabledAt is the time at which it ended.
 	DisabledAt time.Time `json:"disabled_at,omitzero"`
 	DisabledBy string    `json:"disabled_by,omitempty"`
-	// WasDisabled is true if the tenant was disabled before this run. If DisabledAt is set, it is about the run DisabledBy.
+	// WasDisabled is true if the tenant was already disabled before the repair. The repair begins with the run DisabledBy if DisabledBy is
+	// set, and with this run otherwise.
 	WasDisabled bool `json:"was_disabled,omitempty"`
 
-	// The steps set the fields below. The input of a run that a follow-up starts cannot contain the run's id.
+	// The steps set the fields below. The first step sets RunID, because the input of a run that a follow-up starts cannot contain the
+	// run's id.
 
-	RunID    string    `json:"run_id,omitempty"`
-	Was      *Standing `json:"was,omitempty"`       // of the subscription, if the repair changes its tenant or resource
-	Marks    []string  `json:"marks,omitempty"`     // the tags for a disabled project that the project had before the run
-	TenantID string    `json:"tenant_id,omitempty"` // the tenant that the run has created
-	Kept     string    `json:"kept,omitempty"`      // reason why the customer was not removed; empty: the customer is removed
+	RunID string `json:"run_id,omitempty"`
+	// Was is the standing of the subscription before the run. Was is set if the repair changes the tenant or the resource of the
+	// subscription.
+	Was      *Standing `json:"was,omitempty"`
+	Marks    []string  `json:"marks,omitempty"`     // the tags of runs that have disabled the project, as they were before this run
+	TenantID string    `json:"tenant_id,omitempty"` // the id of the tenant that the run has created
+	Kept     string    `json:"kept,omitempty"`      // reason why the customer was not removed; empty if the customer is removed
 	// RemovalDueAt is the time at which another run removes the tenant that this run has disabled.
 	RemovalDueAt time.Time `json:"removal_due_at,omitzero"`
 }
@@ -86,12 +91,12 @@ func (o Repair) result() any {
 	return r
 }
 
-// RepairKey returns the idempotency key of the run for an entry of a plan. A portal cannot send this key, because keys of portals have
-// only characters of ASCII.
+// RepairKey returns the idempotency key of the run for an entry of a plan. A portal cannot send this key, because the keys of portals
+// contain only ASCII characters.
 func RepairKey(planID, findingID string) string { return "repair·" + planID + "·" + findingID }
 
 // AdmitRepair returns the request for a run that makes the repair of a plan's entry, or an *AdmissionError. AdmitRepair does not check
-// the age of the plan, and whether this installation has made it.
+// the age of the plan, or whether this installation has created the plan.
 func (d Deps) AdmitRepair(ctx context.Context, planID string, e audit.PlanEntry) (saga.Request, error) {
 	if err := d.findingOpen(ctx, e.FindingID); err != nil {
 		return saga.Request{}, err
@@ -112,7 +117,7 @@ func (d Deps) AdmitRepair(ctx context.Context, planID string, e audit.PlanEntry)
 	return o.request(d.NewID()), nil
 }
 
-// findingOpen returns an *AdmissionError unless the finding is open.
+// findingOpen returns an *AdmissionError if the finding is not open.
 func (d Deps) findingOpen(ctx context.Context, id string) error {
 	f, err := d.Audits.Finding(ctx, id)
 	switch {
@@ -128,7 +133,8 @@ func (d Deps) findingOpen(ctx context.Context, id string) error {
 	return nil
 }
 
-// retryRepair admits the repair again, as its plan was admitted.
+// retryRepair admits the repair of a compensated run again. The plan must be of this installation and must not be expired, and the
+// finding must still be open.
 func (d Deps) retryRepair(ctx context.Context, old Repair, runID string) (saga.Request, error) {
 	plan, err := d.Audits.KeptPlan(ctx, old.PlanID)
 	switch {
@@ -159,7 +165,7 @@ func (o Repair) request(runID string) saga.Request {
 	}
 }
 
-// The method `asked` returns the order without what the steps set.
+// The method `asked` returns the order without the fields that the steps set.
 func (o Repair) asked() Repair {
 	asked := Repair{PlanID: o.PlanID, Entry: o.Entry, Subject: o.Subject}
 	if o.removing() {
@@ -179,7 +185,7 @@ func (o Repair) doubles() string {
 // The method `value` returns a value on which the repair was planned.
 func (o Repair) value(name string) string { return o.Entry.Values[name] }
 
-// does reports whether the repair is one of these actions.
+// The method `does` reports whether the repair's action is one of these actions.
 func (o Repair) does(actions ...audit.RepairAction) bool {
 	return slices.Contains(actions, o.Entry.Action)
 }
@@ -193,7 +199,8 @@ func (o Repair) disabling() bool {
 		o.does(audit.CreateTenant) && o.value("enabled") == "false"
 }
 
-// The function `inRepairs` returns the field Each of a step that only some repairs have.
+// The function `inRepairs` returns the value of the field Each for a step that only some repairs have. The function `has` selects these
+// repairs.
 func inRepairs(has func(o Repair) bool) func(*Repair) []string {
 	return func(o *Repair) []string {
 		if !has(*o) {
@@ -203,17 +210,17 @@ func inRepairs(has func(o Repair) bool) func(*Repair) []string {
 	}
 }
 
-// The function `inActions` is like `inRepairs`, for a step that the repairs with one of these actions have.
+// The function `inActions` is like `inRepairs`. It selects the repairs with one of the given actions.
 func inActions(actions ...audit.RepairAction) func(*Repair) []string {
 	return inRepairs(func(o Repair) bool { return o.does(actions...) })
 }
 
-// The method `project` returns the tenant in the form for the calls of [keystone.Identity].
+// The method `project` returns the tenant as a parameter for calls of [keystone.Identity].
 func (o Repair) project() keystone.Project {
 	return keystone.Project{ID: o.tenantID(), Name: o.value("tenant"), DomainID: o.value("domain_id")}
 }
 
-// tenantID returns the id of the tenant: if the run creates it, the new id.
+// tenantID returns the id of the tenant. If the run creates the tenant, the result is the new id.
 func (o Repair) tenantID() string {
 	if o.does(audit.CreateTenant) {
 		return o.TenantID
@@ -227,12 +234,12 @@ func (o Repair) tenant() tenant {
 	}
 }
 
-// The method `text` names the tenant in texts.
+// The method `text` returns the tenant's name and id, for error texts.
 func (o Repair) text() string {
 	return "tenant " + o.value("tenant") + " (" + cmp.Or(o.tenantID(), "new") + ")"
 }
 
-// The method `leaves` returns the subscription as a successful run leaves it.
+// The method `leaves` returns the standing of the subscription after a successful run.
 func (o Repair) leaves(runID string) Standing {
 	if o.Was == nil {
 		return Standing{Held: o.held(), State: SubscriptionEnded, RunID: runID}
@@ -249,12 +256,12 @@ func (o Repair) leaves(runID string) Standing {
 	return s
 }
 
-// RepairWorkflow returns the workflow that makes one repair of an audit's plan. The first step looks again whether the finding is still there,
-// with the values on which the repair was planned. The other steps depend on the repair's action.
+// RepairWorkflow returns the workflow that makes one repair of an audit's plan. The first step checks that the finding still exists,
+// with the values for which the repair was planned. The other steps depend on the repair's action.
 //
-// A tenant that is to be removed is disabled first. When the run has succeeded, Tenantry stores a follow-up, which removes the tenant
-// ten minutes later, if the finding is then still there and open, and the tenant is proven empty: see [Remove]. Otherwise, the run that the
-// follow-up starts is compensated, and enables the tenant again if the first run has disabled it.
+// The removal of a tenant needs two runs. The first run disables the tenant, and stores a follow-up. The follow-up starts the second
+// run ten minutes later. The second run removes the tenant if the finding still exists and is open, and if the tenant is proven empty:
+// see [Remove]. Otherwise, the second run is compensated. The compensation enables the tenant again if the first run has disabled it.
 func RepairWorkflow(d Deps) saga.Workflow[Repair] {
 	check := saga.Step[Repair]{Name: "check", After: []string{"keep-disabled"}, Effect: saga.Reads, Do: d.checkRepair, NoUndo: "it only reads"}
 	return saga.Workflow[Repair]{
@@ -267,8 +274,9 @@ func RepairWorkflow(d Deps) saga.Workflow[Repair] {
 	}
 }
 
-// afterRepair begins the removal of a tenant that the run has disabled. If the run was to remove the tenant, afterRepair drops the
-// follow-up that has started the run, even if the tenant was not removed: the finding is then still open, and can be planned again.
+// afterRepair returns the follow-up that removes a tenant that the run has disabled. If a follow-up has started this run to remove the
+// tenant, afterRepair drops this follow-up. It does so even if the tenant was not removed. The finding is then still open, and can be
+// planned again.
 func afterRepair(o Repair, end saga.End) []saga.FollowUp {
 	if !o.does(audit.RemoveTenant) || !o.removing() && end.Cause != nil {
 		return nil

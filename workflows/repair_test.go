@@ -23,7 +23,7 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// repairTrial returns the trial of a repair, by its variant.
+// repairTrial returns the trial of the repair with this variant.
 func repairTrial(t *testing.T, variant string) workflowstest.Trial {
 	t.Helper()
 	all := workflowstest.Trials()
@@ -44,12 +44,13 @@ func standingOf(t *testing.T, g workflowstest.Ground) workflows.Standing {
 	return s
 }
 
-// set changes the subscription's tenant in Keystone.
+// The method `set` changes fields of the subscription's tenant in Keystone.
 func (w *world) set(t *testing.T, g workflowstest.Ground, fields string) {
 	w.admin(http.MethodPatch, "/v3/projects/"+standingOf(t, g).TenantID, `{"project": {`+fields+`}}`)
 }
 
-// retag replaces a tag of the subscription's tenant; an empty tag removes it.
+// The method `retag` removes the tags that begin with `old` from the subscription's tenant, and adds the tag `tag`. If `tag` is empty,
+// no tag is added.
 func (w *world) retag(t *testing.T, g workflowstest.Ground, old, tag string) {
 	p := w.projectOf(standingOf(t, g).TenantID)
 	tags := slices.DeleteFunc(slices.Clone(p.Tags), func(tag string) bool { return strings.HasPrefix(tag, old) })
@@ -68,13 +69,14 @@ func (w *world) projectOf(id string) keystone.Project {
 	return all[i]
 }
 
-// A repair that is no longer needed, that would change what is not Tenantry's, or that would remove what is in use, changes nothing.
+// A repair must change nothing in three cases: it is no longer needed, it would change an object that is not Tenantry's, or it would
+// remove an object that is in use.
 func TestWhatARepairRefuses(t *testing.T) {
 	resources := &fullTenants{}
 	w := newWorld(t, storetest.SQLite(t), func(o *service.Options) { o.Resources = resources })
 	for _, c := range []struct {
 		name, variant string
-		meanwhile     func(t *testing.T, g workflowstest.Ground) // after the damage
+		meanwhile     func(t *testing.T, g workflowstest.Ground) // changes the upstreams after the damage
 		want          saga.Code
 	}{
 		{"the tenant was enabled", "enable-project", func(t *testing.T, g workflowstest.Ground) { w.set(t, g, `"enabled": true`) }, workflows.CodeFindingChanged},
@@ -148,7 +150,7 @@ func TestWhatARepairRefuses(t *testing.T) {
 			if r.State != saga.Compensated || r.Cause == nil || r.Cause.Code != c.want || r.Cause.Detail == "" {
 				t.Errorf("want %s: %s", c.want, describe(r))
 			}
-			if c.variant == "remove-tenant, after that" { // the tenant is as it was before it was disabled
+			if c.variant == "remove-tenant, after that" { // the run must have enabled the tenant again
 				mark := keystone.DisabledTag(g.First.ID)
 				if p := w.projectOf(h.TenantID); !p.Enabled || p.HasTag(mark) {
 					t.Errorf("the tenant was not enabled again: %+v", p)
@@ -162,8 +164,9 @@ func TestWhatARepairRefuses(t *testing.T) {
 	}
 }
 
-// The guard refuses to write the tags of a tenant that has lost one of Tenantry's tags. A repair that would write them must not begin,
-// because it would wait for an operator, and the repair of the tags would wait behind it. A removal enables the tenant again nevertheless.
+// If a tenant has lost one of Tenantry's tags, the guard refuses requests that write the tenant's tags. A repair with such a request
+// must be refused at its first step. Otherwise, this repair would wait for an operator, and the repair of the tags would wait for this
+// repair. A refused removal must still enable the tenant again.
 func TestARepairOfATenantThatHasLostATagIsRefused(t *testing.T) {
 	w := newWorld(t, storetest.SQLite(t))
 	for _, variant := range []string{"enable-project", "disable-project", "remove-tenant, which first disables", "remove-tenant, after that"} {
@@ -215,7 +218,7 @@ func TestARefusedRemovalLiftsNoSuspension(t *testing.T) {
 	}
 }
 
-// fullTenants says of some tenants that they are not empty.
+// fullTenants reports that the tenants in the map `full` are not empty.
 type fullTenants struct {
 	workflowstest.NoResources
 
@@ -230,7 +233,7 @@ func (f *fullTenants) Empty(_ context.Context, _, id string, _ time.Time) (workf
 	return workflows.Emptiness{Empty: true}, nil
 }
 
-// A repair disables a tenant before it removes it. The removal is due ten minutes later.
+// A repair disables a tenant before the removal. The removal is due ten minutes later.
 func TestARepairDisablesATenantBeforeItRemovesIt(t *testing.T) {
 	w := newWorld(t, storetest.SQLite(t))
 	trial := repairTrial(t, "remove-tenant, which first disables")
@@ -250,7 +253,8 @@ func TestARepairDisablesATenantBeforeItRemovesIt(t *testing.T) {
 
 	then := workflows.RepairWorkflow(workflows.Deps{}).Then
 	o := decode[workflows.Repair](t, f.Input.(json.RawMessage))
-	for _, cause := range []*saga.Failure{nil, {Code: "tenant-not-empty"}} { // the removal is not tried again: the finding is
+	// A failed removal is not tried again, because its finding can be planned again.
+	for _, cause := range []*saga.Failure{nil, {Code: "tenant-not-empty"}} {
 		got := then(o, saga.End{Now: time.Now(), RunID: "r", Cause: cause})
 		if len(got) != 1 || !got[0].DueAt.IsZero() || got[0].ID != h.TenantID {
 			t.Errorf("after the removal, with cause %v: %+v", cause, got)
@@ -261,7 +265,8 @@ func TestARepairDisablesATenantBeforeItRemovesIt(t *testing.T) {
 	}
 }
 
-// A tenant that is disabled for its removal should not stay disabled, and what was left over does not become a tenant.
+// A run that disables a tenant before its removal does not expect that the tenant stays disabled. The run that removes the tenant
+// expects that the tenant is gone.
 func TestATenantThatIsToBeRemovedIsNotExpectedToStayDisabled(t *testing.T) {
 	expect := workflows.RepairWorkflow(workflows.Deps{}).Expect
 	for _, code := range []audit.Code{audit.ObjectsLeft, audit.TenantWithoutSubscription, audit.TenantWithoutCustomer} {
@@ -276,7 +281,8 @@ func TestATenantThatIsToBeRemovedIsNotExpectedToStayDisabled(t *testing.T) {
 	}
 }
 
-// A tenant that a repair has disabled again is not removed before other services have forgotten its tokens.
+// After a repair has disabled a tenant again, a removal must be refused for some time, because other services may still accept the
+// tenant's tokens.
 func TestARemovalWaitsAfterARepairHasDisabledTheTenant(t *testing.T) {
 	w := newWorld(t, storetest.SQLite(t))
 	trial := repairTrial(t, "disable-project")
@@ -300,7 +306,7 @@ func TestARemovalWaitsAfterARepairHasDisabledTheTenant(t *testing.T) {
 	}
 }
 
-// end ends the subscription of the ground.
+// The method `end` ends the subscription of the ground, and returns the run.
 func (w *world) end(t *testing.T, g workflowstest.Ground) *saga.Run {
 	t.Helper()
 	q := workflows.UnsubscribeRequest(standingOf(t, g).Held, newID(), time.Hour)
@@ -339,7 +345,8 @@ func TestALaterRunUsesTheTenantThatARepairHasCreated(t *testing.T) {
 	}
 }
 
-// An entry is refused before a run is stored if its finding is closed, or its run is another merchant's.
+// Before a run is stored, an entry is refused if its finding is not open or has changed, or if its run does not exist or is another
+// merchant's.
 func TestWhichEntriesAreRefused(t *testing.T) {
 	entry := audit.PlanEntry{FindingID: "f", MerchantID: "m1", RunID: "r1"}
 	for name, c := range map[string]struct {
@@ -347,7 +354,7 @@ func TestWhichEntriesAreRefused(t *testing.T) {
 		run     *saga.Run
 		changed string
 		err     error
-		want    saga.Code // empty: it is not refused
+		want    saga.Code // empty if the entry is not refused
 	}{
 		"an open finding":                {audit.Known, &saga.Run{Merchant: "m1", Subject: "m1:c1"}, "", nil, ""},
 		"no such finding":                {"", nil, "", nil, workflows.CodeFindingClosed},
@@ -373,7 +380,7 @@ func TestWhichEntriesAreRefused(t *testing.T) {
 	}
 }
 
-// ledger has one run, or none.
+// The type `ledger` is a ledger with at most one run.
 type ledger struct {
 	workflows.Ledger
 
@@ -387,7 +394,8 @@ func (l *ledger) Run(context.Context, string) (*saga.Run, error) {
 	return l.run, nil
 }
 
-// audits are the findings and audits of a test: each finding has the status, and each repair the result of Confirm.
+// The type `audits` implements [workflows.Audits]. All findings have the same status, and Confirm returns the same result for all
+// repairs.
 type audits struct {
 	status  audit.Status
 	changed string
@@ -408,7 +416,8 @@ func (a *audits) Confirm(context.Context, audit.PlanEntry, string) (string, erro
 	return a.changed, a.err
 }
 
-// A run that was accepted before a repair has created the tenant again is about the old tenant: it changes nothing, and can be ordered again.
+// If a run was accepted before a repair created the tenant again, the order of this run names the old tenant. The run must fail without
+// a change. The caller can then order again.
 func TestARunThatWasAcceptedBeforeTheTenantWasReplacedIsRefused(t *testing.T) {
 	w := newWorld(t, storetest.SQLite(t))
 	trial := repairTrial(t, "create-tenant")
@@ -432,7 +441,7 @@ func TestARunThatWasAcceptedBeforeTheTenantWasReplacedIsRefused(t *testing.T) {
 	w.end(t, g)
 }
 
-// What a compensated repair has set right stays right. If it were undone, a re-check would undo what a person has repaired meanwhile, too.
+// A compensated repair must keep a correct change. If such changes were undone, a re-check could also undo the same change by a person.
 func TestACompensatedRepairLeavesWhatIsRight(t *testing.T) {
 	w := newWorld(t, storetest.SQLite(t))
 	for _, c := range []struct {
@@ -460,7 +469,7 @@ func TestACompensatedRepairLeavesWhatIsRight(t *testing.T) {
 	}
 }
 
-// Nobody has a role on the tenant of a suspended subscription before the tenant is disabled.
+// A repair that creates the tenant of a suspended subscription must disable the tenant before it assigns roles.
 func TestTheTenantOfASuspendedSubscriptionIsDisabledBeforeItHasRoles(t *testing.T) {
 	d, err := saga.Define(workflows.RepairWorkflow(workflows.Deps{}))
 	if err != nil {

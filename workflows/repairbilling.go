@@ -26,7 +26,7 @@ func (d Deps) repairBilling() []saga.Step[Repair] {
 				return saga.Absent, err
 			}
 			record(ctx, "subscription", s.ID, "", saga.Adopted)
-			if o.does(audit.SetResource) { // as it should be: a re-check leaves it
+			if o.does(audit.SetResource) { // the resource is correct, so a re-check does not change it
 				return saga.Usable, nil
 			}
 			return saga.Made, nil
@@ -39,8 +39,9 @@ func (d Deps) repairBilling() []saga.Step[Repair] {
 			return ClaimResource(o.Entry.SubscriptionID, resource)
 		},
 		Do: func(ctx context.Context, o *Repair) error { return d.setResource(ctx, o, o.resource()) },
-		// The tenant that the run has created is removed, so the subscription gets back what it had before, or the tenant that a newer run
-		// has left. The resource that a plan has named is right, and stays.
+		// If the run has created a tenant, the compensation removes the tenant. The undo of this step therefore sets the resource that the
+		// subscription had before, or the tenant that a newer run has left. If the repair does not create a tenant, the resource in the plan
+		// is correct, and the undo does not change it.
 		Undo: func(ctx context.Context, o *Repair) error {
 			if o.does(audit.SetResource) || o.TenantID == "" {
 				return nil

@@ -9,8 +9,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// checkRepair is the first step of the run. The step looks at the finding again, and then checks the conditions of the repair's action.
-// The conditions are not checked when the run is accepted, because repairs of the same plan that execute before may change them.
+// checkRepair is the first step of the run. The step confirms the finding again, and then checks the conditions of the repair's action.
+// These conditions are not checked when the run is accepted, because earlier repairs of the same plan may change them.
 func (d Deps) checkRepair(ctx context.Context, o *Repair) error {
 	now, err := d.repairable(ctx, *o)
 	if err == nil {
@@ -27,8 +27,9 @@ func (d Deps) checkRepair(ctx context.Context, o *Repair) error {
 	return nil
 }
 
-// The method `repairable` returns the order with the standing of the subscription. If the repair is not needed any more, or not in the
-// way in which it was planned, `repairable` returns an *AdmissionError.
+// The method `repairable` checks that the repair is still needed as it was planned. If it is not, `repairable` returns an
+// *AdmissionError. If the repair changes the tenant or the resource of a subscription, the returned order contains the standing of the
+// subscription.
 func (d Deps) repairable(ctx context.Context, o Repair) (Repair, error) {
 	changed, err := d.Audits.Confirm(ctx, o.Entry, o.Subject)
 	switch {
@@ -50,8 +51,8 @@ func (d Deps) repairable(ctx context.Context, o Repair) (Repair, error) {
 	return o, nil
 }
 
-// notAccepted returns an *AdmissionError if a person has accepted the finding since the repair was approved: so a person can stop a removal
-// that is due.
+// notAccepted returns an *AdmissionError if a person has accepted the finding since the repair was approved. In this way, a person can
+// stop a removal that is due.
 func (d Deps) notAccepted(ctx context.Context, id string) error {
 	f, err := d.Audits.Finding(ctx, id)
 	switch {
@@ -63,8 +64,8 @@ func (d Deps) notAccepted(ctx context.Context, id string) error {
 	return err
 }
 
-// repairAllowed returns the order with the values that the steps need. If the repair would change what is in use or not Tenantry's,
-// repairAllowed returns an *AdmissionError.
+// repairAllowed returns the order with the values that the steps need. If the repair would change an object that is in use or is not
+// Tenantry's, repairAllowed returns an *AdmissionError.
 func (d Deps) repairAllowed(ctx context.Context, o Repair) (Repair, error) {
 	switch o.Entry.Action {
 	case audit.AssignRole, audit.CreateTenant:
@@ -85,7 +86,7 @@ func (d Deps) repairAllowed(ctx context.Context, o Repair) (Repair, error) {
 	return o, refuse(CodeNotRepairable, saga.FixByOperator, "this release does not know the action "+string(o.Entry.Action))
 }
 
-// rolesStay returns an *AdmissionError unless the roles that the run assigns still have their names, and may be given to users: see
+// rolesStay returns an *AdmissionError if a role that the run assigns no longer has its name, or may not be given to users: see
 // [keystone.Identity].
 func (d Deps) rolesStay(ctx context.Context, o Repair) error {
 	id, err := d.Identity(o.Entry.Cloud)
@@ -107,8 +108,8 @@ func (d Deps) rolesStay(ctx context.Context, o Repair) error {
 	return nil
 }
 
-// ownProject returns the order with the marks of the tenant. If this installation has not created the tenant, or if its state does not
-// allow the repair, ownProject returns an *AdmissionError.
+// ownProject returns the order with the fields WasDisabled and Marks. If this installation has not created the tenant, or if the
+// tenant's state does not allow the repair, ownProject returns an *AdmissionError.
 func (d Deps) ownProject(ctx context.Context, o Repair) (Repair, error) {
 	p, err := d.namedProject(ctx, o.held(), o.value("tenant"))
 	switch {
@@ -133,7 +134,8 @@ func (d Deps) ownProject(ctx context.Context, o Repair) (Repair, error) {
 	return o, nil
 }
 
-// resourceUnused returns an *AdmissionError if the resource of the subscription that the run removes is an enabled project.
+// resourceUnused checks the subscription that the run removes. If the resource of the subscription is an enabled project,
+// resourceUnused returns an *AdmissionError.
 func (d Deps) resourceUnused(ctx context.Context, o Repair) error {
 	resource := o.value("resource_id")
 	if !keystone.ValidID(resource) {
@@ -150,7 +152,7 @@ func (d Deps) resourceUnused(ctx context.Context, o Repair) error {
 	return ignoreGone(err)
 }
 
-// The method `held` returns the objects of the repair in the form in which other workflows keep them.
+// The method `held` returns the objects of the repair as a [Held], the type that other workflows use.
 func (o Repair) held() Held {
 	return Held{
 		MerchantID: o.Entry.MerchantID, CustomerID: o.Entry.CustomerID, SubscriptionID: o.Entry.SubscriptionID, UserID: o.Entry.UserID,

@@ -6,7 +6,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// expectRepair lists what a successful run leaves.
+// expectRepair returns the objects of the repair as a successful run leaves them.
 func (d Deps) expectRepair(o Repair) []saga.Expected {
 	e := o.Entry
 	project := func(step string, fields map[string]string) []saga.Expected {
@@ -56,7 +56,8 @@ func (d Deps) expectRepair(o Repair) []saga.Expected {
 	return nil
 }
 
-// expectRemoved returns the tenant, which should no longer exist. If its customer or subscription was gone, the result has that, too.
+// expectRemoved returns the tenant, which should no longer exist. If the finding says that the tenant's subscription or customer is
+// missing, the result also contains the missing object.
 func (o Repair) expectRemoved(step string) []saga.Expected {
 	all := []saga.Expected{{Gone: true, Object: saga.Object{
 		Step: step, Kind: "project", Cloud: o.Entry.Cloud, ID: o.tenantID(), Name: o.value("tenant"),

@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// repairByRemoval returns the steps that remove what nobody needs.
+// repairByRemoval returns the steps that remove tenants, subscriptions and customers.
 func (d Deps) repairByRemoval() []saga.Step[Repair] {
 	return []saga.Step[Repair]{
 		{
@@ -21,7 +21,7 @@ func (d Deps) repairByRemoval() []saga.Step[Repair] {
 				o.RemovalDueAt = d.Now().Add(settled)
 				return nil
 			},
-			NoUndo: "ten minutes later, another run deletes the tenant for ever, if it is proven empty; accept the finding to prevent that",
+			NoUndo: "ten minutes later, another run deletes the tenant if it is proven empty, and nobody can restore it; accept the finding to prevent this",
 		},
 		{
 			Name: "keep-disabled", Effect: saga.Changes,
@@ -95,7 +95,8 @@ func (d Deps) findTenantRemoved(ctx context.Context, o *Repair) (saga.Found, err
 	return saga.Absent, err
 }
 
-// recordRemoved records that the tenant is removed. If its customer or subscription was gone, the run records that, too.
+// recordRemoved records that the tenant is removed. If the finding says that the tenant's subscription or customer is missing,
+// recordRemoved also records that this object is removed.
 func (o Repair) recordRemoved(ctx context.Context) {
 	for _, e := range o.expectRemoved("") {
 		object := e.Object
@@ -105,7 +106,8 @@ func (o Repair) recordRemoved(ctx context.Context) {
 	}
 }
 
-// deleteOrphan deletes the tenant. Just before that, it reads again whether the tenant has the tag of the run that created it.
+// deleteOrphan deletes the tenant. Just before the deletion, deleteOrphan checks again that the tenant has the tag of the run that
+// created it.
 func (d Deps) deleteOrphan(ctx context.Context, o *Repair) error {
 	id, err := d.Identity(o.Entry.Cloud)
 	if err != nil {
@@ -135,7 +137,8 @@ func (d Deps) findCustomerRemoved(ctx context.Context, o *Repair) (saga.Found, e
 	return goneFrom(ctx, err, "customer", o.Entry.CustomerID)
 }
 
-// deleteUnusedCustomer deletes the customer. If the customer has a subscription by now, it is kept.
+// deleteUnusedCustomer deletes the customer. If the customer has a subscription by now, deleteUnusedCustomer keeps the customer, and
+// stores the reason.
 func (d Deps) deleteUnusedCustomer(ctx context.Context, o *Repair) error {
 	_, err := d.Billing.RemoveCustomer(ctx, o.Entry.MerchantID, o.Entry.CustomerID, nil)
 	if foreign, ok := errors.AsType[*billing.ForeignSubscriptionsError](err); ok {

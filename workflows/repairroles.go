@@ -13,13 +13,13 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// repairRole is a role of a user that a repair assigns or revokes.
+// repairRole is a role that a repair assigns to a user, or revokes from the user.
 type repairRole struct {
 	user string
 	role keystone.Role
 }
 
-// roles returns the roles that the run assigns or revokes.
+// The method `roles` returns the roles that the run assigns or revokes.
 func (o Repair) roles() (all []repairRole) {
 	if o.does(audit.AssignRole, audit.RevokeRole) {
 		return []repairRole{{o.value("user_id"), keystone.Role{ID: o.value("role_id"), Name: o.value("role")}}}
@@ -32,7 +32,7 @@ func (o Repair) roles() (all []repairRole) {
 	return all
 }
 
-// items returns the items of the step that assigns or revokes roles.
+// The method `items` returns the items of the step that assigns or revokes roles.
 func (o Repair) items(action ...audit.RepairAction) (items []string) {
 	if !o.does(action...) {
 		return nil
@@ -43,7 +43,8 @@ func (o Repair) items(action ...audit.RepairAction) (items []string) {
 	return items
 }
 
-// The method `item` names the role in the name of a step. If the repair is about one user, the item is the name of the role.
+// The method `item` returns the item of a step for this role. The item is the role's name, or the role's id if [keystone.ValidID]
+// refuses the name. If the repair is about several users, the user's id and a slash precede it.
 func (o Repair) item(r repairRole) string {
 	name := r.role.Name
 	if !keystone.ValidID(name) {
@@ -55,7 +56,7 @@ func (o Repair) item(r repairRole) string {
 	return name
 }
 
-// The method `claimRole` returns the claim on the role of a step.
+// The method `claimRole` returns the claim on the role assignment of a step.
 func (o Repair) claimRole(item string) string {
 	r := o.roleOf(item)
 	return ClaimRole(r.role.ID, r.user, o.tenant().claim())
@@ -104,10 +105,10 @@ func (o *Repair) recordRole(ctx context.Context, a keystone.Assignment, origin s
 	saga.CallOf(ctx).Made(saga.Object{Kind: "role-assignment", Cloud: o.Entry.Cloud, ID: assignmentID(a), Name: a.RoleName, Origin: origin})
 }
 
-// findGranted returns Made if the user has the role, or lacks it, as the argument `want` says. The first step has read that it was the
-// other way round.
+// findGranted returns Made if the user has the role and the argument `want` is true, or if the user lacks the role and `want` is false.
+// Before the run, the opposite was the case, as the first step has read.
 func (d Deps) findGranted(ctx context.Context, o *Repair, want bool) (saga.Found, error) {
-	if o.tenantID() == "" { // in a dry run
+	if o.tenantID() == "" { // in a dry run, the tenant may not exist yet
 		return saga.Absent, nil
 	}
 	a, id, err := d.granted(ctx, o)
@@ -126,7 +127,7 @@ func (d Deps) findGranted(ctx context.Context, o *Repair, want bool) (saga.Found
 	return saga.Made, nil
 }
 
-// grantRole assigns the role.
+// grantRole assigns the role of the step to the user.
 func (d Deps) grantRole(ctx context.Context, o *Repair) error {
 	a, id, err := d.granted(ctx, o)
 	if err != nil {
@@ -142,7 +143,7 @@ func (d Deps) grantRole(ctx context.Context, o *Repair) error {
 	return err
 }
 
-// withdrawRole revokes the role. If the argument `undo` is true, this run has assigned it.
+// withdrawRole revokes the role of the step. The argument `undo` is true if this run may have assigned the role.
 func (d Deps) withdrawRole(ctx context.Context, o *Repair, undo bool) error {
 	a, id, err := d.granted(ctx, o)
 	if err != nil || a.ProjectID == "" { // the tenant was not created

@@ -48,7 +48,7 @@ func (d Deps) repairTenant() []saga.Step[Repair] {
 	}
 }
 
-// findTagged returns Made if the project has the tags that the repair adds, and none that it removes.
+// findTagged returns Made if the project has all tags that the repair adds, and none of the tags that the repair removes.
 func (d Deps) findTagged(ctx context.Context, o *Repair) (saga.Found, error) {
 	p, err := d.namedProject(ctx, o.held(), o.value("tenant"))
 	if err != nil {
@@ -75,7 +75,7 @@ func (d Deps) tagProject(ctx context.Context, o *Repair) error {
 	return d.change(ctx, *o, keystone.ProjectChange{Add: add, Remove: remove})
 }
 
-// The method `change` changes the tenant, and records it.
+// The method `change` changes the tenant, and adds the tenant to the run's objects.
 func (d Deps) change(ctx context.Context, o Repair, c keystone.ProjectChange) error {
 	id, err := d.Identity(o.Entry.Cloud)
 	if err != nil {
@@ -101,7 +101,7 @@ func (o Repair) recordTenant(ctx context.Context) {
 	saga.CallOf(ctx).Made(saga.Object{Kind: "project", Cloud: o.Entry.Cloud, ID: o.tenantID(), Name: o.value("tenant"), Origin: saga.Adopted})
 }
 
-// findEnabledAgain returns Made if the project is enabled. The first step has read that it was disabled.
+// findEnabledAgain returns Made if the project is enabled. The first step has read that the project was disabled.
 func (d Deps) findEnabledAgain(ctx context.Context, o *Repair) (saga.Found, error) {
 	p, err := d.namedProject(ctx, o.held(), o.value("tenant"))
 	if err != nil || !p.Enabled || slices.ContainsFunc(o.Marks, p.HasTag) {
@@ -111,12 +111,13 @@ func (d Deps) findEnabledAgain(ctx context.Context, o *Repair) (saga.Found, erro
 	return saga.Made, nil
 }
 
-// enableProject enables the project, whoever has disabled it, and removes the marks of the runs that have disabled it.
+// enableProject enables the project, and removes the marks of the runs that have disabled it. It does not matter who has disabled the
+// project.
 func (d Deps) enableProject(ctx context.Context, o *Repair) error {
 	return d.change(ctx, *o, keystone.ProjectChange{Enabled: new(true), Remove: o.Marks})
 }
 
-// findDisabledAgain returns Made if this run has disabled the project, and Usable if it is disabled otherwise.
+// findDisabledAgain returns Made if this run has disabled the project, and Usable if somebody else has disabled it.
 func (d Deps) findDisabledAgain(ctx context.Context, o *Repair) (saga.Found, error) {
 	if o.tenantID() == "" {
 		return saga.Absent, nil
@@ -141,8 +142,8 @@ func (d Deps) disableProject(ctx context.Context, o *Repair) error {
 	return d.change(ctx, *o, keystone.ProjectChange{Enabled: new(false), Add: []string{keystone.DisabledTag(o.RunID)}})
 }
 
-// enableIfDisabledBy enables the tenant if it has the mark of the run, and removes the mark. If the tenant was disabled before that run, it
-// stays disabled.
+// enableIfDisabledBy undoes the disabling of the tenant by the run runID. If the tenant has the mark of this run, enableIfDisabledBy
+// enables the tenant, and removes the mark. If the tenant was disabled before this run, the tenant stays disabled.
 func (d Deps) enableIfDisabledBy(ctx context.Context, o Repair, runID string) error {
 	if o.tenantID() == "" { // the tenant was not created
 		return nil
@@ -157,7 +158,7 @@ func (d Deps) enableIfDisabledBy(ctx context.Context, o Repair, runID string) er
 		return ignoreGone(err)
 	}
 	c := keystone.ProjectChange{Remove: []string{mark}}
-	if !keystone.HasTenantTags(p.Tags) { // somebody has removed tags of Tenantry: the guard would refuse to write the others
+	if !keystone.HasTenantTags(p.Tags) { // one of Tenantry's tags is missing: the guard would refuse to write the other tags
 		c.Remove = nil
 	}
 	if !o.WasDisabled {
@@ -167,8 +168,8 @@ func (d Deps) enableIfDisabledBy(ctx context.Context, o Repair, runID string) er
 	return ignoreGone(err)
 }
 
-// findTenantAgain returns Made if this run has created the tenant. A project of this name that the run has not created is never
-// adopted.
+// findTenantAgain returns Made if this run has created the tenant. findTenantAgain never adopts another project with this name: it
+// returns Foreign instead.
 func (d Deps) findTenantAgain(ctx context.Context, o *Repair) (saga.Found, error) {
 	found, id, err := d.findTenant(ctx, o.tenant())
 	switch found {

@@ -19,7 +19,7 @@ const RestoreName = "restore"
 // but never removed or renamed.
 type Restoration struct {
 	Switch
-	Was Standing `json:"was"` // the ending that is restored
+	Was Standing `json:"was"` // the standing of the subscription before the run
 
 	// The first step sets the fields below.
 
@@ -37,7 +37,8 @@ func (o Restoration) result() any {
 	return RestoreResult{o.Switch.result(o.leaves().State).(SwitchResult), o.UserGone}
 }
 
-// The method `leaves` returns the subscription as a successful run leaves it: as it was before it was ended.
+// The method `leaves` returns the standing of the subscription after a successful run. The subscription then is as it was before it was
+// ended.
 func (o Restoration) leaves() Standing {
 	s := Standing{Held: o.Held, State: SubscriptionActive, RunID: o.RunID, Suspension: o.Was.Suspension}
 	if s.Suspension != nil {
@@ -92,8 +93,8 @@ func (d Deps) subscriber(ctx context.Context, o *Restoration, userID string) err
 	return nil
 }
 
-// admitRestore checks that the subscription can be restored now. The roles are looked up again: a role may have been deleted and created
-// again since the subscription was made.
+// admitRestore checks that the subscription can be restored now. admitRestore looks up the roles again, because a role may have been
+// deleted and created again since the subscription was made.
 func (d Deps) admitRestore(ctx context.Context, o Restoration, runID string) (saga.Request, error) {
 	o, err := d.restorable(ctx, o)
 	if err != nil {
@@ -169,7 +170,7 @@ func (d Deps) planStays(ctx context.Context, h Held) error {
 
 // Restore returns the workflow that restores an ending subscription. The workflow gives the subscriber the roles again. If the
 // subscriber no longer exists in Keystone, nobody gets the roles. The workflow then enables the tenant, unless the subscription was
-// suspended before it was ended. The end of the run drops the ending.
+// suspended before it was ended. When the run has succeeded, the ending is dropped.
 func Restore(d Deps) saga.Workflow[Restoration] {
 	return saga.Workflow[Restoration]{
 		Name: RestoreName, Version: 1, Classify: Classify,
@@ -237,11 +238,11 @@ func Restore(d Deps) saga.Workflow[Restoration] {
 	}
 }
 
-// The method `stays` reports whether the run leaves the tenant as it is: the subscription stays suspended, or the tenant was never
-// disabled because it existed before the subscription.
+// The method `stays` reports whether the run does not change the tenant. This is the case if the subscription stays suspended. It is
+// also the case if the tenant existed before the subscription, because such a tenant was never disabled.
 func (o *Restoration) stays() bool { return o.Was.Suspension != nil || !o.TenantOwn }
 
-// skipRole returns a SkipError if nobody can get the roles.
+// skipRole returns a SkipError if the subscriber no longer exists in Keystone.
 func (o *Restoration) skipRole() error {
 	if !o.UserGone {
 		return nil
@@ -249,7 +250,7 @@ func (o *Restoration) skipRole() error {
 	return saga.SkipError{Why: "subscriber-gone: user " + o.UserID + " no longer exists in Keystone"}
 }
 
-// grant describes the roles that the user gets on the tenant.
+// The method `grant` describes the roles that the user gets on the tenant.
 func (o *Restoration) grant() grant {
 	g := o.Held.grant()
 	g.lacked = o.Absent

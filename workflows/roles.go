@@ -16,9 +16,9 @@ import (
 type grant struct {
 	tenant tenant
 	id     string // the tenant's id; empty if not known yet
-	own    bool   // the run created the tenant, so removing the tenant removes its role assignments
+	own    bool   // true if the run created the tenant; the removal of the tenant then also removes the role assignments
 	user   string
-	name   string // of the user; may be empty
+	name   string // the user's name; may be empty
 	roles  []keystone.Role
 	lacked []string // if the run adopted the tenant: ids of the roles that the user lacked before the run
 
@@ -115,9 +115,9 @@ func (d Deps) assignRole(ctx context.Context, g grant, renew func(pinned, curren
 	return nil
 }
 
-// renewedRole returns the id of the role that now has the name of the step's role. The parameter `cause` is the error of an
-// assignment of the role with the old id: the role, the user or the project does not exist. If the role with the old id still has
-// its name, renewedRole returns `cause`.
+// renewedRole returns the id of the role that now has the name of the step's role. The parameter `cause` is the error that the
+// assignment of the role with the old id has returned: the role, the user or the project does not exist. If the role with the old id
+// still has its name, renewedRole returns `cause`.
 //
 // On a tenant that the run adopted, the new role is not assigned. If the answer to the assignment were lost, the undo would not know
 // which role to revoke.

@@ -46,12 +46,12 @@ func (d Deps) scopeToken(ctx context.Context, o *Order) error {
 	return nil
 }
 
-// roleMissing returns the error for a token or a user without a role that the run has assigned on the customer tenant. If the role
-// was deleted, only a new run can assign a role of the same name.
+// roleMissing returns the error for a missing role. The run has assigned the role on the customer tenant, but the token or the user
+// does not have it. If the role was deleted, only a new run can assign a role of the same name.
 func (o *Order) roleMissing(who string, want keystone.Role) error {
 	return StepError{upstream.Transient, "role-missing", fmt.Sprintf(
 		"%s lacks role %s (%s) on the customer tenant %s: assign the role to the user again, then retry the run; if the role with this "+
-			"id was deleted, compensate the run (unless it is compensated) and retry it then, so that the role is looked up by its name",
+			"id was deleted, compensate the run if it is not compensated yet, then retry it: the retry looks up the role by its name",
 		who, want.Name, o.current(want), o.CustomerTenantID), saga.FixByOperator}
 }
 

@@ -27,7 +27,8 @@ const (
 // Ledger reads the runs of this installation. The newest succeeded run about a subscription determines the subscription's state,
 // because the runs of one customer execute one at a time.
 type Ledger interface {
-	// Latest reads, for each id, the newest run of a merchant that has succeeded and has made or adopted the object of this kind and id.
+	// Latest reads the merchant's newest succeeded run for each object of this kind with one of these ids. The run has created or adopted
+	// the object.
 	Latest(ctx context.Context, merchant, kind string, ids []string) (map[string]*saga.Run, error)
 	// Run reads a run with its steps and objects, or returns saga.ErrNotFound.
 	Run(ctx context.Context, runID string) (*saga.Run, error)
@@ -105,14 +106,14 @@ func (h Held) subject() string { return h.MerchantID + ":" + h.CustomerID }
 // tenantName returns the name of the subscription's tenant.
 func (h Held) tenantName() string { return keystone.SubscriptionTenant(h.SubscriptionID) }
 
-// The method `tenant` returns the name and the id of the subscription's tenant, for texts.
+// The method `tenant` returns the name and the id of the subscription's tenant, for error texts.
 func (h Held) tenant() string { return fmt.Sprintf("tenant %s (%s)", h.tenantName(), h.TenantID) }
 
 // The method `claim` returns the claim on the subscription's tenant.
 func (h Held) claim() string { return ClaimTenant(h.Cloud, h.DomainID, h.tenantName()) }
 
-// replaced returns an *AdmissionError if a repair has created the tenant again since the order with these objects was accepted. The steps
-// of the order are about the old tenant.
+// The method `replaced` compares the objects of an order with the subscription's current objects. If a repair has created the tenant
+// again since the order was accepted, `replaced` returns an *AdmissionError, because the order names the old tenant.
 func (h Held) replaced(now Held) error {
 	if h.TenantID == now.TenantID && h.UserID == now.UserID && slices.Equal(h.Roles, now.Roles) {
 		return nil
@@ -215,7 +216,7 @@ func StandingOf(r *saga.Run) (Standing, error) {
 	}
 }
 
-// The method `held` returns the objects of the subscription that the run r has made for the order.
+// The method `held` returns the objects of the order's subscription after the run r.
 func (o Order) held(r *saga.Run) Held {
 	h := Held{
 		MerchantID: o.MerchantID, CustomerID: o.CustomerID, SubscriptionID: o.SubscriptionID, UserID: o.UserID, UserName: o.UserName,

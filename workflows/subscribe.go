@@ -82,7 +82,7 @@ func (o Order) result() any {
 	return Result{o.PlanID, o.CustomerID, o.CustomerTenantID, o.SubscriptionID, o.SubscriptionTenantID}
 }
 
-// customerTenant and subscriptionTenant are the two projects of the order.
+// customerTenant and subscriptionTenant return the two projects of the order.
 func (o *Order) customerTenant() tenant { return o.tenant(keystone.CustomerTenant(o.CustomerID)) }
 
 func (o *Order) subscriptionTenant() tenant {
@@ -93,7 +93,7 @@ func (o *Order) tenant(name string) tenant {
 	return tenant{o.Cloud, o.DomainID, name, o.RunID, o.MerchantID, o.AdoptUnmarked}
 }
 
-// customerRoles and subscriptionRoles are the roles that the user gets on the two tenants.
+// customerRoles and subscriptionRoles return the roles that the user gets on the two tenants.
 func (o *Order) customerRoles() grant {
 	return grant{
 		o.customerTenant(), o.CustomerTenantID, o.CustomerTenantOwn, o.UserID, o.UserName, o.CustomerRoles, o.AbsentRoles, o.RenewedRoles,

@@ -33,8 +33,8 @@ func SuspendRequest(h Held, runID string) saga.Request {
 	return suspending.request(Switch{Held: h}, runID)
 }
 
-// Suspend returns the workflow that suspends a subscription: the workflow disables the subscription's tenant. The roles stay.
-// Keystone issues no tokens for a disabled tenant, and refuses earlier tokens for it. Servers in the tenant go on running.
+// Suspend returns the workflow that suspends a subscription. The workflow disables the subscription's tenant. The roles stay. Keystone
+// issues no tokens for a disabled tenant, and refuses earlier tokens for it. Servers in the tenant go on running.
 func Suspend(d Deps) saga.Workflow[Switch] {
 	return saga.Workflow[Switch]{
 		Name: SuspendName, Version: 1, Classify: Classify,
@@ -60,7 +60,8 @@ func Suspend(d Deps) saga.Workflow[Switch] {
 	}
 }
 
-// findDisabled reads whether the tenant is disabled, and by whom: the tenant's marks name the runs that have disabled it.
+// findDisabled returns Absent if the tenant is enabled or gone. Otherwise, the result shows who has disabled the tenant: see
+// disabledBy. The tenant's marks name the runs that have disabled it.
 func (d Deps) findDisabled(ctx context.Context, o *Switch) (saga.Found, error) {
 	id, err := d.Identity(o.Cloud)
 	if err != nil {

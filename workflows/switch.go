@@ -17,11 +17,11 @@ type Switch struct {
 	RunID      string `json:"run_id"`
 	ByOperator bool   `json:"by_operator,omitempty"` // an operator has asked for the run
 
-	// DisabledBy is set by the first step: the ids of the runs whose mark the tenant has.
+	// DisabledBy contains the ids of the runs whose marks the tenant has. The first step sets DisabledBy.
 	DisabledBy []string `json:"disabled_by,omitempty"`
 }
 
-// The method `project` returns the tenant in the form for the calls of [keystone.Identity].
+// The method `project` returns the tenant as a parameter for calls of [keystone.Identity].
 func (o Switch) project() keystone.Project {
 	return keystone.Project{ID: o.TenantID, Name: o.tenantName(), DomainID: o.DomainID}
 }
@@ -39,10 +39,10 @@ type SwitchResult struct {
 	SubscriptionID       string            `json:"subscription_id"`
 	CustomerID           string            `json:"customer_id"`
 	SubscriptionTenantID string            `json:"subscription_tenant_id"`
-	State                SubscriptionState `json:"state"` // of the subscription when the run has succeeded
+	State                SubscriptionState `json:"state"` // the subscription's state after the run has succeeded
 }
 
-// The type `switching` describes the two workflows that switch a tenant.
+// The type `switching` describes one of the two workflows that disable or enable a tenant: `suspend` or `resume`.
 type switching struct {
 	workflow string
 	// The function `refused` returns the reason why a subscription in this state cannot be switched. If the subscription can be
@@ -64,9 +64,9 @@ func (h Held) about(workflow, runID string, input any) saga.Request {
 	}
 }
 
-// The function `admit` checks that the subscription can be switched now, and returns the request for the run. If the parameter
-// `byOperator` is true, an operator sent the request, and not the merchant's portal. admitSwitch also reads the tenant, so that the
-// caller learns at once why the tenant cannot be switched.
+// admitSwitch checks that the subscription can be switched now, and returns the request for the run. If the parameter `byOperator` is
+// true, an operator sent the request, and not the merchant's portal. admitSwitch also reads the tenant, so that the caller learns at
+// once why the tenant cannot be switched.
 func (d Deps) admitSwitch(ctx context.Context, w switching, m merchants.Merchant, subscriptionID string, byOperator bool) (saga.Request, error) {
 	o, err := d.switchable(ctx, w, Switch{Held: Held{MerchantID: m.ID, SubscriptionID: subscriptionID}, ByOperator: byOperator})
 	if err != nil {
@@ -118,8 +118,8 @@ func (d Deps) switchable(ctx context.Context, w switching, o Switch) (Switch, er
 }
 
 // The method `project` reads the subscription's tenant. If Keystone answers 404, `project` also looks the tenant up by its name,
-// because a proxy or a lagging replica of Keystone's database may answer 404 for an existing project. The tenant is absent only if
-// this list lacks it, too.
+// because a proxy or a lagging replica of Keystone's database may answer 404 for an existing project. The tenant counts as absent only
+// if this look-up does not find it either.
 func (d Deps) project(ctx context.Context, h Held) (keystone.Project, error) {
 	return d.namedProject(ctx, h, h.tenantName())
 }
@@ -184,8 +184,8 @@ func (d Deps) checkSwitch(ctx context.Context, w switching, o *Switch) error {
 	return nil
 }
 
-// The function `permanently` turns an *AdmissionError into the error of a step that fails for good. Other errors, and an
-// *AdmissionError that has a cause, do not change.
+// The function `permanently` turns an *AdmissionError without a cause into a permanent error of a step. It returns all other errors
+// unchanged.
 func permanently(err error) error {
 	if refused, ok := errors.AsType[*AdmissionError](err); ok && refused.Err == nil {
 		return refused.asStep()

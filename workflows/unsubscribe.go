@@ -78,7 +78,7 @@ func (d Deps) retryUnsubscribe(ctx context.Context, old Unsubscription, runID st
 	return o.request(runID, old.KeepTenant), nil
 }
 
-// UnsubscribeRequest returns the request for a run that ends the subscription with this standing.
+// UnsubscribeRequest returns the request for a run that ends the subscription of `h`.
 func UnsubscribeRequest(h Held, runID string, keepTenant time.Duration) saga.Request {
 	return Unsubscription{Switch: Switch{Held: h}}.request(runID, keepTenant)
 }
@@ -264,8 +264,8 @@ func (o *Unsubscription) recordRevoked(ctx context.Context, a keystone.Assignmen
 	saga.CallOf(ctx).Gone("role-assignment", assignmentID(a))
 }
 
-// assignAgain assigns the step's role again, if the subscriber had the role before the run. If the user, the role or the tenant no longer
-// exists, there is nothing to assign.
+// assignAgain assigns the step's role again, if the subscriber had the role before the run. If the user, the role or the tenant no
+// longer exists, assignAgain does nothing.
 func (d Deps) assignAgain(ctx context.Context, o *Unsubscription) error {
 	a, id, err := d.assignment(ctx, o.grant())
 	if err != nil || !slices.Contains(o.Present, a.RoleID) {
@@ -282,7 +282,8 @@ func (d Deps) assignAgain(ctx context.Context, o *Unsubscription) error {
 	return ignoreGone(err)
 }
 
-// findEnded looks whether the tenant is disabled or gone. It does not matter who has disabled it.
+// findEnded returns Made if this run has disabled the tenant. It returns Usable if somebody else has disabled the tenant, if the tenant
+// is gone, or if the tenant existed before the subscription. Then the step has nothing to do.
 func (d Deps) findEnded(ctx context.Context, o *Unsubscription) (saga.Found, error) {
 	found := saga.Usable
 	if o.TenantOwn {
@@ -302,7 +303,8 @@ func (d Deps) findEnded(ctx context.Context, o *Unsubscription) (saga.Found, err
 	return found, nil
 }
 
-// endTenant disables the tenant. If the tenant no longer exists, or if it existed before the subscription, endTenant does nothing.
+// endTenant disables the tenant, and sets EndsAt. If the tenant no longer exists, or if it existed before the subscription, endTenant
+// only sets EndsAt.
 func (d Deps) endTenant(ctx context.Context, o *Unsubscription) error {
 	if o.TenantOwn {
 		id, err := d.Identity(o.Cloud)

@@ -29,7 +29,7 @@ type Deps struct {
 	NewID     func() string // returns a new run id; run ids sort by time
 	// Installation is the id of this installation. Each tenant that a run creates has this id in a tag.
 	Installation string
-	// KeepTenant is the time for which an ended subscription can be restored. Then the subscription's tenant is removed.
+	// KeepTenant is the time for which an ended subscription can be restored. After this time, the subscription's tenant is removed.
 	KeepTenant time.Duration
 	// KeepBilling is the time for which BillingStack keeps a subscription after the removal of its tenant, for the last bill.
 	KeepBilling time.Duration

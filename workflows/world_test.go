@@ -26,7 +26,7 @@ import (
 type world struct {
 	*servicetest.Installation
 	t            *testing.T
-	installation string          // its id
+	installation string          // the id of the installation
 	roles        []keystone.Role // member, bs-admin
 	faults       faults
 	removed      workflowstest.Recorder
@@ -36,7 +36,7 @@ type world struct {
 
 	byHand sync.Mutex            // locks `others` and `hurt`
 	others workflowstest.Outside // objects that the test created; runs must not change or remove them
-	hurt   []saga.ObjectRef      // objects of runs that the test has changed: see workflowstest.Seen
+	hurt   []saga.ObjectRef      // run objects that the test has changed: see workflowstest.Seen
 }
 
 const (
@@ -84,7 +84,7 @@ func newWorld(t *testing.T, database string, change ...func(*service.Options)) *
 	return w
 }
 
-// The function `shorten` sets short times in the options. `shorten` also sets the Keystone of the default cloud for all clouds.
+// The function `shorten` sets short times in the options. `shorten` also makes all clouds use the Keystone of the default cloud.
 func shorten(o *service.Options) {
 	o.Lease, o.LateWindow, o.Deadline, o.Poll = 5*time.Second, lateWindow, deadline, 500*time.Millisecond
 	o.Executors, o.BillingTimeout = 200, upstreamTimeout
@@ -132,7 +132,8 @@ func (w *world) ground() (workflowstest.Ground, string) {
 	}, w.Keystone.IssueToken(user)
 }
 
-// groundOf is like `ground`. If the trial follows another trial, groundOf first makes a successful run of the other trial.
+// groundOf is like `ground`. If the trial follows another trial, groundOf first makes a successful run of the other trial, and then
+// calls the trial's Damage.
 func (w *world) groundOf(t *testing.T, trial workflowstest.Trial) (workflowstest.Ground, string) {
 	t.Helper()
 	if trial.Follows == nil {
@@ -145,7 +146,7 @@ func (w *world) groundOf(t *testing.T, trial workflowstest.Trial) (workflowstest
 		g.First = g.Before
 	}
 	if g.Before.State != saga.Succeeded {
-		t.Fatalf("the run before ended %q: %s", g.Before.State, describe(g.Before))
+		t.Fatalf("the previous run ended %q: %s", g.Before.State, describe(g.Before))
 	}
 	g.RunID = newID()
 	if trial.Damage != nil {

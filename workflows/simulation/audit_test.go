@@ -20,7 +20,8 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// audit audits the world, in which nothing has happened behind Tenantry's back. What an operator has left behind is no violation.
+// The method `audit` audits a world in which the vandal has done nothing. Each finding is a violation, except findings about objects
+// that operators have left behind, or that a request has changed late: see changedLate.
 func (w *world) audit() (broken []workflowstest.Broken) {
 	outcome, wrong := w.examine(), w.wrongSinceLate()
 	for _, f := range outcome.Seen {
@@ -32,7 +33,8 @@ func (w *world) audit() (broken []workflowstest.Broken) {
 	return broken
 }
 
-// The method `examine` audits the world. The result leaves out runs that wait, and what operators have left behind. A gap is a violation.
+// The method `examine` audits the world. The result omits findings about waiting runs, and about objects that operators have left
+// behind. A gap of the audit is a violation.
 func (w *world) examine() audit.Outcome {
 	outcome, err := w.auditor().Examine(context.Background(), audit.Scope{})
 	w.ok(err)
@@ -71,7 +73,8 @@ func (w *world) auditor() *audit.Auditor {
 	})
 }
 
-// The function `expectation` returns the function with which audits learn what a run should have left.
+// The function `expectation` returns a function for audits. For each run, that function returns the objects that the run should have
+// left.
 func expectation(definitions []*saga.Definition) func(*saga.Run) ([]saga.Expected, bool, error) {
 	return func(r *saga.Run) ([]saga.Expected, bool, error) {
 		i := slices.IndexFunc(definitions, func(d *saga.Definition) bool { return d.Name == r.Workflow })
@@ -85,7 +88,7 @@ func leftOnPurpose(all []*saga.Run, id string) bool {
 	return slices.ContainsFunc(all, func(r *saga.Run) bool { return r.ID == id && len(r.LeftBehind) > 0 })
 }
 
-// history shows all runs to an audit.
+// The type `history` is a store from which an audit reads all runs.
 type history struct {
 	audit.Store
 	all      []*saga.Run
@@ -106,7 +109,7 @@ func (h history) EachRun(_ context.Context, f audit.RunFilter, take func(*saga.R
 	return nil
 }
 
-// Findings returns the findings that the filter selects by their codes.
+// Findings returns the findings whose codes match the filter.
 func (h history) Findings(_ context.Context, f audit.Filter) (all []audit.Finding, err error) {
 	for _, id := range slices.Sorted(maps.Keys(h.findings)) {
 		if found := h.findings[id]; len(f.Codes) == 0 || slices.Contains(f.Codes, found.Code) {
@@ -116,7 +119,7 @@ func (h history) Findings(_ context.Context, f audit.Filter) (all []audit.Findin
 	return all, nil
 }
 
-// CreatePlan stores nothing: the operator keeps the plan.
+// CreatePlan stores nothing, because the operator keeps the plan.
 func (h history) CreatePlan(context.Context, audit.Plan) error { return nil }
 
 // The type `records` is a replica's connection to the database of audits.

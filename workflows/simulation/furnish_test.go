@@ -16,7 +16,7 @@ import (
 // The type `seller` is a merchant and its existing customers.
 type seller struct {
 	id, plan    string
-	plans       []string // the plans that subscriptions can change to; the first is plan
+	plans       []string // the plans that subscriptions can change to; the first element equals the field `plan`
 	key, secret string
 	customers   []oldCustomer
 }
@@ -88,7 +88,7 @@ func fixedID(kind string, n int) string {
 
 // knownMerchants stores the merchants of a world, which never change.
 type knownMerchants struct {
-	merchants.Store // nil: a simulation does not call the methods that knownMerchants does not define
+	merchants.Store // always nil: a simulation calls only the methods that knownMerchants defines
 
 	all  []merchants.Merchant
 	keys []merchants.APIKey

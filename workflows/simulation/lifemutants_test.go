@@ -21,9 +21,9 @@ func altered[S any](workflow func(workflows.Deps) saga.Workflow[S], name string,
 	}}
 }
 
-// lifeMutants are the mutants of the workflows that end, restore and remove subscriptions. There is no mutant in which the workflow
-// `remove` does not read the subscription again, because a restore is rarely in progress when the removal becomes due. A test of
-// package api covers this case.
+// lifeMutants are the mutants of the workflows that end, restore and remove subscriptions. One mutant is missing: a workflow `remove`
+// that does not read the subscription again. The checker would rarely notice this mutant, because a restore is rarely in progress when
+// the removal becomes due. A test of package api covers this case.
 var lifeMutants = map[string]mutations{
 	"no undo of revoke-role": altered(workflows.Unsubscribe, "revoke-role", func(s *saga.Step[workflows.Unsubscription], _ workflows.Deps) {
 		s.Undo = func(context.Context, *workflows.Unsubscription) error { return nil }

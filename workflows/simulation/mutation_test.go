@@ -20,13 +20,13 @@ type mutations struct {
 	steps      func(*saga.Workflow[workflows.Order])
 	switches   func(*saga.Workflow[workflows.Switch])         // changes suspend and resume
 	plans      func(*saga.Step[workflows.ChangePlan])         // changes the step that changes a plan
-	define     func(workflows.Deps) (*saga.Definition, error) // instead of the workflow with the same name
-	audits     func(workflows.Audits) workflows.Audits        // changes what repairs learn from audits
-	transport  func(http.RoundTripper) http.RoundTripper      // instead of gate.Fence
+	define     func(workflows.Deps) (*saga.Definition, error) // replaces the workflow with the same name
+	audits     func(workflows.Audits) workflows.Audits        // changes the answers that repairs get from audits
+	transport  func(http.RoundTripper) http.RoundTripper      // replaces gate.Fence
 	runs       func(saga.Filter, *saga.Run) bool              // reports whether a run is hidden from the engine
 	forgets    func(*saga.Run)                                // changes each run that the engine reads
 	lateWindow time.Duration
-	repairs    bool // the mutation breaks repairs: it is tried only where repairs are made
+	repairs    bool // the mutation breaks repairs, and is tried only on plans with repairs
 	untried    bool // if true, an upstream with an open circuit is never tried again
 	unfenced   bool // checkpoints are written without a check of lease and version
 }
@@ -135,9 +135,9 @@ func (s shortsighted) Run(ctx context.Context, id string) (*saga.Run, error) {
 	return run, err
 }
 
-// Each mutant removes behavior on which an invariant depends. The checker must notice each mutant within a thousand seeds. There is
-// no mutant that looks up claims before the intent is stored. These two moments are so close that the checker did not notice such a
-// mutant in 2,000 seeds. A test of package engine checks that the engine stores the intent before it looks up claims.
+// Each mutant removes behavior on which an invariant depends. The checker must notice each mutant within a thousand seeds. The list has
+// no mutant that looks up claims before the intent is stored. There is so little time between the two actions that the checker did not
+// notice such a mutant in 2,000 seeds. A test of package engine checks that the engine stores the intent before it looks up claims.
 var mutants = map[string]mutations{
 	"no undo of create-customer":            withoutUndo("create-customer"),
 	"no undo of create-customer-tenant":     withoutUndo("create-customer-tenant"),
@@ -233,7 +233,7 @@ func TestEveryMutationIsNoticed(t *testing.T) {
 			kills := 0
 			for seed := range cmp.Or(*killsFlag, 1000) {
 				changes := m.define != nil || m.plans != nil || m.switches != nil
-				if changes && seed%mixed != mixed-1 { // nobody changes a subscription
+				if changes && seed%mixed != mixed-1 { // the plan of this seed changes no subscription
 					continue
 				}
 				p := newPlan(uint64(seed))

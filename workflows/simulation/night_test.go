@@ -6,11 +6,11 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// beforeRecheck is the time from the first orders that are placed near a re-check to the re-check itself.
+// beforeRecheck is the time between a re-check and the earliest order that is placed near the re-check.
 const beforeRecheck = 400 * time.Millisecond
 
-// The method `night` runs the re-checks of compensated runs, and the runs that follow-ups start. Between these runs, no replica
-// runs, which makes the simulation faster. The parameter `orders` are orders of portals that are placed near a re-check.
+// The method `night` runs the re-checks of compensated runs, and the runs that follow-ups start. Between these runs, all replicas are
+// shut down, which makes the simulation faster. `night` also places the orders whose field Night is set.
 func (w *world) night(orders []orderPlan) {
 	w.stopAll()
 	n, began := 0, time.Now() // n: number of re-checks so far
@@ -56,7 +56,8 @@ func (w *world) nextRecheck() (due time.Time) {
 const nightEnds = 100 * time.Hour
 
 // nextFollowUp returns the time at which the next follow-up is due. If no follow-up is due during the night, the result is the zero
-// time. After a damage, a follow-up may be refused every day: it is then due once in a night.
+// time. After a damage, the run of a follow-up may be refused every day. Therefore nextFollowUp ignores a refused follow-up that is due
+// more than 30 hours after the beginning of the night.
 func (w *world) nextFollowUp(nightBegan time.Time) (due time.Time) {
 	for _, f := range w.store.Everything().FollowUps {
 		soon := time.Until(f.DueAt) < nightEnds

@@ -43,7 +43,7 @@ type orderPlan struct {
 	Night    int // N > 0: the order is placed shortly before or after the Nth re-check of the simulation; 0: with the first orders
 }
 
-// noOrder is the Order of a mishap that affects runs which follow-ups have started.
+// noOrder is the value of mishap.Order for runs without an order of a portal, such as the runs of follow-ups and repairs.
 const noOrder = -1
 
 // The type `mishap` is the fault of one call. If Step is empty, the mishap affects the Nth call to the target To. If Step is set,
@@ -105,10 +105,10 @@ var writes = []string{
 // The variable `trials` contains the workflows that portals can order. The first workflow is `subscribe`.
 var trials = workflowstest.Trials()
 
-// In every fourth plan, portals order other workflows too: the seeds of these plans have the remainder mixed-1 modulo mixed.
+// In every fourth plan, portals order other workflows too. For the seed of such a plan, seed % mixed is mixed-1.
 const mixed = 4
 
-// The constant `stranger` is the index of the second trial that needs no earlier run. The first such trial is `subscribe`.
+// The constant `stranger` is the index of the stranger's trial. Only this trial and the trial of `subscribe` need no earlier run.
 const stranger = 1
 
 // The variable `changes` contains the trials that change subscriptions, by their operations.
@@ -124,8 +124,8 @@ func changing() map[string]int {
 	return all
 }
 
-// nextChange draws the operation that follows another operation on a subscription. Most changes are possible in the state of the
-// subscription.
+// nextChange draws the operation that follows another operation on a subscription. Most of the drawn operations are possible in the
+// subscription's state.
 func nextChange(r *rand.Rand, last string) string {
 	sensible := map[string]string{"unsubscribe": "restore", "suspend": "resume"}
 	if next := sensible[last]; next != "" && r.IntN(3) > 0 {
@@ -426,8 +426,8 @@ func (p *plan) mix(r *rand.Rand) {
 	}
 }
 
-// The method `change` adds orders that change the subscriptions of other orders: they suspend and resume the subscriptions, and
-// change their plans. These orders have other mishaps.
+// The method `change` adds orders that change the subscriptions of other orders. The added orders suspend, resume, end or restore a
+// subscription, or change its plan. `change` also adds mishaps for these orders.
 func (p *plan) change(r *rand.Rand) {
 	for n, o := range p.Orders {
 		if o.Trial != 0 || o.Night > 0 {
@@ -477,7 +477,7 @@ func (p *plan) changeBadly(r *rand.Rand, change orderPlan, next func(at time.Dur
 	if r.IntN(3) == 0 { // the first request takes effect late, and all other requests are refused, so that the run is compensated
 		late, refused := of, of
 		late.Kind, refused.Kind, refused.Nth, refused.Stays = lateCommit, refused400, 1, true
-		late.For = time.Minute + time.Duration(r.IntN(int(20*time.Second))) // most clients have given up before
+		late.For = time.Minute + time.Duration(r.IntN(int(20*time.Second))) // by then, most clients have given up
 		if r.IntN(2) == 0 {                                                 // so late that only a re-check finds the effect
 			late.For = 2*time.Minute + time.Duration(r.IntN(int(18*time.Hour)))
 			// Other changes follow, shortly before or after a re-check.

@@ -224,7 +224,7 @@ func (p *portal) take(status int, header http.Header, body []byte) bool {
 	if status == http.StatusConflict && !bytes.Contains(body, []byte("run-compensated")) {
 		return p.plan.Of > 0 && !bytes.Contains(body, []byte("subscription-not-ready"))
 	}
-	if p.plan.Of > 0 && status == http.StatusNotFound { // no run has made the subscription yet, or any run that could make it has failed
+	if p.plan.Of > 0 && status == http.StatusNotFound { // no run has made the subscription yet, or the run that should make it was compensated
 		run := p.w.lastRun(p.plan.Of - 1) // after a damage, the subscription may also be gone
 		return p.w.findings != nil || run != nil && run.State == saga.Compensated
 	}

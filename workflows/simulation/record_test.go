@@ -55,7 +55,7 @@ func (r *record) add(to *[]string, format string, args ...any) {
 	*to = append(*to, fmt.Sprintf(format, args...))
 }
 
-// The method `created` adds a line to the record: a replica tried to insert a run.
+// The method `created` adds a line to the record when a replica has tried to insert a run.
 func (r *record) created(n saga.NewRun, err error) {
 	if r != nil {
 		r.add(&r.checkpoints, "create %s retries=%s events=%d %s: %s", n.Run.ID, n.Run.RetryOf, len(n.Events), standOf(n.Run, n.Run.Steps), outcomeOf(err))
@@ -103,7 +103,7 @@ func outcomeOf(err error) string {
 	return "refused"
 }
 
-// The method `wrote` adds a line to the record: a request that changes an upstream, with the status of its answer.
+// The method `wrote` adds a line to the record for a request that changes an upstream. The line contains the status of the answer.
 func (r *record) wrote(req *http.Request, body []byte, answer *http.Response) {
 	if r == nil || req.Method == http.MethodGet || req.Method == http.MethodHead {
 		return

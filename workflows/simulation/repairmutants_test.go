@@ -30,7 +30,7 @@ func unrepaired(name string) mutations {
 	})
 }
 
-// The function `irrevocable` returns a mutation in which the pivot of a step counts as a step that needs no undo.
+// The function `irrevocable` returns a mutation in which a step that is a pivot counts as a step that needs no undo.
 func irrevocable(name string) mutations {
 	return repairing(func(s *saga.Step[workflows.Repair], _ workflows.Deps) {
 		if s.Name == name {
@@ -77,7 +77,7 @@ var repairMutants = map[string]mutations{
 	"no undo of a repair's disable-project":      unrepaired("disable-project"),
 }
 
-// The type `confident` says that every repair is needed.
+// The type `confident` answers that every repair is still needed.
 type confident struct{ workflows.Audits }
 
 func (c confident) Confirm(ctx context.Context, e audit.PlanEntry, subject string) (string, error) {

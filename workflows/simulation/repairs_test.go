@@ -20,7 +20,7 @@ import (
 // The method `repairAll` simulates the aftermath. The operator first repairs while faults happen. The operator then audits and repairs
 // again, without faults, until nothing is left that Tenantry can repair.
 func (w *world) repairAll(a *aftermath) {
-	late := 2 * time.Minute // until all late requests have taken effect: they could make again what the vandal removes
+	late := 2 * time.Minute // until all late requests have taken effect; otherwise, they could create removed objects again
 	if w.plan.rechecksNeeded() {
 		late = 21 * time.Hour
 	}
@@ -55,13 +55,13 @@ func (w *world) repairAll(a *aftermath) {
 	}
 }
 
-// maxRounds is the maximum number of audits without faults after which something is left to repair.
+// maxRounds is the maximum number of rounds without faults. After these rounds, nothing may be left to repair.
 const maxRounds = 6
 
-// The function `nobody` is the fate of all calls when no faults happen.
+// The function `nobody` returns the fate of each call when no faults happen.
 func nobody(call, bool) fate { return fine }
 
-// repairSome starts repairs of what an audit has found, while faults happen, and returns what is found afterwards.
+// repairSome starts repairs of the findings of an audit, while faults happen. It returns the outcome of a new audit after the repairs.
 func (w *world) repairSome(a *aftermath, found audit.Outcome) audit.Outcome {
 	plan := w.makePlan(found)
 	last := w.beginFaults(a)
@@ -89,7 +89,7 @@ func (w *world) repairSome(a *aftermath, found audit.Outcome) audit.Outcome {
 	return w.judge(plan, found)
 }
 
-// beginFaults schedules the faults of the aftermath, and returns the time of the last one.
+// beginFaults schedules the faults of the aftermath, and returns the time of the last fault.
 func (w *world) beginFaults(a *aftermath) (last time.Duration) {
 	faults := &plan{Mishaps: a.Mishaps, Outages: a.Outages}
 	w.faults, w.calm = faults.fates(time.Now()), false
@@ -105,8 +105,8 @@ func (w *world) beginFaults(a *aftermath) (last time.Duration) {
 	return last
 }
 
-// orderAbout returns the order o with the values of the order n, whose subscription it changes. If o.AddUser is true, and if the customer
-// existed before, the user subscribes again instead.
+// orderAbout completes the order o so that it changes the subscription of the order n. If o.AddUser is true and the order n is for an
+// existing customer, the result is instead an order for a new subscription of this customer.
 func (w *world) orderAbout(n int, o orderPlan) orderPlan {
 	of := w.plan.Orders[n]
 	o.Of, o.Merchant, o.User = n+1, of.Merchant, of.User
@@ -126,7 +126,7 @@ func (w *world) makePlan(found audit.Outcome) audit.Plan {
 	w.planned++
 	plan, err := w.auditor().Plan(context.Background(), audit.Filter{}, "op")
 	w.ok(err)
-	plan.Entries = slices.DeleteFunc(plan.Entries, func(e audit.PlanEntry) bool { // repairs do not know the stranger's subscriptions
+	plan.Entries = slices.DeleteFunc(plan.Entries, func(e audit.PlanEntry) bool { // repairs cannot handle the stranger's subscriptions
 		about, err := w.store.Run(context.Background(), e.RunID)
 		w.ok(err)
 		return about.Workflow == workflowstest.StrangerName && (e.Action == audit.CreateTenant || e.Action == audit.SetResource)
@@ -160,7 +160,7 @@ func (w *world) repair(name, planID string, e audit.PlanEntry, admitted bool) {
 	}
 }
 
-// tryToRepair sends one request to one of the replicas. It returns true if the run exists, or if the repair is refused.
+// tryToRepair sends one request to one of the replicas. It returns true if the run of the repair exists, or if the repair is refused.
 func (w *world) tryToRepair(who, planID string, e audit.PlanEntry, admitted bool) bool {
 	if len(w.replicas) == 0 {
 		return false
@@ -202,7 +202,7 @@ func (w *world) tryToRepair(who, planID string, e audit.PlanEntry, admitted bool
 	return err == nil || errors.Is(err, saga.ErrKeyUsed)
 }
 
-// runsOf returns the runs of an entry: the repair, and the removal that follows it. They are nil if they do not exist.
+// runsOf returns the runs of an entry: the repair, and the removal that follows it. A run that does not exist is nil.
 func (w *world) runsOf(planID string, e *audit.PlanEntry) (repair, removal *saga.Run) {
 	for _, r := range w.store.Everything().Runs {
 		switch {
@@ -216,7 +216,7 @@ func (w *world) runsOf(planID string, e *audit.PlanEntry) (repair, removal *saga
 	return repair, removal
 }
 
-// The method `refusal` returns the code with which the repair or its removal was refused, or has failed; empty if both have succeeded.
+// The method `refusal` returns the error code if the repair or its removal was refused or has failed. Otherwise, the result is empty.
 func (w *world) refusal(planID string, e *audit.PlanEntry) saga.Code {
 	repair, removal := w.runsOf(planID, e)
 	switch {
@@ -230,7 +230,7 @@ func (w *world) refusal(planID string, e *audit.PlanEntry) saga.Code {
 	return ""
 }
 
-// The method `judge` audits, and compares the findings with those before the repairs of a plan.
+// The method `judge` audits the world again, and compares the findings with the findings before the repairs of a plan.
 func (w *world) judge(plan audit.Plan, before audit.Outcome) audit.Outcome {
 	after := w.examine()
 	seen := map[string]*audit.Finding{}
@@ -251,7 +251,7 @@ func (w *world) judge(plan audit.Plan, before audit.Outcome) audit.Outcome {
 		known := slices.ContainsFunc(before.Seen, func(k audit.Finding) bool {
 			return k.ID == f.ID || isOfResource(&k, f.SubscriptionID) && isOfResource(f, k.SubscriptionID)
 		})
-		// An order has made the lost tenant of the customer again, and the other users do not have their roles on it.
+		// If an order has created the lost tenant of a customer again, the customer's other users do not have their roles on the new tenant.
 		known = known || f.Code == audit.RoleMissing && slices.ContainsFunc(before.Seen, func(k audit.Finding) bool {
 			return k.Code == audit.CustomerWithoutTenant && k.CustomerID == f.CustomerID
 		})
@@ -265,13 +265,14 @@ func (w *world) judge(plan audit.Plan, before audit.Outcome) audit.Outcome {
 	return after
 }
 
-// isOfResource reports whether the finding is about the resource_id of the subscription. Its code depends on other tenants, too, so that it can
-// change.
+// isOfResource reports whether the finding is about the resource_id of the subscription. Findings about one wrong resource_id can have
+// different codes.
 func isOfResource(f *audit.Finding, subscriptionID string) bool {
 	return strings.HasPrefix(string(f.Code), "resource-") && f.SubscriptionID == subscriptionID
 }
 
-// judgeRepair checks one repair after all its runs have ended. The argument f is the finding after the repair; nil if there is none.
+// judgeRepair checks one repair after all its runs have ended. The argument f is the finding in the audit after the repair. If this
+// audit does not have the finding, f is nil.
 func (w *world) judgeRepair(plan audit.Plan, e *audit.PlanEntry, f *audit.Finding) {
 	repair, removal := w.runsOf(plan.ID, e)
 	switch {
@@ -288,14 +289,15 @@ func (w *world) judgeRepair(plan audit.Plan, e *audit.PlanEntry, f *audit.Findin
 	case w.marked(repair):
 		w.violate("compensated repairs change nothing", repair.ID, "a project still has the mark of the run")
 	case begun(repair) && !w.changedSince(repair):
-		stays := []audit.RepairAction{audit.TagProject, audit.EnableProject, audit.RevokeRole, audit.SetResource} // what is right stays
+		// A compensated repair keeps the changes of these actions.
+		stays := []audit.RepairAction{audit.TagProject, audit.EnableProject, audit.RevokeRole, audit.SetResource}
 		if f == nil && !slices.Contains(stays, e.Action) || f != nil && !maps.Equal(f.Repair.Values, e.Values) && e.Action != audit.TagProject {
 			w.violate("compensated repairs change nothing", repair.ID, fmt.Sprintf("the finding was %s with %v, and is %+v", e.Code, e.Values, f))
 		}
 	}
 }
 
-// subjectOf returns the subject of a run; empty if there is no such run.
+// subjectOf returns the subject of a run. If there is no such run, the result is empty.
 func (w *world) subjectOf(runID string) string {
 	if r, err := w.store.Run(context.Background(), runID); err == nil {
 		return r.Subject
@@ -308,7 +310,7 @@ func (w *world) marked(r *saga.Run) bool {
 	return slices.ContainsFunc(w.cloud.Projects(), func(p keystone.Project) bool { return p.HasTag(keystone.DisabledTag(r.ID)) })
 }
 
-// begun reports whether a step of the run after the first one has begun.
+// The function `begun` reports whether a step of the run other than `check` has begun.
 func begun(r *saga.Run) bool {
 	return slices.ContainsFunc(r.Steps, func(s saga.StepRow) bool { return s.Name != "check" && s.Attempts > 0 })
 }
@@ -325,14 +327,15 @@ func (w *world) changedSince(repair *saga.Run) bool {
 	})
 }
 
-// actionOf returns what a run repairs; empty for a run of another workflow.
+// actionOf returns the action of a repair. For a run of another workflow, the result is empty.
 func actionOf(r *saga.Run) audit.RepairAction {
 	var o workflows.Repair
 	_ = json.Unmarshal(r.Input, &o)
 	return o.Entry.Action
 }
 
-// The method `settle` checks what is left when nothing can be repaired any more.
+// The method `settle` checks the world when nothing can be repaired any more. The projects of strangers must be unchanged. The checker
+// ignores the objects with damages that nobody could repair.
 func (w *world) settle(found audit.Outcome) {
 	w.seen.ByHand = slices.Clone(w.lost)
 	for _, p := range w.strangers {

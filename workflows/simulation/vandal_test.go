@@ -17,13 +17,13 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// The type `aftermath` lists what happens after the night: a vandal damages the subscriptions of orders behind Tenantry's back, and an
-// operator repairs them. Times are relative to the first repairs.
+// The type `aftermath` is the plan for the time after the night. A vandal damages the subscriptions of orders directly in the
+// upstreams, and an operator repairs the damages. Times are relative to the first repairs.
 type aftermath struct {
 	Damages []damagePlan
-	Again   []damagePlan // what the vandal does when the first repairs have ended, before their follow-ups are due
+	Again   []damagePlan // further damages, after the end of the first repairs and before their follow-ups are due
 	Repairs []repairPlan // how the operator starts the repairs: entry N of the plan is started as Repairs[N%len(Repairs)] says
-	Orders  []orderPlan  // orders about damaged subscriptions, while the first repairs execute; Of is an index of subscriptions, too
+	Orders  []orderPlan  // orders about damaged subscriptions, while the first repairs execute; Of is an index like damagePlan.On
 
 	Mishaps   []mishap
 	Outages   []outage
@@ -34,14 +34,14 @@ type aftermath struct {
 type damagePlan struct {
 	Kind string // a key of `damages` or `furtherDamages`
 	// On and Other are indexes of subscriptions: see world.victims. If the act is not possible for the subscription On, the vandal takes
-	// the next one. Other is used if the act needs a second subscription.
+	// the next subscription. Other is used if the act needs a second subscription.
 	On, Other int
 }
 
 // The type `repairPlan` says how the operator starts the repair of one finding.
 type repairPlan struct {
 	At       time.Duration
-	Left     bool // the operator does not start the repair at first
+	Left     bool // the operator does not start the repair while faults happen
 	Twice    bool // two requests are sent at once, to two replicas
 	Admitted bool // the request is checked before the run is created
 }
@@ -96,13 +96,13 @@ func newAftermath(p *plan) *aftermath {
 	return a
 }
 
-// The method `mishap` adds mishaps of a step of the repairs. Most of them make the run fail, although the step takes effect.
+// The method `mishap` adds mishaps of a step of the repairs. In half of the cases, the run fails although the step takes effect.
 func (a *aftermath) mishap(r *rand.Rand, step string) {
 	m := mishap{Order: noOrder, Step: step, For: time.Second + time.Duration(r.IntN(int(79*time.Second)))}
 	switch r.IntN(6) {
 	case 0, 1, 2: // the first request takes effect late, and the second is refused, so that the run is compensated
 		late, second := m, m
-		late.Kind, late.For = lateCommit, time.Minute+time.Duration(r.IntN(int(20*time.Second))) // most clients have given up before
+		late.Kind, late.For = lateCommit, time.Minute+time.Duration(r.IntN(int(20*time.Second))) // by then, most clients have given up
 		second.Kind, second.Nth = refused400, 1
 		a.Mishaps = append(a.Mishaps, late, second)
 	case 3:
@@ -131,13 +131,13 @@ func (a *aftermath) String() string {
 	return s.String()
 }
 
-// The type `victim` has the objects of an order that the vandal may damage.
+// The type `victim` contains the objects of an order. The vandal may damage these objects.
 type victim struct {
 	workflows.Standing                       // zero if the order has made no subscription
 	run                *saga.Run             // the order's last run
-	tenant             *keystone.Project     // of the subscription; nil if it does not exist
-	customerTenant     *keystone.Project     // nil if it does not exist, or if no run has made it
-	row                *billing.Subscription // nil if it does not exist
+	tenant             *keystone.Project     // the subscription's tenant; nil if it does not exist
+	customerTenant     *keystone.Project     // the customer's tenant; nil if it does not exist, or if no run has created it
+	row                *billing.Subscription // the subscription in BillingStack; nil if it does not exist
 	customer           bool                  // whether the customer exists
 }
 
@@ -145,7 +145,7 @@ func (v victim) active() bool {
 	return v.State == workflows.SubscriptionActive && v.tenant != nil && v.row != nil
 }
 
-// The method `victims` returns the numbers of the orders whose last run is one of subscribe and has this state.
+// The method `victims` returns the numbers of the orders whose last run belongs to the workflow `subscribe` and has this state.
 func (w *world) victims(state saga.RunState) (orders []int) {
 	for n, o := range w.plan.Orders {
 		if run := w.lastRun(n); o.Of == 0 && run != nil && run.Workflow == workflows.SubscribeName && run.State == state {
@@ -187,11 +187,11 @@ type damage struct {
 	do func(w *world, v, other victim) bool
 	// The field `step` is a step of the repair. It is empty if the damage cannot be repaired.
 	step string
-	// If the field `of` is set, the victim's run has this state. Otherwise, it has succeeded.
+	// If the field `of` is set, the victim's run has this state. Otherwise, the victim's run has succeeded.
 	of saga.RunState
 }
 
-// The variable `damages` contains what the vandal does before the operator makes a plan.
+// The variable `damages` contains the damages that happen before the operator makes a plan.
 var damages = map[string]damage{
 	"delete the tenant":  {step: "create-tenant", do: func(w *world, v, _ victim) bool { return w.deleteProject(v.tenant) }},
 	"disable the tenant": {step: "enable-project", do: func(w *world, v, _ victim) bool { return v.active() && w.enable(v.tenant, false) }},
@@ -244,20 +244,22 @@ var damages = map[string]damage{
 	"bring the customer back":     {step: "delete-customer", do: func(w *world, v, _ victim) bool { return w.bringBack(v, false) }},
 	"bring the subscription back": {step: "delete-subscription", do: func(w *world, v, _ victim) bool { return w.bringBack(v, true) }},
 	"bring a project back": {step: "delete-tenant", of: saga.Compensated, do: func(w *world, v, _ victim) bool {
-		w.cloud.AddProject(keystone.Project{ // as a request does that takes effect days late
+		w.cloud.AddProject(keystone.Project{ // like a request that takes effect days late
 			Name: keystone.SubscriptionTenant(subscriptionOf(v.run)), Tags: keystone.TenantTags(v.run.ID, v.run.Merchant, installation),
 		})
 		return true
 	}},
-	"replace the tenant": {do: func(w *world, v, _ victim) bool { // by a stranger's project, which has copied tags
+	"replace the tenant": {do: func(w *world, v, _ victim) bool { // a stranger's project with the same name and tags replaces the tenant
 		return w.deleteProject(v.tenant) && w.strange(keystone.Project{Name: v.tenant.Name, Tags: v.tenant.Tags})
 	}},
-	"copy the tags": {of: saga.Compensated, do: func(w *world, v, other victim) bool { // to a stranger's project with the name of a tenant
+	// A stranger's project gets the name of a tenant, and the tags of another tenant.
+	"copy the tags": {of: saga.Compensated, do: func(w *world, v, other victim) bool {
 		return other.tenant != nil && w.strange(keystone.Project{Name: keystone.SubscriptionTenant(subscriptionOf(v.run)), Tags: other.tenant.Tags})
 	}},
 }
 
-// The variable `furtherDamages` contains what the vandal does to tenants that a repair has disabled, before they are removed.
+// The variable `furtherDamages` contains the damages to tenants that a repair has disabled. The damages happen before these tenants are
+// removed.
 var furtherDamages = map[string]damage{
 	"enable the tenant":        {do: func(w *world, v, _ victim) bool { return w.enable(v.tenant, true) }},
 	"hand the tenant over":     {do: func(w *world, v, _ victim) bool { return w.untag(v.tenant, keystone.InstallationTag(installation)) }},
@@ -270,7 +272,7 @@ var furtherDamages = map[string]damage{
 
 var damageNames, furtherDamageNames = slices.Sorted(maps.Keys(damages)), slices.Sorted(maps.Keys(furtherDamages))
 
-// The method `vandalize` does what the vandal has planned, and returns the subjects of the victims.
+// The method `vandalize` executes the planned damages, and returns the subjects of the victims.
 func (w *world) vandalize(all []damagePlan, how map[string]damage) (subjects map[string]bool) {
 	subjects = map[string]bool{}
 	succeeded, compensated := w.victims(saga.Succeeded), w.victims(saga.Compensated)
@@ -315,7 +317,7 @@ func (w *world) rename(p *keystone.Project) bool {
 	return true
 }
 
-// byAdmin makes a request as an administrator of Keystone, which does not pass through the driver.
+// byAdmin makes a request as an administrator of Keystone. The request does not pass through the driver.
 func (w *world) byAdmin(method, path, body string) bool {
 	req := httptest.NewRequest(method, path, strings.NewReader(body))
 	req.Header.Set("X-Auth-Token", w.serviceToken())
@@ -364,7 +366,7 @@ func (w *world) deleteSubscription(v victim) bool {
 	return err == nil && w.deleted("subscription", v.SubscriptionID)
 }
 
-// bringBack creates objects of BillingStack again that a run has removed.
+// bringBack creates BillingStack objects again after a run has removed them.
 func (w *world) bringBack(v victim, subscription bool) bool {
 	if v.State != workflows.SubscriptionEnded || v.tenant != nil || v.row != nil || !subscription && v.customer {
 		return false

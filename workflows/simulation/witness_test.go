@@ -27,8 +27,8 @@ func (w *world) sent(r *replica, c *saga.Handle) {
 	w.violate("one-executor", c.RunID, fmt.Sprintf("%s sent a request of %s without its lease", r.name, c.Step))
 }
 
-// The method `removing` checks a request that Keystone is about to execute: no repair removes the tenant of a subscription or customer
-// that BillingStack has.
+// The method `removing` checks a request that Keystone is about to execute. A repair may remove a tenant only after the subscription or
+// customer of the tenant was removed from BillingStack.
 func (w *world) removing(req *http.Request, c *saga.Handle) {
 	id, deletes := strings.CutPrefix(req.URL.Path, "/v3/projects/")
 	if req.Method != http.MethodDelete || !deletes || strings.Contains(id, "/") {
@@ -88,8 +88,8 @@ func (w *world) changedLate(req *http.Request, runID string) {
 	}
 }
 
-// wrongSinceLate returns the objects that runs that have succeeded have changed after the late window, and so perhaps after a later run about
-// them. Tenantry does not notice that: docs/operations.md says so. An audit finds it.
+// wrongSinceLate returns the objects that a request of a succeeded run has changed after the late window. The change may come after a
+// change by a later run. Tenantry does not notice such a late change: see docs/operations.md. An audit finds the change.
 func (w *world) wrongSinceLate() (objects []saga.ObjectRef) {
 	for _, c := range w.late {
 		if r, err := w.store.Run(context.Background(), c.runID); err == nil && r.State == saga.Succeeded {

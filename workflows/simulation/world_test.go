@@ -39,7 +39,7 @@ type world struct {
 	cloud     *keystonetest.Keystone
 	billing   *billingtest.QuirkServer
 	merchants *knownMerchants
-	direct    *billing.Client // without the driver
+	direct    *billing.Client // a client whose calls do not pass through the driver
 
 	replicas []*replica
 	started  []*replica      // all replicas, including replicas that have ended
@@ -55,18 +55,18 @@ type world struct {
 	record   *record                // nil if not requested
 
 	faults    func(c call, calm bool) fate
-	findings  map[string]audit.Finding // of the operator's last audit
+	findings  map[string]audit.Finding // the findings of the operator's last audit, by id
 	planned   int                      // number of repair plans so far
-	refused   map[string]saga.Code     // why repairs were not admitted, by their idempotency keys
-	hopeless  map[string]bool          // the findings whose repairs were refused although no faults happened
+	refused   map[string]saga.Code     // the codes with which repairs were refused, by idempotency key
+	hopeless  map[string]bool          // the ids of findings whose repairs were refused although no faults happened
 	touched   map[string]bool          // the subjects that the vandal has damaged again, after the first repairs
-	lost      []saga.ObjectRef         // what the vandal has deleted
-	strangers []keystone.Project       // what the vandal has created, and no run may change
-	renamed   []string                 // names of tenants that the vandal has renamed
+	lost      []saga.ObjectRef         // the objects that the vandal has deleted
+	strangers []keystone.Project       // the projects that the vandal has created; no run may change them
+	renamed   []string                 // the names of the tenants that the vandal has renamed
 
 	mutations
 	late     []lateChange   // changes that took effect after the late window
-	leftOver []audit.Object // what the last audit has found left over by runs whose undos an operator has skipped
+	leftOver []audit.Object // objects that runs have left because of a skipped undo; found by the last audit
 }
 
 // The function `simulate` runs a plan until all faults are over and the world is at rest. `simulate` then checks the invariants.
@@ -177,7 +177,7 @@ func (w *world) befall(i int, kind incidentKind, away time.Duration) {
 	}
 	if kind != freezes {
 		w.driver.after(nil, away, "restart "+r.name, func() {
-			if !w.calm { // when the faults are over, rest restarts the replicas instead
+			if !w.calm { // when the faults are over, the method `rest` restarts the replicas instead
 				w.restart(i)
 			}
 		})
@@ -208,10 +208,10 @@ func (w *world) rest() {
 	}
 }
 
-// patience is the number of times that an operator retries a run before compensating it, if there are damages.
+// patience is the number of retries of a run before an operator gives the run up. It applies only to worlds with damages.
 const patience = 3
 
-// giveUp returns the action with which an operator makes the run end, whatever is left of it. If there is none, the operator retries.
+// giveUp returns an action that ends the run, even if objects are left behind. If no such action is possible, giveUp returns the retry.
 func (w *world) giveUp(r *saga.Run, retry saga.Action) saga.Action {
 	switch {
 	case slices.Contains(r.Actions(), saga.Compensate):
@@ -222,7 +222,7 @@ func (w *world) giveUp(r *saga.Run, retry saga.Action) saga.Action {
 	return retry
 }
 
-// comesToRest drives the world forward as `rest` does. If the world does not come to rest, this is a violation.
+// comesToRest drives the world forward as `rest` does. If the world does not come to rest, comesToRest adds a violation.
 func (w *world) comesToRest() {
 	w.rest()
 	if !w.rested() {

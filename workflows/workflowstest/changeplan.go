@@ -17,10 +17,11 @@ func changePlanTrial() Trial {
 		Refused: "change-plan",
 		Reading: "check", Reads: []string{Billing},
 		Ends: map[string]Ends{
-			"do change-plan, 404": {Once: string(saga.Compensated), Always: string(saga.Compensated)}, // the PATCH names the subscription
+			// A 404 to the PATCH means that the subscription does not exist.
+			"do change-plan, 404": {Once: string(saga.Compensated), Always: string(saga.Compensated)},
 		},
 		Places: []Place{
-			{Step: "check"}, // no Call: admission makes the same calls, so they do not show the step
+			{Step: "check"}, // no Call: admission makes the same calls, so a call does not identify the step
 			{Step: "change-plan", Call: "PATCH subscriptions"},
 
 			{Undo: true, Step: "change-plan", Call: "PATCH subscriptions"},

@@ -78,7 +78,7 @@ type report func(run, detail string, objects ...string)
 // The type `view` has the observed objects and runs, and the objects that each run is expected to have.
 type view struct {
 	Seen
-	now, others []thing // of Now and Others
+	now, others []thing // the objects of Now and Others
 	ordered     []ordered
 	byID        map[string]*saga.Run
 }
@@ -104,14 +104,14 @@ func newView(s Seen) (*view, []Broken) {
 	return v, broken
 }
 
-// The method `isByHand` reports whether the object is one of ByHand, or a role assignment on one of them.
+// The method `isByHand` reports whether the object is in ByHand, or is a role assignment on an object in ByHand.
 func (v *view) isByHand(kind, id string) bool {
 	return slices.ContainsFunc(v.ByHand, func(o saga.ObjectRef) bool {
 		return o.Kind == kind && o.ID == id || kind == roleAssignment && strings.HasPrefix(id, o.ID+"/")
 	})
 }
 
-// dropByHand drops the objects of ByHand from all that was seen.
+// dropByHand removes the objects in ByHand from the observed objects, the removals and the runs.
 func (v *view) dropByHand() {
 	if len(v.ByHand) == 0 {
 		return

@@ -23,7 +23,7 @@ type play struct {
 	stuck    *saga.Run // stuck, because its customer cannot be removed
 	gaveUp   *saga.Run // compensated, but an operator left its customer behind
 	held     *saga.Run // waits for an operator
-	behind   *saga.Run // waits for held
+	behind   *saga.Run // waits for the run "held"
 	stranger *saga.Run // succeeded, for another merchant
 	changed  *saga.Run // succeeded, changed the plan of the run "fresh"
 	kept     *saga.Run // compensated, was to change the plan of the run "joined"
@@ -154,7 +154,7 @@ func (s *stage) event(r *saga.Run, kind saga.EventKind) *saga.Event {
 	return &s.Events[r.ID][i]
 }
 
-// The method `object` returns the object of the step that the run has stored.
+// The method `object` returns the object that the run has stored for the step.
 func (s *stage) object(r *saga.Run, step string) *saga.Object {
 	i := slices.IndexFunc(r.Objects, func(o saga.Object) bool { return o.Step == step })
 	return &r.Objects[i]
@@ -201,7 +201,7 @@ func TestNothingIsBrokenInAGoodWorld(t *testing.T) {
 	}
 }
 
-// Runs that no portal has ordered have no key.
+// In this world, no run has a key, because no portal has ordered a run.
 func TestNothingIsBrokenInAWorldWithoutKeys(t *testing.T) {
 	p := newPlay(t)
 	p.keyless()

@@ -9,8 +9,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// DryRunDiffers compares a dry run with the run of the same request that followed it and has come to rest. It returns the differences.
-// The argument before contains the objects that existed before: their ids must be the same in both, all other ids may differ.
+// DryRunDiffers returns the differences between the dry run d and the later run r of the same request. The run r must be at rest. The
+// argument `before` contains the objects that existed before the dry run and the run. The ids of these objects must be equal in the dry
+// run and in the run. All other ids may differ.
 func DryRunDiffers(d saga.DryRun, r *saga.Run, before Outside) (all []string) {
 	c := comparison{d: d, r: r, known: before.ids()}
 	if at := r.State; at != d.State && (at != saga.Waiting || !r.AtRest() || d.State != saga.Waiting) {
@@ -41,13 +42,14 @@ func (c *comparison) differ(text string, args ...any) {
 	c.all = append(c.all, fmt.Sprintf(text, args...))
 }
 
-// passes contains the outcomes of steps that succeed. If the origin is Own, such a step creates an object, and otherwise it does not.
+// The map `passes` contains the dry-run outcomes of steps that succeed. The value is Own if the run owns the object of such a step.
+// Otherwise, the value is Adopted.
 var passes = map[saga.DryOutcome]saga.Origin{
 	saga.WouldCreate: saga.Own, saga.WouldAdopt: saga.Adopted, saga.WouldChange: saga.Adopted, saga.WouldRemove: saga.Adopted,
 	saga.NothingToDo: saga.Adopted, saga.OnlyReads: saga.Adopted, saga.AlreadyThere: saga.Own,
 }
 
-// step compares the step s of the dry run with the run's step.
+// The method `step` compares the step s of the dry run with the run's step.
 func (c *comparison) step(s saga.DryStep, row *saga.StepRow) {
 	succeeded := row.State == saga.StepSucceeded || row.State == saga.StepUndone && row.EndedAt != nil && row.Error == nil
 	switch origin, passes := passes[s.Outcome]; {
@@ -71,7 +73,7 @@ func (c *comparison) step(s saga.DryStep, row *saga.StepRow) {
 		}
 	case !passes:
 		c.differ("step %s has an outcome that no test knows: %q", s.Name, s.Outcome)
-	case !succeeded && !row.Begun() && c.d.State != saga.Succeeded: // a conflict of another step may have stopped the run before
+	case !succeeded && !row.Begun() && c.d.State != saga.Succeeded: // a conflict of another step may have stopped the run earlier
 	case !succeeded:
 		c.differ("step %s is %s with %+v, and the dry run said %s", s.Name, row.State, row.Error, s.Outcome)
 	default:
@@ -86,8 +88,8 @@ func (c *comparison) step(s saga.DryStep, row *saga.StepRow) {
 	}
 }
 
-// objects compares the objects of a step that has succeeded. A run stores an object under the first step that records it. A dry run
-// leaves out the objects whose id contains one that an upstream will choose.
+// The method `objects` compares the objects of a step that has succeeded. A run stores an object under the first step that records the
+// object. A dry run omits an object if the id of the object contains an id that an upstream will choose.
 func (c *comparison) objects(s saga.DryStep, origin saga.Origin) {
 	var recorded, own, all []string
 	for _, o := range c.r.Objects {
@@ -113,12 +115,12 @@ func (c *comparison) objects(s saga.DryStep, origin saga.Origin) {
 	}
 }
 
-// fresh stands for the ids of objects that the run creates.
+// The constant `fresh` stands for the ids of objects that the run creates.
 const fresh = "NEW"
 
 var idForm = regexp.MustCompile(`[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}`)
 
-// text replaces the ids of objects that did not exist before.
+// The method `text` replaces the ids of objects that did not exist before with `fresh`.
 func (c *comparison) text(text string) string {
 	return idForm.ReplaceAllStringFunc(text, func(id string) string {
 		if c.known[id] {
@@ -128,7 +130,7 @@ func (c *comparison) text(text string) string {
 	})
 }
 
-// ids returns the ids of the objects, and of the users and roles of the role assignments.
+// The method `ids` returns the ids of the objects, and of the users and roles of the role assignments.
 func (o Outside) ids() map[string]bool {
 	all := map[string]bool{}
 	for _, p := range o.Projects {

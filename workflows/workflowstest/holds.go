@@ -2,7 +2,7 @@ package workflowstest
 
 import "github.com/tenantry/tenantry/orchestrator/saga"
 
-// heldStays checks that no attempt of a run begins between the action hold and the next action of an operator on this run.
+// heldStays checks that no attempt of a run begins between the action `hold` and the next action of an operator on this run.
 func heldStays(v *view, broken report) {
 	for _, r := range v.Runs {
 		var held *saga.Event

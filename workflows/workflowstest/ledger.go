@@ -38,8 +38,8 @@ func ledgerTrue(v *view, broken report) {
 	}
 }
 
-// leftBehind reports whether an operator has skipped the undo of the object, or of the object to which it belongs. A request of that undo
-// may take effect later.
+// leftBehind reports whether an operator has skipped the undo of the object, or of the object to which it belongs. A request of the
+// skipped undo may still take effect later.
 func (x ordered) leftBehind(o saga.Object) bool {
 	return has(x.run.LeftBehind, func(l saga.LeftBehind) bool {
 		return l.ID != "" && (l.ID == o.ID || strings.HasPrefix(o.ID, l.ID+"/"))
@@ -55,7 +55,7 @@ func (v *view) removedLater(r *saga.Run, o saga.Object) bool {
 	})
 }
 
-// madeAgain reports whether a later run has made an object of Lost again.
+// madeAgain reports whether the object is in Lost, and a later run has created the object again.
 func (v *view) madeAgain(r *saga.Run, o saga.Object) bool {
 	return v.isLost(o) && has(v.Runs, func(later *saga.Run) bool {
 		return isLater(later, r) && has(later.Objects, func(again saga.Object) bool {
@@ -64,8 +64,9 @@ func (v *view) madeAgain(r *saga.Run, o saga.Object) bool {
 	})
 }
 
-// isLater reports whether a run was executed after another one with the same subject. A run gets its id before it is accepted, so the ids
-// of two runs do not show it for certain.
+// isLater reports whether the run `later` was executed after the run r of the same subject. If both runs have ended, isLater compares
+// the end times. Otherwise, it compares the ids. The ids do not reliably show the sequence, because a run gets its id before it is
+// accepted.
 func isLater(later, r *saga.Run) bool {
 	if later.EndedAt == nil || r.EndedAt == nil {
 		return later.ID > r.ID

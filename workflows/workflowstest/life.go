@@ -54,7 +54,8 @@ func restoreTrial() Trial {
 	}
 }
 
-// In the trials of the workflows `remove` and `close`, the order contains an end time of the previous run that is an hour ago.
+// The constant hourAgo makes a removal due: the trials that remove a tenant add hourAgo to the time at which the tenant was disabled. A
+// tenant is not removed in the first ten minutes after it was disabled.
 const hourAgo = -time.Hour
 
 func removeTrial() Trial {

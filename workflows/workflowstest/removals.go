@@ -6,8 +6,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// deleteIntended checks each removed object: a run must have created the object, and must have stored the intent of the undo before
-// the removal. A project must still have had the tags that show this.
+// deleteIntended checks each removed object. Either a run has created the object and the undo has removed it, or a step of a run was to
+// remove the object. In both cases, the run must have stored the intent before the removal. A removed project must have had the tags of
+// this installation and of one of its runs.
 func deleteIntended(v *view, broken report) {
 	for _, gone := range v.Removals {
 		what := gone.Kind + " " + gone.ID
@@ -42,7 +43,7 @@ func (v *view) tagged(tags []string) bool {
 		has(v.Runs, func(r *saga.Run) bool { return slices.Contains(tags, "tenantry-run-"+r.ID) })
 }
 
-// If the Do of a step of the run may remove the object, the method `removes` returns the run's expected object. Otherwise, the
+// The method `removes` returns the run's expected object if the Do of one of the run's steps may remove the object. Otherwise, the
 // result is nil.
 func (x ordered) removes(gone Removal) *saga.Expected {
 	for i, e := range x.expected {

@@ -174,7 +174,8 @@ func repairTrials() []Trial {
 	return all
 }
 
-// removal returns the request of the run that removes a tenant an hour after the first run about the subscription has disabled it.
+// The function `removal` returns the request of a run that removes a tenant. In this request, the run g.First has disabled the tenant
+// about an hour ago.
 func removal(o workflows.Repair, g Ground) saga.Request {
 	end := saga.End{Now: g.Before.EndedAt.Add(hourAgo), RunID: g.First.ID}
 	f := workflows.RepairWorkflow(workflows.Deps{}).Then(o, end)[0]
@@ -187,7 +188,8 @@ func removal(o workflows.Repair, g Ground) saga.Request {
 // lostResource is a resource_id that names no project.
 const lostResource = "pending:lost"
 
-// repairs completes the trial of an action: it returns the request of a run that makes the repair.
+// The function `repairs` returns the field Request for the trial of a repair with the given action. The function `values` returns the
+// values of the plan's entry.
 func repairs(code audit.Code, action audit.RepairAction, values func(Ground, workflows.Held) map[string]string) func(Ground) saga.Request {
 	return func(g Ground) saga.Request {
 		h := held(g)
@@ -212,14 +214,14 @@ func ownValues(g Ground, h workflows.Held) map[string]string {
 	return with(tenantValues(h), map[string]string{"made_by": g.First.ID})
 }
 
-// roleValues returns the values of a repair of the subscriber's role g.Roles[n].
+// roleValues returns the values of a repair that assigns the role g.Roles[n] to the subscriber, or revokes it.
 func roleValues(n int) func(Ground, workflows.Held) map[string]string {
 	return func(g Ground, h workflows.Held) map[string]string {
 		return with(tenantValues(h), map[string]string{"user_id": h.UserID, "role_id": g.Roles[n].ID, "role": g.Roles[n].Name})
 	}
 }
 
-// The function `with` returns both values.
+// The function `with` returns a map with the entries of both maps.
 func with(values, more map[string]string) map[string]string {
 	all := maps.Clone(values)
 	maps.Copy(all, more)
@@ -238,7 +240,7 @@ func switchedBy(enabled string) func(context.Context, Ground, ByHand) ([]saga.Ob
 	}
 }
 
-// The function `retag` changes the tags of the subscription's tenant, and enables or disables it.
+// The function `retag` changes the tags of the subscription's tenant, and enables or disables the tenant.
 func retag(g Ground, by ByHand, enabled bool, change func(tags []string) []string) error {
 	path := "/v3/projects/" + held(g).TenantID
 	answer, err := by.Keystone(http.MethodGet, path, "")
@@ -256,7 +258,7 @@ func retag(g Ground, by ByHand, enabled bool, change func(tags []string) []strin
 	return err
 }
 
-// assignedBy returns a damage that assigns the subscriber's role g.Roles[n], or revokes it.
+// assignedBy returns a damage that assigns the role g.Roles[n] to the subscriber, or revokes it.
 func assignedBy(method string, n int) func(context.Context, Ground, ByHand) ([]saga.ObjectRef, error) {
 	return func(_ context.Context, g Ground, by ByHand) ([]saga.ObjectRef, error) {
 		h := held(g)
@@ -267,7 +269,8 @@ func assignedBy(method string, n int) func(context.Context, Ground, ByHand) ([]s
 	}
 }
 
-// subscriptionDeleted returns a damage that deletes the subscription in BillingStack, and may disable its tenant.
+// subscriptionDeleted returns a damage that deletes the subscription in BillingStack. If the parameter `disabled` is true, the damage
+// also disables the tenant.
 func subscriptionDeleted(disabled bool) func(context.Context, Ground, ByHand) ([]saga.ObjectRef, error) {
 	return func(ctx context.Context, g Ground, by ByHand) ([]saga.ObjectRef, error) {
 		h := held(g)
@@ -280,7 +283,7 @@ func subscriptionDeleted(disabled bool) func(context.Context, Ground, ByHand) ([
 	}
 }
 
-// customerBack is a damage that creates the customer again that a run has removed.
+// customerBack is a damage that creates a customer again after a run has removed the customer.
 func customerBack(ctx context.Context, g Ground, by ByHand) ([]saga.ObjectRef, error) {
 	h := held(g)
 	_, err := by.Billing.EnsureCustomer(ctx, billing.Customer{ID: h.CustomerID, MerchantID: h.MerchantID, Name: "back", Currency: "eur", Language: "eng"})

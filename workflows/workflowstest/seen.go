@@ -20,10 +20,10 @@ type Seen struct {
 
 	Now    Outside
 	Others Outside // objects that no run created and that must be unchanged
-	// ByHand are the objects that the test has changed, made or removed behind Tenantry's back: see Trial.Damage. Check says nothing
-	// about them, and about the role assignments on them.
+	// ByHand are the objects that the test itself has changed, created or removed, without a run: see Trial.Damage. Check ignores these
+	// objects, and the role assignments on them.
 	ByHand []saga.ObjectRef
-	// Lost are objects that the test has removed behind Tenantry's back, and that runs may have made again.
+	// Lost are objects that the test itself has removed, without a run. Runs may have created them again.
 	Lost []saga.ObjectRef
 
 	Removals []Removal

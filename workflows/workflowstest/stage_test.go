@@ -168,7 +168,7 @@ func (s *stage) doStep(r *saga.Run, row *saga.StepRow) {
 	s.keep(r, row.Name)
 }
 
-// The method `keep` stores the object of the step with the run.
+// The method `keep` adds the object of the step to the run's objects.
 func (s *stage) keep(r *saga.Run, step string) {
 	expected, err := expectedOf(s.definitions, r)
 	if err != nil {

@@ -72,7 +72,7 @@ func strangerTrial() Trial {
 		Reading: "look", Reads: []string{Billing, Keystone},
 		Ends: map[string]Ends{
 			"undo open-account, 409": {Once: string(saga.Compensated), Always: string(saga.Stuck)},
-			"do bind-book, 404":      {Once: string(saga.Compensated), Always: string(saga.Compensated)}, // as of attach-tenant
+			"do bind-book, 404":      {Once: string(saga.Compensated), Always: string(saga.Compensated)}, // as for the step `attach-tenant`
 		},
 		Places: []Place{
 			{Step: "look", Call: "GET role_assignments", Adopted: true},
@@ -150,7 +150,7 @@ func (d lender) workflow() saga.Workflow[loan] {
 					_, err := d.Billing.SetResource(ctx, l.Merchant, l.Book, l.Room)
 					return err
 				},
-				NoUndo: "the value goes with the book",
+				NoUndo: "closing the book also deletes the value",
 			},
 		},
 	}

@@ -32,13 +32,14 @@ func subscribeTrial() Trial {
 		},
 		Refused: "attach-tenant",
 		Reading: "check", Reads: []string{Billing, Keystone},
-		// The BillingStack client's RemoveCustomer repeats a refused DELETE once.
 		Ends: map[string]Ends{
+			// The BillingStack client's RemoveCustomer repeats a refused DELETE once.
 			"undo create-customer, 409": {Once: string(saga.Compensated), Always: string(saga.Stuck)},
-			"do attach-tenant, 404":     {Once: string(saga.Compensated), Always: string(saga.Compensated)}, // the PATCH names the subscription
+			// A 404 to the PATCH means that the subscription does not exist.
+			"do attach-tenant, 404": {Once: string(saga.Compensated), Always: string(saga.Compensated)},
 		},
-		// The step check makes a call only for an existing customer. If the run adopts a customer and its tenant, only the role
-		// assignments are undone.
+		// The step `check` makes a call only for an existing customer. If the run adopts a customer and its tenant, only the role assignments
+		// are undone.
 		Places: []Place{
 			{Step: "check", Call: "GET role_assignments", Adopted: true},
 			{Step: "create-customer", Call: "POST customers"},

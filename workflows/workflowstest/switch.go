@@ -15,7 +15,7 @@ func suspendTrial() Trial {
 		Refused: "disable-tenant",
 		Reading: "check", Reads: []string{Keystone},
 		Places: []Place{
-			{Step: "check"}, // no Call: admission makes the same call, so it does not show the step
+			{Step: "check"}, // no Call: admission makes the same call, so the call does not identify the step
 			{Step: "disable-tenant", Call: "PATCH projects bs-subscription"},
 		},
 	}

@@ -26,7 +26,7 @@ type thing struct {
 
 func (t thing) String() string { return t.kind + " " + t.id }
 
-// The method `bears` reports whether the thing has the mark of a run. A project's mark is a tag. A subscription's mark is its
+// The method `bears` reports whether the thing has the mark of the run. A project's mark is a tag. A subscription's mark is its
 // resource_id, until a step replaces the resource_id by the tenant's id.
 func (t thing) bears(runID string) bool {
 	return has(t.marks, func(m string) bool { return m == "tenantry-run-"+runID || m == "pending:"+runID })
@@ -125,8 +125,8 @@ func (x ordered) left(step, id string) bool {
 	})
 }
 
-// leftRole reports whether an operator left the role assignment behind, by itself or with its project. Then the run's LeftBehind
-// lists the role assignment, except if the answer to its assignment was lost.
+// leftRole reports whether an operator left the role assignment behind, by itself or with its project. LeftBehind then lists the role
+// assignment. If the answer to the request that assigned the role was lost, LeftBehind may list only the project.
 func (x ordered) leftRole(e saga.Expected) bool {
 	return x.left(e.Step, e.ID) || has(x.expected, func(on saga.Expected) bool {
 		s := x.run.Step(e.Step)

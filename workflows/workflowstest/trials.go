@@ -23,8 +23,8 @@ type Trial struct {
 	// If Follows is set, a run of the trial Follows must succeed before a run of this trial can start. That earlier run is
 	// Ground.Before.
 	Follows *Trial
-	// If Damage is set, it is called before a run of this trial starts. It changes the upstreams as an administrator does behind
-	// Tenantry's back. Damage returns the objects that it has changed, made or removed.
+	// If Damage is set, the suites call it before a run of this trial starts. Damage changes the upstreams directly, without a run, as an
+	// administrator could. It returns the objects that it has changed, created or removed.
 	Damage func(ctx context.Context, g Ground, by ByHand) ([]saga.ObjectRef, error)
 	Define func(workflows.Deps) (*saga.Definition, error)
 	// Request returns the [saga.Request] that starts a run. The request refers to the objects in the [Ground]. The caller adds the
@@ -40,7 +40,7 @@ type Trial struct {
 	// Refused is the last step. If an upstream refuses this step permanently, all other steps are undone. If the suites also test
 	// the Undo of this step, the upstream executes the step's call and refuses it nevertheless.
 	Refused string
-	// Reading is the step that reads the upstreams Reads. If Follows is nil, the step reads these upstreams only if the customer
+	// Reading is the step that reads from the upstreams in Reads. If Follows is nil, the step reads these upstreams only if the customer
 	// already exists.
 	Reading string
 	Reads   []string
@@ -83,10 +83,10 @@ type Ground struct {
 	Roles      []keystone.Role // member and bs-admin
 	CheckedAt  time.Time       // time at which the test read the fields above
 	Before     *saga.Run       // the succeeded run of Trial.Follows
-	First      *saga.Run       // the first run of the chain that Before ends
+	First      *saga.Run       // the first run of the chain whose last run is Before
 }
 
-// ByHand changes the upstreams of a test.
+// ByHand lets a test change the upstreams without a run.
 type ByHand struct {
 	// Keystone makes one request as an administrator of the cloud, and returns the body of the answer.
 	Keystone func(method, path, body string) ([]byte, error)
@@ -102,7 +102,7 @@ func Trials() []Trial {
 	}, repairTrials()...)
 }
 
-// Definitions returns the workflow definitions of all trials. Several trials may have one workflow.
+// Definitions returns the workflow definitions of all trials. Several trials may share a workflow.
 func Definitions(d workflows.Deps) (all []*saga.Definition, err error) {
 	for _, t := range Trials() {
 		definition, err := t.Define(d)

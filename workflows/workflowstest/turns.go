@@ -71,8 +71,8 @@ func endsOrWaits(v *view, broken report) {
 	}
 }
 
-// The function `attention` checks that a run that needs a person is in the list of runs that need attention, and that a run that
-// waits for an upstream or a retry will be in this list in time.
+// The function `attention` checks when a run appears in the list of runs that need attention. A run that needs a person must be in the
+// list now. A run that waits for an upstream or for a retry must be in the list after [saga.Patience] at the latest.
 func attention(r *saga.Run, fault func(string, ...any)) {
 	refused := slices.ContainsFunc(r.Steps, func(s saga.StepRow) bool { return s.State == saga.StepUndoFailed })
 	latest := r.UpdatedAt

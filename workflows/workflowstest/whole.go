@@ -10,8 +10,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// oneChain checks the runs that have the same idempotency key. Each run except the first must be the only retry of a compensated
-// run. A run without a key begins a new chain, unless the run is a retry.
+// oneChain checks the runs that have the same idempotency key. Each run except the first must be the only retry of a compensated run. A
+// run that has no key and is no retry begins a new chain.
 func oneChain(v *view, broken report) {
 	first, retries := map[[2]string]string{}, map[string]string{}
 	for _, r := range v.Runs {
@@ -169,9 +169,9 @@ func (v *view) newest(e saga.Expected) saga.Expected {
 	return e
 }
 
-// compensatedClean checks that a compensated run has no effect: no object of the run exists, no object that the run was to remove
-// is missing, no project has the run's mark of a disabled project, and no object that existed before has a value from the run.
-// Objects that an operator left behind do not count, nor do objects that another run has adopted.
+// compensatedClean checks that a compensated run has no effect: no object of the run exists, no object that the run was to remove is
+// missing, no project has the tag with which the run marks a disabled project, and no object that existed before has a value from the
+// run. The check ignores objects that an operator left behind, and objects that another run has adopted.
 func compensatedClean(v *view, broken report) {
 	for _, x := range v.ordered {
 		if x.run.State != saga.Compensated {
@@ -210,8 +210,8 @@ func compensatedClean(v *view, broken report) {
 	}
 }
 
-// The method `unchanged` checks that no value of the thing comes from the compensated run x, unless the newest succeeded run about
-// the thing expects the same value. The thing is the object e of the run.
+// The method `unchanged` compares the thing with the object e of the compensated run x. If a field of the thing has the value that x
+// has set, the newest succeeded run about the thing must expect the same value.
 func (v *view) unchanged(x ordered, t thing, e saga.Expected, broken report) {
 	newest := v.newest(e).Fields
 	for _, field := range slices.Sorted(maps.Keys(e.Fields)) {
