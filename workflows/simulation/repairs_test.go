@@ -255,14 +255,27 @@ func (w *world) judge(plan audit.Plan, before audit.Outcome) audit.Outcome {
 		known = known || f.Code == audit.RoleMissing && slices.ContainsFunc(before.Seen, func(k audit.Finding) bool {
 			return k.Code == audit.CustomerWithoutTenant && k.CustomerID == f.CustomerID
 		})
-		// The request that created the tenant was not answered, and was repeated. When it takes effect, the name is free again.
-		known = known || f.Code == audit.TenantDuplicate && slices.Contains(w.renamed, f.Objects[0].Name)
+		known = known || w.isTwin(f.ProjectID)
 		strange := slices.ContainsFunc(w.strangers, func(p keystone.Project) bool { return p.ID == f.ProjectID })
 		if again := w.touched[w.subjectOf(f.RunID)] || f.RunID == "" && len(w.touched) > 0; !known && !strange && !again {
 			w.violate("repairs make no findings", f.RunID, fmt.Sprintf("%+v", f))
 		}
 	}
 	return after
+}
+
+// isTwin reports whether a late request has created the project. The request created the tenant of a run, was not answered, and was repeated.
+// Then the vandal renamed or deleted the tenant, so that its name was free when the first request took effect.
+func (w *world) isTwin(projectID string) bool {
+	gone := slices.Concat(w.renamed, w.lost)
+	return slices.ContainsFunc(w.cloud.Projects(), func(p keystone.Project) bool {
+		return p.ID == projectID && slices.ContainsFunc(keystone.RunsOfTags(p.Tags), func(run string) bool {
+			r, err := w.store.Run(context.Background(), run)
+			return err == nil && slices.ContainsFunc(r.Objects, func(o saga.Object) bool {
+				return o.Name == p.Name && o.ID != p.ID && slices.Contains(gone, saga.ObjectRef{Kind: o.Kind, ID: o.ID})
+			})
+		})
+	})
 }
 
 // isOfResource reports whether the finding is about the resource_id of the subscription. Findings about one wrong resource_id can have

@@ -313,7 +313,7 @@ func (w *world) rename(p *keystone.Project) bool {
 	if p == nil || !w.byAdmin(http.MethodPatch, "/v3/projects/"+p.ID, `{"project": {"name": "bs-subscription-renamed"}}`) {
 		return false
 	}
-	w.renamed = append(w.renamed, p.Name)
+	w.renamed = append(w.renamed, saga.ObjectRef{Kind: "project", ID: p.ID})
 	return true
 }
 

@@ -62,7 +62,7 @@ type world struct {
 	touched   map[string]bool          // the subjects that the vandal has damaged again, after the first repairs
 	lost      []saga.ObjectRef         // the objects that the vandal has deleted
 	strangers []keystone.Project       // the projects that the vandal has created; no run may change them
-	renamed   []string                 // the names of the tenants that the vandal has renamed
+	renamed   []saga.ObjectRef         // the tenants that the vandal has renamed
 
 	mutations
 	late     []lateChange   // changes that took effect after the late window
