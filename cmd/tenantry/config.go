@@ -113,7 +113,7 @@ func (c *Config) relations() []relation {
 		roles []string
 	}{{"customer_roles", c.CustomerRoles}, {"subscription_roles", c.SubscriptionRoles}} {
 		all = append(all, relation{
-			r.key, "no `admin_role`; `admin` is allowed only with `allow_cloud_admin_role: true`",
+			r.key, "the role in `admin_role` is not allowed; `admin` is allowed only with `allow_cloud_admin_role: true`",
 			c.reserved(r.roles) != "", c.reserved(r.roles), "member,bs-admin",
 		})
 	}

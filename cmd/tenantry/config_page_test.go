@@ -36,7 +36,7 @@ Set the address of Keystone and the service's credential with ` + "`OS_*`" + ` v
 
 ## The client commands
 
-` + "`tenantry subscribe` and `tenantry runs`" + ` call a server, and read these environment variables:
+The commands that call a server, such as ` + "`tenantry subscribe` and `tenantry runs`" + `, read these environment variables:
 
 | variable | default | meaning |
 | --- | --- | --- |

@@ -48,7 +48,7 @@ func (c *Config) settings() []setting {
 		}), func() string { return maskURL(c.DatabaseURL) }),
 		masked(of(&c.DatabaseListenURL, postgresURL, about{
 			key: "database_listen_url", otherwise: "`database_url`", example: listenExample,
-			meaning: "URL of the same database on PostgreSQL itself, if `database_url` names a connection pooler that does not keep sessions, such as PgBouncer with `pool_mode=transaction`. Tenantry uses this URL for migrations, and for the messages between replicas.",
+			meaning: "URL of the same database on PostgreSQL itself. Set this URL if `database_url` names a connection pooler that does not keep sessions, such as PgBouncer with `pool_mode=transaction`. Tenantry uses this URL for migrations, and for the messages between replicas.",
 		}), func() string { return maskURL(c.DatabaseListenURL) }),
 		masked(of(&c.SecretKey, key, about{
 			key: "secret_key", otherwise: "with SQLite, a new key, which is stored in the file `PATH.key`", example: secretExample,
@@ -112,27 +112,27 @@ func (c *Config) settings() []setting {
 		}),
 		of(&c.KeepTenant, duration, about{
 			key: "keep_tenant", fallback: "168h", example: "168h",
-			meaning: "Time for which a subscription tenant is kept after its contract has ended, so that everything can be restored. After that, the tenant is removed if it is empty, but not earlier than 10 minutes after it was disabled.",
+			meaning: "Time for which the tenant of a subscription is kept after `unsubscribe`. During this time, the subscription can be restored. Afterwards, the tenant is removed if it is empty, but not earlier than 10 minutes after it was disabled.",
 		}),
 		of(&c.KeepBilling, duration, about{
 			key: "keep_billing", fallback: "840h", example: "840h",
-			meaning: "Time for which BillingStack keeps its records after the subscription tenant was removed, so that the last bill can be made.",
+			meaning: "Time for which a subscription stays in BillingStack after its tenant was removed, so that BillingStack can make the last bill.",
 		}),
 		of(&c.ResourcesCloud, text, about{
 			key: "resources_cloud", otherwise: "the default cloud's own credential", example: "tenantry-admin",
-			meaning: "Entry in clouds.yaml whose credential asks the services of the default cloud whether a tenant is empty. The credential must see the resources of all projects.",
+			meaning: "Entry in clouds.yaml with the credential that Tenantry uses to ask the services of the default cloud whether a tenant is empty. The credential must see the resources of all projects.",
 		}),
 		of(&c.EmptinessIgnore, roles, about{
 			key: "emptiness_ignore", otherwise: "none", example: "dns,orchestration",
-			meaning: "Service types of the catalog that are not asked whether a tenant is empty. If the catalog has a service type that Tenantry cannot ask and that is not in this list, no tenant is removed.",
+			meaning: "Types of services in the catalog that Tenantry does not ask whether a tenant is empty. Tenantry can ask only some types of services. If the catalog has a service of another type that is not in this list, no tenant is removed.",
 		}),
 		of(&c.AuditEvery, interval, about{
-			key: "audit_every", otherwise: "no audits but those that a person starts", example: "24h",
-			meaning: "Interval between the audits of everything that the service starts itself. All replicas together start one audit in each interval.",
+			key: "audit_every", otherwise: "no automatic audits", example: "24h",
+			meaning: "Interval between automatic audits. Each automatic audit covers everything. All replicas together start one audit in each interval.",
 		}),
 		of(&c.AuditCloud, text, about{
 			key: "audit_cloud", otherwise: "the default cloud's own credential", example: "tenantry-reader",
-			meaning: "Entry in clouds.yaml whose credential reads the Keystone of the default cloud for audits. The credential needs no permission to write.",
+			meaning: "Entry in clouds.yaml with the credential that audits use to read the Keystone of the default cloud. The credential needs no permission to write.",
 		}),
 		of(&c.MaxLiveRuns, positive, about{
 			key: "max_live_runs", fallback: "1000", example: "1000",

@@ -47,7 +47,7 @@ func (c crashTrial) tables(page *bytes.Buffer, ended endings) {
 			title = "Killed during Undo, after a refusal of " + c.Refused + ": every run was compensated"
 		}
 		if undo && slices.ContainsFunc(c.Places, func(at workflowstest.Place) bool { return c.undoesRefused(place(at)) }) {
-			title = "Killed during Undo, after " + c.Refused + " was executed and refused: every run was compensated, or had found its effect"
+			title = "Killed during Undo, after " + c.Refused + " took effect but was refused: every run was compensated, or found the effect and succeeded"
 		}
 		fmt.Fprintf(page, "\n### %s\n\n| step |", title)
 		for i := range instants {
