@@ -42,6 +42,9 @@ func matrix(t *testing.T, all map[string]endings) []byte {
 // The method `tables` writes the results of one workflow to the page.
 func (c crashTrial) tables(page *bytes.Buffer, ended endings) {
 	for _, undo := range []bool{false, true} {
+		if !slices.ContainsFunc(c.Places, func(at workflowstest.Place) bool { return place(at).Undo == undo }) {
+			continue
+		}
 		title := "Killed during Do: every run succeeded"
 		if undo {
 			title = "Killed during Undo, after a refusal of " + c.Refused + ": every run was compensated"
