@@ -139,7 +139,7 @@ func (d Deps) retryRepair(ctx context.Context, old Repair, runID string) (saga.R
 	plan, err := d.Audits.KeptPlan(ctx, old.PlanID)
 	switch {
 	case errors.Is(err, audit.ErrNotFound), err == nil && (plan.Expired(d.Now()) || plan.Installation != d.Installation):
-		err = refuse(CodePlanExpired, saga.FixByOperator, "the plan of the repair is over 7 days old, or of another installation: audit and plan again")
+		err = refuse(CodePlanExpired, saga.FixByOperator, "the plan of the repair is over 7 days old, or of another installation: run an audit again, and create a new plan")
 	case err == nil:
 		err = d.findingOpen(ctx, old.Entry.FindingID)
 	}

@@ -135,7 +135,7 @@ func (d Deps) grantRole(ctx context.Context, o *Repair) error {
 	}
 	err = id.EnsureAssignment(ctx, a)
 	if errors.Is(err, keystone.ErrNotFound) {
-		return StepError{upstream.Permanent, CodeRoleChanged, "the user, the role or the tenant no longer exists: audit and plan again", saga.FixByOperator}
+		return StepError{upstream.Permanent, CodeRoleChanged, "the user, the role or the tenant no longer exists: run an audit again, and create a new plan", saga.FixByOperator}
 	}
 	if err == nil {
 		o.recordRole(ctx, a, saga.Own)

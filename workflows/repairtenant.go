@@ -183,7 +183,7 @@ func (d Deps) findTenantAgain(ctx context.Context, o *Repair) (saga.Found, error
 }
 
 func (o Repair) nameTaken() error {
-	return StepError{upstream.Permanent, CodeInUse, "another project has the name " + o.value("tenant") + ": audit and plan again", saga.FixByOperator}
+	return StepError{upstream.Permanent, CodeInUse, "another project has the name " + o.value("tenant") + ": run an audit again, and create a new plan", saga.FixByOperator}
 }
 
 func (d Deps) createTenantAgain(ctx context.Context, o *Repair) error {

@@ -128,7 +128,7 @@ func (r *auditResult) table() string {
 		return fmt.Sprintf("%.0f (limit %d)", m.PeakMiB, limit)
 	})
 	if c := r.Cut; c != nil {
-		fmt.Fprintf(&b, "\nWith %d damages, an audit finds %d differences in %.2f s. With `list_limit = %d` in the real Keystone, an audit finds the same "+
+		fmt.Fprintf(&b, "\nAfter %d damages, an audit reports %d findings in %.2f s. With `list_limit = %d` in the real Keystone, an audit reports the same findings "+
 			"in %.2f s.\n", len(damages)*damagedEach, c.Findings, c.Whole, c.ListLimit, c.Cut)
 	}
 	return b.String()
