@@ -23,8 +23,8 @@ func (c *Client) EachCustomer(ctx context.Context, merchantID string, take func(
 	})
 }
 
-// EachSubscription is EachCustomer for the subscriptions of all customers of the merchant. A subscription does not name its merchant: a
-// caller who does not trust the list has to look for its customer among the merchant's.
+// EachSubscription is like EachCustomer, but for the subscriptions of all customers of the merchant. A subscription does not contain
+// the id of its merchant. A caller who does not trust the list must check that the subscription's customer belongs to the merchant.
 func (c *Client) EachSubscription(ctx context.Context, merchantID string, take func(Subscription)) error {
 	op := fmt.Sprintf("listing the subscriptions of merchant %q", upstream.Clean(merchantID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
@@ -33,7 +33,7 @@ func (c *Client) EachSubscription(ctx context.Context, merchantID string, take f
 	return eachWithin(ctx, c, bulkLimits, op, subscriptionsOf(merchantID), nil, take)
 }
 
-// EachPlanID is EachCustomer for the ids of the merchant's plans.
+// EachPlanID is like EachCustomer, but for the ids of the merchant's plans.
 func (c *Client) EachPlanID(ctx context.Context, merchantID string, take func(id string)) error {
 	op := fmt.Sprintf("listing the plans of merchant %q", upstream.Clean(merchantID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {

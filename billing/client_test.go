@@ -221,8 +221,8 @@ func TestWhatFaultsOfTheDatabaseSay(t *testing.T) {
 	}
 }
 
-// MySQL without strict mode replaces characters that its encoding lacks. The customer is nevertheless the one that the client
-// created: the client has chosen the id.
+// MySQL without strict mode replaces the characters that its encoding lacks. The client must still accept the customer as the
+// customer that it has created, because the client has chosen the customer's id.
 func TestACustomerIsFoundThoughItsNameWasChanged(t *testing.T) {
 	for stored, same := range map[string]bool{"?ód?": true, "Łódź": true, "?ód": false, "Lódz": false, "??d?": true} {
 		there := answer{status: "200 OK", body: fmt.Sprintf(`[{"id": %q, "merchant_id": %q, "name": %q, "currency": "nok", "language": null}]`, customerID, merchantID, stored)}
@@ -259,7 +259,7 @@ func TestWhatNoAnswerMeans(t *testing.T) {
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, c := range map[string]struct {
-		ctx  context.Context //nolint:containedctx // a column of a table
+		ctx  context.Context //nolint:containedctx // a column of the test table
 		cfg  billing.Config
 		want outcome
 	}{

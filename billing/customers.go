@@ -78,8 +78,8 @@ func (c *Client) EnsureCustomer(ctx context.Context, want Customer) (Customer, e
 	return made, nil
 }
 
-// storedAs reports whether a database may have stored the text want as found. If MySQL is not in strict mode, it stores a question
-// mark for each character that its encoding lacks.
+// storedAs reports whether a database may have stored the text `want` as the text `found`. If MySQL is not in strict mode, it stores
+// a question mark for each character that its encoding lacks.
 func storedAs(found, want string) bool {
 	stored, sent := []rune(found), []rune(want)
 	return slices.EqualFunc(stored, sent, func(f, w rune) bool { return f == w || f == '?' && w > unicode.MaxASCII })

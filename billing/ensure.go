@@ -77,7 +77,7 @@ func undecided(err, lookErr error) error {
 		return err
 	}
 	doubt := *e
-	doubt.Class, doubt.MaybeDone, doubt.Err = upstream.Transient, true, fmt.Errorf("looking it up: %w", lookErr)
+	doubt.Class, doubt.MaybeDone, doubt.Err = upstream.Transient, true, fmt.Errorf("looking up the object: %w", lookErr)
 	return &doubt
 }
 

@@ -26,7 +26,7 @@ var (
 //
 //	answer                                         class        may be done (a write)
 //	400, 413, other 4xx                            Permanent    no
-//	401, 403                                       Unavailable  no   BillingStack has no logins: a proxy refuses us
+//	401, 403                                       Unavailable  no   BillingStack has no logins, so a proxy refused the request
 //	404 with the object's id as its text           Permanent    no   ErrNotFound; success for a Remove; never for a POST
 //	any other 404, 405, 3xx                        Unavailable  no   wrong address or wrong API version
 //	408, 429                                       Transient    no   Retry-After is kept
@@ -45,7 +45,7 @@ var (
 //	the caller's context ends before sending       Transient    no
 //	not sent by Config.Enter                       Transient    no   Unavailable if the circuit is open
 //	reset, time-out or cut after connecting        Transient    yes
-//	truncated, too long, not JSON, another object  Transient    yes  another id than the one chosen: Permanent
+//	truncated, too long, not JSON, another object  Transient    yes  Permanent if a new object does not have the chosen id
 //
 // For a read, only the class applies, because a read has no effect.
 var Service = upstream.Service{ID: "billingstack", Name: "BillingStack"}

@@ -71,7 +71,7 @@ func (c *Client) call(ctx context.Context, r request) error {
 	}
 	status, header, answer, err := c.exchange(ctx, r, body)
 	if _, tooMuch := errors.AsType[*upstream.LimitError](err); tooMuch {
-		leave(status, nil) // the server works
+		leave(status, nil) // the server works: it has answered, but the answer is too long
 	} else {
 		leave(status, err)
 	}

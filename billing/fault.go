@@ -91,7 +91,7 @@ func (f fault) mentions(words []string) bool {
 }
 
 // The variable `statement` matches the SQL statement, and its values, at the end of an error text of SQLAlchemy or PostgreSQL. The
-// statement and its values are shown to nobody. SQLAlchemy writes the first word of a statement in capitals.
+// client removes the statement and its values from its errors. SQLAlchemy writes the first word of a statement in capitals.
 var statement = regexp.MustCompile(
 	`(?s)\s*(\[(SQL|parameters):|(\\n|\s)LINE \d+:|u?['"]\s*([A-Z]{3,}|(?i:INSERT|UPDATE|DELETE|SELECT|REPLACE|WITH))\s).*`)
 

@@ -10,14 +10,14 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// BillingStack has no paging. A list of BillingStack is decoded element by element. About 100,000 subscriptions have 32 MiB. A plan
-// with 500 items has less than 256 KiB.
+// BillingStack has no paging. A list of BillingStack is decoded element by element. A list of 100,000 subscriptions has about 32 MiB.
+// A plan with 500 items has less than 256 KiB.
 var (
 	// listLimits are the limits of a list whose elements decode to a struct of texts and numbers.
 	listLimits = upstream.Limits{Bytes: 32 << 20, Values: 4_000_000, Flat: 2, List: 1, Elements: 100_000, Element: 256 << 10}
-	// catalogLimits are the limits of a list whose elements decode to lists and maps, too: plans and products.
+	// catalogLimits are the limits of a list of plans or of products. These elements also contain lists and maps.
 	catalogLimits = upstream.Limits{Bytes: 32 << 20, Values: 100_000, Flat: 2, List: 1, Elements: 20_000, Element: 256 << 10}
-	// bulkLimits are the limits of a list whose elements are not kept together.
+	// bulkLimits are the limits of a list whose elements are passed on one by one, and not collected in memory.
 	bulkLimits = upstream.Limits{Bytes: 1 << 30, Values: 1 << 30, Flat: 2, List: 1, Elements: 1_000_000, Element: 256 << 10}
 	// objectLimits are the limits of any other answer.
 	objectLimits = upstream.Limits{Bytes: 1 << 20, Values: 20_000, Flat: 1}
@@ -32,13 +32,13 @@ func limitsOf[T any]() upstream.Limits {
 	return listLimits
 }
 
-// The function `each` reads a list and calls the function `take` for each of its elements. If each returns an error, the list is
-// incomplete, and take may have been called. The query contains the conditions of the parameter `where`.
+// The function `each` reads a list and calls the function `take` for each of its elements. If `each` returns an error, the list is
+// incomplete, and `take` may have been called. The query contains the conditions of the parameter `where`.
 func each[T any](ctx context.Context, c *Client, op, path string, where []Condition, take func(T)) error {
 	return eachWithin(ctx, c, limitsOf[T](), op, path, where, take)
 }
 
-// eachWithin is each with other limits.
+// eachWithin is like `each`, but with the given limits.
 func eachWithin[T any](
 	ctx context.Context, c *Client, limits upstream.Limits, op, path string, where []Condition, take func(T),
 ) error {
@@ -66,12 +66,12 @@ func read[T any](ctx context.Context, c *Client, op, path string, where []Condit
 
 // Page selects a part of a list that is sorted by id.
 type Page struct {
-	After string // only objects with greater ids; empty: from the beginning
+	After string // the page contains only objects with greater ids
 	Limit int    // maximum number of objects
 }
 
-// The function `page` reads a list and returns the part of the page, sorted by id. The whole list is read, but only the page is
-// kept in memory.
+// The function `page` reads a list and returns the objects of one page, sorted by id. The whole list is read, but only the objects of
+// the page are kept in memory.
 func page[T any](ctx context.Context, c *Client, op, path string, where []Condition, p Page, idOf func(T) string) ([]T, error) {
 	byID := func(one T, id string) int { return strings.Compare(idOf(one), id) }
 	var kept []T

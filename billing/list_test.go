@@ -80,7 +80,7 @@ func TestListsHaveLimits(t *testing.T) {
 	}
 }
 
-// An answer that exceeds a limit is an answer: it does not open the circuit for other merchants.
+// An answer that exceeds a limit shows that the server works. Such an answer does not open the circuit for other merchants.
 func TestAnAnswerThatIsTooLongShowsThatTheServerWorks(t *testing.T) {
 	for what, c := range map[string]struct {
 		body   string
@@ -102,19 +102,19 @@ func TestAnAnswerThatIsTooLongShowsThatTheServerWorks(t *testing.T) {
 			}
 			_, err = client.Plans(t.Context(), merchantID)
 			if want := fmt.Sprint(c.status, " ", c.works); err == nil || len(told) != 1 || told[0] != want {
-				t.Errorf("got %v, and the gate is told %v; want an error, and %s", err, told, want)
+				t.Errorf("got %v, and leave was called with %v; want an error, and %s", err, told, want)
 			}
 		})
 	}
 }
 
-// Pages have each object once, in the order of the ids.
+// The pages contain each object exactly once, sorted by id.
 func TestPagesOfALongList(t *testing.T) {
 	const n = 30_000
 	client := answering(t, func(w io.Writer) {
 		separator := "["
 		for i := range n {
-			_, _ = fmt.Fprintf(w, `%s{"id":"%08d","customer_id":"c","plan_id":"p","resource_id":"r"}`, separator, (i*7919)%n) // in no order
+			_, _ = fmt.Fprintf(w, `%s{"id":"%08d","customer_id":"c","plan_id":"p","resource_id":"r"}`, separator, (i*7919)%n) // unsorted ids
 			separator = ","
 		}
 		_, _ = io.WriteString(w, "]")

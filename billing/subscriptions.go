@@ -125,9 +125,9 @@ func (c *Client) SetResource(ctx context.Context, merchantID, subscriptionID, re
 }
 
 // SetPlan sets the PlanID of a subscription, and leaves the other fields as they are. The call may be repeated. SetPlan returns
-// ErrNotFound if the subscription does not exist. If the plan does not exist, the original server returns ErrReference, and the
-// embedded server refuses the request. The original server does not check the merchant of the subscription or of the plan, so pass
-// only ids that this client read for the merchant.
+// ErrNotFound if the subscription does not exist. If the plan does not exist, SetPlan returns ErrReference with the original server,
+// and another Permanent error with the embedded server. The original server does not check the merchant of the
+// subscription or of the plan, so pass only ids that this client read for the merchant.
 func (c *Client) SetPlan(ctx context.Context, merchantID, subscriptionID, planID string) (Subscription, error) {
 	op := fmt.Sprintf("setting the plan of subscription %q to %q", upstream.Clean(subscriptionID), upstream.Clean(planID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"subscription", subscriptionID}, namedID{"plan", planID}); err != nil {

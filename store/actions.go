@@ -30,7 +30,8 @@ func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) err
 				return err
 			}
 		}
-		// The caller read the time before it waited for the lock. An action that was stored meanwhile is older.
+		// The caller read the time before AddAction locked the run. Another action may have been stored since then, with a later
+		// time. The new action then gets this later time and a greater id.
 		var last struct{ ID, At int64 }
 		err := tx.Model(&actionRow{}).Select("COALESCE(MAX(id), 0) AS id, COALESCE(MAX(at), 0) AS at").
 			Where("run_id = ? AND consumed_at IS NULL", v.RunID).Scan(&last).Error

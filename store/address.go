@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Address returns a database URL for people: without user, password and parameters, but with the values that the PG* variables
-// add. The result is empty if the URL is invalid.
+// Address returns the database URL without user, password and parameters, so that the URL can be shown to people. The PG* variables
+// supply the values that the given URL lacks. The result is empty if the URL is invalid.
 func Address(url string) string {
 	if path, isFile := strings.CutPrefix(url, "sqlite:"); isFile {
 		if absolute, err := filepath.Abs(path); err == nil {
@@ -22,7 +22,7 @@ func Address(url string) string {
 		return ""
 	}
 	hosts := []string{net.JoinHostPort(config.Host, fmt.Sprint(config.Port))}
-	for _, other := range config.Fallbacks { // several hosts, or several ways to encrypt the connection to a host
+	for _, other := range config.Fallbacks { // a fallback is another host, or another kind of connection to the same host
 		if host := net.JoinHostPort(other.Host, fmt.Sprint(other.Port)); !slices.Contains(hosts, host) {
 			hosts = append(hosts, host)
 		}

@@ -32,7 +32,7 @@ type auditRow struct {
 // TableName returns the table's name for gorm.
 func (auditRow) TableName() string { return "audits" }
 
-// cleaned replaces each text with upstream.Clean of it.
+// The function `cleaned` applies upstream.Clean to each text in place.
 func cleaned(texts ...*string) {
 	for _, text := range texts {
 		*text = upstream.Clean(*text)
@@ -48,7 +48,7 @@ func cleanedObjects(given []audit.Object) []audit.Object {
 	return objects
 }
 
-// cleanedValues returns a copy of the map with cleaned values. Its keys are names that the code chooses.
+// cleanedValues returns a copy of the map with cleaned values. The keys need no cleaning, because the program chooses them.
 func cleanedValues(given map[string]string) map[string]string {
 	values := maps.Clone(given)
 	for name, value := range values {
@@ -118,7 +118,7 @@ type findingRow struct {
 // TableName returns the table's name for gorm.
 func (findingRow) TableName() string { return "findings" }
 
-// rowOfFinding returns the row of what an audit has seen: all columns but those from status on.
+// rowOfFinding returns a row with the columns that an audit determines. The column `status` and all columns after it stay empty.
 func rowOfFinding(f *audit.Finding) (findingRow, error) {
 	row := findingRow{
 		ID: f.ID, Code: string(f.Code), Severity: string(f.Severity), Cloud: f.Cloud, MerchantID: f.MerchantID, CustomerID: f.CustomerID,

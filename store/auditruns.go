@@ -14,7 +14,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// runsAtATime is how many runs EachRun reads at a time. With their steps, they need some MiB.
+// runsAtATime is the number of runs that EachRun reads at a time. The runs and their steps need some MiB of memory.
 const runsAtATime = 300
 
 // EachRun calls take for each run that the filter selects, as audit.Store specifies. EachRun holds no connection while take is called.
@@ -35,8 +35,8 @@ func (t *Audits) EachRun(ctx context.Context, f audit.RunFilter, take func(*saga
 	}
 }
 
-// ledgerRow has the columns of a run that EachRun needs if the run has succeeded. Nearly all runs have succeeded, and most of their other
-// columns, steps and objects would be read for nothing.
+// ledgerRow has the columns that EachRun needs of a run that has succeeded. Nearly all runs have succeeded. EachRun does not read the
+// other columns of these runs, their objects, or their steps without an output.
 type ledgerRow struct {
 	ID              string `gorm:"column:id"`
 	Workflow        string `gorm:"column:workflow"`
@@ -54,27 +54,28 @@ type ledgerRow struct {
 const ledgerColumns = `runs.id, runs.workflow, runs.workflow_version, runs.merchant_id, runs.cloud, runs.subject, runs.state, runs.input,
 	runs.pinned_steps, runs.version, runs.ended_at`
 
-// outputRow has what a step has stored.
+// outputRow contains the output of a step.
 type outputRow struct {
 	RunID  string `gorm:"column:run_id"`
 	Name   string `gorm:"column:name"`
 	Output string `gorm:"column:output"`
 }
 
-// ledgerPage reads pages of runs. It uses its memory again for each page.
+// ledgerPage reads one page of runs after another. It reuses its slices for each page.
 type ledgerPage struct {
 	store *Store
 	rows  []ledgerRow
 	steps []outputRow
 
-	pinned string         // the pinned steps of the last run, which are mostly those of the next run, too
-	pins   []saga.StepRow // the same, decoded
+	pinned string         // the pinned steps of the last run; most often, the next run has the same steps
+	pins   []saga.StepRow // the steps that `pinned` encodes
 }
 
-// read makes two queries for the runs that have succeeded, and reads the other runs whole.
+// The method `read` reads a page of runs. For the succeeded runs, it makes two queries, which read only the columns of ledgerRow and
+// outputRow. It reads all other runs completely.
 func (p *ledgerPage) read(ctx context.Context, where func(*gorm.DB) *gorm.DB) ([]*saga.Run, error) {
 	db := p.store.db.WithContext(ctx)
-	p.rows, p.steps = p.rows[:0], p.steps[:0] // Scan leaves the slice as it is if there are no rows
+	p.rows, p.steps = p.rows[:0], p.steps[:0] // if a query finds no rows, Scan does not empty the slice
 	if err := where(db.Table("runs").Select(ledgerColumns)).Scan(&p.rows).Error; err != nil {
 		return nil, fmt.Errorf("reading runs: %w", err)
 	}
@@ -117,7 +118,7 @@ func (p *ledgerPage) read(ctx context.Context, where func(*gorm.DB) *gorm.DB) ([
 	return runs, nil
 }
 
-// run returns a succeeded run, as far as audit.Store specifies.
+// The method `run` returns a succeeded run with the fields that audit.Store specifies.
 func (p *ledgerPage) run(row *ledgerRow) (*saga.Run, error) {
 	if row.PinnedSteps != p.pinned || p.pins == nil {
 		var err error
@@ -133,15 +134,15 @@ func (p *ledgerPage) run(row *ledgerRow) (*saga.Run, error) {
 	}, nil
 }
 
-// runsOfSubject finds the runs of a subject. Each part reads an index of its own.
+// runsOfSubject finds the runs of a subject. Each SELECT uses a different index.
 const runsOfSubject = `
 	SELECT id FROM runs WHERE subject = ? AND ended_at IS NULL AND id > ?
 	UNION ALL
 	SELECT id FROM runs WHERE subject = ? AND ended_at IS NOT NULL AND id > ?`
 
-// runsAfter restricts a query to the runs that the filter selects and whose ids are greater than after, oldest first. The query reads
-// runs by merchant or by id, or looks up the few runs of a subject or an object. In the second case, an empty text that is appended
-// to the merchant's id keeps the database from reading the index of merchants: see few.
+// runsAfter restricts a query to the runs that the filter selects and whose ids are greater than `after`, oldest first. The query
+// reads runs by merchant or by id, or looks up the few runs of a subject or an object. In the second case, the query appends an empty
+// text to the merchant's id before the comparison, so that the database does not read the index of merchants: see the method `few`.
 func (s *Store) runsAfter(db *gorm.DB, f audit.RunFilter, after string) *gorm.DB {
 	subject, merchant := upstream.Clean(f.Subject), upstream.Clean(f.MerchantID)
 	if f.ID != "" {

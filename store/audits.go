@@ -17,7 +17,7 @@ import (
 // Audits stores audits, findings and repair plans, and reads the runs that an audit compares. Audits implements audit.Store.
 type Audits struct {
 	store *Store
-	page  int // how many runs EachRun reads at a time
+	page  int // the number of runs that EachRun reads at a time
 }
 
 var _ audit.Store = (*Audits)(nil)
@@ -25,8 +25,8 @@ var _ audit.Store = (*Audits)(nil)
 // Audits returns the store of audits, findings and repair plans.
 func (s *Store) Audits() *Audits { return &Audits{store: s, page: runsAtATime} }
 
-// Create stores a pending audit, as audit.Store specifies. On PostgreSQL, a lock makes concurrent calls count the pending audits one
-// after another. On SQLite, no other transaction writes at the same time.
+// Create stores a pending audit, as audit.Store specifies. On PostgreSQL, concurrent calls wait for a lock, so that only one call at
+// a time counts the pending audits. On SQLite, no other transaction writes at the same time.
 func (t *Audits) Create(ctx context.Context, a audit.Audit) error {
 	row, err := rowOfAudit(&a)
 	if err != nil {
@@ -55,9 +55,9 @@ func (t *Audits) Create(ctx context.Context, a audit.Audit) error {
 // createLock is the number of the lock under which audits are created: "audits" in hexadecimal.
 const createLock = 0x617564697473
 
-// takeAudit gives the running audit, or the oldest pending one, to a replica. If two replicas choose the same audit, PostgreSQL
-// evaluates the last condition again for the second replica, when the first has written the row. If they choose different audits,
-// the index audits_running refuses the second.
+// takeAudit gives the running audit, or the oldest pending audit, to a replica. If two replicas choose the same audit, the second
+// replica waits until the first replica has written the row. PostgreSQL then evaluates the last condition again for the second
+// replica. If the replicas choose different audits, the unique index audits_running refuses the second update.
 const takeAudit = `
 	UPDATE audits SET state = 'running', replica = @replica, started_at = @now, beat_at = @now, progress = '{}'
 	WHERE id = COALESCE(
@@ -81,7 +81,7 @@ func (t *Audits) Take(ctx context.Context, replica string, now, lost time.Time) 
 	return theAudit(rows)
 }
 
-// Beat stores that the replica is alive, as audit.Store specifies.
+// Beat stores a heartbeat of the replica and the progress of its audit, as audit.Store specifies.
 func (t *Audits) Beat(ctx context.Context, auditID, replica string, now time.Time, p audit.Progress) error {
 	row, err := rowOfAudit(&audit.Audit{BeatAt: &now, Progress: p})
 	if err == nil {
@@ -90,7 +90,8 @@ func (t *Audits) Beat(ctx context.Context, auditID, replica string, now time.Tim
 	return aboutAudit("storing the progress of audit", auditID, err)
 }
 
-// executed writes columns of the audit that the replica executes. If the replica does not execute it, executed returns ErrLost.
+// The function `executed` writes columns of an audit that the replica executes. If the replica does not execute the audit, `executed`
+// returns ErrLost.
 func executed(db *gorm.DB, auditID, replica string, columns []string, row *auditRow) error {
 	result := db.Model(&auditRow{}).
 		Where("id = ? AND replica = ? AND state = 'running'", upstream.Clean(auditID), upstream.Clean(replica)).
@@ -137,7 +138,7 @@ func (t *Audits) Audits(ctx context.Context, before string, limit int) ([]audit.
 	return page, nil
 }
 
-// aboutAudit adds what was done to an error that package audit does not declare.
+// aboutAudit adds a description of the failed operation to an error. The errors that package audit declares stay unchanged.
 func aboutAudit(doing, id string, err error) error {
 	for _, declared := range []error{audit.ErrNotFound, audit.ErrExists, audit.ErrBusy, audit.ErrLost, audit.ErrResolved} {
 		if errors.Is(err, declared) {

@@ -28,7 +28,8 @@ func TestAudits(t *testing.T) {
 	}
 }
 
-// One replica takes audit b. Before its transaction ends, the older audit a is stored, and a second replica takes that one.
+// One replica takes audit b. Before the replica's transaction ends, the older audit a is stored, and a second replica tries to take
+// audit a. The second replica must not get an audit.
 func TestTwoAuditsAreNeverTaken(t *testing.T) {
 	url := storetest.PostgreSQL(t)
 	s, ctx, now := migrated(t, url), t.Context(), time.Now()

@@ -55,7 +55,7 @@ func (b *batch) add(cp saga.Checkpoint) error {
 	if err != nil {
 		return err
 	}
-	run.Input, run.Fingerprint, run.PinnedSteps = "", "", "" // pinned: not written again
+	run.Input, run.Fingerprint, run.PinnedSteps = "", "", "" // these columns never change, so a checkpoint does not write them
 	b.runs = append(b.runs, checkpointRow{run, besides{cp.Replica, cp.DropToken}})
 	for i := range cp.Steps {
 		row, err := rowOfStep(run.ID, &cp.Steps[i])
@@ -94,8 +94,8 @@ func (b *batch) add(cp saga.Checkpoint) error {
 	return nil
 }
 
-// The function `readable` returns an error if a text contains NUL, which PostgreSQL cannot store. PostgreSQL does not find every
-// NUL: it checks only the texts that the statement's plan reads.
+// The function `readable` returns an error if a text contains NUL, which PostgreSQL cannot store. PostgreSQL itself does not detect
+// every NUL, because it checks only the texts that the plan of the statement reads.
 func readable(texts ...string) error {
 	if slices.ContainsFunc(texts, func(text string) bool { return strings.ContainsRune(text, 0) }) {
 		return errors.New("a text contains NUL")

@@ -35,7 +35,7 @@ func (s *Store) Due(ctx context.Context, d saga.Due) (n int, err error) {
 	return n, err
 }
 
-// dueValues returns the values in the condition for due runs. The list of upstreams gets an empty name, because a list in SQL
+// dueValues returns the parameters of the condition for due runs. The list of upstreams gets an empty name, because a list in SQL
 // cannot be empty.
 func dueValues(d saga.Due) map[string]any {
 	return map[string]any{"now": d.Now.UnixMicro(), "down": append([]string{""}, d.Down...), "expired": d.Expired.UnixMicro()}

@@ -56,7 +56,7 @@ func (s *Store) commitPostgres(
 		written, err = commitStatement(s.db.WithContext(ctx), statement, args)
 		return answer(checkpoints, written), err
 	}
-	err = s.tx(ctx, func(tx *gorm.DB) error { // rare: only the end of a run changes follow-ups
+	err = s.tx(ctx, func(tx *gorm.DB) error { // a transaction is rarely needed: only the end of a run changes follow-ups
 		if written, err = commitStatement(tx, statement, args); err != nil {
 			return err
 		}

@@ -17,7 +17,7 @@ func TestBothDatabasesConform(t *testing.T) {
 	}
 }
 
-// The pool of PgBouncer is smaller than the pool of a store. The statements of a store therefore use changing sessions.
+// The pool of PgBouncer is smaller than the pool of a store. The statements of a store are therefore executed in different sessions.
 func TestPostgreSQLBehindPgBouncerConforms(t *testing.T) {
 	storetest.Conformance(t, func(t testing.TB) storetest.Store { return migratedPooled(t, storetest.PostgreSQL(t)) }, disable)
 }

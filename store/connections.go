@@ -18,10 +18,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// openServer returns a pool of connections to PostgreSQL. The pool opens a connection only when a caller needs one. If the
-// connections are pooled, their statements can be executed in different sessions of PostgreSQL. A statement must then not depend on
-// the session: the store uses no settings of a session. Unless the URL sets default_query_exec_mode, the store also uses no
-// prepared statements.
+// openServer returns a pool of connections to PostgreSQL. The pool opens a connection only when a caller needs one. If `pooled` is
+// true, the statements of one connection can be executed in different sessions of PostgreSQL. The store then changes no settings of a
+// session. It also uses no prepared statements, unless the URL sets default_query_exec_mode.
 func openServer(url string, pooled bool) (*sql.DB, error) {
 	config, err := serverConfig(url)
 	if err != nil {
@@ -49,15 +48,16 @@ func serverConfig(url string) (*pgx.ConnConfig, error) {
 	return config, nil
 }
 
-// The type `writer` makes a pool leave a server that refuses writes: for example, a server that has become a standby, but has kept
-// its connections. After the first refused write, the pool closes every connection that it opened before. A writer is a
-// pgx.QueryTracer.
+// The type `writer` makes a pool close its connections to a server that refuses writes. For example, a primary server can become a
+// standby server without closing its connections. After the first refused write, the pool closes every connection that it opened
+// before the refusal. A writer is a pgx.QueryTracer.
 type writer struct {
 	refused atomic.Int64
-	pooled  bool // whether the connections may change their sessions between transactions
+	pooled  bool // whether a connection may use another session after each transaction
 }
 
-// refusedBefore is the key of a connection's data: the number of refused writes when the connection was opened.
+// refusedBefore is a key in the custom data of a connection. Its value is the number of writes that were refused before the
+// connection was opened.
 const refusedBefore = "refused writes"
 
 func (w *writer) opened(ctx context.Context, c *pgx.Conn) error {
@@ -68,8 +68,8 @@ func (w *writer) opened(ctx context.Context, c *pgx.Conn) error {
 	return planByIndex(ctx, c)
 }
 
-// The method `reused` is called before a connection of the pool is used again. The error makes the pool close the connection and
-// take another.
+// The method `reused` is called before a connection of the pool is used again. If `reused` returns an error, the pool closes the
+// connection and takes another connection.
 func (w *writer) reused(_ context.Context, c *pgx.Conn) error {
 	if c.PgConn().CustomData()[refusedBefore] != w.refused.Load() {
 		return driver.ErrBadConn
@@ -82,7 +82,7 @@ func (w *writer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQu
 	return ctx
 }
 
-// TraceQueryEnd notes that a write was refused.
+// TraceQueryEnd counts the refused writes.
 func (w *writer) TraceQueryEnd(_ context.Context, _ *pgx.Conn, data pgx.TraceQueryEndData) {
 	if readOnly(data.Err) {
 		w.refused.Add(1)

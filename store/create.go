@@ -123,7 +123,7 @@ func (s *Store) createPostgres(ctx context.Context, group []newRunRows) []error 
 			results[i] = saga.ErrRetried
 		case refused && violated.ConstraintName == "runs_subject":
 			results[i] = s.refusal(ctx, rows.run)
-		case refused && violated.ConstraintName == "runs_pkey": // PostgreSQL checks the id first, so there may be a better reason
+		case refused && violated.ConstraintName == "runs_pkey": // PostgreSQL checks the id first; `refusal` may return a better reason
 			results[i] = cmp.Or(refusal(s.db.WithContext(ctx), rows.run), err)
 		default:
 			results[i] = err

@@ -36,7 +36,8 @@ func (t *Audits) Entries(ctx context.Context, f audit.EntryFilter) ([]audit.Entr
 	return page, nil
 }
 
-// entryColumns and entryTables read the objects of runs. The first event of a run says who asked for it.
+// entryColumns and entryTables are parts of a query of entries. An entry is an object of a run. The first event of the run says who
+// requested the run.
 const (
 	entryColumns = `
 	o.kind, o.id, o.name, o.cloud, o.origin, o.removed_at, o.run_id, runs.workflow, runs.state, runs.merchant_id, o.step,
@@ -48,8 +49,9 @@ const (
 	LEFT JOIN events e ON e.run_id = o.run_id AND e.seq = 1`
 )
 
-// runsOfCustomer finds the runs about a customer. Runs that have not recorded the customer are found by their subject. The subject of
-// a run about a customer is MERCHANT:CUSTOMER. Arrays make PostgreSQL look up what they contain: see withID.
+// runsOfCustomer finds the runs about a customer. The subject of such a run is MERCHANT:CUSTOMER. The statement also finds
+// runs by this subject, because some runs have not recorded the customer as an object. The results of subqueries are turned into
+// arrays for the same reason as in withID.
 const runsOfCustomer = `
 	WITH about AS (
 		SELECT DISTINCT subject FROM runs WHERE subject = merchant_id || ':' || @id AND id = ANY (ARRAY(
@@ -61,8 +63,8 @@ const runsOfCustomer = `
 	UNION
 	SELECT id FROM runs WHERE ended_at IS NOT NULL AND subject = ANY (ARRAY(SELECT subject FROM about))`
 
-// runsOfUser finds the runs for a user, and the other runs about the projects that these runs have recorded. No index has the role
-// assignments by user, because each subscribe would have to write it.
+// runsOfUser finds the runs for a user, and all other runs that have recorded a project of these runs. There is no index of role
+// assignments by user, because each subscribe run would have to write it.
 const runsOfUser = `
 	SELECT id FROM runs WHERE user_id = @id
 	UNION
@@ -70,10 +72,11 @@ const runsOfUser = `
 		SELECT id FROM objects WHERE kind = 'project' AND run_id = ANY (ARRAY(
 			SELECT id FROM runs WHERE user_id = @id))))`
 
-// withoutArrays turns a statement of PostgreSQL into one of SQLite, which has no arrays.
+// withoutArrays converts a PostgreSQL statement to an SQLite statement, because SQLite has no arrays.
 var withoutArrays = strings.NewReplacer("= ANY (ARRAY(", "IN (", "))", ")")
 
-// filteredEntries restricts a query to a page of entries. The query first finds the runs that may have such entries: see few.
+// filteredEntries restricts a query to a page of entries. The query first finds the runs that may have such entries: see the method
+// `few`.
 func (s *Store) filteredEntries(db *gorm.DB, f audit.EntryFilter) (*gorm.DB, error) {
 	kind, id, err := question(f)
 	if err != nil {
@@ -85,7 +88,7 @@ func (s *Store) filteredEntries(db *gorm.DB, f audit.EntryFilter) (*gorm.DB, err
 		run, object, _ := strings.Cut(upstream.Clean(f.After), "/")
 		ofKind, withID, _ := strings.Cut(object, "/")
 		db = db.Where("(o.run_id, o.kind, o.id) < (?, ?, ?)", run, ofKind, withID)
-		last = run + "/" // sorts after this run, and before the next one
+		last = run + "/" // this text sorts after the id of the run, and before all greater ids
 	}
 	ofUser, ofCustomer, named := runsOfUser, runsOfCustomer, sql.Named("id", id)
 	if !s.postgres() {
@@ -107,7 +110,7 @@ func (s *Store) filteredEntries(db *gorm.DB, f audit.EntryFilter) (*gorm.DB, err
 	return db.Order("o.run_id DESC, o.kind DESC, o.id DESC").Limit(f.Limit), nil
 }
 
-// question returns the kind and the id of what the filter asks about.
+// question returns the kind and the id of the project, user, customer or subscription in the filter.
 func question(f audit.EntryFilter) (kind, id string, err error) {
 	for asked, of := range map[string]string{
 		"project": f.ProjectID, "user": f.UserID, "customer": f.CustomerID, "subscription": f.SubscriptionID,
@@ -115,7 +118,7 @@ func question(f audit.EntryFilter) (kind, id string, err error) {
 		switch {
 		case of == "":
 		case kind != "":
-			return "", "", fmt.Errorf("the filter of the ledger has a %s and a %s; want one", kind, asked)
+			return "", "", fmt.Errorf("the filter of the ledger has a %s and a %s: set only one of them", kind, asked)
 		default:
 			kind, id = asked, upstream.Clean(of)
 		}

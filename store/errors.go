@@ -43,7 +43,7 @@ func (s *Store) explain(err error) error {
 	return unavailableError{kind, fmt.Errorf("%s %s (SQLite error %d)", s.file, wrong, refused.Code())}
 }
 
-// explainAll makes every statement of the database return explained errors.
+// explainAll makes gorm apply the method `explain` to the error of every statement.
 func (s *Store) explainAll() error {
 	explain := func(db *gorm.DB) { db.Error = s.explain(db.Error) }
 	all := s.db.Callback()

@@ -17,7 +17,7 @@ import (
 func TestEveryStatementTellsThatTheDiskIsFull(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "t.db")
 	s := migrated(t, "sqlite:"+path, 0)
-	if err := s.db.Exec("PRAGMA max_page_count = 1").Error; err != nil { // SQLite takes the present count of pages
+	if err := s.db.Exec("PRAGMA max_page_count = 1").Error; err != nil { // SQLite raises this limit to the present number of pages
 		t.Fatal(err)
 	}
 	var err error

@@ -13,8 +13,8 @@ import (
 
 // OpenExisting opens the database at postgres://... or sqlite:PATH, which another process may use at the same time. OpenExisting
 // creates no file, runs no migration, and does not change the permissions of a file. OpenExisting returns an error if the database
-// does not exist, or if its schema is not the schema of this release. The parameter `direct` is as in OpenPooled. Because the Store
-// has no secret key, it can neither store nor read users' tokens.
+// does not exist, or if its schema is not the schema of this release. The parameter `direct` has the same meaning as in
+// OpenPooled. Because the Store has no secret key, it can neither store nor read users' tokens.
 func OpenExisting(ctx context.Context, url, direct string) (*Store, error) {
 	s := &Store{seal: &sealer{}}
 	if err := s.connect(ctx, url, direct, existingFile); err != nil {

@@ -29,5 +29,5 @@ func (s *Store) TurnReadOnly(ctx context.Context, n int) error {
 	return err
 }
 
-// InPagesOf returns the same store, which reads n runs at a time.
+// InPagesOf returns a store of audits for the same database. Its method EachRun reads n runs at a time.
 func (t *Audits) InPagesOf(n int) *Audits { return &Audits{store: t.store, page: n} }

@@ -98,7 +98,7 @@ func (s *Store) inAnyState(db *gorm.DB, f saga.Filter) *gorm.DB {
 	return s.withID(db, strings.Join(parts, " UNION ALL "), pages...).Order("runs.id DESC").Limit(f.Limit)
 }
 
-// byID reports whether the filter f selects few runs: the runs that made or adopted all objects of the filter, or the runs that
+// byID reports whether the filter f selects few runs: the runs that created or adopted all objects of the filter, or the runs that
 // need attention. A query with such a filter first finds the ids of these runs.
 func byID(f saga.Filter) bool { return len(f.Objects) > 0 || !f.Attention.IsZero() }
 
@@ -112,8 +112,8 @@ const runsOfPart = `
 	SELECT part.run_id FROM objects whole JOIN objects part ON part.run_id = whole.run_id
 	WHERE whole.id = ? AND whole.id NOT LIKE '%/%' AND part.kind = ? AND part.id = ? AND whole.run_id >= ? AND whole.run_id < ?`
 
-// runsForAttention finds the runs that need attention. A compensated run that a follow-up started needs attention until the next
-// run is started. The statement looks up each of these runs, because a join might read all runs instead.
+// runsForAttention finds the runs that need attention. A compensated run that a follow-up started needs attention until the follow-up
+// starts its next run. A subquery looks up the run of each follow-up. With a join, PostgreSQL might read all runs instead.
 const runsForAttention = `
 	SELECT id FROM runs WHERE attention_at IS NOT NULL AND attention_at <= ? AND id >= ? AND id < ?
 	UNION ALL

@@ -57,7 +57,7 @@ func filteredFindings(db *gorm.DB, f audit.Filter) *gorm.DB {
 	}
 	unresolved := len(f.Statuses) > 0 && !slices.Contains(f.Statuses, audit.Resolved)
 	if unresolved && (first == "" || first == "merchant_id") {
-		db = db.Where("status <> 'resolved'") // the condition of the partial indexes, literally
+		db = db.Where("status <> 'resolved'") // repeats the condition of the partial indexes literally
 	}
 	if f.Severity != "" {
 		db = db.Where("severity IN ?", severitiesFrom(f.Severity))
@@ -71,7 +71,7 @@ func filteredFindings(db *gorm.DB, f audit.Filter) *gorm.DB {
 	return db.Where("id > ?", after).Order("id").Limit(f.Limit)
 }
 
-// severitiesFrom returns a severity and the worse ones.
+// severitiesFrom returns the given severity and all worse severities.
 func severitiesFrom(least audit.Severity) []audit.Severity {
 	return slices.DeleteFunc(slices.Clone(audit.Severities), func(s audit.Severity) bool { return !s.AtLeast(least) })
 }
@@ -94,7 +94,7 @@ func theFinding(db *gorm.DB, id string) (*findingRow, error) {
 	return &rows[0], nil
 }
 
-// History reads the last changes of the status of a finding, oldest first.
+// History reads the most recent changes of the status of a finding, oldest first.
 func (t *Audits) History(ctx context.Context, id string) ([]audit.Change, error) {
 	var rows []changeRow
 	err := columns(t.store.db.WithContext(ctx)).Where("finding_id = ?", upstream.Clean(id)).Order("seq").Find(&rows).Error

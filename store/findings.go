@@ -14,18 +14,19 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// findingsAtATime is how many findings one statement reads or writes. SQLite's driver needs long to pass many parameters, so its
-// statements insert fewer rows.
+// findingsAtATime is the maximum number of findings that one statement reads or writes. On SQLite, one statement inserts at most
+// rowsOfSQLite rows, because SQLite's driver needs a long time to pass many parameters.
 const (
 	findingsAtATime = 1000
 	rowsOfSQLite    = 20
 )
 
-// maxHistory is how many changes of a finding are kept.
+// maxHistory is the maximum number of changes that the store keeps for a finding.
 const maxHistory = 100
 
 // Finish ends an audit and stores its findings in one transaction, as audit.Store specifies. Finish first writes the row of the
-// audit, which stays locked until the end of the transaction. A replica that takes the audit meanwhile waits, and finds it ended.
+// audit, which stays locked until the end of the transaction. If a replica takes the audit meanwhile, the replica waits, and then
+// finds that the audit has ended.
 func (t *Audits) Finish(ctx context.Context, replica string, o audit.Outcome) error {
 	f, err := newFinish(o)
 	if err == nil {
@@ -34,7 +35,7 @@ func (t *Audits) Finish(ctx context.Context, replica string, o audit.Outcome) er
 	return aboutAudit("storing the end of audit", o.Audit.ID, err)
 }
 
-// finish is an Outcome as rows. The rows and ids are sorted by id, and have no duplicates.
+// The type `finish` contains the rows of an Outcome. The rows and ids are sorted by id, and have no duplicates.
 type finish struct {
 	audit    auditRow
 	seen     []findingRow
@@ -43,7 +44,7 @@ type finish struct {
 
 func newFinish(o audit.Outcome) (f finish, err error) {
 	if !o.Audit.State.Ended() || o.Audit.EndedAt == nil {
-		return f, fmt.Errorf("the state %q is not that of an audit that has ended, or the audit has no time of its end", o.Audit.State)
+		return f, fmt.Errorf("the audit has no end time, or its state %q is not the state of an ended audit", o.Audit.State)
 	}
 	if f.audit, err = rowOfAudit(&o.Audit); err != nil {
 		return f, err
@@ -127,8 +128,8 @@ func insert[R any](tx *gorm.DB, rows []R) error {
 	return tx.CreateInBatches(rows, n).Error
 }
 
-// see sets the status of a finding that an audit has seen, and all that follows from it. The argument before is the stored finding,
-// or nil. If the audit ends an acceptance, see returns the reason.
+// The method `see` sets the status of a finding that an audit has seen, and the columns that depend on the status. The argument
+// `before` is the stored finding, or nil if the finding is not stored. If the audit ends an acceptance, `see` returns the reason.
 func (row *findingRow) see(before *findingRow, end *auditRow) (why string, err error) {
 	row.Status, row.LastSeen, row.LastAudit = string(audit.New), *end.EndedAt, end.ID
 	row.FirstSeen, row.FirstAudit = row.LastSeen, row.LastAudit
@@ -158,14 +159,15 @@ func (row *findingRow) see(before *findingRow, end *auditRow) (why string, err e
 	return "", nil
 }
 
-// changed counts a change of the status, and returns the change's row.
+// The method `changed` increments the number of changes of the finding's status. It also fills in
+// the row c of the change, and returns this row.
 func (row *findingRow) changed(c changeRow) changeRow {
 	row.Changes++
 	c.FindingID, c.Seq, c.Status = row.ID, row.Changes, row.Status
 	return c
 }
 
-// writeResolved resolves the stored findings among the ids that are not resolved yet.
+// writeResolved resolves the findings with the given ids that are stored and not yet resolved.
 func (f *finish) writeResolved(tx *gorm.DB, ids []string) error {
 	stored, err := lockFindings(tx, ids)
 	if err != nil {
@@ -189,8 +191,8 @@ func (f *finish) writeResolved(tx *gorm.DB, ids []string) error {
 	return writeChanges(tx, changes)
 }
 
-// lockFindings reads the stored findings among the ids, in the order of their ids, and locks their rows: nobody accepts them
-// meanwhile.
+// lockFindings reads the stored findings with the given ids, in the order of their ids. It locks their rows, so that no operator can
+// accept these findings before the transaction ends.
 func lockFindings(tx *gorm.DB, ids []string) (rows []findingRow, err error) {
 	err = tx.Clauses(clause.Locking{Strength: clause.LockingStrengthUpdate}).
 		Select("id, severity, status, first_seen, first_audit, acceptance, changes").
@@ -198,12 +200,12 @@ func lockFindings(tx *gorm.DB, ids []string) (rows []findingRow, err error) {
 	return rows, err
 }
 
-// dropOldChanges drops the changes of findings but for the last ones.
+// dropOldChanges deletes the old changes of findings. The last @kept changes of each finding remain.
 const dropOldChanges = `
 	DELETE FROM finding_changes WHERE finding_id IN @ids
 		AND seq <= (SELECT changes FROM findings WHERE findings.id = finding_changes.finding_id) - @kept`
 
-// writeChanges stores the last changes of findings, and drops old ones. The findings themselves are written before.
+// writeChanges stores changes of findings, and deletes old changes. The findings themselves must have been written before.
 func writeChanges(tx *gorm.DB, changes []changeRow) error {
 	if len(changes) == 0 {
 		return nil

@@ -13,8 +13,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// dueFollowUps chooses the follow-ups that can be taken. For the merchant and the run of a follow-up, the query reads one row each:
-// with EXISTS, PostgreSQL might read all merchants or all live runs instead.
+// dueFollowUps is the condition of the follow-ups that can be taken. For each follow-up, the query reads one row of merchants and one
+// row of runs. With EXISTS, PostgreSQL might read all merchants or all live runs instead.
 const dueFollowUps = `
 	due_at <= @now AND hold IS NULL AND workflow IN @workflows
 	AND (SELECT disabled_at FROM merchants WHERE id = follow_ups.merchant_id) IS NULL
@@ -135,11 +135,11 @@ type followUpRow struct {
 // TableName returns the table's name for gorm.
 func (followUpRow) TableName() string { return "follow_ups" }
 
-// followUpChange puts a follow-up, or drops it.
+// followUpChange stores or deletes a follow-up.
 type followUpChange struct {
 	by   string // the id of the run whose checkpoint contains the change
 	drop bool
-	row  followUpRow // of a dropped follow-up, only the primary key
+	row  followUpRow // if drop is true, the row contains only the primary key
 }
 
 func changeOfFollowUp(runID string, f *saga.FollowUp) (followUpChange, error) {
@@ -161,10 +161,10 @@ func changeOfFollowUp(runID string, f *saga.FollowUp) (followUpChange, error) {
 	return c, encode(&c.row.Reason, f.Reason, f.Reason == nil)
 }
 
-// writeFollowUps puts and drops the follow-ups of the runs that were written. writeFollowUps sorts the changes, so that two groups
-// that are written at the same time lock the rows in the same order. The changes of one run keep their order.
+// writeFollowUps stores or deletes the follow-ups in the checkpoints of the runs that were written. writeFollowUps sorts the changes,
+// so that two groups that are written at the same time lock the rows in the same order. The changes of one run keep their order.
 func writeFollowUps(tx *gorm.DB, changes []followUpChange, passed map[string]bool) error {
-	put := clause.OnConflict{ // run_id and hold remain
+	put := clause.OnConflict{ // a stored follow-up keeps its run_id and hold
 		Columns: []clause.Column{{Name: "workflow"}, {Name: "id"}},
 		DoUpdates: clause.AssignmentColumns([]string{
 			"merchant_id", "cloud", "subject", "user_id", "doubles", "input", "due_at", "reason", "taken_at",

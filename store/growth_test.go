@@ -116,7 +116,7 @@ func (g *growth) execute(statement string) {
 	}
 }
 
-// The function `customer` returns the filter for the runs that made or adopted a customer.
+// The function `customer` returns the filter for the runs that created or adopted a customer.
 func customer(id string) []saga.ObjectRef { return []saga.ObjectRef{{Kind: "customer", ID: id}} }
 
 // The method `measure` records the number of rows and pages that a repeated call reads. The first calls are not measured, because
@@ -228,7 +228,7 @@ func (g *growth) measureFollowUps(ctx context.Context, now time.Time, old *saga.
 	g.measure("hold of a follow-up", func() error {
 		return g.HoldFollowUp(ctx, old.Merchant, "later", old.User, &saga.FollowUpHold{Who: "op", At: now})
 	})
-	for n := range 20 { // each of these has been taken before
+	for n := range 20 { // these follow-ups have been taken before
 		g.execute(fmt.Sprintf("UPDATE follow_ups SET due_at = 0, taken_at = 0 WHERE id = 'u%d'", n+10))
 	}
 	g.measure("follow-ups", func() error { return take(1) })

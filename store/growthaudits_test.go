@@ -10,10 +10,10 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// resolvedFindings are SQL statements that insert ended audits, repair plans, and resolved findings, which have two changes each. The
-// placeholder FINISHED is the number of audits, of plans and of findings. The findings belong to the merchants m0 to m9, and each belongs
-// to a user and a project of its own. There are also 40 open findings, which the audit "now" has seen: ten of merchant m3, and thirty of
-// merchant m4. Merchant m5 has no open findings.
+// resolvedFindings are SQL statements that insert ended audits, repair plans, and resolved findings. The placeholder FINISHED is the
+// number of audits, of plans and of findings. Each resolved finding has two changes, and belongs to one of the merchants m0 to m9. No
+// two findings have the same user or the same project. There are also 40 open findings, which the audit "now" has seen: ten of
+// merchant m3, and thirty of merchant m4. Merchant m5 has no open findings.
 var resolvedFindings = []string{
 	`ALTER TABLE audits SET (autovacuum_enabled = off)`, `ALTER TABLE findings SET (autovacuum_enabled = off)`,
 	`ALTER TABLE finding_changes SET (autovacuum_enabled = off)`,
@@ -110,7 +110,8 @@ func (g *growth) measureLedger(ctx context.Context, old *saga.Run) {
 	}
 }
 
-// measureAudits measures what a replica and a person do with audits.
+// measureAudits measures the calls with which replicas execute audits, and the calls with which operators accept findings and read
+// audits.
 func (g *growth) measureAudits(ctx context.Context, now time.Time) {
 	g.t.Helper()
 	a := g.Audits()
@@ -142,7 +143,7 @@ func (g *growth) measureAudits(ctx context.Context, now time.Time) {
 		})
 	})
 	accepted := 0
-	g.measure("acceptance", func() error { // of another finding each time, so that no old versions of its row are read
+	g.measure("acceptance", func() error { // each call accepts another finding, so it reads no old versions of the row
 		accepted++
 		_, err := a.Accept(ctx, fmt.Sprint("open ", 40-accepted), audit.Change{At: now, Who: "op"}, &audit.Acceptance{Who: "op"})
 		return err

@@ -140,8 +140,9 @@ func (t *Merchants) Rotate(
 		if err != nil {
 			return err
 		}
-		if len(live) > 0 { // the newest key of all is live
-			// The caller read the time before it waited for the lock, perhaps on another host.
+		if len(live) > 0 { // the newest live key is then the newest of all keys
+			// The caller read the time before Rotate locked the merchant, perhaps on another host. The newest key can therefore have
+			// a later time than the new key.
 			if after := live[len(live)-1].CreatedAt.Add(time.Microsecond); next.CreatedAt.Before(after) {
 				next.CreatedAt = after
 			}

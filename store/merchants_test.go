@@ -87,7 +87,7 @@ func story(t *testing.T, all merchants.Store) {
 	keys, err = all.Keys(t.Context(), m.ID, first.Key, 1)
 	must(t, err)
 	same(t, "a page of keys", keys, []merchants.APIKey{second})
-	early := newKey(t, m.ID, now.Add(30*time.Minute)) // its caller has waited for the third key
+	early := newKey(t, m.ID, now.Add(30*time.Minute)) // the caller read the time before the third key was stored
 	stored, revoked, err := all.Rotate(t.Context(), early)
 	must(t, err)
 	early.CreatedAt = third.CreatedAt.Add(time.Microsecond)

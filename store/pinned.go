@@ -29,7 +29,7 @@ func pin(r *saga.Run) (string, error) {
 	return string(encoded), err
 }
 
-// The function `pinned` decodes the steps of a run, and returns all steps in the state pending.
+// The function `pinned` decodes the steps of a run. The state of each returned step is pending.
 func pinned(encoded string) ([]saga.StepRow, error) {
 	var steps []pinnedStep
 	if err := json.Unmarshal([]byte(encoded), &steps); err != nil {

@@ -73,23 +73,24 @@ func (s *Store) checkSessions(ctx context.Context) (err error) {
 		" database of the same server", Address(s.direct), Address(s.url))}
 }
 
-// isDirect reports whether a connection goes to PostgreSQL itself. PostgreSQL begins a session with the number of its process. A
-// connection pooler begins a session with another number, because the pooler's clients share the sessions of PostgreSQL.
+// isDirect reports whether a connection goes to PostgreSQL itself. When a session begins, PostgreSQL sends the number of its server
+// process to the client. A connection pooler sends another number, because the pooler's clients share the sessions of PostgreSQL.
 func isDirect(ctx context.Context, c *pgx.Conn) (bool, error) {
 	var process uint32
 	err := c.QueryRow(ctx, "SELECT pg_backend_pid()", pgx.QueryExecModeSimpleProtocol).Scan(&process)
 	return process == c.PgConn().PID(), err
 }
 
-// checkChannel is the name of the PostgreSQL channel that checkSessions uses. checkTime is the maximum time of a notification.
+// checkChannel is the name of the PostgreSQL channel that checkSessions uses. checkTime is the maximum time for which checkSessions
+// waits for a notification.
 const (
 	checkChannel = "tenantry_check"
 	checkTime    = 5 * time.Second
 )
 
 // The function `receives` reports whether the listener receives a notification of the notifier. A connection pooler that does not
-// keep sessions passes no notification to an idle client. PostgreSQL passes no notification to another database. The notification
-// is sent in a transaction, because a pooler could refuse transactions.
+// keep sessions passes no notification to an idle client. PostgreSQL passes no notification to another database. The notification is
+// sent in a transaction, so that `receives` returns an error if a pooler refuses transactions.
 func receives(ctx context.Context, listener, notifier *pgx.Conn) (bool, error) {
 	if _, err := listener.Exec(ctx, "LISTEN "+checkChannel); err != nil {
 		return false, err
@@ -109,7 +110,7 @@ func receives(ctx context.Context, listener, notifier *pgx.Conn) (bool, error) {
 		switch {
 		case err == nil && n.Payload == word:
 			return true, nil
-		case err == nil: // the notification of another replica, which starts at the same time
+		case err == nil: // another replica, which starts at the same time, has sent this notification
 		case waiting.Err() != nil && ctx.Err() == nil:
 			return false, nil
 		default:

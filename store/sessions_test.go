@@ -20,7 +20,7 @@ func TestAPoolerWithoutSessionsIsFoundWhenTheDatabaseIsOpened(t *testing.T) {
 	for _, c := range []struct {
 		name             string
 		database, listen string
-		want             string // empty: the database is opened
+		want             string // a part of the error; empty if the database can be opened
 	}{
 		{"PostgreSQL", direct, "", ""},
 		{"PgBouncer, no listen URL", pooled, "", "set database_listen_url (TENANTRY_DATABASE_LISTEN_URL)"},
@@ -47,8 +47,8 @@ func TestAPoolerWithoutSessionsIsFoundWhenTheDatabaseIsOpened(t *testing.T) {
 	}
 }
 
-// The lock of the migrations belongs to a session, so the migrations must not go through PgBouncer. A trigger of PostgreSQL counts the
-// statements of the migrations by the name of the connection.
+// The lock of the migrations belongs to a session, so the migrations must not go through PgBouncer. A trigger in PostgreSQL records
+// the application name of the connection for each statement of the migrations.
 func TestMigrationsDoNotGoThroughPgBouncer(t *testing.T) {
 	url := storetest.PostgreSQL(t)
 	execute(t, url, `CREATE TABLE seen (name text);
@@ -113,7 +113,7 @@ func TestAServerBehindPgBouncerTurnsReadOnlyAndBack(t *testing.T) {
 		setting  string
 		readOnly bool
 	}{{"SET default_transaction_read_only = on", true}, {"RESET default_transaction_read_only", false}} {
-		server := os.Getenv("TENANTRY_TEST_POSTGRES_URL") // its database is not read-only
+		server := os.Getenv("TENANTRY_TEST_POSTGRES_URL") // the URL of another database, which is not read-only
 		execute(t, server, "ALTER DATABASE "+config.Database+" "+step.setting)
 		execute(t, server, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '"+config.Database+"'")
 		for range 40 { // the first calls fail, because PostgreSQL has closed the sessions of PgBouncer
@@ -126,7 +126,7 @@ func TestAServerBehindPgBouncerTurnsReadOnlyAndBack(t *testing.T) {
 		case step.readOnly && !errors.Is(err, saga.ErrUnavailable):
 			t.Errorf("after %s: got %v, want saga.ErrUnavailable", step.setting, err)
 		case !step.readOnly && err != nil:
-			t.Errorf("after %s: got %v, want a write", step.setting, err)
+			t.Errorf("after %s: got %v, want a successful write", step.setting, err)
 		}
 	}
 }

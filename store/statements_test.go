@@ -119,7 +119,7 @@ func TestVariantsOfStatementsAreAlike(t *testing.T) {
 	}
 	_, due, _ := strings.Cut(countDue, "WHERE ")
 	if n := strings.Count(oneLine(pgClaim), oneLine(due)); n != 2 {
-		t.Errorf("the condition that countDue counts by is in %d places of the claim, want 2:\n%s", n, pgClaim)
+		t.Errorf("the condition of countDue occurs %d times in the claim, want 2:\n%s", n, pgClaim)
 	}
 }
 

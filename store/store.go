@@ -24,12 +24,12 @@ import (
 	"github.com/tenantry/tenantry/store/billingstack"
 )
 
-// Store is a Tenantry database. Store implements saga.Store and saga.Queue. Store also has the tables of merchants and of the
-// embedded BillingStack. A Store is safe for concurrent use.
+// Store is a Tenantry database. Store implements saga.Store and saga.Queue. Store also gives access to the tables of merchants, of
+// audits and of the embedded BillingStack. A Store is safe for concurrent use.
 type Store struct {
 	db     *gorm.DB
 	url    string // PostgreSQL only: the database URL
-	direct string // PostgreSQL only: the URL whose connections keep their sessions; the database URL, unless it names a pooler
+	direct string // PostgreSQL only: the URL for connections that keep their sessions; the same as url, unless url names a pooler
 	file   string // SQLite only: the path of the file
 	seal   *sealer
 
@@ -102,7 +102,7 @@ func (s *Store) connect(ctx context.Context, url, direct string, file func(path 
 		pool.SetMaxIdleConns(16)
 		pool.SetConnMaxIdleTime(5 * time.Minute)
 	} else {
-		pool.SetMaxOpenConns(1) // one writer
+		pool.SetMaxOpenConns(1) // SQLite has only one writer
 	}
 	if err := s.reach(ctx, pool); err != nil {
 		_ = pool.Close()

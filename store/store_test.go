@@ -31,7 +31,7 @@ func TestMigratingTwiceAndWithAnotherKey(t *testing.T) {
 		t.Fatalf("second migration: ran %d, %v; want none", n, err)
 	}
 	if info, err := os.Stat(filepath.Dir(path)); err != nil || info.Mode().Perm() != 0o700 {
-		t.Errorf("the made directory: %v, %v; want it closed to others", info.Mode(), err)
+		t.Errorf("the created directory: %v, %v; want no permissions for other users", info.Mode(), err)
 	}
 	other := open(t, "sqlite:"+path, bytes.Repeat([]byte{8}, store.KeySize))
 	if _, err := other.Migrate(t.Context()); !errors.Is(err, store.ErrOtherKey) {
@@ -61,7 +61,7 @@ func TestThreeReplicasMigrateAtOnce(t *testing.T) {
 	}
 	slices.Sort(counts)
 	if counts[0] != 0 || counts[1] != 0 || counts[2] == 0 {
-		t.Errorf("migrations run by each: %v, want all by one", counts)
+		t.Errorf("numbers of migrations that the replicas ran: %v; want one replica to run all migrations", counts)
 	}
 }
 
@@ -80,7 +80,7 @@ func TestOpeningWhatIsNoFileTellsThePath(t *testing.T) {
 	path := t.TempDir() // a directory: even root cannot open it as a database file
 	_, err := store.Open(t.Context(), "sqlite:"+path, secret)
 	if err == nil || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "memory") {
-		t.Errorf("got %v, want %s and no word of memory", err, path)
+		t.Errorf("got %v, want an error with %s and without the word memory", err, path)
 	}
 }
 
@@ -108,7 +108,7 @@ func TestOnlyItsUserCanReadADatabase(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "t.db")
 		must(t, os.Chmod(filepath.Dir(path), 0o755))
 		if existed {
-			must(t, os.WriteFile(path, nil, 0o644)) // as an older release did
+			must(t, os.WriteFile(path, nil, 0o644)) // as an older release created the file
 			must(t, os.Chmod(path, 0o644))
 		}
 		migrated(t, "sqlite:"+path)

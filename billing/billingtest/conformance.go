@@ -6,7 +6,7 @@ import (
 
 // Target is the BillingStack to test.
 type Target struct {
-	URL         string // ends in the version
+	URL         string // the base URL, which ends with the API version
 	Connections int
 	NoUsage     bool // v1 cannot record usage
 }

@@ -13,7 +13,7 @@ import (
 func ensureCustomerRepeated(t *testing.T, target Target) {
 	s := newShop(t, target)
 	want := s.newCustomer()
-	for range 3 { // created, then existing
+	for range 3 { // the first call creates the customer; the other calls find it
 		got, err := s.EnsureCustomer(t.Context(), want)
 		is(t, got, err, want)
 	}

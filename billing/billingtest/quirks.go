@@ -98,7 +98,7 @@ func (q *QuirkServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, status, "application/json; charset=UTF-8", answer)
 }
 
-// isPaymentMethods reports whether the path is that of the payment methods of a customer.
+// isPaymentMethods reports whether the path leads to the payment methods of a customer.
 func (q *QuirkServer) isPaymentMethods(path string) bool {
 	name := "payment_methods"
 	if q.opts.V1 {

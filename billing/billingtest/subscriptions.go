@@ -108,7 +108,7 @@ func setPlanRepeated(t *testing.T, target Target) {
 	}
 	for _, plan := range []string{s.newPlan(t), s.plan.ID} {
 		want.PlanID = plan
-		for range 2 { // all other fields stay
+		for range 2 { // both calls must keep all other fields
 			got, err := s.SetPlan(t.Context(), s.merchant.ID, want.ID, plan)
 			is(t, got, err, want)
 		}

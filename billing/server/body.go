@@ -82,7 +82,7 @@ func due[T any](c *changes, name string, f field[T], required bool) bool {
 	return f.set
 }
 
-// The method `id` sets the id of a new object: the id that the client chose, or a fresh one. An update must not change the id.
+// The method `id` sets the id of a new object: the id that the client chose, or a generated id. An update must not change the id.
 func (c *changes) id(to *string, f field[string], fresh func() string) {
 	given := f.set && !f.null
 	switch {

@@ -38,8 +38,7 @@ func (r resource[B, T]) register(g *echo.Group, path string) {
 	g.DELETE(path+"/:id", r.item(r.remove))
 }
 
-// The method `item` answers 404 to an invalid id, and then does not read the database. A path with a trailing slash is an unknown
-// route.
+// The method `item` answers 404 to an invalid id without reading the database. A path with a trailing slash is an unknown route.
 func (r resource[B, T]) item(next func(c echo.Context, id string) error) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		id := c.Param("id")

@@ -18,7 +18,7 @@ type Table[T any] interface {
 	// List returns the objects that meet all conditions. A condition's Field is a column that a filter may use. A condition's Op is
 	// eq, ne, ge, le, gt, lt or like.
 	List(ctx context.Context, merchantID string, where []billing.Condition) ([]T, error)
-	// Each calls the function `take` for each object that List would return, and need not hold all of them in memory. If take
+	// Each calls the function `take` for each object that List would return. Each need not hold all objects in memory. If `take`
 	// returns an error, Each returns this error at once.
 	Each(ctx context.Context, merchantID string, where []billing.Condition, take func(T) error) error
 	// Create stores a new object. Create returns billing.ErrConflict if any merchant has an object with this id. Create returns
@@ -103,8 +103,8 @@ func validMerchant(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// knownMerchant refuses a POST whose path names an unknown merchant. A GET of an unknown merchant's list returns an empty list. The
-// original BillingStack answers 500 to such a POST. A 404 would mean that the address is wrong.
+// knownMerchant answers 400 to a POST whose path names an unknown merchant. The original BillingStack answers 500 to such a POST. A
+// 404 would mean that the address is wrong. A GET of an unknown merchant's list returns an empty list.
 func knownMerchant(merchants Table[billing.Merchant]) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {

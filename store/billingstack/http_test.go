@@ -146,7 +146,7 @@ func TestEmbeddedBillingStackAnswersAsDocumented(t *testing.T) {
 			{"GET", "/merchants/{m}/customers?q.field=name&q.op=nlike&q.value=x", "", 400, ""},
 			{"GET", "/merchants/{m}/customers?limit=1", "", 400, ""},
 
-			// Bodies.
+			// Invalid request bodies.
 			{"POST", "/merchants/{m}/customers", "", 415, ""},
 			{"POST", "/merchants/{m}/customers", "null", 400, ""},
 			{"POST", "/merchants/{m}/customers", "[]", 400, ""},

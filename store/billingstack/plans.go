@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// The type `plans` is the table of plans, which also stores the items of the plans.
+// The type `plans` stores plans and their items.
 type plans struct {
 	table[billing.Plan, planRow]
 }

@@ -29,7 +29,7 @@ func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) err
 		r.DueAt = maybeMoment(&now)
 	}
 	v.ID, v.Who, v.Why, v.At = now.UnixMicro(), upstream.Clean(v.Who), upstream.Clean(v.Why), moment(v.At)
-	if waiting := s.waitingActions(v.RunID); len(waiting) > 0 { // an action that was stored before is older
+	if waiting := s.waitingActions(v.RunID); len(waiting) > 0 { // the new action must come after the stored actions
 		last := waiting[len(waiting)-1]
 		v.ID = max(v.ID, last.ID+1)
 		if v.At.Before(last.At) {

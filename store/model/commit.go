@@ -53,7 +53,8 @@ func (s *Store) commit(cp *saga.Checkpoint) saga.CommitResult {
 	}
 }
 
-// heldBy reports whether the run r is still leased to the replica that made the checkpoint cp, and has not changed since then.
+// heldBy reports whether the run r is still leased to the replica of the checkpoint cp, and still has the checkpoint's epoch and
+// version.
 func (r *row) heldBy(cp *saga.Checkpoint) bool {
 	return r.Epoch == cp.Run.Epoch && r.Version == cp.Run.Version && r.Replica != "" && r.Replica == cp.Replica
 }

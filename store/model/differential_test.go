@@ -32,7 +32,7 @@ func TestTheModelAnswersAsPostgreSQLDoes(t *testing.T) {
 		"hold follow-up " + saga.ErrChanged.Error(),
 	} {
 		if answered[want] < 3 {
-			t.Errorf("%d calls were answered %q: the draw is too poor", answered[want], want)
+			t.Errorf("%d calls had the result %q; want at least 3: draw more varied calls", answered[want], want)
 		}
 	}
 }

@@ -232,7 +232,8 @@ var (
 	followUpIDs       = []string{"f0", "f1", "f2"}
 )
 
-// followUp draws a change of a follow-up. In one of three draws, the follow-up is dropped; otherwise it is put.
+// followUp draws a change of a follow-up. In one of three draws, the change deletes the follow-up. Otherwise, the change stores the
+// follow-up.
 func (d *drawer) followUp() saga.FollowUp {
 	f := saga.FollowUp{
 		Workflow: followUpWorkflows[d.IntN(2)], ID: followUpIDs[d.IntN(3)], Merchant: d.merchant(), Cloud: "c",

@@ -46,7 +46,7 @@ func (s *Store) TakeFollowUps(ctx context.Context, d saga.DueFollowUps, newID fu
 	return taken, nil
 }
 
-// dueFollowUps returns the follow-ups that can be taken, in the order in which they were due, and at most d.Limit.
+// dueFollowUps returns at most d.Limit follow-ups that can be taken, in the order in which they were due.
 func (s *Store) dueFollowUps(d saga.DueFollowUps) []*saga.FollowUp {
 	var due []*saga.FollowUp
 	for _, f := range s.followUps {
@@ -103,7 +103,7 @@ func (s *Store) HoldFollowUp(ctx context.Context, merchant, workflow, id string,
 	return nil
 }
 
-// The method `follow` puts and drops the follow-ups of a checkpoint.
+// The method `follow` stores or deletes the follow-ups of a checkpoint.
 func (s *Store) follow(cp *saga.Checkpoint) {
 	for i := range cp.FollowUps {
 		f := copyOfFollowUp(&cp.FollowUps[i])

@@ -29,10 +29,10 @@ type Store struct {
 
 	mu        sync.Mutex
 	replicas  map[string]time.Time // the end of each replica's lease
-	runs      []*row               // by id
+	runs      []*row               // sorted by id
 	byID      map[string]*row
 	keys      map[key]string // run ids by idempotency key
-	actions   []action       // by id
+	actions   []action       // sorted by id
 	followUps map[followUpKey]*saga.FollowUp
 	disabled  map[string]bool // the merchants that are disabled
 	listeners []chan saga.Wake
@@ -42,7 +42,7 @@ type Store struct {
 type row struct {
 	saga.Run // the field RetriedBy is always empty here; Store.read sets RetriedBy in the returned copy of the run
 
-	events []saga.Event // by seq
+	events []saga.Event // sorted by seq
 	token  *token
 }
 
@@ -169,7 +169,7 @@ func (s *Store) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
 	return runs, nil
 }
 
-// The method `matches` reports whether the run matches a filter, apart from its field Attention.
+// The method `matches` reports whether the run matches all fields of a filter except the field Attention.
 func (r *row) matches(f saga.Filter) bool {
 	for _, field := range []struct{ wanted, is string }{
 		{f.Merchant, r.Merchant},
@@ -199,7 +199,7 @@ func (r *row) needsAttention(now time.Time) bool {
 	return r.AttentionAt != nil && !r.AttentionAt.After(moment(now))
 }
 
-// The method `object` returns an object that the run made or adopted, or nil if the run has no such object.
+// The method `object` returns an object that the run created or adopted, or nil if the run has no such object.
 func (r *row) object(kind, id string) *saga.Object {
 	i := slices.IndexFunc(r.Objects, func(o saga.Object) bool { return o.Kind == kind && o.ID == id })
 	if i < 0 {
@@ -218,7 +218,7 @@ func (s *Store) Latest(ctx context.Context, merchant, kind string, ids []string)
 		if err != nil {
 			return nil, err
 		}
-		for _, r := range runs { // the greatest ids first
+		for _, r := range runs { // sorted by id, the greatest id first
 			if newest := latest[id]; newest == nil || r.EndedAt.After(*newest.EndedAt) {
 				latest[id] = r
 			}

@@ -99,7 +99,7 @@ func TestUnfencedAStaleWriterWrites(t *testing.T) {
 		t.Fatal(r[0].Err)
 	}
 	if got, err := s.Run(t.Context(), run.ID); err != nil || got.State != saga.Waiting || got.Version != 2 {
-		t.Errorf("the run after it: %+v, %v", got, err)
+		t.Errorf("the run after the stale write: %+v, %v", got, err)
 	}
 }
 
@@ -131,7 +131,7 @@ func TestADeadCallerChangesNothing(t *testing.T) {
 		"join":   joined, "renew": renewed, "claim": claimed,
 	} {
 		if !errors.Is(err, context.Canceled) {
-			t.Errorf("%s: %v, want that its context has ended", what, err)
+			t.Errorf("%s: %v, want the error of the canceled context", what, err)
 		}
 	}
 	if after, err := s.Everything().Text(); err != nil || after != before {
@@ -153,7 +153,8 @@ func TestAListenerLivesInABubble(t *testing.T) {
 		}
 		synctest.Wait()
 		cancel()
-		if err := s.AddAction(t.Context(), epoch, saga.Action{RunID: run.ID}); err != nil { // must not be received
+		// The listener must not receive this action, because the listener's context has ended.
+		if err := s.AddAction(t.Context(), epoch, saga.Action{RunID: run.ID}); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()

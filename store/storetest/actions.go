@@ -98,8 +98,8 @@ func commitFencedActions(t *testing.T, s fixture) {
 	}
 }
 
-// actionsAtOnce shows that a store can add two actions of a run in the same microsecond, and returns them oldest first. A NUL in a
-// text of an action is replaced. An action for a leased run does not change the run's due time.
+// actionsAtOnce shows that a store can add two actions of a run in the same microsecond. The store returns the actions oldest first.
+// It replaces a NUL in the texts of an action. An action for a leased run does not change the run's due time.
 func actionsAtOnce(t *testing.T, s fixture) {
 	later := epoch.Add(time.Minute)
 	n := s.create(t, func(r *saga.Run) { r.DueAt = &later })

@@ -12,8 +12,8 @@ import (
 )
 
 // AuditConformance tests whether a store does what audit.Store specifies. Each part of the test begins with an empty store. The
-// function open returns the store of runs of the same database, too: an audit reads the runs. It should read few runs at a time, so
-// that the runs of the test need several pages.
+// function `open` returns two stores for one database: the store of runs and the store of audits. The method EachRun of the second
+// store should read few runs at a time, so that the runs of the test need several pages.
 func AuditConformance(t *testing.T, open func(testing.TB) (Store, audit.Store)) {
 	for _, part := range []struct {
 		name string
@@ -73,7 +73,7 @@ type auditFixture struct {
 	audits audit.Store
 }
 
-// wait creates audits that wait.
+// The method `wait` creates pending audits.
 func (f auditFixture) wait(t *testing.T, ids ...string) {
 	t.Helper()
 	for _, id := range ids {
@@ -83,7 +83,7 @@ func (f auditFixture) wait(t *testing.T, ids ...string) {
 	}
 }
 
-// begin creates an audit, which replica r1 takes.
+// The method `begin` creates an audit, and takes the audit for replica r1.
 func (f auditFixture) begin(t *testing.T, id string) {
 	t.Helper()
 	f.wait(t, id)
@@ -92,12 +92,12 @@ func (f auditFixture) begin(t *testing.T, id string) {
 	}
 }
 
-// ended returns the outcome of an audit that ends at the given time.
+// The function `ended` returns the outcome of an audit that ends at the given time.
 func ended(id string, at time.Time, seen ...audit.Finding) audit.Outcome {
 	return audit.Outcome{Audit: audit.Audit{ID: id, State: audit.Complete, EndedAt: &at}, Seen: seen}
 }
 
-// finish executes an audit as replica r1 does.
+// The method `finish` creates an audit, takes the audit for replica r1, and stores its outcome.
 func (f auditFixture) finish(t *testing.T, o audit.Outcome) {
 	t.Helper()
 	f.begin(t, o.Audit.ID)
@@ -106,7 +106,7 @@ func (f auditFixture) finish(t *testing.T, o audit.Outcome) {
 	}
 }
 
-// refused checks that a call returned the error want.
+// The function `refused` fails the test unless the error `err` is the error `want`.
 func refused(t *testing.T, what string, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) {
@@ -153,7 +153,7 @@ func auditEveryField(t *testing.T, s auditFixture) {
 	}
 	want.EndedAt = &end
 	other := want
-	other.Scope, other.By, other.CreatedAt = audit.Scope{}, "somebody", end // what an outcome does not change
+	other.Scope, other.By, other.CreatedAt = audit.Scope{}, "somebody", end // an outcome does not change these fields
 	if err := s.audits.Finish(t.Context(), "r1", audit.Outcome{Audit: other}); err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +167,7 @@ func auditEveryField(t *testing.T, s auditFixture) {
 }
 
 func createRefused(t *testing.T, s auditFixture) {
-	s.begin(t, "0") // it runs, so it does not wait
+	s.begin(t, "0") // this audit is running, so it is not counted as a pending audit
 	for n := range audit.MaxPending {
 		s.wait(t, fmt.Sprint("a", n))
 	}

@@ -24,7 +24,7 @@ func takeAudit(t *testing.T, s auditFixture) {
 	take("r1", minutes(0), minutes(0), "")
 	s.wait(t, "b", "a", "c")
 	take("r1", minutes(0), minutes(-1), "a")
-	take("r2", minutes(1), minutes(0), "") // the last beat of r1 is not before the time
+	take("r2", minutes(1), minutes(0), "") // r1 is not lost, because its last heartbeat is not before minute 0
 	take("r1", minutes(1), minutes(0), "")
 	if err := s.audits.Beat(t.Context(), "a", "r1", minutes(2), audit.Progress{Phase: "reading", Done: 5, Total: 6}); err != nil {
 		t.Fatal(err)
@@ -33,7 +33,7 @@ func takeAudit(t *testing.T, s auditFixture) {
 	take("r2", minutes(3), minutes(2).Add(time.Microsecond), "a")
 	a := s.audit(t, "a")
 	if !a.StartedAt.Equal(minutes(3)) || !a.BeatAt.Equal(minutes(3)) || a.Progress != (audit.Progress{}) || a.State != audit.Running {
-		t.Errorf("the audit that was taken again: %+v; want it to begin anew", a)
+		t.Errorf("the audit that was taken again: %+v; want a new start time and no progress", a)
 	}
 	if err := s.audits.Finish(t.Context(), "r2", ended("a", minutes(4))); err != nil {
 		t.Fatal(err)
@@ -130,7 +130,7 @@ func finishUnended(t *testing.T, s auditFixture) {
 	s.begin(t, "a")
 	for _, wrong := range []audit.Audit{{ID: "a", State: audit.Running, EndedAt: &epoch}, {ID: "a", State: audit.Complete}} {
 		if err := s.audits.Finish(t.Context(), "r1", audit.Outcome{Audit: wrong}); err == nil || errors.Is(err, audit.ErrLost) {
-			t.Errorf("ending the audit %+v: got %v, want another error", wrong, err)
+			t.Errorf("ending the audit %+v: got %v, want an error other than ErrLost", wrong, err)
 		}
 	}
 	if a := s.audit(t, "a"); a.State != audit.Running {

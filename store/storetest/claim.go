@@ -75,7 +75,7 @@ func claimAtOnce(t *testing.T, s fixture) {
 		}
 		seen[id] = true
 	}
-	for _, id := range s.claim(t, 100) { // claim the runs that all claims skipped: a claim skips a run that another claim has locked
+	for _, id := range s.claim(t, 100) { // claim the runs that remain: a claim skips the runs that other claims have locked
 		seen[id] = true
 	}
 	if len(seen) != 100 {

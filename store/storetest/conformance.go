@@ -111,7 +111,7 @@ func Conformance(t *testing.T, open func(testing.TB) Store, disable Disable) {
 // The variable `epoch` is the time at which every part of the test begins.
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// newID returns ids that sort by time, like the ids of the engine.
+// newID returns an id. The ids sort by the time of their creation, like the ids of the engine.
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
 // The function `leased` returns a new run that is leased to replica r1.

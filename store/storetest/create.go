@@ -128,8 +128,8 @@ func createSubjectBusy(t *testing.T, s fixture) {
 	s.create(t, func(r *saga.Run) { r.Key = n.Run.Key }) // the key of the refused run can still be used
 }
 
-// createAfterEnd creates a run that was accepted before another run with its subject ended. The new run must be queued, because its
-// first steps have times before this end.
+// createAfterEnd creates a run that was accepted before another run with the same subject ended. The new run must be queued, because
+// the times of its first steps are before the end of the other run.
 func createAfterEnd(t *testing.T, s fixture) {
 	n := s.create(t, func(r *saga.Run) { r.Subject = "m:c" })
 	ended := epoch.Add(time.Second)

@@ -175,7 +175,7 @@ func acceptFinding(t *testing.T, s auditFixture) {
 	refused(t, "accepting a finding that does not exist", err, audit.ErrNotFound)
 	_, err = s.audits.Accept(t.Context(), "resolved", audit.Change{}, &audit.Acceptance{})
 	refused(t, "accepting a resolved finding", err, audit.ErrResolved)
-	refused(t, "no longer accepting a resolved finding", back("resolved", 2), audit.ErrResolved)
+	refused(t, "withdrawing the acceptance of a resolved finding", back("resolved", 2), audit.ErrResolved)
 	if err := errors.Join(back("new", 2), back("known", 2)); err != nil {
 		t.Error(err)
 	}
@@ -201,7 +201,7 @@ func acceptFinding(t *testing.T, s auditFixture) {
 	}
 }
 
-// acceptAtOnce shows that no change is lost, and that the last change is that of the stored status.
+// acceptAtOnce shows that no change is lost, and that the stored status is the status in the last change.
 func acceptAtOnce(t *testing.T, s auditFixture) {
 	s.finish(t, ended("a", epoch, audit.Finding{ID: "f", Severity: audit.Low}))
 	s.begin(t, "b")
@@ -214,7 +214,7 @@ func acceptAtOnce(t *testing.T, s auditFixture) {
 			}
 		})
 	}
-	all.Go(func() { // ends an acceptance, if the finding is accepted by then
+	all.Go(func() { // if the finding is already accepted, this audit ends the acceptance
 		o := ended("b", minutes(20), audit.Finding{ID: "f", Severity: audit.High})
 		if err := s.audits.Finish(t.Context(), "r1", o); err != nil {
 			t.Error(err)
@@ -237,7 +237,7 @@ func acceptAtOnce(t *testing.T, s auditFixture) {
 
 func historyLong(t *testing.T, s auditFixture) {
 	s.finish(t, ended("a", epoch, audit.Finding{ID: "f"}, audit.Finding{ID: "g"}))
-	for n := range 60 { // two changes each
+	for n := range 60 { // each round makes two changes
 		s.accept(t, "f", minutes(2*n+1), nil)
 		if _, err := s.audits.Accept(t.Context(), "f", audit.Change{At: minutes(2*n + 2)}, nil); err != nil {
 			t.Fatal(err)
@@ -245,7 +245,7 @@ func historyLong(t *testing.T, s auditFixture) {
 	}
 	o := ended("b", minutes(121))
 	o.Resolved = []string{"f", "g"}
-	s.finish(t, o) // change 122
+	s.finish(t, o) // this is change 122
 	changes, err := s.audits.History(t.Context(), "f")
 	if err != nil || len(changes) != 100 {
 		t.Fatalf("the history has %d changes, %v; want 100", len(changes), err)

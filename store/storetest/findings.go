@@ -18,7 +18,8 @@ func (f auditFixture) finding(t *testing.T, id string) audit.Finding {
 	return found
 }
 
-// history returns the changes of a finding as text: the minutes since epoch, the status, and who has changed it and why.
+// The method `history` returns the changes of a finding as text. The text of a change consists of the minutes since epoch, the
+// status, the author of the change and the reason.
 func (f auditFixture) history(t *testing.T, id string) string {
 	t.Helper()
 	changes, err := f.audits.History(t.Context(), id)
@@ -32,7 +33,7 @@ func (f auditFixture) history(t *testing.T, id string) string {
 	return strings.Join(all, ", ")
 }
 
-// accept accepts a finding until a time, or for good if the time is nil.
+// The method `accept` accepts a finding until the given time. If the time is nil, the acceptance does not end.
 func (f auditFixture) accept(t *testing.T, id string, at time.Time, until *time.Time) audit.Finding {
 	t.Helper()
 	a := audit.Acceptance{Who: "op", Why: "planned", At: at, Until: until}
@@ -52,7 +53,7 @@ func findingEveryField(t *testing.T, s auditFixture) {
 		Affected: "a", RunID: "r",
 		Repair: audit.Repair{Action: audit.AssignRole, Values: map[string]string{"role": "member", "was": ""}, Advice: "ask"},
 	}
-	given := seen // with what the store must ignore
+	given := seen // this copy also has fields that the store must ignore
 	given.Status, given.FirstSeen, given.LastSeen, given.FirstAudit, given.LastAudit = audit.Accepted, minutes(7), minutes(7), "x", "x"
 	given.ResolvedAt, given.Acceptance = &epoch, &audit.Acceptance{Who: "x"}
 	filled(t, given)
@@ -95,7 +96,8 @@ func findingEveryField(t *testing.T, s auditFixture) {
 	}
 }
 
-// findingStatuses lets an audit see some findings, and resolve others. The audits a and b have prepared the findings.
+// findingStatuses ends audit c, which sees some findings and resolves other findings. The earlier audits a and b have given each
+// finding its status.
 func findingStatuses(t *testing.T, s auditFixture) {
 	before := []string{"new", "known", "accepted", "resolved"}
 	var first, second []audit.Finding
@@ -160,7 +162,7 @@ func (f auditFixture) acceptIf(t *testing.T, yes bool, ids ...string) {
 	}
 }
 
-// state describes a finding and its history. Times are minutes since epoch.
+// The method `state` describes a finding and its history. Times are minutes since epoch.
 func (f auditFixture) state(t *testing.T, id string) string {
 	t.Helper()
 	found := f.finding(t, id)
@@ -214,7 +216,7 @@ func findingTwice(t *testing.T, s auditFixture) {
 	o := ended("a", epoch, audit.Finding{ID: "f", Detail: "first"}, audit.Finding{ID: "g"}, audit.Finding{ID: "f", Detail: "second"})
 	s.finish(t, o)
 	if f := s.finding(t, "f"); f.Detail != "second" || s.history(t, "f") != "0 new a" {
-		t.Errorf("the finding that was seen twice: %+v, %s; want the second, once", f, s.history(t, "f"))
+		t.Errorf("the finding that was seen twice: %+v, %s; want only the second version of the finding", f, s.history(t, "f"))
 	}
 	o = ended("b", minutes(1), audit.Finding{ID: "f"})
 	o.Resolved = []string{"f", "g", "g"}

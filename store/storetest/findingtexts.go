@@ -9,7 +9,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/audit"
 )
 
-// findingTexts stores texts that no database can store.
+// findingTexts uses texts that are too long or that contain invalid characters. The store must change these texts before it
+// stores them.
 func findingTexts(t *testing.T, s auditFixture) {
 	for what, bad := range map[string]string{"NUL": "a\x00b", "not UTF-8": "a\xffc", "10 KiB": "a" + strings.Repeat("ü", 5<<10)} {
 		t.Run(what, func(t *testing.T) {

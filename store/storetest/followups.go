@@ -179,7 +179,7 @@ func followUpDropped(t *testing.T, s fixture) {
 	drop := saga.FollowUp{Workflow: "later", ID: "x"}
 	otherWorkflow := saga.FollowUp{Workflow: "other", ID: "y"}
 	s.put(t, drop, otherWorkflow)
-	s.put(t, drop) // may be repeated
+	s.put(t, drop) // the same follow-up may be dropped again
 	if x, y := s.stored(t, "x"), s.stored(t, "y"); x != "{}" || y == "{}" {
 		t.Errorf("after x was dropped, x is %s and y is %s", x, y)
 	}
@@ -188,11 +188,11 @@ func followUpDropped(t *testing.T, s fixture) {
 	}
 	s.put(t, later("x"), drop)
 	if got := s.stored(t, "x"); got != "{}" {
-		t.Errorf("put and dropped at once: %s", got)
+		t.Errorf("a follow-up that was put and then dropped by the same checkpoint is stored: %s", got)
 	}
 	s.put(t, drop, later("x"))
 	if got := s.stored(t, "x"); got == "{}" {
-		t.Error("dropped and put at once: it is gone")
+		t.Error("a follow-up that was dropped and then put by the same checkpoint is not stored")
 	}
 }
 
@@ -249,7 +249,7 @@ func followUpBadRow(t *testing.T, s fixture) {
 	}
 }
 
-// followUpUnwritten shows that a checkpoint whose other rows are refused writes no follow-up.
+// followUpUnwritten shows that a checkpoint writes no follow-up if another row of the checkpoint is refused.
 func followUpUnwritten(t *testing.T, s fixture) {
 	bad, good := s.ending(t, later("x")), s.ending(t, later("y"))
 	bad.Events[0].Seq = 1 // already used
@@ -258,7 +258,7 @@ func followUpUnwritten(t *testing.T, s fixture) {
 		t.Errorf("the bad and the good checkpoint returned %v and %v; want ErrBadRow and nil", results[0].Err, results[1].Err)
 	}
 	if x, y := s.stored(t, "x"), s.stored(t, "y"); x != "{}" || y == "{}" {
-		t.Errorf("the refused checkpoint has written %s, and the other %s", x, y)
+		t.Errorf("the refused checkpoint has written %s, and the good checkpoint %s", x, y)
 	}
 }
 
@@ -315,7 +315,7 @@ func takeDue(t *testing.T, s fixture) {
 	}
 	taken := s.takeAs(t, epoch, 2, func() string { return "run" })
 	if len(taken) != 2 || taken[0].ID != "first" || taken[1].ID != "second" {
-		t.Fatalf("took %+v; want the two that were due first", taken)
+		t.Fatalf("took %+v; want the two follow-ups that were due first", taken)
 	}
 	want := at("second", "later", "m", -time.Minute)
 	want.RunID, want.TakenAt = "run", &epoch
@@ -326,10 +326,10 @@ func takeDue(t *testing.T, s fixture) {
 		t.Errorf("stored\n     %s\nwant %s", got, want)
 	}
 	if got := s.take(t, epoch, 9); fmt.Sprint(got) != "[third now]" {
-		t.Errorf("then took %v", got)
+		t.Errorf("with a higher limit, took %v; want the remaining due follow-ups", got)
 	}
 	if got := s.take(t, epoch, 9); len(got) > 0 {
-		t.Errorf("at last took %v", got)
+		t.Errorf("after all due follow-ups were taken, took %v", got)
 	}
 	s.disable(t, s.Store, "m2", false)
 	if err := s.HoldFollowUp(t.Context(), "m", "later", "held", nil); err != nil {
@@ -394,7 +394,7 @@ func takeAtOnce(t *testing.T, s fixture) {
 	for range replicas {
 		go func() {
 			var a answer
-			for range n { // several calls of each replica are under way at the same time as the calls of the others
+			for range n { // each replica makes many calls, so that calls of different replicas overlap
 				taken, err := s.TakeFollowUps(t.Context(), saga.DueFollowUps{Now: epoch, Workflows: []string{"later"}, Limit: 3}, newID)
 				if a.taken = append(a.taken, taken...); err != nil {
 					a.err = err
@@ -560,7 +560,7 @@ func runsOfFollowUps(t *testing.T, s fixture) {
 		t.Errorf("after the follow-up was taken again: got %s, want %s", got, want)
 	}
 	s.insert(t, second)
-	s.put(t, failed("x", time.Hour)) // by a run that the follow-up did not start
+	s.put(t, failed("x", time.Hour)) // the run that puts the follow-up was not started by the follow-up
 	if got, want := listed(nil), fmt.Sprint([]string{held.Run.ID}); got != want {
 		t.Errorf("while the run of the follow-up is live: got %s, want %s", got, want)
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// made creates a run that has made objects, which are given as KIND ID. An object with the prefix "-" is removed by the run. The
-// subject of the run is m:NAME of the subject.
+// The method `made` creates a run that has recorded objects. Each object is given as KIND ID. The prefix "-" means that the run has
+// also removed the object. The run's subject is "m:" followed by the parameter `subject`.
 func (f auditFixture) made(t *testing.T, subject string, change func(*saga.Run), objects ...string) *saga.Run {
 	t.Helper()
 	n := f.create(t, func(r *saga.Run) {
@@ -26,7 +26,7 @@ func (f auditFixture) made(t *testing.T, subject string, change func(*saga.Run),
 		kind, id, _ := strings.Cut(strings.TrimPrefix(one, "-"), " ")
 		o := saga.Object{Step: "a", Kind: kind, Cloud: "default", ID: id, Name: "N", Origin: saga.Own, RequestID: "req-1"}
 		if kind == "role-assignment" {
-			o.Step = "b/x" // not begun yet
+			o.Step = "b/x" // the ledger has no end time for this step, because it has not begun
 		}
 		if strings.HasPrefix(one, "-") {
 			o.RemovedAt = &epoch
@@ -89,7 +89,7 @@ func eachRunFiltered(t *testing.T, s auditFixture) {
 	}
 }
 
-// asLeft returns the run as EachRun reads it.
+// asLeft returns the run as EachRun returns it.
 func asLeft(r *saga.Run) *saga.Run {
 	if r.State != saga.Succeeded {
 		return r
@@ -115,7 +115,7 @@ func eachRunInPages(t *testing.T, s auditFixture) {
 		var got []string
 		err := s.audits.EachRun(t.Context(), f, func(r *saga.Run) error {
 			got = append(got, r.ID)
-			_, err := s.Run(t.Context(), r.ID) // the store can be used meanwhile
+			_, err := s.Run(t.Context(), r.ID) // the callback may call the store
 			return err
 		})
 		if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
@@ -134,7 +134,8 @@ func eachRunInPages(t *testing.T, s auditFixture) {
 	}
 }
 
-// entries reads the entries of a filter in pages of the given length, as KIND ID of the numbers of their runs.
+// The method `entries` reads the entries of a filter in pages of the given length, and returns them as text. The text of an entry is
+// KIND ID of N: its run is the Nth run of the parameter `runs`.
 func (f auditFixture) entries(t *testing.T, filter audit.EntryFilter, page int, runs ...*saga.Run) string {
 	t.Helper()
 	filter.Limit = page
@@ -219,7 +220,7 @@ func entriesFiltered(t *testing.T, s auditFixture) {
 	}
 }
 
-// A run can record more objects while its entries are read. Entries that were read are not repeated.
+// entriesInPages shows that a run can record more objects while the entries are read. The following pages do not repeat entries.
 func entriesInPages(t *testing.T, s auditFixture) {
 	first := s.made(t, "c", nil, "customer c", "project p")
 	second := s.made(t, "c", nil, "project q", "project r")

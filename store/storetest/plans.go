@@ -27,7 +27,7 @@ func (f auditFixture) plan(t *testing.T, id string) audit.Plan {
 	return p
 }
 
-// planned returns a plan with two entries. All fields of the plan and of its first entry are set.
+// The function `planned` returns a plan with two entries. All fields of the plan and of its first entry are set.
 func planned(t *testing.T) audit.Plan {
 	t.Helper()
 	p := audit.Plan{
@@ -62,7 +62,8 @@ func planEveryField(t *testing.T, s auditFixture) {
 	}
 }
 
-// planTexts stores texts that no database can store.
+// planTexts uses texts that are too long or that contain invalid characters. The store must change these texts before it
+// stores them.
 func planTexts(t *testing.T, s auditFixture) {
 	for what, bad := range map[string]string{"NUL": "a\x00b", "not UTF-8": "a\xffc", "10 KiB": "a" + strings.Repeat("ü", 5<<10)} {
 		t.Run(what, func(t *testing.T) {
@@ -96,17 +97,17 @@ func planSizes(t *testing.T, s auditFixture) {
 	p := audit.Plan{ID: "full", CreatedAt: epoch}
 	for i := range audit.MaxPlanEntries {
 		p.Entries = append(p.Entries, audit.PlanEntry{
-			FindingID: fmt.Sprint("f", (i*7)%audit.MaxPlanEntries), Detail: strings.Repeat("ü", 200), // not sorted
+			FindingID: fmt.Sprint("f", (i*7)%audit.MaxPlanEntries), Detail: strings.Repeat("ü", 200), // the ids are not sorted
 			Objects: []audit.Object{{Kind: "project", ID: fmt.Sprint(i)}}, Values: map[string]string{"n": fmt.Sprint(i)},
 		})
 	}
 	s.createPlan(t, p)
 	if got := s.plan(t, "full"); !reflect.DeepEqual(got, p) {
-		t.Errorf("a plan with %d entries is read with %d, or with other ones", len(p.Entries), len(got.Entries))
+		t.Errorf("stored a plan with %d entries, but read %d entries or different ones", len(p.Entries), len(got.Entries))
 	}
 	p.ID, p.Entries = "overfull", append(p.Entries, audit.PlanEntry{FindingID: "one more"})
 	if err := s.audits.CreatePlan(t.Context(), p); err == nil || !strings.Contains(err.Error(), fmt.Sprint(audit.MaxPlanEntries)) {
-		t.Errorf("a plan with %d entries: got the error %v, want one that says the maximum", len(p.Entries), err)
+		t.Errorf("a plan with %d entries: got the error %v, want an error with the maximum", len(p.Entries), err)
 	}
 	_, err := s.audits.Plan(t.Context(), "overfull")
 	refused(t, "reading the refused plan", err, audit.ErrNotFound)

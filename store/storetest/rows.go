@@ -11,7 +11,8 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib"
 )
 
-// Rows counts the rows of each table of a database that SQLite or PostgreSQL has returned.
+// Rows returns the number of rows in each table. The parameter `database` is a URL that the function SQLite or PostgreSQL has
+// returned.
 func Rows(tb testing.TB, database string) map[string]int {
 	tb.Helper()
 	driver, source, list := "pgx", database, "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"

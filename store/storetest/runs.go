@@ -119,8 +119,6 @@ func runsFiltered(t *testing.T, s fixture) {
 	}
 }
 
-// runsOlderID shows that a filter by creation time finds a run even if the time in the run's id is before the creation time. The
-// two times may come from different clocks.
 func latestOfObjects(t *testing.T, s fixture) {
 	ended := epoch
 	made := func(merchant, subject string, state saga.RunState, ids ...string) string {
@@ -147,7 +145,7 @@ func latestOfObjects(t *testing.T, s fixture) {
 	ended = epoch.Add(2 * time.Hour)
 	last := made("m", "7", saga.Succeeded, "w")
 	ended = epoch.Add(time.Hour)
-	made("m", "8", saga.Succeeded, "w") // a greater id, but it has ended before
+	made("m", "8", saga.Succeeded, "w") // this run has a greater id, but ended earlier than the run `last`
 	got, err := s.Latest(t.Context(), "m", "subscription", []string{"w", "x", "y", "z", "other kind"})
 	if err != nil || len(got) != 3 {
 		t.Fatalf("got %d runs, %v; want 3", len(got), err)
@@ -162,6 +160,8 @@ func latestOfObjects(t *testing.T, s fixture) {
 	}
 }
 
+// runsOlderID shows that a filter by creation time finds a run even if the time in the run's id is before the creation time. The
+// two times may come from different clocks.
 func runsOlderID(t *testing.T, s fixture) {
 	id := epoch.Add(-20 * time.Hour).UnixMilli()
 	n := leased(func(r *saga.Run) { r.ID = fmt.Sprintf("%08x-%04x-7fff-bfff-ffffffffffff", id>>16, id&0xffff) })

@@ -78,8 +78,8 @@ func claimUpstreamDown(t *testing.T, s fixture) {
 	}
 }
 
-// claimExpired claims while the upstream of all runs is down. A run that goes forward must be claimed when its time limit has passed,
-// so that it is compensated. A run that compensates has no time limit.
+// claimExpired claims runs while the upstream of all runs is down. A run that goes forward has a
+// time limit. After this limit, the run must be claimed, so that it is compensated. A run that compensates has no time limit.
 func claimExpired(t *testing.T, s fixture) {
 	waiting := func(state saga.RunState, budgetFrom time.Time) string {
 		n := s.create(t, nil)
@@ -106,8 +106,8 @@ func claimExpired(t *testing.T, s fixture) {
 	}
 }
 
-// claimExpiredBehind claims while the predecessor of all runs is live. A run must be claimed when its time limit has passed, unless it
-// is held. The run does not get the subject.
+// claimExpiredBehind claims runs while the predecessor of all runs is live. If the time limit of a run has passed and the run is not
+// held, the run must be claimed. The claimed run does not get the subject.
 func claimExpiredBehind(t *testing.T, s fixture) {
 	limit := epoch.Add(-time.Hour)
 	first := s.create(t, func(r *saga.Run) { r.Subject = "m:c" })
