@@ -14,14 +14,15 @@ var (
 	ErrConflict     = errors.New("name is taken")
 	ErrAmbiguous    = errors.New("several objects have this name")
 	ErrRefusedRole  = errors.New("users must not get the role")
-	// ErrForbidden means that the policy of Keystone does not allow a request to Tenantry's own user, even after a new login.
+	// ErrForbidden means that Keystone's policy forbids a request of Tenantry's own user, even after a new login.
 	ErrForbidden = errors.New("the service's user lacks a permission")
-	// ErrUnscoped means that a login with a correct credential returned a token without a scope. Keystone refuses this token.
+	// ErrUnscoped means that a login with a correct credential returned a token without a scope. Keystone refuses Tenantry's requests with
+	// this token.
 	ErrUnscoped = errors.New("the login has no scope")
 	// ErrLoginRefused means that Keystone refuses the credential of a person, not of the service.
 	ErrLoginRefused = errors.New("the credential is refused")
-	// ErrCut means that Keystone has cut a list, because the list is longer than the option list_limit in keystone.conf allows, and that
-	// the list cannot be read in parts.
+	// ErrCut means that Keystone has cut a list, and that the list cannot be read in parts. Keystone cuts a list that is longer than the
+	// option list_limit in keystone.conf.
 	ErrCut = errors.New("list is longer than Keystone's list_limit")
 	// ErrGuard means that the guard refused to send a write, because the write's target does not belong to Tenantry.
 	ErrGuard = errors.New("refused by the guard: Tenantry may write only to its own tenants in the configured domains")
@@ -30,8 +31,8 @@ var (
 // Service identifies Keystone in errors.
 //
 // The rules below map a failed request to the class of its error. A write creates, changes or removes a project, or creates
-// or removes a role assignment. All other requests are reads, including logins, validations and exchanges, because they leave
-// nothing that must be removed. MaybeDone can be true only for the error of a write.
+// or removes a role assignment. All other requests count as reads. Logins, validations and exchanges of tokens count as reads too,
+// because they leave nothing that must be removed. MaybeDone can be true only for the error of a write.
 //
 //	Status 400, 405, 413 or any other 4xx is Permanent.
 //	A login that Keystone refuses is Unavailable with OwnCredential, and wraps an [upstream.RefusedLoginError].
@@ -42,8 +43,8 @@ var (
 //	Status 404 is Unavailable with OwnCredential if the project of Tenantry's own user is disabled.
 //	Any other status 404 from Keystone is Permanent with ErrNotFound.
 //	Status 404 from Keystone counts as success if the request is a removal.
-//	Status 404 is Unavailable if its body is not Keystone's error object, because the answer is then not about the object.
-//	Status 401 or 403 is Unavailable if not Keystone but another server, such as a proxy, sent the answer.
+//	Status 404 is Unavailable if its body is not a Keystone error, because the answer then says nothing about the requested object.
+//	Status 401 or 403 is Unavailable if a server other than Keystone, such as a proxy, sent the answer.
 //	Status 404 for the validation or the exchange of a token is Permanent with ErrTokenInvalid.
 //	Status 401 or 403 for the exchange of a token is Permanent with ErrNoAccess.
 //	Status 409 makes EnsureProject look the project up by name.

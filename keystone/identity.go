@@ -22,7 +22,7 @@ type Identity interface {
 	Domain(ctx context.Context, nameOrID string) (Domain, error)
 
 	// Roles returns the roles that Keystone returns for these names, in the same order. On MySQL, Keystone ignores the case of names,
-	// so the name of a result can have another spelling, and two names can have one role. Each role is looked up once and cached.
+	// so the name of a result can have another spelling, and two names can lead to the same role. Each role is looked up once and cached.
 	// Roles returns ErrNotFound for an unknown name, and ErrAmbiguous if Keystone returns several roles for one name. Roles returns
 	// ErrRefusedRole for every role that the cloud's configuration reserves, and for every role that implies a reserved role. The
 	// reserved roles are admin and the role of Tenantry's operators.
@@ -97,20 +97,23 @@ type Identity interface {
 	// error is Permanent if the project's parent is disabled. Tokens with the project's scope that have not expired are valid again.
 	EnableProject(ctx context.Context, p Project, marks ...string) (after Project, changed bool, err error)
 
-	// ChangeProject changes the state and the tags of the project with the id of p as c says, whichever run or administrator set them.
-	// Unlike EnableProject, ChangeProject needs no mark. ChangeProject may be repeated. The result `after` is the project after the
-	// call. The result `changed` reports whether this call sent a write.
+	// ChangeProject makes the change c to the project with the id of p. The change may affect a state or a tag that another run or an
+	// administrator set. Unlike EnableProject, ChangeProject needs no mark. ChangeProject may be repeated. The result `after` is the
+	// project after the call. The result `changed` reports whether this call sent a write.
 	//
-	// ChangeProject reads the project. If the project already is as c says, ChangeProject sends no write, even if the project is not
-	// Tenantry's. Otherwise, ChangeProject sends one write with only what changes: the state, the list of all tags, or both. A write
-	// of the state, even a late one, therefore keeps the tags that another client set after the read, and a write of the tags keeps
-	// the state. A write of the tags overwrites all changes that another client made to the tags after the read.
+	// ChangeProject reads the project. If c would change nothing, ChangeProject sends no write, even if the project is not Tenantry's.
+	// Otherwise, ChangeProject sends one write that contains the state, the list of all tags, or both, but no unchanged field. Even a
+	// late write of the state therefore keeps the tags that another client set after the read. In the same way, a write of the tags
+	// keeps the state. A write of the tags overwrites all changes that another client made to the tags after the read.
 	//
 	// ChangeProject returns ErrNotFound if the project does not exist. The error wraps ErrGuard if the project is not Tenantry's, or
 	// if the tags change and the new tags lack the tags of Tenantry's tenants. If only the state changes, the project may lack these
 	// tags, because its name and its domain show that the project is Tenantry's. The error is Permanent if Keystone refuses the
-	// change: if the project would have more than 80 tags or a malformed tag; if the project would be disabled, and has an enabled
-	// child; or if the project is disabled, its parent is disabled too, and c enables the project or changes only its tags.
+	// change. Keystone refuses a change in these cases:
+	//
+	//   - The project would have more than 80 tags, or a malformed tag.
+	//   - The project would be disabled, but has an enabled child.
+	//   - The project and its parent are disabled, and c enables the project or changes only its tags.
 	ChangeProject(ctx context.Context, p Project, c ProjectChange) (after Project, changed bool, err error)
 
 	// EnsureAssignment assigns the role to the user on the project. The call may be repeated. EnsureAssignment returns ErrNotFound
@@ -183,8 +186,8 @@ type NewProject struct {
 type ProjectChange struct {
 	// Enabled is the new state. Nil keeps the state.
 	Enabled *bool
-	// Add and Remove are tags. A tag in both is added. A tag in Add that the project has, and a tag in Remove that the project lacks,
-	// change nothing.
+	// Add lists the tags to add, and Remove lists the tags to remove. A tag that is in both lists is added. If the project already has a
+	// tag in Add, or lacks a tag in Remove, this tag changes nothing.
 	Add, Remove []string
 }
 

@@ -2,48 +2,53 @@ package keystone
 
 import "context"
 
-// Inventory lists the projects, role assignments, users and roles of one cloud's Keystone. It only reads.
+// Inventory lists the projects, role assignments, users and roles of one cloud's Keystone. Its methods only read.
 //
-// Keystone shows what the token of the credential may see. A caller must therefore compare the result of Reach with what it wants to know.
-// This is what Keystone 22 shows:
+// Keystone shows only the objects that the token of the credential may see. A caller must therefore call Reach, and check that the token
+// may see all objects that the caller needs. Keystone 22 gives a token the following rights:
 //
-//   - To a token with role admin, or a token of the system with role reader: everything.
-//   - To a token of a domain with role reader: the projects, role assignments and users of the domain. For another domain the lists are
-//     empty, without an error. A role such as manager counts if it implies reader. AllRoles and Implied return ErrForbidden. Domain does,
-//     too, unless it is called with the id of the domain. Project and User return ErrForbidden for an object outside of the domain, and
-//     also for an object that does not exist. Such a token cannot prove by them that an object is missing; a list can.
-//   - To a token of a domain with role admin: the same lists, and everything else as to any administrator.
-//   - To any other token: its own user, its own project, and the domain of its project. All else is ErrForbidden.
+//   - A token with role admin and the scope of a project or the system may see all objects. A system token with role reader may too.
+//   - A domain token with role reader may see the projects, role assignments and users of its domain. A role that implies reader, such as
+//     manager, counts as reader. The lists of another domain are empty, without an error. AllRoles and Implied return ErrForbidden.
+//     [Identity.Domain] returns ErrForbidden for every argument except the id of the token's domain. Project and User return ErrForbidden
+//     for an object outside of the domain, and also for an object that does not exist. With a domain token, only a list can therefore
+//     prove that an object is missing.
+//   - A domain token with role admin gets the same lists as a domain token with role reader. For all other requests, it has the rights of
+//     any administrator.
+//   - Any other token may see its own user, its own project, and the domain of its project. All other requests return ErrForbidden.
 //
-// The functions `take` are called for one object at a time, while the answer is being read: a list is never in memory as a whole. Keystone
-// waits while take runs, so take must be quick and must not call the Inventory. If a method returns an error, the list is incomplete,
-// although take may have been called. Every error is an *[upstream.Error]. ErrForbidden means that the credential may not read the list,
-// and ErrCut that Keystone has cut the list. All methods may be repeated, and are safe for concurrent use.
+// A method with a parameter `take` calls take for one object at a time, while the method reads the answer. A list is therefore never in
+// memory as a whole. Keystone waits while take runs. Therefore take must be quick, and must not call the Inventory. If a method returns an
+// error, the list is incomplete, even if take has been called. Every error is an *[upstream.Error]. ErrForbidden means that the credential
+// may not read the list. ErrCut means that Keystone has cut the list. All methods may be repeated, and are safe for concurrent use.
 type Inventory interface {
-	// Reach returns what the token of the credential is for.
+	// Reach returns the scope and the roles of the credential's token.
 	Reach(ctx context.Context) (Reach, error)
 
-	// EachProject lists the projects of a domain whose names begin with the prefix; all projects if the prefix is empty. It calls take
-	// once for each project. It keeps the ids of these projects until it returns.
+	// EachProject lists the projects of a domain whose names begin with the prefix. If the prefix is empty, EachProject lists all projects
+	// of the domain. EachProject calls take once for each project. EachProject keeps the ids of these projects in memory until it returns.
 	//
-	// Keystone can be configured to cut long lists (list_limit). EachProject then reads the list again in parts, by longer prefixes: the
-	// two prefixes of Tenantry's tenants, and the digits of the UUID after them. The result `whole` says what is certain:
+	// Keystone cuts lists that are longer than the option list_limit in keystone.conf. If Keystone cuts the list, EachProject reads the
+	// list again in parts. The projects of a part have a longer prefix in common: "bs-customer-" or "bs-subscription-", then the first
+	// digits of a UUID. The result `whole` reports whether all tenants are in the list:
 	//
-	//   - If whole is true, every project with the prefix was taken whose name is "bs-customer-" or "bs-subscription-", a UUID in lower
-	//     case, and perhaps more text. Projects with other names may be missing, because a list may have been cut.
-	//   - If whole is false, every project may be missing. Keystone has cut a list that cannot be divided: the prefix does not lead to
-	//     names of tenants, or a UUID is complete.
+	//   - If whole is true, take was called for every tenant whose name begins with the prefix. Here, a tenant's name is "bs-customer-" or
+	//     "bs-subscription-", then a UUID in lower case, and possibly more text. Projects with other names may be missing, because
+	//     Keystone may have cut a list.
+	//   - If whole is false, any project may be missing. Keystone has cut a part that cannot be divided, because no tenant's name begins
+	//     with the part's prefix, or because this prefix contains a complete UUID.
 	//
-	// In any case, a project that was created, renamed or deleted meanwhile may be missing.
+	// In both cases, a project that was created, renamed or deleted during the call may be missing.
 	EachProject(ctx context.Context, domainID, prefix string, take func(Project)) (whole bool, err error)
 
-	// EachAssignment lists the role assignments that match the filter. With an empty filter, the list has all assignments in the reach
-	// of the credential. The list has only what was assigned, and not what follows from it by implied roles, groups or inheritance.
-	// Assignments on the system are left out. The user or group of an assignment, in particular of an inherited one, may not exist.
+	// EachAssignment lists the role assignments that match the filter. If the filter is empty, the list contains all assignments that the
+	// credential may see. The list contains the assignments that Keystone stores. It does not contain the roles that follow from these
+	// assignments through implied roles, groups or inheritance. The list omits assignments on the system. The user or group of an
+	// assignment may be missing in Keystone, in particular if the assignment is inherited.
 	//
-	// To a token of a domain, Keystone answers slowly, because it reads each project by itself: 20,000 assignments on 10,000 projects took
-	// 35 s, instead of 0.8 s for an administrator. If a project of an assignment does not exist, it answers 404. The error is then
-	// Unavailable.
+	// Keystone answers a domain token slowly, because it reads each project separately. A list of 20,000 assignments on 10,000 projects
+	// took 35 s with a domain token, and 0.8 s with an administrator's token. If the project of an assignment does not exist, Keystone
+	// answers a domain token with status 404. The error of EachAssignment is then Unavailable.
 	EachAssignment(ctx context.Context, f AssignmentFilter, take func(Granted)) error
 
 	// EachUser lists the users of a domain. The result `whole` is false if Keystone has cut the list.
@@ -52,8 +57,8 @@ type Inventory interface {
 	// AllRoles lists the global roles.
 	AllRoles(ctx context.Context) ([]Role, error)
 
-	// Implied returns the ids of the roles that each role implies directly, by the id of the role. Roles that imply no other role are
-	// left out.
+	// Implied returns a map from the id of each role to the ids of the roles that it implies directly. The map omits roles that imply no
+	// other role.
 	Implied(ctx context.Context) (map[string][]string, error)
 
 	// Project returns the project with this id, or ErrNotFound.
@@ -63,15 +68,16 @@ type Inventory interface {
 	User(ctx context.Context, id string) (User, error)
 }
 
-// Reach is what a token is for: one project, one domain, or the system. One field is set.
+// Reach contains the scope and the roles of a token. The scope is one project, one domain or the system: exactly one of ProjectID,
+// DomainID and System is set.
 type Reach struct {
 	ProjectID string
 	DomainID  string
 	System    bool
-	Roles     []Role // that the token has, with those that other roles imply
+	Roles     []Role // includes the roles that other roles of the token imply
 }
 
-// AssignmentFilter selects role assignments. An empty field selects all.
+// AssignmentFilter selects role assignments. An empty field matches every assignment.
 type AssignmentFilter struct {
 	ProjectID string
 	UserID    string
@@ -80,9 +86,9 @@ type AssignmentFilter struct {
 // Granted is a role assignment as Keystone lists it: a role that a user or a group has on a project or a domain.
 type Granted struct {
 	RoleID    string
-	UserID    string // empty: the role is given to a group
+	UserID    string // empty if the role is assigned to a group
 	GroupID   string
-	ProjectID string // empty: the role is on a domain
+	ProjectID string // empty if the role is assigned on a domain
 	DomainID  string
-	Inherited bool // the role is valid on the projects below, and not on the project or domain itself
+	Inherited bool // the role applies to the projects below the project or domain, but not to the project or domain itself
 }

@@ -26,8 +26,8 @@ func SubscriptionTenant(subscriptionID string) string { return subscriptionPrefi
 
 var tenantName = regexp.MustCompile(`^(` + customerPrefix + `|` + subscriptionPrefix + `)[^\s/]+$`)
 
-// TenantOf returns the id of the customer or of the subscription that a tenant's name contains. The other id is empty. Both are empty if
-// the name is not a tenant's name.
+// TenantOf returns the id of the customer or of the subscription that a tenant's name contains. The other id is empty. Both ids are empty
+// if the name is not a tenant's name.
 func TenantOf(name string) (customerID, subscriptionID string) {
 	if !IsTenantName(name) {
 		return "", ""
@@ -56,13 +56,14 @@ func InstallationTag(installationID string) string { return installationPrefix +
 // TenantTags returns the tags of a project that a run of a merchant creates.
 func TenantTags(runID, merchantID, installationID string) []string {
 	tags := []string{serviceTag, RunTag(runID), MerchantTag(merchantID)}
-	if installationID != "" { // the id is empty if an old release of Tenantry, without installation ids, stored the order
+	if installationID != "" { // the id is empty in orders that old releases of Tenantry stored, because these had no installation ids
 		tags = append(tags, InstallationTag(installationID))
 	}
 	return slices.Clip(tags)
 }
 
-// RunsOfTags returns the ids of the runs in the tags. A tenant that a run has made has one, but somebody may have added or removed tags.
+// RunsOfTags returns the ids of the runs in the tags. A run creates a tenant with one such tag, but another client may have added or
+// removed tags.
 func RunsOfTags(tags []string) []string { return idsOf(tags, runTagPrefix) }
 
 // MerchantsOfTags returns the ids of the merchants in the tags.
@@ -71,7 +72,7 @@ func MerchantsOfTags(tags []string) []string { return idsOf(tags, merchantTagPre
 // InstallationsOfTags returns the ids of the installations in the tags.
 func InstallationsOfTags(tags []string) []string { return idsOf(tags, installationPrefix) }
 
-// idsOf returns what follows the prefix in the tags.
+// idsOf returns the ids in the tags that begin with the prefix.
 func idsOf(tags []string, prefix string) (ids []string) {
 	for _, tag := range tags {
 		if id, found := strings.CutPrefix(tag, prefix); found && id != "" {

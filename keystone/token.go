@@ -19,7 +19,7 @@ type Token struct {
 	System    bool
 
 	Methods   []string // the login methods, such as "password" and "token"
-	Roles     []Role   // in the token's scope
+	Roles     []Role   // the user's roles in the token's scope
 	IssuedAt  time.Time
 	ExpiresAt time.Time
 

@@ -49,9 +49,9 @@ type guard struct {
 // Tenantry.
 //
 // An update replaces all tags. The new tags must therefore contain the tags of a tenant: see [keystone.HasTenantTags]. The guard
-// does not compare the new tags with the project's current tags. The guard would have to read the project before each update, and
-// another client could still change the tags between the read and the update. An update without tags keeps the current tags, even if
-// they lack a tag of a tenant.
+// does not compare the new tags with the project's current tags. A comparison would need a read of the project before each update,
+// and another client could still change the tags between the read and the update. An update without tags keeps the current tags, even
+// if the current tags lack a tag of a tenant.
 var (
 	mayCreate = []string{"name", "domain_id", "description", "enabled", "tags"}
 	mayUpdate = []string{"description", "enabled", "tags"}
@@ -77,14 +77,14 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// isLong reports whether the answer is a list that can be long, because the request does not name a project. The guard must not hold
-// such a list in memory.
+// isLong reports whether the answer can be a long list. The answer can be long if the request lists projects without a project's name.
+// The guard must not hold a long list in memory.
 func isLong(req *http.Request, path []string) bool {
 	return req.Method == http.MethodGet && len(path) == 1 && !req.URL.Query().Has("name")
 }
 
-// check returns a nil response and a nil error if the guard may send the write. If Keystone refuses to show the write's project, the
-// response is Keystone's refusal, which the guard returns as the response to the write.
+// The method `check` returns a nil response and a nil error if the guard may send the write. If Keystone refuses to show the write's
+// project, the response is Keystone's refusal. The guard returns this refusal as the response to the write.
 func (g *guard) check(req *http.Request, path []string) (*http.Response, error) {
 	switch {
 	case len(path) == 1 && path[0] == "projects" && req.Method == http.MethodPost:
@@ -155,7 +155,7 @@ type project struct {
 	ID       string   `json:"id"`
 	Name     string   `json:"name"`
 	DomainID string   `json:"domain_id"`
-	Tags     []string `json:"-"` // only from the body of a request
+	Tags     []string `json:"-"` // set only for a project in the body of a request
 }
 
 func (g *guard) isOurs(p project) bool {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// grantRoutes are the paths of a role assignment of every kind.
+// grantRoutes returns the paths of all kinds of role assignments.
 func grantRoutes() (paths []string) {
 	for _, target := range []string{"/projects/{project}", "/domains/{domain}"} {
 		for _, actor := range []string{"/users/{user}", "/groups/{group}"} {
@@ -20,7 +20,7 @@ func grantRoutes() (paths []string) {
 }
 
 // grantIn returns the role assignment in the path of the request. The role, the target and the user or group must exist. As in Keystone,
-// the user or group of an inherited assignment need not exist. In the path of a list, the role is missing.
+// the user or group of an inherited assignment need not exist. The path of a list contains no role.
 func (k *Keystone) grantIn(c call, rule string) (grant, error) {
 	g := grant{
 		role: c.PathValue("role"), user: c.PathValue("user"), group: c.PathValue("group"),
@@ -46,8 +46,8 @@ func (k *Keystone) grantIn(c call, rule string) (grant, error) {
 	return g, nil
 }
 
-// readsGrant reports whether the caller may read the role assignment without being an administrator: as a reader of the system, or as
-// a reader of the domain of both the user and the project.
+// readsGrant reports whether a caller who is not an administrator may read the role assignment. The caller must be a reader of the system,
+// or a reader of a domain that contains both the user and the project.
 func (k *Keystone) readsGrant(c call, rule string, g grant) bool {
 	if rule != "check_grant" && rule != "list_grants" {
 		return false
@@ -130,7 +130,7 @@ func (k *Keystone) listAssignments(c call) (int, any, error) {
 	return listed(c, "role_assignments", slices.Clip(found), false, (*grant).show)
 }
 
-// domainOfTarget returns the domain of a role assignment's target; empty for the system.
+// domainOfTarget returns the id of the domain of a role assignment's target. The result is empty if the target is the system.
 func (k *Keystone) domainOfTarget(g *grant) string {
 	if p := k.projects.get(g.project); p != nil {
 		return p.domain
@@ -138,7 +138,7 @@ func (k *Keystone) domainOfTarget(g *grant) string {
 	return g.domain
 }
 
-// ref refers to an object in the format of Keystone's API.
+// The type `ref` contains the id of an object, in the format of Keystone's API.
 type ref struct {
 	ID string `json:"id"`
 }
@@ -150,7 +150,7 @@ func refTo(id string) *ref {
 	return &ref{id}
 }
 
-// show returns a struct, because the list of all assignments is long.
+// The method `show` returns a struct instead of a map, because the list of all assignments is long.
 func (g *grant) show(c call) any {
 	type scope struct {
 		Project     *ref            `json:"project,omitempty"`

@@ -1,9 +1,9 @@
 // Package keystonetest is an in-memory Keystone that serves Identity v3 over HTTP, for tests and demonstrations.
 //
-// The package implements the part of Keystone 22 that Tenantry uses. All statuses and bodies are those of the real Keystone, even
-// if they are odd. Package conformance compares the in-memory Keystone with a real Keystone. The in-memory Keystone does not
-// encrypt its secrets, and stores nothing on disk. Its groups have no members. It is made for a hundred thousand projects and several
-// hundred thousand role assignments.
+// The package implements the part of Keystone 22 that Tenantry uses. All statuses and bodies are the same as in the real Keystone,
+// even if they are unusual. Package conformance compares the in-memory Keystone with a real Keystone. The in-memory Keystone does not
+// encrypt its secrets, and stores nothing on disk. Its groups have no members. It is designed for a hundred thousand projects and
+// several hundred thousand role assignments.
 package keystonetest
 
 import (
@@ -59,15 +59,15 @@ type Keystone struct {
 	projects    table[string, project]
 	grants      table[grant, grant]
 	credentials table[string, applicationCredential]
-	implied     map[string][]string // key: id of a role; value: ids of the roles that it implies
+	implied     map[string][]string // the ids of the roles that a role implies directly, by the id of the role
 	tokens      map[string]*token
 	sweepAt     int // the number of tokens at which expired tokens are dropped
 
-	usersByName    index[string] // ids, by the name as the method plain returns it
-	projectsByName index[string] // likewise
-	children       index[string] // ids of projects, by the id of the project that is their parent
-	grantsOf       index[*grant] // by the id of the user or group
-	grantsOn       index[*grant] // by the id of the project or domain
+	usersByName    index[string] // the ids of users, by the normalized name (see the method plain)
+	projectsByName index[string] // the ids of projects, by the normalized name
+	children       index[string] // the ids of child projects, by the id of the parent project
+	grantsOf       index[*grant] // the role assignments, by the id of the user or group
+	grantsOn       index[*grant] // the role assignments, by the id of the project or domain
 }
 
 // New creates a Keystone with the objects that "keystone-manage bootstrap" creates: the domain "Default", the user "admin", the

@@ -32,7 +32,7 @@ func start(t *testing.T) (*keystonetest.Keystone, *v3.Cloud) {
 	return k, cloud
 }
 
-// list returns the names of all projects, and all role assignments.
+// The function `list` returns the names of all projects, and all role assignments.
 func list(t *testing.T, cloud *v3.Cloud) (projects []string, grants []keystone.Granted) {
 	t.Helper()
 	_, err := cloud.EachProject(t.Context(), keystonetest.DefaultDomain, "", func(p keystone.Project) { projects = append(projects, p.Name) })
@@ -106,7 +106,7 @@ func TestWhatIsLeftAfterManyRemovalsIsFound(t *testing.T) {
 	}
 }
 
-// Run this test with the race detector: lists are encoded while objects change.
+// Run this test with the race detector, because lists are encoded while objects change.
 func TestListsAreEncodedWhileObjectsChange(t *testing.T) {
 	k, cloud := start(t)
 	group := k.AddGroup("g", "")
@@ -138,7 +138,7 @@ func TestListsAreEncodedWhileObjectsChange(t *testing.T) {
 	writers.Wait()
 }
 
-// A client that is slow to read a list does not stop the other requests. If it did, this test would not end.
+// A client that reads a list slowly does not delay other requests. If a list were encoded under the lock, this test would not end.
 func TestAListIsNotEncodedUnderTheLock(t *testing.T) {
 	k, _ := start(t)
 	user := k.Assignments()[0].UserID
@@ -156,7 +156,7 @@ func TestAListIsNotEncodedUnderTheLock(t *testing.T) {
 	}
 }
 
-// writer calls the function `write` before each write.
+// The type `writer` calls the function `write` before each write.
 type writer struct {
 	*httptest.ResponseRecorder
 

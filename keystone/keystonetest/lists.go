@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// list is the answer with a list. The members are encoded one by one, because a list can be long.
+// The type `list` is an answer that contains a list. The members are encoded one by one, because a list can be long.
 type list struct {
 	resource  string
 	members   iter.Seq[any]
@@ -36,7 +36,7 @@ func listed[V any](c call, resource string, rows []V, truncated bool, show func(
 	}, nil
 }
 
-// encode writes the list in JSON. It returns at the first error of w, because the client is gone.
+// The method `encode` writes the list in JSON. If w returns an error, the client has closed the connection, and `encode` returns.
 func (l list) encode(w io.Writer) error {
 	out := bufio.NewWriter(w)
 	_, err := fmt.Fprintf(out, `{%q: [`, l.resource)
@@ -65,8 +65,9 @@ func (l list) encode(w io.Writer) error {
 	return out.Flush()
 }
 
-// limited returns the objects that pass all filters. The function `first` has the filters of the database, and `last` those that
-// Keystone applies afterwards. If Keystone has cut the list to Options.ListLimit, truncated is true.
+// The function `limited` returns the objects that pass all filters. The function `first` contains the filters that Keystone applies in its
+// database. The function `last` contains the filters that Keystone applies after it has read the list from the database. The result
+// `truncated` reports whether the list was cut to Options.ListLimit.
 func limited[V any](
 	k *Keystone, all iter.Seq[*V], names nameFilters, name func(*V) string, first, last func(*V) bool,
 ) (found []*V, truncated bool) {
@@ -90,7 +91,7 @@ func limited[V any](
 	return kept, truncated
 }
 
-// cut cuts a list that is longer than Options.ListLimit.
+// The function `cut` shortens a list to Options.ListLimit. The result `truncated` reports whether the list was longer.
 func cut[V any](k *Keystone, rows []V) (cut []V, truncated bool) {
 	if k.limit == 0 || len(rows) <= k.limit {
 		return rows, false
@@ -98,25 +99,26 @@ func cut[V any](k *Keystone, rows []V) (cut []V, truncated bool) {
 	return rows[:k.limit], true
 }
 
-// matches reports whether the value is equal to the filter in the query, or the query does not contain the filter.
+// The method `matches` reports whether the value is equal to the filter in the query. If the query does not contain the filter, the result
+// is true.
 func (c call) matches(filter, value string) bool {
 	wanted, ok := c.query[filter]
 	return !ok || wanted[0] == value
 }
 
-// hasName reports whether the name is the name in the query, or the query does not contain a name.
+// hasName reports whether the name is equal to the name in the query. If the query does not contain a name, the result is true.
 func (k *Keystone) hasName(c call, name string) bool {
 	wanted, ok := c.query["name"]
 	return !ok || k.same(wanted[0], name)
 }
 
-// nameFilters are the filters of a query on a part of the name, such as name__startswith.
+// nameFilters contains the filters in a query that compare a part of the name, such as name__startswith.
 type nameFilters struct {
-	// inDatabase are the filters that ignore the case, such as name__istartswith. They are a LIKE in the database, so that "_" and "%"
-	// match any characters, and the list is cut after them.
+	// inDatabase contains the filters that ignore the case, such as name__istartswith. The database applies these filters with LIKE, so
+	// "_" and "%" match any characters. Keystone cuts the list after these filters.
 	inDatabase []*regexp.Regexp
-	// afterwards are the filters that respect the case. Keystone applies them when it has read the whole list. With such a filter,
-	// Keystone cuts the list as the last step.
+	// afterwards contains the case-sensitive filters. Keystone applies these filters after it has read the whole list from the database.
+	// If a query has such a filter, Keystone cuts the list as the last step.
 	afterwards []func(name string) bool
 }
 
@@ -141,14 +143,15 @@ func nameFiltersOf(query url.Values) (f nameFilters) {
 			f.afterwards = append(f.afterwards, func(name string) bool { return strings.HasSuffix(name, wanted) })
 		case "contains":
 			f.afterwards = append(f.afterwards, func(name string) bool { return strings.Contains(name, wanted) })
-		default: // Keystone ignores an unknown filter, but applies it as the last step
+		default: // an unknown filter matches every name, but Keystone then cuts the list as the last step
 			f.afterwards = append(f.afterwards, func(string) bool { return true })
 		}
 	}
 	return f
 }
 
-// first and last report whether a name passes the filters in the database, and those that Keystone applies afterwards.
+// The method `first` reports whether a name passes the filters in the database. The method `last` reports whether a name passes the filters
+// that Keystone applies afterwards.
 func (f nameFilters) first(name string) bool {
 	for _, filter := range f.inDatabase {
 		if !filter.MatchString(name) {

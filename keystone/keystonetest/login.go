@@ -31,7 +31,7 @@ func (k *Keystone) createToken(c call) (int, any, error) {
 	return http.StatusCreated, object{"token": k.show(c, t)}, nil
 }
 
-// authenticate returns a new token for the user that the request identifies.
+// The method `authenticate` returns a new token for the user whom the request identifies.
 func (k *Keystone) authenticate(identity object) (*token, error) {
 	methods, _ := identity["methods"].([]any)
 	if len(methods) != 1 {
@@ -82,8 +82,8 @@ func (k *Keystone) authenticate(identity object) (*token, error) {
 	return t, nil
 }
 
-// named looks up the user of a login. The parameter `who` contains the user's id, or the user's name and domain. If there is no
-// such user, named returns nil.
+// The method `named` looks up the user of a login. The parameter `who` contains the user's id, or the user's name and domain. If there
+// is no such user, `named` returns nil.
 func (k *Keystone) named(who object) (*user, error) {
 	if id, ok := who["id"].(string); ok {
 		return k.users.get(id), nil
@@ -126,8 +126,8 @@ func (k *Keystone) scopedProject(wanted any) (*project, error) {
 	return p, nil
 }
 
-// scope stores the requested scope in the token. The parameter `asked` is the requested project. As in the real Keystone, a refusal
-// contains no reason.
+// The method `scope` stores the requested scope in the token. The parameter `asked` is the requested project. As in the real Keystone,
+// a refusal contains no reason.
 func (k *Keystone) scope(t *token, wanted any, asked *project) error {
 	if t.credential != nil {
 		if wanted != nil {
@@ -171,7 +171,7 @@ func (k *Keystone) scope(t *token, wanted any, asked *project) error {
 	return k.enter(t)
 }
 
-// enter refuses a token with a scope in which its user has no role.
+// The method `enter` refuses a token if its project is disabled, or if its user has no role in the token's scope.
 func (k *Keystone) enter(t *token) error {
 	if p := k.projects.get(t.project); p != nil && !p.enabled || len(k.tokenRoles(t)) == 0 {
 		return unauthorized

@@ -14,7 +14,8 @@ func (k *Keystone) sameValue(value any, name string) bool {
 	return ok && k.same(text, name)
 }
 
-// plain returns the name in a form that is the same for all names that the database of Keystone does not distinguish.
+// The method `plain` returns a normalized form of the name. Two names have the same normalized form if Keystone's database treats them as
+// equal.
 func (k *Keystone) plain(name string) string {
 	if !k.loose {
 		return name
@@ -22,6 +23,7 @@ func (k *Keystone) plain(name string) string {
 	return accents.Replace(strings.ToLower(name))
 }
 
-// accents replaces some letters that MySQL's collation utf8_general_ci does not distinguish from letters without accent.
+// The variable `accents` replaces some letters by the same letters without an accent. MySQL's collation utf8_general_ci treats both
+// letters as equal.
 var accents = strings.NewReplacer("á", "a", "à", "a", "â", "a", "ä", "a", "å", "a", "é", "e", "è", "e", "ê", "e", "ë", "e", "í", "i", "ì", "i",
 	"î", "i", "ï", "i", "ó", "o", "ò", "o", "ô", "o", "ö", "o", "ú", "u", "ù", "u", "û", "u", "ü", "u", "ç", "c", "ñ", "n")

@@ -1,7 +1,7 @@
 package keystonetest
 
-// require refuses the call unless a rule of Keystone's policy allows it. Administrators may make every call. The parameter `others`
-// lists the conditions for other users. At least one of these conditions must be true.
+// The method `require` returns an error if the policy rule does not allow the call. Administrators may make every call. Any other user may
+// make the call if at least one of the conditions in `others` is true.
 func (k *Keystone) require(c call, rule string, others ...bool) error {
 	if c.token == nil {
 		return unauthorized
@@ -22,19 +22,19 @@ func (k *Keystone) readsSystem(c call) bool {
 	return c.token != nil && c.token.system && hasRole(k.tokenRoles(c.token), "reader")
 }
 
-// readsDomain reports whether the token of the caller is for this domain, with role reader.
+// readsDomain reports whether the caller's token is scoped to this domain, and has role reader.
 func (k *Keystone) readsDomain(c call, domainID string) bool {
 	return c.token != nil && c.token.domain != "" && c.token.domain == domainID && hasRole(k.tokenRoles(c.token), "reader")
 }
 
-// requireReader refuses the call unless the caller is an administrator, a reader of the system, or a reader of the domain that the
-// caller's token is for. A list then has only what is in this domain: see [call.inReach].
+// requireReader allows the call if the caller is an administrator, a reader of the system, or a reader of the domain to which the
+// caller's token is scoped. With a domain token, a list contains only the objects of this domain: see [call.inReach].
 func (k *Keystone) requireReader(c call, rule string) error {
 	return k.require(c, rule, k.readsSystem(c), c.token != nil && k.readsDomain(c, c.token.domain))
 }
 
-// inReach reports whether an object in this domain may be in a list. For the token of a domain, even that of an administrator, Keystone
-// leaves the objects of other domains out of its lists, and does not say so.
+// inReach reports whether a list may contain an object of this domain. If the caller's token is scoped to a domain, Keystone omits the
+// objects of all other domains from its lists, even for an administrator. The answer does not show that objects are omitted.
 func (c call) inReach(domainID string) bool {
 	return c.token.domain == "" || c.token.domain == domainID
 }

@@ -78,9 +78,9 @@ func checkProject(wanted object, creating bool) error {
 	return nil
 }
 
-// set copies the fields of the request to a new project. As in Keystone, unknown fields are stored too, and an id is ignored.
+// The method `set` copies the fields of the request to the project. As in Keystone, unknown fields are stored too, and an id is ignored.
 func (p *project) set(wanted object) {
-	p.extra = maps.Clone(p.extra) // the old project keeps its fields
+	p.extra = maps.Clone(p.extra) // a clone, because p can be a copy of a stored project that must not change
 	if p.extra == nil {
 		p.extra = object{}
 	}
@@ -134,7 +134,7 @@ func (k *Keystone) listProjects(c call) (int, any, error) {
 			}
 		}
 	}
-	// Keystone cuts the list before it looks at the tags and at the domain of the token.
+	// Keystone cuts the list before it applies the filters for tags and for the token's domain.
 	found, truncated := limited(k, all, nameFiltersOf(c.query), (*project).title, func(p *project) bool {
 		return c.matches("domain_id", p.domain) && c.matches("parent_id", p.parent) && c.matches("enabled", fmt.Sprint(p.enabled))
 	}, func(p *project) bool { return p.tagged(c) && c.inReach(p.domain) })

@@ -42,8 +42,8 @@ func (k *Keystone) getRole(c call) (int, any, error) {
 	return http.StatusOK, object{"role": r.show(c)}, nil
 }
 
-// roleOf returns the role in the path of the request if the policy rule allows the call. A role that does not exist is a 404 for every
-// caller.
+// roleOf returns the role in the path of the request if the policy rule allows the call. If the role does not exist, every caller with a
+// token gets a 404.
 func (k *Keystone) roleOf(c call, rule string, others ...bool) (*role, error) {
 	if c.token == nil {
 		return nil, unauthorized

@@ -82,7 +82,8 @@ type call struct {
 	self   string // the address of /v3
 }
 
-// handle calls h with k.mu locked, and encodes the answer when k.mu is unlocked: a client may be slow to read a long list.
+// The method `handle` calls h while k.mu is locked. It encodes the answer after k.mu is unlocked, because a client may read a long list
+// slowly.
 func (k *Keystone) handle(h func(call) (int, any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := call{Request: r, header: w.Header(), query: r.URL.Query(), self: "http://" + r.Host + "/v3"}
@@ -109,10 +110,10 @@ func (k *Keystone) handle(h func(call) (int, any, error)) http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
 		if l, ok := answer.(list); ok {
-			_ = l.encode(w) //nolint:errcheck // the client is gone
+			_ = l.encode(w) //nolint:errcheck // an error means that the client has closed the connection
 			return
 		}
-		_ = json.NewEncoder(w).Encode(answer) //nolint:errcheck // the client is gone
+		_ = json.NewEncoder(w).Encode(answer) //nolint:errcheck // an error means that the client has closed the connection
 	})
 }
 
@@ -125,7 +126,8 @@ func (k *Keystone) locked(c call, h func(call) (int, any, error)) (int, any, err
 	return h(c)
 }
 
-// read decodes the body of the request. A body must be JSON and have the content type of JSON, even if the call ignores the body.
+// The method `read` decodes the body of the request. A body must be JSON and have the content type of JSON, even if the call ignores the
+// body.
 func (c *call) read() error {
 	const malformed = " The server could not comply with the request since it is either malformed or otherwise incorrect." +
 		" The client is assumed to be in error."
@@ -145,8 +147,8 @@ func (c *call) read() error {
 	return nil
 }
 
-// The method `identify` sets c.token to the caller's token. An invalid token is refused for every call except a login. A request
-// without a token is accepted here: the handlers of calls that need a token refuse the request.
+// The method `identify` sets c.token to the caller's token. It refuses an invalid token, except in a login. It accepts a request
+// without a token. If a call needs a token, its handler refuses such a request.
 func (k *Keystone) identify(c *call) error {
 	text := c.Header.Get("X-Auth-Token")
 	if text == "" {

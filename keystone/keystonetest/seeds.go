@@ -163,8 +163,8 @@ func (k *Keystone) Projects() []keystone.Project {
 	return all
 }
 
-// Assignments returns the role assignments of users on projects, without those that only the projects below inherit. The oldest
-// assignment is first.
+// Assignments returns the role assignments of users on projects, the oldest first. It omits inherited assignments, which apply only to the
+// projects below.
 func (k *Keystone) Assignments() []keystone.Assignment {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -143,7 +143,7 @@ func (k *Keystone) childOf(p *project, fits func(*project) bool) *project {
 func (g grant) actor() string  { return g.user + g.group }
 func (g grant) target() string { return g.project + g.domain }
 
-// assign stores a role assignment. It may be repeated.
+// The method `assign` stores a role assignment. The call may be repeated.
 func (k *Keystone) assign(g grant) {
 	if k.grants.get(g) != nil {
 		return
@@ -153,7 +153,7 @@ func (k *Keystone) assign(g grant) {
 	k.grantsOn.add(g.target(), &g)
 }
 
-// revoke removes a role assignment. The result reports whether the assignment existed.
+// The method `revoke` removes a role assignment. The result reports whether the assignment existed.
 func (k *Keystone) revoke(g grant) bool {
 	stored := k.grants.get(g)
 	if stored == nil {
@@ -168,13 +168,13 @@ func (k *Keystone) revoke(g grant) bool {
 // revokeAll removes the role assignments of one user or group, or on one project or domain.
 func (k *Keystone) revokeAll(x index[*grant], id string) {
 	all := x[id]
-	delete(x, id) // so that revoke does not search it
+	delete(x, id) // so that revoke need not search this list
 	for _, g := range all {
 		k.revoke(*g)
 	}
 }
 
-// domain returns the domain with this id. On MySQL, Keystone ignores the case of the id.
+// The method `domain` returns the domain with this id. On MySQL, Keystone ignores the case of the id.
 func (k *Keystone) domain(id string) *domain {
 	if d := k.domains.get(id); d != nil || !k.loose {
 		return d
@@ -182,7 +182,8 @@ func (k *Keystone) domain(id string) *domain {
 	return k.domains.find(func(d *domain) bool { return k.same(d.id, id) })
 }
 
-// projectNamed returns the project with this name in the domain with this id, or nil.
+// projectNamed returns the project with this name in a domain for which the function `home` returns true. If there is no such project,
+// projectNamed returns nil.
 func (k *Keystone) projectNamed(name string, home func(domainID string) bool) *project {
 	for _, id := range k.projectsByName[k.plain(name)] {
 		if p := k.projects.get(id); home(p.domain) {
@@ -192,7 +193,8 @@ func (k *Keystone) projectNamed(name string, home func(domainID string) bool) *p
 	return nil
 }
 
-// userNamed returns the user with this name in the domain with this id, or nil.
+// userNamed returns the user with this name in a domain for which the function `home` returns true. If there is no such user, userNamed
+// returns nil.
 func (k *Keystone) userNamed(name string, home func(domainID string) bool) *user {
 	for _, id := range k.usersByName[k.plain(name)] {
 		if u := k.users.get(id); home(u.domain) {
@@ -202,7 +204,7 @@ func (k *Keystone) userNamed(name string, home func(domainID string) bool) *user
 	return nil
 }
 
-// is returns a function that reports whether an id is this id.
+// The function `is` returns a function that reports whether another id is equal to the given id.
 func is(id string) func(string) bool { return func(other string) bool { return other == id } }
 
 // rolesOn returns the roles of a user on a project: the assigned and the inherited roles, and all roles that these roles imply. Groups
@@ -225,7 +227,8 @@ func (k *Keystone) rolesOnSystem(userID string) []*role {
 	return k.withImplied(k.assigned(userID, "", false))
 }
 
-// assigned returns the ids of the roles that are assigned to the user on the project or domain; on the system if target is empty.
+// The method `assigned` returns the ids of the roles that are assigned to the user on the target. The target is the id of a project or
+// domain. An empty target means the system. The parameter `inherited` selects either inherited or other assignments.
 func (k *Keystone) assigned(userID, target string, inherited bool) (roles []string) {
 	for _, g := range k.grantsOn[target] {
 		if g.user == userID && g.inherited == inherited {

@@ -5,11 +5,11 @@ import (
 	"slices"
 )
 
-// table keeps objects by their keys, in the order in which they were added. An object in a table is never changed, only replaced.
-// An answer can therefore be encoded after Keystone.mu was unlocked.
+// The type `table` stores objects by their keys, in the order in which they were added. An object in a table is never changed, only
+// replaced. An answer can therefore be encoded after Keystone.mu was unlocked.
 type table[K comparable, V any] struct {
 	at   map[K]int // the indexes of rows
-	rows []*V      // nil: the object was removed
+	rows []*V      // a nil row means that the object was removed
 }
 
 func (t *table[K, V]) get(key K) *V {
@@ -43,7 +43,7 @@ func (t *table[K, V]) remove(key K) {
 		return
 	}
 	moved := make(map[int]int, len(t.at)) // the new indexes, by the old indexes
-	rows := make([]*V, 0, len(t.at))      // a new slice, because a caller may be in the loop of the method all
+	rows := make([]*V, 0, len(t.at))      // a new slice, because a caller may iterate over the old slice with the method `all`
 	for old, v := range t.rows {
 		if v != nil {
 			moved[old] = len(rows)
@@ -56,7 +56,7 @@ func (t *table[K, V]) remove(key K) {
 	t.rows = rows
 }
 
-// all returns the objects in the order in which they were added. The loop may remove objects.
+// The method `all` iterates over the objects in the order in which they were added. The loop may remove objects.
 func (t *table[K, V]) all() iter.Seq[*V] {
 	return func(yield func(*V) bool) {
 		for _, v := range t.rows {
@@ -77,7 +77,7 @@ func (t *table[K, V]) find(fits func(*V) bool) *V {
 	return nil
 }
 
-// index has the objects that share a value, by the value.
+// The type `index` maps a value to the objects that have this value.
 type index[T comparable] map[string][]T
 
 func (x index[T]) add(value string, one T) { x[value] = append(x[value], one) }

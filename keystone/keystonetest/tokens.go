@@ -19,7 +19,7 @@ func (k *Keystone) issue(t *token) string {
 		t.expires = t.issued.Add(k.lifetime)
 	}
 	t.audit = append([]string{k.randomText(16)}, t.audit...)
-	size := 117 // so that the text has 163 characters; the text of a scoped token has 201 characters
+	size := 117 // the text then has 163 characters, and the text of a scoped token has 201 characters
 	if t.project != "" || t.domain != "" {
 		size = 145
 	}
@@ -81,7 +81,7 @@ func (k *Keystone) tokenRoles(t *token) []*role {
 	return k.rolesOn(t.user, p)
 }
 
-// homeOf returns the domain of the objects that are created with the token if the request names no domain.
+// homeOf returns the domain of a new object if the request names no domain. The token is the token of the request.
 func (k *Keystone) homeOf(t *token) string {
 	if p := k.projects.get(t.project); p != nil {
 		return p.domain

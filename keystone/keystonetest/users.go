@@ -59,8 +59,8 @@ func (k *Keystone) listUsers(c call) (int, any, error) {
 	if err := k.requireReader(c, "list_users"); err != nil {
 		return 0, nil, err
 	}
-	// Without the filter domain_id, the token of a domain lists the users of its domain. With the filter of another domain, Keystone
-	// first cuts the list, and then drops all users.
+	// If the query has no filter domain_id, a domain token lists the users of its own domain. If the filter names another domain,
+	// Keystone first cuts the list, and then drops all users.
 	home := c.query.Get("domain_id")
 	if home == "" {
 		home = c.token.domain

@@ -20,7 +20,8 @@ var exempt = map[string]string{
 	"tenantry": "Tenantry itself",
 }
 
-// Service types of Cinder: the types that are asked, and the types of older interfaces.
+// These variables list the service types of Cinder. A Prover asks the types in `volumes`. The types in `olderVolumes` are older
+// interfaces.
 var (
 	volumes      = []string{"volumev3", "block-storage"}
 	olderVolumes = []string{"volume", "volumev2"}
@@ -30,18 +31,18 @@ var (
 type endpoint struct {
 	service, region string
 	url             string // the public URL
-	exempt          string // the reason not to ask
+	exempt          string // the reason why the service need not be asked
 	fault           *fault // the reason why the service cannot be asked
 }
 
 func (e endpoint) asked() bool { return e.exempt == "" && e.fault == nil }
 
-// The function `endpoints` returns the endpoints of a catalog, in the catalog's order. Each service has at least one endpoint, and
-// one for each region. The parameter `own` is the id of the credential's project.
+// The function `endpoints` returns the endpoints of a catalog, in the catalog's order. The result has at least one endpoint for each
+// service, and at least one for each region of a service. The parameter `own` is the id of the credential's project.
 func endpoints(catalog []v3.CatalogService, own string, ignore []string) []endpoint {
 	var all []endpoint
 	for _, entry := range catalog {
-		if entry.Type == "identity" { // asked apart
+		if entry.Type == "identity" { // the method `identity` asks Keystone
 			continue
 		}
 		reason := exempt[entry.Type]
@@ -70,8 +71,8 @@ func endpoints(catalog []v3.CatalogService, own string, ignore []string) []endpo
 	return append(all, missingPlacement(all, ignore)...)
 }
 
-// missingPlacement returns a fault for each region that has compute, but not placement. If a request has a filter or a page, Nova's
-// list omits the servers in a cell whose database is down. Only Placement knows these servers.
+// missingPlacement returns an endpoint with a fault for each region that has compute, but not placement. If the database of a cell is
+// down, Nova's list omits the servers in this cell when the request has a filter or asks for a page. Only Placement knows these servers.
 func missingPlacement(all []endpoint, ignore []string) (missing []endpoint) {
 	if slices.Contains(ignore, "placement") {
 		return nil
@@ -112,7 +113,8 @@ func ofEntry(entry v3.CatalogService) (found []endpoint) {
 	return found
 }
 
-// The function `parse` returns the URL of an endpoint. The path of the URL is not empty, and does not end in a slash.
+// The function `parse` returns the URL of an endpoint. The path of the URL is "/", or a path that begins with a slash and does not end in
+// a slash.
 func parse(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" ||
@@ -126,8 +128,8 @@ func parse(raw string) (*url.URL, error) {
 // The variable `version` matches the part of a path that names the version of an API.
 var version = regexp.MustCompile(`^v[0-9]+(\.[0-9]+)?$`)
 
-// lastPart returns the last part of a path and the path before it. The id of the credential's project at the end of the path does not
-// count.
+// lastPart returns the last part of a path and the path before this part. If the path ends in the id of the credential's project, lastPart
+// first removes this id.
 func lastPart(path, own string) (before, last string) {
 	if own != "" {
 		path = strings.TrimSuffix(path, "/"+own)
@@ -137,7 +139,8 @@ func lastPart(path, own string) (before, last string) {
 }
 
 // withVersion returns the URL if its path ends in one of the versions, or in one of the versions and the id of the credential's
-// project. If the path ends in no version, the result ends in the first of the versions.
+// project. If the path ends in no version, withVersion adds the first of the versions. If the path ends in any other version, withVersion
+// returns an error.
 func (a asker) withVersion(u *url.URL, versions ...string) (*url.URL, error) {
 	_, last := lastPart(u.Path, a.own)
 	switch {

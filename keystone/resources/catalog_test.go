@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// wantLines fails the test unless the proof has exactly these reasons, in this order.
+// wantLines checks that the proof has exactly these reasons, in this order.
 func wantLines(t *testing.T, what string, p resources.Proof, want ...string) {
 	t.Helper()
 	if got := lines(p); !slices.Equal(got, want) {
@@ -94,7 +94,7 @@ func TestAServiceThatCannotBeAskedIsNotProven(t *testing.T) {
 	}
 }
 
-// Nothing but identity, billing and Tenantry's own type is exempt without a setting.
+// Without a setting, only identity, billing, Tenantry's own type and the older interfaces of Cinder are exempt.
 func TestOnlyTheseServiceTypesAreExempt(t *testing.T) {
 	w := start(t)
 	w.catalog = append(w.services(), w.service("tenantry", "/tenantry", "RegionOne"), w.service("dns", "/dns", "RegionOne"))
@@ -144,7 +144,7 @@ func TestAnOlderInterfaceIsExemptOnlyBesideTheNewerOne(t *testing.T) {
 	}
 }
 
-// Nova's lists omit the servers in a cell whose database is down.
+// Nova's lists omit the servers in a cell whose database is down. Only Placement knows these servers.
 func TestComputeIsNotProvenWithoutPlacementInItsRegion(t *testing.T) {
 	w := start(t)
 	compute := w.service("compute", "/compute/v2.1", "RegionOne", "RegionTwo")

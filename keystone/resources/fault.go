@@ -33,7 +33,8 @@ const (
 	fixIgnore  = "if services of this type keep nothing of a project, an operator can add the type to TENANTRY_EMPTINESS_IGNORE"
 )
 
-// The type `fault` is the reason why a question has no usable answer. A fault quotes nothing from an answer.
+// The type `fault` is the reason why a question has no usable answer. A fault quotes no text from an answer, except the error messages
+// of Keystone.
 type fault struct {
 	class      upstream.Class
 	text, fix  string
@@ -51,12 +52,12 @@ func blocked(fix, format string, values ...any) *fault {
 var (
 	errForm = &fault{class: upstream.Unavailable, text: "the answer does not have the documented form", fix: fixService}
 	errCut  = &fault{class: upstream.Transient, text: "the answer is cut off", fix: fixLater}
-	// errNotAsked is the fault of each request after a request that the service did not answer. A proof reports only the unanswered
-	// request.
+	// errNotAsked is the fault of a request that is not sent, because the service did not answer an earlier request. A proof reports
+	// only the unanswered request.
 	errNotAsked = &fault{class: upstream.Transient, text: "the service did not answer before", fix: fixLater}
 )
 
-// tooRecent returns the Unproven of a proof that is asked for too early. Such a proof has no other Unproven.
+// tooRecent returns the only Unproven in the proof for a project that was disabled too recently.
 func tooRecent(disabledAt time.Time, wait time.Duration) Unproven {
 	return Unproven{
 		Type: "identity", Class: upstream.Transient, RetryAfter: min(wait, time.Hour), Fix: fixLater,

@@ -15,12 +15,12 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// The type `real` is the real Keystone and the real Glance of deploy/testservices/run.
+// The type `real` calls the real Keystone and the real Glance that deploy/testservices/run starts.
 type real struct {
 	t        *testing.T
 	keystone string
 	glance   string
-	token    string // of the user admin
+	token    string // the token of the user admin
 	admin    v3.Config
 }
 
@@ -61,7 +61,8 @@ func (r *real) login(user, password, projectID, projectName string) v3.Config {
 	}}
 }
 
-// The method `call` sends a request as the user admin, and returns the field of the answer.
+// The method `call` sends a request as the user admin, and returns the object in the field `kind` of the answer. If there is no such
+// object, `call` returns the whole answer.
 func (r *real) call(method, url, kind string, body any) (answer object) {
 	r.t.Helper()
 	var content []byte
@@ -105,7 +106,7 @@ func (r *real) project(name string) (id string, member v3.Config) {
 	roles := r.call("GET", r.keystone+"/roles?name=member", "", nil)["roles"].([]any)
 	r.call("PUT", fmt.Sprintf("%s/projects/%s/users/%s/roles/%s", r.keystone, id, user, roles[0].(object)["id"]), "", nil)
 	r.t.Cleanup(func() {
-		// The test's context has ended.
+		// These requests have no context, because the test's context has ended.
 		for _, path := range []string{"/users/" + user, "/projects/" + id} {
 			req, _ := http.NewRequest(http.MethodDelete, r.keystone+path, nil)
 			req.Header.Set("X-Auth-Token", r.token)
@@ -152,7 +153,6 @@ func (r *real) prove(cloud v3.Config, project string, via http.RoundTripper) res
 	return proof
 }
 
-// The method `disable` disables a project.
 func (r *real) disable(project string) {
 	r.t.Helper()
 	r.call("PATCH", r.keystone+"/projects/"+project, "project", object{"project": object{"enabled": false}})
@@ -181,7 +181,7 @@ func TestRealGlance(t *testing.T) {
 			want("after the deletion of the " + visibility + " image")
 		}
 	}
-	// A protected image without data.
+	// This image is protected, and has no data.
 	id := r.call("POST", r.glance+"/v2/images", "", object{"name": "", "owner": project, "protected": true})["id"].(string)
 	want("a queued image", fmt.Sprintf(`image in region "RegionOne" has images (1): %s`, id))
 	r.call("PATCH", r.glance+"/v2/images/"+id, "", []object{{"op": "replace", "path": "/protected", "value": false}})

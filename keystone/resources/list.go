@@ -13,11 +13,11 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// Limits of a list. A list that exceeds a limit is not proven.
+// Limits of a list.
 const (
-	pageSize    = 200
-	maxPages    = 50
-	maxExamples = 5
+	pageSize    = 200 // the number of resources in a page that a Prover requests
+	maxPages    = 50  // a list with more pages is not proven
+	maxExamples = 5   // the maximum number of examples in a Found
 )
 
 // pageLimits are the limits of one page. A service that ignores the limit in the query may send more than pageSize resources. The
@@ -120,7 +120,7 @@ func (l list) page(body io.Reader, take func(item) error) (marker string, err er
 		case field == l.next && !linked:
 			linked = true
 			marker, err = nextMarker(d)
-		case field == l.field, field == l.next: // the second of two lists or links would replace the first
+		case field == l.field, field == l.next: // the field occurs twice, and the second value would replace the first
 			err = errForm
 		default:
 			err = upstream.Skip(d)

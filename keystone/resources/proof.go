@@ -22,17 +22,17 @@ type State string
 
 // The values of State. The zero value is not valid.
 const (
-	// Empty: every service that is not exempt was asked in each of its regions, answered in full, and had nothing. A cloud that has
-	// only Keystone, or whose other services are all exempt, has nothing.
+	// Empty means that the Prover asked every service that is not exempt, in each of its regions. Every answer was complete, and
+	// contained no resource of the project. If a cloud has only Keystone and exempt services, the State is Empty.
 	Empty State = "empty"
-	// NotEmpty: at least one service has a resource of the project.
+	// NotEmpty means that at least one service has a resource of the project.
 	NotEmpty State = "not-empty"
-	// NotProven: nothing was found, but at least one service could have resources of the project.
+	// NotProven means that the Prover found no resource, but at least one service could have resources of the project.
 	NotProven State = "not-proven"
 )
 
 // Proof contains the resources that were found in a project, and the questions without a usable answer. A Proof contains no secret.
-// All texts from outside are cleaned and cut.
+// All texts from other services are cleaned, and cut to a maximum length.
 type Proof struct {
 	ProjectID string
 	At        time.Time // the time at which the Prover began to ask
@@ -47,7 +47,7 @@ type Proof struct {
 type ServiceAsked struct {
 	Type   string
 	Region string // empty if the endpoint belongs to no region
-	// Exempt is the reason why the service was not asked and need not be asked. If Exempt is empty, the service was asked.
+	// Exempt is the reason why the Prover need not ask the service for resources. If Exempt is empty, the Prover must ask the service.
 	Exempt string
 }
 

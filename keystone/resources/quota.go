@@ -14,7 +14,7 @@ import (
 // a quota counts more resources than the lists have, the lists are incomplete. If a credential may not read the quota, nothing
 // shows that the credential sees all resources.
 
-// volumeQuota compares the lists with Cinder's quota of the project, and adds the groups.
+// volumeQuota compares the lists with Cinder's quota of the project. It also adds the number of groups in the quota to the proof.
 func (q *inquiry) volumeQuota(ctx context.Context, base *url.URL, seen map[string]int64) {
 	at := base.JoinPath("os-quota-sets", url.PathEscape(q.project))
 	at.RawQuery = "usage=true"
@@ -52,12 +52,12 @@ func (q *inquiry) volumeQuota(ctx context.Context, base *url.URL, seen map[strin
 	q.compare(err, used, seen)
 }
 
-// inUse adds the reservations to the usage. The usage can be negative if the quota is out of step. The sum can be negative if both
-// numbers are large. In both cases, the result is the larger of the two numbers.
+// inUse adds the reservations to the usage. The usage can be negative if the quota is wrong. The sum can overflow and become negative if
+// both numbers are large. In both cases, the result is the larger of the two numbers.
 func inUse(used, reserved int64) int64 { return max(used, reserved, used+reserved) }
 
-// networkQuota compares the lists with Neutron's quota of the project, and adds the other kinds that the quota counts. Rules are
-// not added, because they belong to a security group.
+// networkQuota compares the lists with Neutron's quota of the project. For every other kind in the quota, it adds the number of resources
+// to the proof. It does not add the rules of security groups, because they belong to a group.
 func (q *inquiry) networkQuota(ctx context.Context, base *url.URL, seen map[string]int64) {
 	used := map[string]int64{}
 	at := base.JoinPath("quotas", url.PathEscape(q.project), "details")
@@ -88,8 +88,8 @@ func (q *inquiry) networkQuota(ctx context.Context, base *url.URL, seen map[stri
 	q.compare(err, used, seen)
 }
 
-// The method `compare` adds the resources of kinds that only the quota counts. If the quota counts more resources of a kind than
-// the lists have, `compare` adds a fault for this kind.
+// The method `compare` adds the resources of all kinds that have no list, but are counted in the quota. If the quota counts more
+// resources of a kind than the list of this kind has, `compare` adds a fault for this kind.
 func (q *inquiry) compare(err error, used, seen map[string]int64) {
 	if err != nil {
 		q.fault("quota", err)

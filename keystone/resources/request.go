@@ -51,7 +51,7 @@ type inquiry struct {
 // not proven.
 func (q *inquiry) fault(kind string, err error) {
 	if errors.Is(err, errNotAsked) && len(q.unproven) > 0 {
-		return // the reason is there already
+		return // the fault of the unanswered request has already been added
 	}
 	f := ofAnswer(err)
 	q.unproven = append(q.unproven, Unproven{
@@ -80,7 +80,7 @@ type request struct {
 	url     *url.URL
 	version string // the header OpenStack-API-Version; empty for none
 	limits  upstream.Limits
-	empty   bool // whether 204 without a body is an answer, too
+	empty   bool // whether status 204 without a body counts as an empty list
 }
 
 // The method `get` sends a request, and passes the answer to the function `take`. The error is a *fault. The text of the fault
@@ -133,7 +133,7 @@ func (q *inquiry) send(ctx context.Context, r request, take func(http.Header, io
 	}
 	f := *ofAnswer(err)
 	f.status, f.requestID = resp.StatusCode, upstream.RequestID(resp.Header, q.token)
-	q.silent = upstream.Cause(err) != "" // the network or the time limit broke off the answer: the endpoint is asked no more
+	q.silent = upstream.Cause(err) != "" // if the network or the time limit interrupted the answer, the endpoint gets no further requests
 	return &f
 }
 

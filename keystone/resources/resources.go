@@ -3,13 +3,13 @@
 // A [Prover] logs in with one credential, and asks every service in the catalog of this credential, in each region, for the
 // resources of one project:
 //
-//	compute        servers, also those that wait for their deletion (soft_deleted)
-//	placement      allocations, also those of servers in a cell whose database is down: Nova's lists omit such servers
+//	compute        servers, including servers that wait for their deletion (soft_deleted)
+//	placement      allocations, including allocations of servers in a cell whose database is down; Nova's lists omit these servers
 //	volumev3, block-storage
 //	               volumes, snapshots, backups, groups
 //	network        ports, networks, subnets, routers, floating IPs, security groups (without the group "default", which every project
-//	               has), and whatever else has a quota and is used, such as subnet pools
-//	image          images of every visibility, also community images and hidden images
+//	               has), and all other resources that have a quota, such as subnet pools
+//	image          images of every visibility, including community images and hidden images
 //	object-store   containers, objects and bytes of the account
 //
 // A Prover does not ask for resources that use no capacity, such as key pairs and server groups. A Prover does not ask services and
@@ -34,8 +34,8 @@
 //   - The Keystone of the credential does not know the project. Such a Keystone belongs to another cloud.
 //   - The project is enabled, or was disabled less than [TokenCacheTime] ago.
 //   - The credential's token is not scoped to a project. Keystone omits endpoints from the catalog of such a token.
-//   - No answer shows that the credential sees the resources of other projects. If the credential does not see them, most services
-//     do not refuse a filter for another project, but answer with an empty list.
+//   - No answer shows that the credential sees the resources of other projects. If the credential does not see these resources, most
+//     services do not refuse a request about another project. They answer with an empty list.
 //
 // Each service reacts differently to a credential that sees only its own project. A Prover notices such a credential as follows:
 //
@@ -46,8 +46,8 @@
 //   - Neutron returns an empty list. Neutron answers 403 to a request for the details of another project's quota. The Prover
 //     compares the counts of the quota with the lists, as for Cinder.
 //   - Glance lists the project's images that are public. The rule context_is_admin decides whether Glance lists all images, but no
-//     answer of Glance shows the result of this rule. The Prover therefore asks for the list of tasks: by default, the rule
-//     tasks_api_access for this list demands the role admin, too.
+//     answer of Glance shows the result of this rule. The Prover therefore also asks for the list of tasks. By default, the rule
+//     tasks_api_access of this list demands the role admin too.
 //   - If the credential lacks the role reseller_admin_role, Swift answers 403 to a request for another project's account. The
 //     Prover derives the name of the account from the last part of the catalog's URL: it replaces the id of the credential's
 //     project by the id of the project. The Prover does not ask for accounts with another prefix.
@@ -89,7 +89,7 @@ const TokenCacheTime = 10 * time.Minute
 //
 //	403, 400 and most other 4xx                    Blocked      the credential lacks a role, or the service refuses the question
 //	401                                            Unavailable  the service refuses a token that Keystone has just issued
-//	404, 405, 410, 2xx except 200, 3xx             Unavailable  the address in the catalog is not that of the service
+//	404, 405, 410, 2xx except 200, 3xx             Unavailable  the address in the catalog is not the service's address
 //	408, 425, 429                                  Transient    Retry-After is kept
 //	502, 503, 504                                  Unavailable  Retry-After is kept
 //	any other status                               Transient
@@ -102,7 +102,7 @@ const TokenCacheTime = 10 * time.Minute
 //	a service type that cannot be asked            Blocked
 //	a fault of the catalog                         Blocked
 //	the project is enabled, or unknown             Blocked
-//	the project was disabled too recently          Transient    RetryAfter is the rest of the time
+//	the project was disabled too recently          Transient    RetryAfter is the remaining time
 var Service = upstream.Service{ID: "resources", Name: "The cloud"}
 
 // Config configures a [Prover]. Only Cloud is required.

@@ -47,7 +47,7 @@ func TestAnEmptyProjectIsProvenEmpty(t *testing.T) {
 		t.Errorf("got %q, want %q", asked, want)
 	}
 	if none := (resources.Proof{}); none.State() != resources.NotProven || !errors.Is(none.Err(), resources.ErrNotProven) || len(none.Reasons()) != 1 {
-		t.Errorf("a proof for which nobody was asked is %s: %v", none.State(), none.Err())
+		t.Errorf("the zero Proof has the state %s: %v", none.State(), none.Err())
 	}
 }
 
@@ -140,7 +140,7 @@ func TestHiddenResourcesAndOtherKindsAreFound(t *testing.T) {
 	}
 }
 
-// Each service reacts differently to a credential without the role admin, and none shows the tenant's resources.
+// Each service reacts differently to a credential without the role admin, but no service shows the tenant's resources.
 func TestACredentialThatSeesOnlyItsOwnProjectProvesNothing(t *testing.T) {
 	w := start(t)
 	w.admin = false
@@ -325,7 +325,7 @@ func wantReason(t *testing.T, p resources.Proof, begin, part string) {
 	}
 }
 
-// A fault on a later page does not hide what was found before.
+// If a later page has a fault, the proof still contains the resources on the earlier pages.
 func TestWhatWasFoundBeforeAFaultIsReported(t *testing.T) {
 	for _, k := range kinds {
 		w := start(t)
@@ -439,7 +439,7 @@ func TestAnAccountThatIsNotReadWholeProvesNothing(t *testing.T) {
 	w := start(t)
 	w.fault = func(rw http.ResponseWriter, r *http.Request) bool {
 		if strings.HasPrefix(r.URL.Path, "/swift/") {
-			headers(rw.Header(), "3") // the list lags behind
+			headers(rw.Header(), "3") // the list does not yet contain the three containers
 			send(rw, 200, []object{})
 			return true
 		}
@@ -492,8 +492,8 @@ func TestTheTimeOfARequestIsLimited(t *testing.T) {
 	}
 }
 
-// The time limit of an answer includes the time to read the body. If a service sends a body too slowly, the Prover sends it no
-// further requests.
+// The time limit of an answer includes the time to read the body. If a service sends a body too slowly, the Prover sends no further
+// requests to this service.
 func TestTheTimeOfABodyIsLimited(t *testing.T) {
 	w := start(t)
 	w.catalog = []object{w.service("network", "/network", "R")}
@@ -526,7 +526,7 @@ func TestTheTimeOfAProofIsLimited(t *testing.T) {
 		t.Errorf("got %q", lines(proof))
 	}
 	if limit := latest.Sub(begun); limit < time.Hour || limit > time.Hour+time.Since(begun) {
-		t.Errorf("the last request ends %s after the begin of the proof", limit)
+		t.Errorf("the deadline of the last request is %s after the start of the proof", limit)
 	}
 }
 
@@ -615,7 +615,7 @@ func TestAProjectIsNotProvenBeforeTenMinutesOrWhileItIsEnabled(t *testing.T) {
 	}
 }
 
-// The class of each answer decides whether the caller asks again or needs a person.
+// The class of each answer decides whether the caller asks again, or a person must act first.
 func TestEachFaultHasAClassAndSaysWhoCanFixIt(t *testing.T) {
 	const role, service = "must give Tenantry's user the role admin", "must repair the service, or its address"
 	refused, later := "must find out why the service does not answer", "nobody needs to act"
@@ -682,7 +682,8 @@ func TestEachFaultHasAClassAndSaysWhoCanFixIt(t *testing.T) {
 	}
 }
 
-// A redirect could lead to another host, which must not get the token, or to a page that passes for an empty list.
+// A redirect could lead to another host, and this host must not get the token. A redirect could also lead to a page that looks like an
+// empty list.
 func TestARedirectIsNotFollowed(t *testing.T) {
 	w := start(t)
 	w.fault = func(rw http.ResponseWriter, r *http.Request) bool {
@@ -702,7 +703,7 @@ func TestARedirectIsNotFollowed(t *testing.T) {
 	}
 }
 
-// The administrator of the cloud finds the request in the log of the service.
+// With the request id, the administrator of the cloud can find the request in the log of the service.
 func TestAnAnswerOfAnotherFormHasItsRequestID(t *testing.T) {
 	w := start(t)
 	w.fault = func(rw http.ResponseWriter, r *http.Request) bool {

@@ -41,7 +41,7 @@ func (q *inquiry) ask(ctx context.Context, service string, u *url.URL) (err erro
 		}
 	case "volumev3", "block-storage":
 		if u, err = q.withVersion(u, "v3"); err == nil {
-			if !strings.HasSuffix(u.Path, "/"+q.own) { // required before microversion 3.67
+			if !strings.HasSuffix(u.Path, "/"+q.own) { // Cinder requires this id in the path before microversion 3.67
 				u = u.JoinPath(url.PathEscape(q.own))
 			}
 			q.volumes(ctx, u)
@@ -88,7 +88,7 @@ func (q *inquiry) volumes(ctx context.Context, base *url.URL) {
 	q.volumeQuota(ctx, base, seen)
 }
 
-// The method `network` asks Neutron.
+// The method `network` asks Neutron for the resources of the project.
 func (q *inquiry) network(ctx context.Context, base *url.URL) {
 	seen := map[string]int64{}
 	for _, l := range []struct{ kind, field, path string }{
@@ -107,7 +107,7 @@ func (q *inquiry) network(ctx context.Context, base *url.URL) {
 		case "floatingips":
 			one.name = "floating_ip_address"
 		case "security_groups":
-			one.uncounted = func(name string) bool { return name == "default" } // unique in a project, and always there
+			one.uncounted = func(name string) bool { return name == "default" } // every project has exactly one group with this name
 		}
 		seen[l.field[:len(l.field)-1]] = q.count(ctx, base, one)
 	}
@@ -115,8 +115,8 @@ func (q *inquiry) network(ctx context.Context, base *url.URL) {
 }
 
 // The method `images` asks Glance. If the query does not contain `visibility`, Glance omits the community images of other projects.
-// visibility=all would include these images, but not every release knows this value. A release that does not know os_hidden treats
-// os_hidden=false as a filter on a property that no image has.
+// visibility=all would include these images, but not every release knows this value. The queries never contain os_hidden=false: a
+// release that does not know os_hidden would treat it as a filter on a property that no image has.
 func (q *inquiry) images(ctx context.Context, base *url.URL) {
 	for _, kind := range []struct {
 		name  string

@@ -31,9 +31,9 @@ type object = map[string]any
 
 // The type `kind` describes a kind of resources, and the wire format in which the stub of its service lists them.
 type kind struct {
-	service, name string // as in the report
+	service, name string // as in the Proof
 	path          string
-	field, links  string // of a page
+	field, links  string // the fields of a page with the resources, and with the links
 	owner         string // the field of a resource with its project
 }
 
@@ -58,24 +58,25 @@ var kinds = []kind{
 }
 
 // The type `world` is a cloud of stubs. Each stub answers in the wire format of its service, and reacts to filters and missing
-// rights like the real service. Links to a next page name a host that nobody must follow, because many clouds send such links.
+// rights like the real service. As in many clouds, the links to the next page contain the address of another host. The Prover must not
+// send a request to this host.
 type world struct {
 	url       string
 	admin     bool                // whether the credential has the role admin
-	pageSize  int                 // of the services
+	pageSize  int                 // the maximum number of resources in a page
 	hole      bool                // whether the first page of each list is empty, and links to the next page
-	resources map[string][]object // by the name of their kind; with the fields id, name, owner, hidden and visibility
+	resources map[string][]object // the resources of each kind, with the fields id, name, owner, hidden and visibility
 	used      map[string]int      // further usage that the quotas count
 	usages    map[string]int      // allocations in Placement
 	swift     map[string][]string // containers of the accounts
-	catalog   []object            // nil: all services in RegionOne
+	catalog   []object            // nil means all services in RegionOne
 	scope     any                 // the token's project
 	known     object              // Keystone's answer for the tenant
 	// The function `fault` may answer a request in place of the stub. It then returns true.
 	fault    func(w http.ResponseWriter, r *http.Request) bool
 	requests []string
 
-	mu sync.Mutex // for requests: a request that was given up can still arrive
+	mu sync.Mutex // protects requests, because a request can arrive after the Prover has stopped waiting for the answer
 }
 
 func start(t *testing.T) *world {
@@ -114,7 +115,7 @@ func (w *world) read(t *testing.T) resources.Proof {
 	return read(t, w.config())
 }
 
-// The function `read` returns the proof for the tenant, after it has checked the rules for every proof.
+// The function `read` returns the proof for the tenant. Before it returns, it calls `check` with the proof.
 func read(t *testing.T, cfg resources.Config) resources.Proof {
 	t.Helper()
 	prover, err := resources.New(cfg)
@@ -169,7 +170,7 @@ func (w *world) service(kind, path string, regions ...string) object {
 	return object{"id": "s", "type": kind, "name": kind, "endpoints": endpoints}
 }
 
-// The method `only` leaves in the catalog only the services that a test of one service needs.
+// The method `only` reduces the catalog to the given service and Placement.
 func (w *world) only(service string) {
 	for _, entry := range w.services() {
 		if entry["type"] == service || entry["type"] == "placement" {
@@ -293,7 +294,7 @@ func (w *world) list(rw http.ResponseWriter, r *http.Request, k kind) {
 	w.page(rw, r, k, visible)
 }
 
-// The method `shows` reports whether a service shows a resource of the right project.
+// The method `shows` reports whether a service lists a resource of the requested project.
 func (w *world) shows(k kind, o object, query url.Values) bool {
 	hidden, _ := o["hidden"].(bool)
 	visibility, _ := o["visibility"].(string)
@@ -376,7 +377,7 @@ func (w *world) of(kind string) int {
 	return n
 }
 
-// The method `account` answers as Swift with the middleware keystoneauth.
+// The method `account` answers like Swift with the middleware keystoneauth.
 func (w *world) account(rw http.ResponseWriter, r *http.Request, project string) {
 	if !w.admin && project != own {
 		send(rw, http.StatusForbidden, object{})

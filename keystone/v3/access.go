@@ -29,12 +29,12 @@ type CatalogEndpoint struct {
 	URL       string `json:"url"`
 }
 
-// catalogLimits are the limits of an answer with a catalog: about 3,000 endpoints.
+// catalogLimits are the limits of an answer with a catalog. They allow about 3,000 endpoints.
 var catalogLimits = upstream.Limits{Bytes: 4 << 20, Values: 20_000}
 
 // Access logs in with Tenantry's own credential, and returns the new token with its scope and its catalog. Every call logs in again,
-// so that the token does not expire while the caller uses it. The errors are those of the methods of [keystone.Identity]. A token
-// without any service in its catalog is an error.
+// so that the token does not expire while the caller uses it. Access returns the same errors as the methods of [keystone.Identity].
+// Access also returns an error if the catalog contains no service.
 func (c *Cloud) Access(ctx context.Context) (Access, error) {
 	token, _, err := c.ownLogin(c.credential)(ctx)
 	if err != nil {

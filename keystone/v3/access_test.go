@@ -14,9 +14,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// accessTo returns the result of Access. The stand-in of Keystone answers the login with the token gAAAA-canary and this status.
-// The stand-in then sends the body as the token with its catalog. The result `told` contains the errors that the function from
-// Enter has received.
+// accessTo calls Access with a stub of Keystone. The stub answers the login with the given status and the token gAAAA-canary. The stub
+// then answers the request for the token and its catalog with the body. The result `told` lists the errors that the Cloud passed to
+// the function `leave` of Enter.
 func accessTo(t *testing.T, status int, body string) (access v3.Access, told []error, err error) {
 	t.Helper()
 	cloud, err := v3.New(v3.Config{
@@ -77,12 +77,13 @@ func TestACatalogThatIsEmptyOrVeryLargeIsAnError(t *testing.T) {
 			t.Errorf("%s: got %v, want %s", what, err, c.want)
 		}
 		if !reflect.DeepEqual(access, v3.Access{}) {
-			t.Errorf("%s: got %+v beside the error", what, access)
+			t.Errorf("%s: got %+v together with the error", what, access)
 		}
 	}
 }
 
-// The login counts as one of Tenantry's own logins: after a refused login, the circuit opens, so that Keystone does not lock the user.
+// The login of Access counts as one of Tenantry's own logins. If Keystone refuses the login, the circuit opens, so that Keystone does not
+// lock the user.
 func TestAccessWithARefusedLoginTellsTheCircuit(t *testing.T) {
 	_, told, err := accessTo(t, http.StatusUnauthorized, "")
 	e, ok := errors.AsType[*upstream.Error](err)
@@ -90,6 +91,6 @@ func TestAccessWithARefusedLoginTellsTheCircuit(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if len(told) != 1 || upstream.RefusedLogin(told[0]) == nil {
-		t.Errorf("the circuit is told %v", told)
+		t.Errorf("the circuit received %v", told)
 	}
 }

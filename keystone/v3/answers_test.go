@@ -59,7 +59,7 @@ func TestNoAnswerNeedsMuchMemory(t *testing.T) {
 				t.Fatal(err)
 			}
 			if err := cloud.Ping(t.Context()); err == nil && status != 200 {
-				t.Error("an answer with a wrong status passes for a list")
+				t.Error("Ping accepted an answer with a wrong status")
 			}
 			for name, call := range map[string]func() error{
 				"Ping":          func() error { return cloud.Ping(t.Context()) },

@@ -109,7 +109,8 @@ type ref struct {
 	ID string `json:"id"`
 }
 
-// granted returns the role assignment. The body must contain a role, a user or a group, and a project or a domain.
+// The method `granted` converts the body to a [keystone.Granted]. The body must contain a role, either a user or a group, and either a
+// project or a domain.
 func (b assignmentBody) granted() (keystone.Granted, error) {
 	g := keystone.Granted{
 		RoleID: b.Role.ID, UserID: b.User.ID, GroupID: b.Group.ID, ProjectID: b.Scope.Project.ID, DomainID: b.Scope.Domain.ID,

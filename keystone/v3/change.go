@@ -15,7 +15,7 @@ func (c *Cloud) ChangeProject(ctx context.Context, p keystone.Project, change ke
 	if err != nil {
 		return found, false, err
 	}
-	var update projects.UpdateOpts // only what changes, so that a late write resets nothing else
+	var update projects.UpdateOpts // contains only the fields that change, so that a late write overwrites no other field
 	if change.Enabled != nil && *change.Enabled != found.Enabled {
 		update.Enabled = change.Enabled
 	}
@@ -29,8 +29,8 @@ func (c *Cloud) ChangeProject(ctx context.Context, p keystone.Project, change ke
 	return after, err == nil, err
 }
 
-// changedTags returns the tags after the change, without duplicates, because Keystone refuses a list with duplicates. The result is
-// not nil if `tags` is not nil.
+// changedTags returns the tags after the change. changedTags adds no tag twice, because Keystone refuses a list with duplicates. The
+// result is not nil if `tags` is not nil.
 func changedTags(tags []string, change keystone.ProjectChange) []string {
 	changed := slices.DeleteFunc(slices.Clone(tags), func(tag string) bool {
 		return slices.Contains(change.Remove, tag) && !slices.Contains(change.Add, tag)

@@ -13,7 +13,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// The type `repaired` is a house with one tenant, which is a project with the tags of a tenant and the tag "gold".
+// The type `repaired` is the fixture `house` with one tenant. The tenant's project has the tags of a tenant, and the tag "gold".
 type repaired struct {
 	*house
 
@@ -36,7 +36,8 @@ func (r repaired) change(t *testing.T, c keystone.ProjectChange) (keystone.Proje
 	return r.cloud.ChangeProject(t.Context(), keystone.Project{ID: r.id}, c)
 }
 
-// The method `is` checks the state of the tenant, and its tags after the tags that every tenant has.
+// The method `is` checks the state and the tags of the tenant. The parameter `tags` lists the tags that must follow the tags of every
+// tenant.
 func (r repaired) is(t *testing.T, enabled bool, tags ...string) {
 	t.Helper()
 	all := r.Projects()
@@ -47,7 +48,8 @@ func (r repaired) is(t *testing.T, enabled bool, tags ...string) {
 	}
 }
 
-// The method `updates` makes Keystone answer as usual, and returns a function that returns the bodies of all later updates.
+// The method `updates` records the bodies of all later updates, and passes the updates on to Keystone. It returns a function that returns
+// the recorded bodies.
 func (r repaired) updates(t *testing.T) func() []map[string]any {
 	var sent []map[string]any
 	r.wire.intercept(isPatch, roundTrip(func(req *http.Request) (*http.Response, error) {
@@ -80,8 +82,8 @@ func TestAChangeSendsOnlyWhatChanges(t *testing.T) {
 		enabled bool // before the change
 		change  keystone.ProjectChange
 		want    map[string]any // nil if no update is sent
-		after   bool
-		tags    []string // after the tags that every tenant has
+		after   bool           // whether the project is enabled after the change
+		tags    []string       // the tags that must follow the tags of every tenant
 	}{
 		{"nothing", true, keystone.ProjectChange{}, nil, true, []string{"gold"}},
 		{"nothing, disabled", false, keystone.ProjectChange{}, nil, false, []string{"gold"}},
@@ -142,8 +144,8 @@ func TestAChangeSendsOnlyWhatChanges(t *testing.T) {
 	}
 }
 
-// TestALateChangeKeepsTheRest delivers the write of a change after its caller has given up, and after an administrator has changed
-// what the write does not change.
+// TestALateChangeKeepsTheRest delivers the write of ChangeProject to Keystone after the call has failed. Before the delivery, an
+// administrator changes a field that the write does not contain. The late write must keep the administrator's change.
 func TestALateChangeKeepsTheRest(t *testing.T) {
 	t.Run("the state", func(t *testing.T) {
 		r := newRepaired(t, false)
@@ -151,7 +153,7 @@ func TestALateChangeKeepsTheRest(t *testing.T) {
 		_, changed, err := r.change(t, keystone.ProjectChange{Enabled: new(true), Add: []string{"gold"}})
 		compare(t, "the call", err, classification{class: upstream.Transient, maybeDone: true})
 		if changed {
-			t.Error("changed")
+			t.Error("got changed true, together with an error")
 		}
 		r.TagProject(r.id, append(keystone.TenantTags("1", "m", "i"), "silver")...)
 		deliver()
@@ -163,7 +165,7 @@ func TestALateChangeKeepsTheRest(t *testing.T) {
 		_, changed, err := r.change(t, keystone.ProjectChange{Enabled: new(true), Add: []string{"silver"}})
 		compare(t, "the call", err, classification{class: upstream.Transient, maybeDone: true})
 		if changed {
-			t.Error("changed")
+			t.Error("got changed true, together with an error")
 		}
 		r.EnableProject(r.id, false)
 		deliver()
@@ -180,9 +182,9 @@ func TestTheAnswerToAChangeMustShowTheChange(t *testing.T) {
 	for _, c := range []struct {
 		what                string
 		change              keystone.ProjectChange
-		answer              string // the fields after the domain
+		answer              string // the fields of the answer that follow domain_id
 		passes, wantEnabled bool
-		wantTags            []string // after the tags that every tenant has
+		wantTags            []string // the tags that must follow the tags of every tenant
 	}{
 		{"the new state", disable, disabled + "," + list("gold"), true, false, []string{"gold"}},
 		{"the new state, and tags that another client set", disable, disabled + "," + list("x"), true, false, []string{"x"}},

@@ -32,8 +32,8 @@ const (
 // errIncomplete means that a successful answer does not contain the requested data.
 var errIncomplete = errors.New("the answer does not contain the requested data")
 
-// The method `do` makes one request. If the request fails, the returned error is an *upstream.Error. The error contains neither a
-// secret of the Cloud nor one of the given secrets, which the request contains.
+// The method `do` makes one request. The parameter `secrets` lists the secrets in the request that are not secrets of the Cloud. If the
+// request fails, the returned error is an *upstream.Error. The error contains none of these secrets, and no secret of the Cloud.
 func (c *Cloud) do(ctx context.Context, p purpose, op string, request func(context.Context) error, secrets ...string) error {
 	note := &call{limits: objectLimits, secrets: secrets}
 	err := request(context.WithValue(ctx, callKey{}, note))
@@ -61,9 +61,10 @@ func byFault(p purpose, op string, err error, note *call) *upstream.Error {
 	var transport *url.Error
 	isTransport := errors.As(err, &transport)
 	if isTransport {
-		e.Err = transport.Err // without the URL: Op names the request
+		e.Err = transport.Err // drops the URL, because Op names the request
 	}
-	if _, ok := errors.AsType[*time.ParseError](err); ok { // this error quotes the answer in another encoding, so the token in it would not be masked
+	// A time.ParseError quotes the answer in another encoding. A token in this quotation would not be masked.
+	if _, ok := errors.AsType[*time.ParseError](err); ok {
 		e.Err = errIncomplete
 	}
 	kept, notSent := errors.AsType[*upstream.NotSentError](err)
@@ -85,7 +86,7 @@ func byFault(p purpose, op string, err error, note *call) *upstream.Error {
 // byAnswer classifies an answer by its status. The comment of keystone.Service lists the rules.
 func byAnswer(p purpose, op string, a gophercloud.ErrUnexpectedResponseCode, note *call, secrets []string) *upstream.Error {
 	if p == write && !note.reached {
-		p = read // the answer belongs to the guard's read; the guard did not send the write
+		p = read // the guard did not send the write: this is the answer to the guard's read
 	}
 	message, own := messageOf(a.Actual, a.Body, secrets)
 	e := &upstream.Error{
@@ -146,8 +147,8 @@ func classifyRefused(p purpose, e *upstream.Error, fromKeystone bool) {
 	}
 }
 
-// isJSONForHead reports whether the answer is to a HEAD request, and a GET request would be answered with JSON. Keystone answers
-// 404 with a page of HTML if it has no route for the path. A page of HTML says nothing about an object.
+// isJSONForHead reports whether the request is a HEAD request, and the type of the answer is JSON. If Keystone has no route for a
+// path, it answers 404, and the type of the answer is HTML. Such an answer says nothing about an object.
 func isJSONForHead(a gophercloud.ErrUnexpectedResponseCode) bool {
 	media, _, err := mime.ParseMediaType(a.ResponseHeader.Get("Content-Type"))
 	return err == nil && media == "application/json" && a.Method == http.MethodHead
@@ -156,9 +157,9 @@ func isJSONForHead(a gophercloud.ErrUnexpectedResponseCode) bool {
 // tokenText matches a Fernet or JWS token. Some releases of Keystone repeat the token in their messages.
 var tokenText = regexp.MustCompile(`(gAAAA|eyJ)[\w.=-]{16,}`)
 
-// messageOf returns the message in {"error": {"code": .., "message": ..}} or {"message": ..}. The result `own` is true if the body
-// has the first form and the code is the status of the answer. Keystone's own answers have this form. The message contains none of
-// the secrets.
+// messageOf returns the message of a body with the form {"error": {"code": .., "message": ..}} or {"message": ..}. The result `own` is
+// true if the body has the first form and the code is the status of the answer. Keystone's own answers have the first form. The
+// message contains none of the secrets.
 func messageOf(status int, body []byte, secrets []string) (message string, own bool) {
 	var b struct {
 		Error *struct {

@@ -29,19 +29,19 @@ type Config struct {
 	TLS *tls.Config
 
 	// Base is the transport that sends the requests; nil means NewTransport(TLS). If Base returns an [upstream.NotSentError], the
-	// request counts as not sent. Concurrent calls share one login. The request of the login has the context values of the call
-	// that started the login.
+	// request counts as not sent. Concurrent calls share one login. One of these calls starts the login, and the request of the login
+	// has the context values of this call.
 	Base http.RoundTripper
 	// Timeout limits the time from the start of a request until the whole answer is read. The wait in Enter does not count. Zero
 	// means 30 s.
 	Timeout time.Duration
-	// BulkTimeout is the limit in place of Timeout for the long lists of [keystone.Inventory]. Zero means 5 min.
+	// BulkTimeout replaces Timeout for the long lists of [keystone.Inventory]. Zero means 5 min.
 	BulkTimeout time.Duration
 	// Enter waits until a request may be sent, and returns the function `leave`. After the request, the Cloud calls leave with the
-	// status of the answer, or with the error. If Keystone refused a login with Credential, the error is an
-	// [upstream.RefusedLoginError]. The function Enter must then refuse requests for some time, because Keystone may lock the user:
-	// the Cloud itself logs in again at the next call. An error from Enter must be an [upstream.NotSentError]. If Enter is nil, no
-	// request waits.
+	// status of the answer. If there is no answer, the status is 0, and err says why. If Keystone refuses a login with Credential, err
+	// is an [upstream.RefusedLoginError]. Enter must then refuse requests for some time. Otherwise, the Cloud logs in again at the next
+	// call, and repeated logins can make Keystone lock the user. An error from Enter must be an [upstream.NotSentError]. If Enter is
+	// nil, no request waits.
 	Enter func(context.Context) (leave func(status int, err error), err error)
 
 	// OperatorRole is the role of Tenantry's operators. The method Roles refuses OperatorRole and every role that implies it.
@@ -57,7 +57,7 @@ type Config struct {
 type Cloud struct {
 	identity   *gophercloud.ServiceClient // sends requests with Tenantry's own token
 	bare       *gophercloud.ServiceClient // sends requests without a token
-	own        *ownSecrets                // masked in all texts from Keystone
+	own        *ownSecrets                // the secrets that are masked in all texts from Keystone
 	credential Credential
 	reserved   []string // names of the roles that users must not get
 
@@ -160,7 +160,7 @@ type Credential struct {
 	System            bool
 
 	ApplicationCredentialID     string
-	ApplicationCredentialName   string // with a user
+	ApplicationCredentialName   string // requires a user too
 	ApplicationCredentialSecret string
 }
 

@@ -14,8 +14,8 @@ import (
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
 
-// A house is the fixture of a test: an in-memory Keystone, and a Cloud that calls this Keystone. A test may intercept the Cloud's
-// requests.
+// The type `house` is the fixture of a test. It consists of an in-memory Keystone, and a Cloud that calls this Keystone. A test may
+// intercept the Cloud's requests.
 type house struct {
 	*keystonetest.Keystone
 
@@ -55,8 +55,8 @@ func newHouseOf(t *testing.T, k *keystonetest.Keystone, change ...func(*v3.Confi
 	return h
 }
 
-// The function `turns` creates a function for Config.Enter. The function limits the number of concurrent requests. At the end of
-// the test, all requests must have ended.
+// The function `turns` returns a value for Config.Enter that limits the number of concurrent requests. At the end of the test, all
+// requests must have ended.
 func turns(t *testing.T) func(context.Context) (func(int, error), error) {
 	place := make(chan struct{}, 64)
 	t.Cleanup(func() {
@@ -85,7 +85,7 @@ type wire struct {
 
 	mu    sync.Mutex
 	step  func(req *http.Request, next http.RoundTripper) (*http.Response, error) // nil forwards every request
-	seen  []string                                                                // "POST /projects"
+	seen  []string                                                                // the requests, for example "POST /projects"
 	login int
 }
 

@@ -22,11 +22,12 @@ type cloudEntry struct {
 	name   string
 	file   string  // the path of clouds.yaml; or of secure.yaml if there is no clouds.yaml
 	values mapping // the field auth, if any, is a mapping
-	vendor string  // the vendor's profile that the entry names, but that no file contains
+	vendor string  // the vendor's profile that the entry names; empty if a file contains this profile
 }
 
-// readCloud reads the entry of a cloud like the openstack command. The region is the value of OS_REGION_NAME; empty means the entry's
-// first region. If the entry has other regions only, readCloud returns an error if strict is true, and else uses the first region.
+// readCloud reads the entry of a cloud in the same way as the openstack command. The parameter `region` is the value of OS_REGION_NAME.
+// If region is empty, readCloud uses the entry's first region. The parameter `strict` matters if the entry lists regions, but not this
+// region. If strict is true, readCloud then returns an error. If strict is false, readCloud uses the first region.
 func readCloud(name, region string, strict bool) (cloudEntry, error) {
 	e := cloudEntry{name: name}
 	file, content, err := firstFile("clouds", "OS_CLIENT_CONFIG_FILE")
@@ -73,8 +74,8 @@ func (e cloudEntry) fault(err error) error {
 	return fmt.Errorf("reading cloud %q in %s: %w", e.name, e.file, err)
 }
 
-// The method `profile` merges the entry into the vendor's profile that the entry names. If no file contains the profile of the
-// vendor, or if the entry names itself as its vendor, the profile is ignored: the entry can contain all values.
+// The method `profile` merges the entry into the vendor's profile that the entry names. If no file contains this profile, `profile`
+// stores the name of the profile in e.vendor, and returns the entry alone, because the entry can contain all values.
 func (e *cloudEntry) profile(own mapping) (mapping, error) {
 	name := text(own["profile"])
 	if name == "" {
@@ -149,9 +150,9 @@ func directories() []string {
 // maxFile is the maximum size of a configuration file, in bytes.
 const maxFile = 1 << 20
 
-// firstFile reads the first file with this name, without its extension, that exists and may be read. The parameter `override` names
-// an environment variable. If this variable contains a path, the file with this path is read first. If there is no file, firstFile
-// returns an empty path.
+// firstFile reads the first file that exists and may be read. The parameter `name` is the file's name without the extension. The
+// parameter `override` names an environment variable. If this variable contains a path, firstFile tries this path first. If there is
+// no file, firstFile returns an empty path.
 func firstFile(name, override string) (path string, content mapping, err error) {
 	var paths []string
 	if override != "" && os.Getenv(override) != "" {
@@ -172,7 +173,7 @@ func firstFile(name, override string) (path string, content mapping, err error) 
 	return "", nil, nil
 }
 
-// readFile reads a file, which may be empty.
+// readFile reads the mapping in a YAML file. The result is nil if the file is empty.
 func readFile(path string) (mapping, error) {
 	file, err := os.Open(path) //nolint:gosec // the path is the operator's own setting
 	if err != nil {
@@ -241,8 +242,8 @@ func merged(a, b mapping) mapping {
 	return all
 }
 
-// The function `inner` returns the mapping in a field. A missing field is an empty mapping. An empty field counts as an empty
-// mapping. Any other value is an error.
+// The function `inner` returns the mapping in a field. A missing field or an empty field counts as an empty mapping. If the field has any
+// other value, `inner` returns an error.
 func inner(m mapping, key string) (mapping, error) {
 	switch v := m[key].(type) {
 	case nil:
@@ -253,7 +254,7 @@ func inner(m mapping, key string) (mapping, error) {
 	return nil, fmt.Errorf("%s is not a mapping", key)
 }
 
-// The function `text` returns a text, a number or a boolean as a text. For any other value, the result is empty.
+// The function `text` converts a string, a number or a boolean to a string. For any other value, the result is empty.
 func text(value any) string {
 	switch v := value.(type) {
 	case string:

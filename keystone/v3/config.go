@@ -11,14 +11,15 @@ import (
 	"strings"
 )
 
-// DefaultCloud is the cloud that the OS_* variables describe.
+// DefaultCloud is the name of the cloud that the OS_* variables describe.
 const DefaultCloud = "default"
 
-// FromCloud reads the entry of a cloud in clouds.yaml, like the openstack command: with secure.yaml, the vendor's profile in
-// clouds-public.yaml, and the values of a region. FromCloud searches the current directory, ~/.config/openstack and /etc/openstack.
-// OS_CLIENT_CONFIG_FILE and OS_CLIENT_SECURE_FILE can name a clouds.yaml and a secure.yaml that are read first. OS_REGION_NAME chooses the
-// region if the entry has a region of this name. Other OS_* variables are not read, because they describe [DefaultCloud]. For DefaultCloud,
-// FromCloud calls [FromEnv]. An error names the file, the cloud and the key.
+// FromCloud reads the entry of a cloud in clouds.yaml in the same way as the openstack command. FromCloud merges the entry with
+// secure.yaml, the vendor's profile in clouds-public.yaml, and the values of a region. FromCloud searches the current directory,
+// ~/.config/openstack and /etc/openstack. The variables OS_CLIENT_CONFIG_FILE and OS_CLIENT_SECURE_FILE can contain the paths of a
+// clouds.yaml and a secure.yaml. FromCloud tries these paths first. OS_REGION_NAME chooses the region if the entry has a region with this
+// name. Other OS_* variables are not read, because they describe [DefaultCloud]. For DefaultCloud, FromCloud calls [FromEnv]. An error
+// names the file, the cloud and the key.
 func FromCloud(name string) (Config, error) {
 	if name == DefaultCloud {
 		return FromEnv()
@@ -31,8 +32,8 @@ func FromCloud(name string) (Config, error) {
 	return cfg, entry.fault(errors.Join(entry.unknownVendor(cfg), err))
 }
 
-// FromEnv reads the OS_* variables, like the openstack command. If OS_CLOUD is set, FromEnv also reads the entry of clouds.yaml that
-// OS_CLOUD names, as [FromCloud] does, and merges the variables and the entry. FromEnv reports all faults in one error.
+// FromEnv reads the OS_* variables in the same way as the openstack command. If OS_CLOUD names an entry of clouds.yaml, FromEnv also reads
+// this entry, and merges the variables and the entry. FromEnv reports all faults in one error.
 func FromEnv() (Config, error) {
 	name := os.Getenv("OS_CLOUD")
 	if name == "" {
@@ -58,7 +59,8 @@ func (e cloudEntry) unknownVendor(cfg Config) error {
 	return fmt.Errorf("clouds-public.yaml has no profile %q", e.vendor)
 }
 
-// The methods `label` and `variable` return the name of a setting for errors: its name in a file, and its name in the environment.
+// The method `label` returns the name of a setting in clouds.yaml. The function `variable` returns the name of the setting's environment
+// variable. Error texts contain these names.
 func (e cloudEntry) label(key string) string {
 	if slices.Contains(outsideAuth, key) {
 		return key
@@ -68,17 +70,17 @@ func (e cloudEntry) label(key string) string {
 
 func variable(key string) string { return "OS_" + strings.ToUpper(key) }
 
-// outsideAuth lists the keys that belong into the entry of a cloud, but outside of the entry's field `auth`.
+// outsideAuth lists the keys that belong in the entry of a cloud, but outside of the entry's field `auth`.
 var outsideAuth = []string{"auth_type", "identity_api_version", "default_domain", "cacert", "cert", "key", "insecure", "verify"}
 
-// insideAuth lists the keys that belong into the field `auth`. The openstack command also accepts these keys outside of `auth`.
+// insideAuth lists the keys that belong in the field `auth`. The openstack command also accepts these keys outside of `auth`.
 var insideAuth = []string{
 	"auth_url", "username", "user_name", "user_id", "user_domain_id", "user_domain_name", "password", "project_id", "project_name",
 	"tenant_id", "tenant_name", "project_domain_id", "project_domain_name", "domain_id", "domain_name", "default_domain_id",
 	"default_domain_name", "system_scope", "application_credential_id", "application_credential_name", "application_credential_secret",
 }
 
-// The function `variables` returns the settings in OS_* variables that are not empty.
+// The function `variables` returns the settings in the OS_* variables. It skips empty variables.
 func variables() settings {
 	s := settings{}
 	for _, key := range slices.Concat(outsideAuth, insideAuth) {
@@ -97,9 +99,9 @@ func (s settings) set(key, value string) {
 	}
 }
 
-// settingsOf merges the entry of a cloud with the variables, like the openstack command. For keys of projects and domains, the
-// value in the field `auth` wins. For all other keys, the variable wins over the value outside of `auth`, and this value wins over
-// the value in `auth`.
+// settingsOf merges the entry of a cloud with the variables in the same way as the openstack command. For keys of projects and domains,
+// the value in the field `auth` wins. For all other keys, the variable wins over the value outside of `auth`, and the value outside of
+// `auth` wins over the value in `auth`.
 func settingsOf(entry mapping, variables settings) settings {
 	s := settings{}
 	auth, _ := entry["auth"].(mapping)
@@ -122,7 +124,8 @@ func settingsOf(entry mapping, variables settings) settings {
 }
 
 // The method `domains` sets the domain of the user and the domain of the project, if they are not set. If the settings name a
-// project, domain_* are the defaults for both domains. Otherwise, domain_* stay: they are the scope.
+// project, the settings domain_id and domain_name are the defaults for both domains. Otherwise, domain_id and domain_name are the
+// scope, and `domains` keeps them.
 func (s settings) domains() {
 	fill := func(key, value string) { s.set(key, cmp.Or(s[key], value)) }
 	if s["project_id"]+s["project_name"] != "" {
@@ -146,8 +149,8 @@ func (s settings) domains() {
 	}
 }
 
-// The method `config` returns the configuration, and all faults in one error. The function `label` returns the name that errors use
-// for a setting.
+// The method `config` returns the configuration, and all faults in one error. The parameter `label` is a function that returns the
+// name of a setting for error texts.
 func (s settings) config(label func(key string) string) (Config, error) {
 	c := Credential{
 		Username: s["username"], UserID: s["user_id"], UserDomainID: s["user_domain_id"], UserDomainName: s["user_domain_name"],

@@ -23,7 +23,7 @@ func (c *Cloud) EachProject(ctx context.Context, domainID, prefix string, take f
 	return r.read(ctx, prefix)
 }
 
-// projectReader reads one list, which Keystone may have cut.
+// projectReader reads one list of projects. If Keystone cuts the list, projectReader reads the list in parts.
 type projectReader struct {
 	cloud            *Cloud
 	op               string
@@ -32,10 +32,10 @@ type projectReader struct {
 	taken            map[string]struct{} // the ids of the projects for which take was called
 }
 
-// read reads the projects whose names begin with the prefix, in parts if Keystone cuts the list.
+// The method `read` reads the projects whose names begin with the prefix. If Keystone cuts the list, `read` divides the list into parts.
 //
-// If a part cannot be divided, read does not read the other parts: the list would not be whole, and a Keystone that ignores the filter, and
-// therefore cuts every part, would be asked without end.
+// If a cut part cannot be divided, `read` does not read the other parts, because the whole list would still be incomplete. Without this
+// rule, `read` would send requests without end to a Keystone that ignores the filter, because such a Keystone cuts every part.
 func (r *projectReader) read(ctx context.Context, prefix string) (whole bool, err error) {
 	cut, err := r.part(ctx, prefix)
 	if err != nil || !cut {
@@ -51,12 +51,14 @@ func (r *projectReader) read(ctx context.Context, prefix string) (whole bool, er
 	return whole, nil
 }
 
-// part reads the projects whose names begin with the prefix. The result `cut` reports whether Keystone has cut the list.
+// The method `part` reads the projects whose names begin with the prefix. The result `cut` reports whether Keystone has cut the list.
 //
-// The filter ignores the case. Keystone gives such a filter to its database, so that a short part takes 20 ms. For the filter
-// name__startswith, which respects the case, Keystone reads all projects of the domain and then drops most of them: 1.6 s for each part if
-// there are 10,000 projects. The filter is a LIKE, in which "_" and "%" match other characters, too, and some databases drop "\". Therefore
-// part sends only what is before "\", and compares all names again.
+// The request contains the filter name__istartswith, which ignores the case. Keystone passes this filter to its database, and the answer
+// for a short part takes 20 ms. Keystone does not pass the case-sensitive filter name__startswith to its database: it reads all projects
+// of the domain and then drops most of them. Each part would take 1.6 s in a domain with 10,000 projects.
+//
+// The database evaluates the filter with LIKE. The characters "_" and "%" then match other characters too, and some databases drop "\".
+// Therefore `part` sends only the text before the first "\", and compares the names in the answer with the prefix.
 func (r *projectReader) part(ctx context.Context, prefix string) (cut bool, err error) {
 	op, query := r.op, url.Values{"domain_id": {r.domainID}}
 	if filter, _, _ := strings.Cut(prefix, `\`); filter != "" {
@@ -76,8 +78,9 @@ func (r *projectReader) part(ctx context.Context, prefix string) (cut bool, err 
 	})
 }
 
-// divide returns longer prefixes which all names of tenants with the prefix have: the prefixes of the two kinds of tenants, and after
-// these the next digits of the UUID. It returns nil if there are none.
+// The function `divide` returns longer prefixes that together match all tenants whose names begin with the prefix. If "bs-customer-" or
+// "bs-subscription-" begins with the prefix, this text is a longer prefix. If the prefix begins with one of these texts, the longer
+// prefixes add each possible next digit of the UUID. The result is nil if there are no longer prefixes.
 func divide(prefix string) (parts []string) {
 	for _, kind := range []string{keystone.CustomerTenant(""), keystone.SubscriptionTenant("")} {
 		digits, ok := strings.CutPrefix(prefix, kind)
@@ -100,7 +103,7 @@ func divide(prefix string) (parts []string) {
 // hyphens are the indexes of the hyphens in a UUID.
 var hyphens = []int{8, 13, 18, 23}
 
-// beginsUUID reports whether a UUID in lower case begins with the text, and is longer.
+// beginsUUID reports whether the text is the beginning of a UUID in lower case, but not a complete UUID.
 func beginsUUID(text string) bool {
 	for i, c := range []byte(text) {
 		if slices.Contains(hyphens, i) {

@@ -61,7 +61,8 @@ func limitedHouse(t *testing.T, limit int) *house {
 	return newHouseOf(t, keystonetest.New(keystonetest.Options{ListLimit: limit}))
 }
 
-// A Keystone that cuts every list, or that ignores the filter, is not asked for each possible UUID.
+// If Keystone cuts every list or ignores the filter, EachProject stops after a few requests. It does not send a request for each possible
+// UUID.
 func TestAListThatStaysCutIsNotWhole(t *testing.T) {
 	element := fmt.Sprintf(elements["projects"], 1)
 	for what, body := range map[string]string{
@@ -75,7 +76,7 @@ func TestAListThatStaysCutIsNotWhole(t *testing.T) {
 			})
 			whole, err := cloud.EachProject(t.Context(), "d", prefix, func(keystone.Project) {})
 			if err != nil || whole || asked > 40 {
-				t.Errorf("%s, %q: whole %t, %v after %d requests; want at most 40", what, prefix, whole, err, asked)
+				t.Errorf("%s, %q: whole %t, %v after %d requests; want whole false after at most 40", what, prefix, whole, err, asked)
 			}
 		}
 	}

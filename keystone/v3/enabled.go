@@ -48,8 +48,8 @@ func (c *Cloud) EnableProject(ctx context.Context, p keystone.Project, marks ...
 	return after, err == nil, err
 }
 
-// updateProject sends all changes in one request. Keystone therefore applies all or none. The fields that are nil in `change` are not
-// sent, and do not change.
+// updateProject sends all changes in one request. Keystone therefore applies either all changes or none. updateProject does not send the
+// fields of `change` that are nil, and these fields of the project do not change.
 func (c *Cloud) updateProject(
 	ctx context.Context, doing string, p keystone.Project, change projects.UpdateOpts,
 ) (after keystone.Project, err error) {
@@ -67,7 +67,7 @@ func (c *Cloud) updateProject(
 	return after, nil
 }
 
-// sameTags compares two lists of tags without their order: Keystone returns the tags in any order.
+// sameTags reports whether two lists contain the same tags. sameTags ignores the order, because Keystone returns the tags in any order.
 func sameTags(a, b []string) bool {
 	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }
@@ -79,8 +79,8 @@ type projectBody struct {
 	Enabled *bool `json:"enabled"`
 }
 
-// project returns the project. The body must contain the project's state and tags: without a state, an enabled project would count as
-// disabled, and without tags, an update would remove all tags.
+// The method `project` converts the body to a [keystone.Project]. The body must contain the project's state and tags. Without the state,
+// an enabled project would count as disabled. Without the tags, an update would remove all tags.
 func (b projectBody) project() (keystone.Project, error) {
 	p := b.Project
 	if p.ID == "" || p.Name == "" || p.DomainID == "" || p.Tags == nil || b.Enabled == nil {
@@ -90,7 +90,7 @@ func (b projectBody) project() (keystone.Project, error) {
 	return p, nil
 }
 
-// complete returns the project with this id in an answer.
+// The function `complete` returns the project in an answer. It returns errIncomplete if the answer lacks a field or has another id.
 func complete(answer interface{ ExtractInto(v any) error }, id string) (keystone.Project, error) {
 	var content struct {
 		Project projectBody `json:"project"`

@@ -19,7 +19,8 @@ import (
 
 var mark = keystone.DisabledTag("9")
 
-// The type `switched` is a house with one tenant, and with the call that a test makes: DisableProject, EnableProject or ChangeProject.
+// The type `switched` is the fixture `house` with one tenant and the call under test. The call is DisableProject, EnableProject or
+// ChangeProject.
 type switched struct {
 	*house
 
@@ -29,8 +30,8 @@ type switched struct {
 	want []string // the tenant's tags after the call
 }
 
-// inEach runs a test for each call that changes the state and the mark of a tenant: on an enabled tenant, and on a tenant that
-// DisableProject disabled.
+// inEach runs a test for each call that changes the state and the mark of a tenant. Before a call that disables the tenant, the tenant is
+// enabled. Before a call that enables the tenant, inEach disables the tenant with DisableProject.
 func inEach(t *testing.T, what string, test func(*testing.T, switched)) {
 	t.Helper()
 	all := keystone.TenantTags("1", "m", "i")
@@ -59,7 +60,7 @@ func inEach(t *testing.T, what string, test func(*testing.T, switched)) {
 			s := switched{house: h, id: p.ID, tags: all, want: append(all, mark), call: func(ctx context.Context) (keystone.Project, error) {
 				after, changed, err := c.call(ctx, h.cloud, p)
 				if err != nil && changed {
-					t.Error("an error, but changed")
+					t.Error("got changed true, together with an error")
 				}
 				return after, err
 			}}
@@ -77,7 +78,7 @@ func inEach(t *testing.T, what string, test func(*testing.T, switched)) {
 	}
 }
 
-// The method `is` checks whether the call took effect: the state and the tags must either both be old, or both be new.
+// The method `is` checks the tenant. If `done` is true, the state and the tags must both be new. If `done` is false, both must be old.
 func (s switched) is(t *testing.T, done bool) {
 	t.Helper()
 	all := s.Projects()
@@ -166,7 +167,7 @@ func TestFaultsOfAnUpdateAreToldApart(t *testing.T) {
 func TestAnAnswerThatShowsAnotherStateIsNotBelieved(t *testing.T) {
 	for _, c := range []struct {
 		what    string
-		id      string // instead of the project's id
+		id      string // the id in the answer; empty means the project's id
 		flip    bool   // the answer has the old state
 		oldTags bool
 		passes  bool
@@ -244,7 +245,8 @@ func TestAProjectThatIsNotReadWholeIsNotChanged(t *testing.T) {
 	}
 }
 
-// The method `delay` loses every update. The function `deliver` sends the last lost update to Keystone.
+// The method `delay` intercepts every update: the update does not reach Keystone, and the Cloud gets an error. The function `deliver`
+// sends the last of these updates to Keystone.
 func (h *house) delay(t *testing.T) (deliver func()) {
 	var late *http.Request
 	h.wire.intercept(isPatch, roundTrip(func(req *http.Request) (*http.Response, error) {
@@ -266,7 +268,7 @@ func (h *house) delay(t *testing.T) (deliver func()) {
 	}
 }
 
-// TestALateWriteCarriesItsMark delivers a write after its run has given up.
+// TestALateWriteCarriesItsMark delivers a write to Keystone after the call has failed. The write contains the mark of the run.
 func TestALateWriteCarriesItsMark(t *testing.T) {
 	inEach(t, "late", func(t *testing.T, s switched) {
 		deliver := s.delay(t)

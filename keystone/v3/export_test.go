@@ -28,7 +28,7 @@ func Send(ctx context.Context, c *Cloud, method, path, body string) error {
 	return nil
 }
 
-// LoginBody returns the field "auth" of the login with this credential.
+// LoginBody returns the field "auth" in the body of a login with this credential.
 func LoginBody(c Credential) (any, error) {
 	opts := c.authOptions()
 	scope, err := opts.ToTokenV3ScopeMap()

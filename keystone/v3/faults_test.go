@@ -20,7 +20,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// The type `classification` is the expected classification of a fault.
+// The type `classification` contains the properties of an error that the tests compare.
 type classification struct {
 	class     upstream.Class
 	maybeDone bool
@@ -265,7 +265,7 @@ func (h *house) meets(t *testing.T, fault http.RoundTripper, write, read classif
 	if made {
 		t.Error("write: made")
 	}
-	if sent := len(h.wire.requests()); sent > 3 { // the request, then a login or a look-up, then the request again
+	if sent := len(h.wire.requests()); sent > 3 { // at most three requests: the write, a login or a look-up, and the repeated write
 		t.Errorf("write: sent %v", h.wire.requests())
 	}
 	h.wire.intercept(func(r *http.Request) bool { return r.Method == http.MethodGet }, fault)

@@ -98,7 +98,7 @@ func TestTheGuardStopsWhatIsNotOurs(t *testing.T) {
 	}
 	all := h.Projects()
 	if !slices.ContainsFunc(all, func(p keystone.Project) bool { return p.ID == foreign && p.Enabled }) {
-		t.Errorf("payroll is gone: %v", all)
+		t.Errorf("project payroll is missing or disabled: %v", all)
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// checkIDs refuses ids that cannot be a segment in the path of a request.
+// checkIDs returns an error if one of the ids cannot be a segment in the path of a request.
 func checkIDs(op string, ids ...string) error {
 	for _, id := range ids {
 		if !keystone.ValidID(id) {

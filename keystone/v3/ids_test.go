@@ -13,7 +13,7 @@ import (
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
 
-// TestEveryIDIsEncodedOnce calls each method that puts an id into a path. Keystone must see the id itself.
+// TestEveryIDIsEncodedOnce calls each method that puts an id into a path. If Keystone decodes the path once, it must get the same id.
 func TestEveryIDIsEncodedOnce(t *testing.T) {
 	for id, encoded := range map[string]string{
 		"john.doe": "john.doe", "m@example.org": "m@example.org", "Ann Lee": "Ann%20Lee", "50%": "50%25", "%2e%2e": "%252e%252e", "a%2Fb": "a%252Fb",

@@ -12,9 +12,10 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// Reach implements [keystone.Inventory]. It asks Keystone about the token with which it asks, and therefore needs no login of its own.
+// Reach implements [keystone.Inventory]. Reach asks Keystone about the same token that authenticates the request. Therefore Reach needs
+// no separate login.
 func (c *Cloud) Reach(ctx context.Context) (keystone.Reach, error) {
-	const op = "reading what Tenantry's own token is for"
+	const op = "reading the scope of Tenantry's own token"
 	var reach keystone.Reach
 	err := c.do(ctx, read, op, func(ctx context.Context) error {
 		noteOf(ctx).subject = true
@@ -82,7 +83,7 @@ func (c *Cloud) EachUser(ctx context.Context, domainID string, take func(keyston
 		return false, err
 	}
 	op = fmt.Sprintf("listing the users of domain %s", domainID)
-	mask := sync.OnceValue(func() *strings.Replacer { return upstream.Masker(c.own.all()...) }) // after the login
+	mask := sync.OnceValue(func() *strings.Replacer { return upstream.Masker(c.own.all()...) }) // first called after the login
 	cut, err := bulk(ctx, c, op, "users", url.Values{"domain_id": {domainID}}, func(b userBody) error {
 		u, err := b.user()
 		if err == nil && u.DomainID == domainID {
@@ -115,7 +116,7 @@ func (c *Cloud) AllRoles(ctx context.Context) ([]keystone.Role, error) {
 
 // Implied implements [keystone.Inventory].
 func (c *Cloud) Implied(ctx context.Context) (map[string][]string, error) {
-	const op = "reading what roles imply"
+	const op = "reading the implied roles"
 	rules, err := list[inference](ctx, c, op, "role_inferences", nil)
 	if err != nil {
 		return nil, err

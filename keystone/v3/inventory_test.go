@@ -17,7 +17,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// stub returns a Cloud whose login succeeds, and whose other requests are answered by the function `answers`.
+// The function `stub` returns a Cloud that calls a stub of Keystone. The stub accepts the login, and answers all other requests with the
+// function `answers`.
 func stub(t *testing.T, answers roundTrip) *v3.Cloud {
 	t.Helper()
 	login := answer(201, `{"token":{"expires_at":"2999-01-01T00:00:00.000000Z","project":{"id":"p"}}}`, "X-Subject-Token", "gAAAA-canary")
@@ -37,7 +38,7 @@ func stub(t *testing.T, answers roundTrip) *v3.Cloud {
 	return cloud
 }
 
-// bodyOf returns an answer with status 200 that sends the parts of its body one by one.
+// bodyOf returns a round tripper that answers with status 200. The function `next` returns the parts of the answer's body, one by one.
 func bodyOf(next func() (part string, ok bool)) roundTrip {
 	return func(r *http.Request) (*http.Response, error) {
 		return &http.Response{
@@ -63,14 +64,14 @@ func (p *parts) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// An element of each list, by the field of the list. The %d is a number.
+// The variable `elements` contains an element of each list. The key is the name of the list's field, and %d stands for a number.
 var elements = map[string]string{
 	"projects":         `{"id":"p%d","name":"bs-customer-1","domain_id":"d","enabled":true,"tags":["a"],"links":{"self":"x"}}`,
 	"users":            `{"id":"u%d","name":"ann","domain_id":"d","enabled":true}`,
 	"role_assignments": `{"role":{"id":"r"},"user":{"id":"u%d"},"scope":{"project":{"id":"p"}},"links":{}}`,
 }
 
-// each calls the method of the list, and calls take for each element.
+// The function `each` reads the list with this field name from the Inventory, and calls take for each element.
 func each(ctx context.Context, i keystone.Inventory, field string, take func()) (whole bool, err error) {
 	switch field {
 	case "projects":
@@ -84,7 +85,7 @@ func each(ctx context.Context, i keystone.Inventory, field string, take func()) 
 }
 
 func TestAnElementIsTakenBeforeTheNextIsRead(t *testing.T) {
-	const count = 6000 // more than other lists may have
+	const count = 6000 // more elements than listLimits allows
 	for field, element := range elements {
 		sent, taken := 0, 0
 		cloud := stub(t, bodyOf(func() (string, bool) {
@@ -210,7 +211,7 @@ func TestAListOfRolesThatIsNotWellFormedIsAnError(t *testing.T) {
 	}
 }
 
-// A Keystone that ignores the filters of the query sends more than it was asked for.
+// If Keystone ignores the filters of the query, it sends more elements than the Cloud requested.
 func TestListsAreFilteredAgain(t *testing.T) {
 	ignoring := stub(t, answer(200, `{
 		"projects":[{"id":"1","name":"bs-a","domain_id":"d","enabled":true,"tags":[]},{"id":"2","name":"BS-a","domain_id":"d","enabled":true,"tags":[]},

@@ -15,7 +15,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// listing is a GET request for a list. The list is in the field of the answer that has the name of the resource.
+// The type `listing` describes a GET request for a list. The answer contains the list in a field with the name of the resource.
 type listing struct {
 	op, resource string
 	query        url.Values
@@ -23,8 +23,8 @@ type listing struct {
 	timeout      time.Duration // zero means Config.Timeout
 }
 
-// list sends one GET request and returns the list in the answer. A list that Keystone has cut is an error: an incomplete list would be
-// wrong, because callers create an object if it is not in the list.
+// The function `list` sends one GET request and returns the list in the answer. If Keystone has cut the list, `list` returns an error,
+// because callers create an object that is not in the list.
 //
 // Keystone ignores an unknown filter and then lists all resources. Therefore, callers must filter the result again.
 func list[T any](ctx context.Context, c *Cloud, op, resource string, query url.Values) (found []T, err error) {
@@ -41,13 +41,13 @@ func list[T any](ctx context.Context, c *Cloud, op, resource string, query url.V
 	return found, nil
 }
 
-// bulk sends one GET request for a list that can be very long, and calls take for each element while the answer is read. The result `cut`
-// reports whether Keystone has cut the list.
+// The function `bulk` sends one GET request for a list that can be very long. While `bulk` reads the answer, it calls take for each
+// element. The result `cut` reports whether Keystone has cut the list.
 func bulk[T any](ctx context.Context, c *Cloud, op, resource string, query url.Values, take func(T) error) (cut bool, err error) {
 	return each(ctx, c, listing{op, resource, query, bulkLimits, c.bulkTimeout}, take)
 }
 
-// each is bulk with other limits. If take returns an error, the answer counts as incomplete.
+// The function `each` is like `bulk`, but uses the limits and the timeout of l. If take returns an error, the answer counts as incomplete.
 func each[T any](ctx context.Context, c *Cloud, l listing, take func(T) error) (cut bool, err error) {
 	err = c.do(ctx, read, l.op, func(ctx context.Context) error {
 		address := c.identity.ServiceURL(l.resource)
@@ -67,22 +67,24 @@ func each[T any](ctx context.Context, c *Cloud, l listing, take func(T) error) (
 		return err
 	})
 	if e, ok := errors.AsType[*upstream.Error](err); ok && errors.Is(err, keystone.ErrNotFound) && !strings.Contains(l.resource, "/") {
-		e.Class, e.Err = upstream.Unavailable, nil // a collection is never absent
+		e.Class, e.Err = upstream.Unavailable, nil // Keystone always has this list, so the 404 is a fault of the service
 	}
 	return cut, err
 }
 
-// listLimits are the limits of the answers to list. Most of these answers have one element, because the query names the object. The
-// longest answers list the roles that roles imply: a role that implies a thousand roles needs less than 512 KiB.
+// listLimits are the limits of the answers to the function `list`. Most of these answers have one element, because the query names the
+// object. The longest answers list implied roles: each element contains all roles that one role implies. An element with a thousand
+// implied roles needs less than 512 KiB.
 var listLimits = upstream.Limits{Bytes: 2 << 20, Values: 20_000, Flat: 3, List: 2, Elements: 5_000, Element: 512 << 10}
 
-// bulkLimits are the limits of the answers to bulk. The elements are not in memory together, so that only the limit of one element bounds
+// bulkLimits are the limits of the answers to the function `bulk`. Only one element is in memory at a time, so the limit Element bounds
 // the memory. A project with 80 tags has about a hundred values.
 var bulkLimits = upstream.Limits{Bytes: 1 << 30, Values: 100_000_000, Flat: 3, List: 2, Elements: 1_000_000, Element: 512 << 10}
 
 // readList sends one GET request, and calls take for each element of the list in the answer's field. The result `cut` reports whether
-// Keystone has cut the list. Keystone 22 says so with the field "truncated". It sends no pages, but a later Keystone may. readList does not
-// follow the link to the next page, because the link could contain the address of another server: such a list counts as cut.
+// Keystone has cut the list. If Keystone 22 cuts a list, it sets the field "truncated". Keystone 22 sends no pages, but a later release
+// may. readList does not follow the link to the next page, because the link could contain the address of another server. A list with such
+// a link counts as cut.
 func (c *Cloud) readList(ctx context.Context, address, field string, take func(*json.Decoder) error) (cut bool, err error) {
 	resp, err := c.identity.Get(ctx, address, nil, &gophercloud.RequestOpts{KeepResponseBody: true})
 	if err != nil {

@@ -51,7 +51,7 @@ func (c *Cloud) login(credential Credential) func(context.Context) (string, time
 }
 
 // ownLogin is like `login`, but for Tenantry's own credential. If Keystone refuses the login, Keystone's message may name the user.
-// The message therefore becomes a part of the text for operators.
+// Therefore ownLogin moves the message to the Text of the [upstream.RefusedLoginError], which only operators may read.
 func (c *Cloud) ownLogin(credential Credential) func(context.Context) (string, time.Time, error) {
 	login := c.login(credential)
 	return func(ctx context.Context) (string, time.Time, error) {
@@ -167,8 +167,8 @@ func (s *session) refused(token string) {
 }
 
 // The type `authenticated` sends requests with Tenantry's own token. If Keystone refuses the token, `authenticated` logs in and
-// repeats the request once. Three answers refuse a token: a 401, a 403 that names a rule of Keystone's policy, and a 404 because
-// the token's project is disabled.
+// repeats the request once. Three answers refuse a token: a 401, a 403 that names a rule of Keystone's policy, and a 404 that says
+// that the token's project is disabled.
 type authenticated struct {
 	session *session
 	next    http.RoundTripper
@@ -190,7 +190,7 @@ func (a *authenticated) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := resp.Body.Close(); err != nil {
 		return nil, err
 	}
-	noteOf(req.Context()).reached = false // the request was refused
+	noteOf(req.Context()).reached = false // the refused request had no effect
 	a.session.refused(token)
 	if token, err = a.session.get(req.Context()); err != nil {
 		return nil, err

@@ -16,7 +16,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 )
 
-// Keystone locks a user after some refused logins. Calls must not add refused logins.
+// Keystone locks a user after some refused logins. Therefore the calls after a refused login must not log in again.
 func TestARefusedLoginIsNotRepeatedByEachCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var logins atomic.Int32
@@ -62,7 +62,7 @@ func TestARefusedLoginIsNotRepeatedByEachCall(t *testing.T) {
 				t.Errorf("%d refused logins, want %d", got, wantLogins)
 			}
 			if e, _ := errors.AsType[*upstream.Error](cloud.Ping(t.Context())); e == nil || e.Circuit() != "keystone/default" {
-				t.Errorf("got %+v, want that a run waits for the circuit", e)
+				t.Errorf("got %+v, want an error of the circuit keystone/default", e)
 			}
 		}
 		calls(1)
@@ -101,11 +101,11 @@ func TestARefusedLoginSaysWhoAndWhy(t *testing.T) {
 		}
 		h.wire.intercept(isLogin, answer(400, `{"error":{"code":400,"message":"Bad."}}`))
 		if err := h.cloud.Ping(t.Context()); err == nil || strings.Contains(err.Error(), " is wrong") || !strings.Contains(upstream.ForOperator(err), ": Bad.: Keystone answered 400 Bad Request") {
-			t.Errorf("got %v, want what Keystone answered", err)
+			t.Errorf("got %v, want Keystone's answer in the text for operators", err)
 		}
 		h.wire.intercept(isLogin, answer(401, `{"error":{"code":401,"message":"The password is expired."}}`))
 		if err := h.cloud.Ping(t.Context()); err == nil || !strings.Contains(upstream.ForOperator(err), ": The password is expired.: Keystone answered") || strings.Contains(err.Error(), "expired") {
-			t.Errorf("got %v, want what Keystone answered", err)
+			t.Errorf("got %v, want Keystone's answer only in the text for operators", err)
 		}
 	}
 }

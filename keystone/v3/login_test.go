@@ -203,7 +203,7 @@ func TestATokenForSomebodyElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, err := cloud.ValidateToken(t.Context(), token); err != nil || got.UserName != "admin" || got.ProjectID == "" {
-		t.Errorf("got %+v, %v, want admin's, scoped to a project", got, err)
+		t.Errorf("got %+v, %v, want a token of admin with the scope of a project", got, err)
 	}
 	for what, c := range map[string]struct {
 		change func(*v3.Credential)
@@ -217,7 +217,7 @@ func TestATokenForSomebodyElse(t *testing.T) {
 		c.change(&wrong.Credential)
 		token, err := v3.Login(t.Context(), wrong)
 		if token != "" || !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "Tenantry") {
-			t.Errorf("%s: got a token of %d characters, %v, want %v, with %s and not as Tenantry's fault", what, len(token), err, c.want, c.says)
+			t.Errorf("%s: got a token of %d characters, %v; want %v with %s, and without the word Tenantry", what, len(token), err, c.want, c.says)
 		}
 	}
 }

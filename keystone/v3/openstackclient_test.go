@@ -77,7 +77,7 @@ func TestTheConfigurationIsReadLikeTheOpenstackCommandReadsIt(t *testing.T) {
 	}
 }
 
-// TestAFaultNamesTheFileTheCloudAndTheKey checks the texts of errors, which also must not contain a value of the file.
+// TestAFaultNamesTheFileTheCloudAndTheKey checks the texts of errors. These texts must contain no value of the file.
 func TestAFaultNamesTheFileTheCloudAndTheKey(t *testing.T) {
 	const user = "username: u, password: canary, user_domain_id: d"
 	for content, want := range map[string]string{

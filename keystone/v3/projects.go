@@ -39,7 +39,8 @@ func (c *Cloud) findDomain(ctx context.Context, nameOrID string) (d keystone.Dom
 				Domain keystone.Domain `json:"domain"`
 			}
 			err := domains.Get(ctx, c.identity, segment(nameOrID)).ExtractInto(&answer)
-			if d = answer.Domain; err == nil && d.ID == "" { // on MySQL, Keystone ignores the case of ids
+			// The returned id may differ from the requested id, because Keystone ignores the case of ids on MySQL.
+			if d = answer.Domain; err == nil && d.ID == "" {
 				return errIncomplete
 			}
 			return err
@@ -48,7 +49,7 @@ func (c *Cloud) findDomain(ctx context.Context, nameOrID string) (d keystone.Dom
 			return d, err
 		}
 	}
-	if nameOrID == "" { // Keystone would list all domains
+	if nameOrID == "" { // without a name, Keystone would list all domains
 		return d, notFound(op)
 	}
 	found, err := list[keystone.Domain](ctx, c, op, "domains", url.Values{"name": {nameOrID}})
@@ -93,7 +94,8 @@ func (c *Cloud) EnsureProject(ctx context.Context, n keystone.NewProject) (p key
 	return p, lookup == nil && n.RunTag != "" && p.HasTag(n.RunTag), lookup
 }
 
-// projectAnswer is decoded by ExtractInto, because gophercloud's Extract returns no error for an empty answer.
+// projectAnswer is an answer that contains a project. ExtractInto decodes it, because gophercloud's Extract returns no error for an empty
+// answer.
 type projectAnswer struct {
 	Project keystone.Project `json:"project"`
 }

@@ -49,7 +49,7 @@ func (c *Cloud) Forget() {
 	clear(c.domains)
 }
 
-// forgetRoles clears the cache of roles. The cache is cleared when a role in the cache may have been deleted.
+// forgetRoles clears the cache of roles. Call it if a role in the cache may have been deleted.
 func (c *Cloud) forgetRoles() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -64,7 +64,7 @@ func (c *Cloud) resolve(ctx context.Context, name string) (keystone.Role, error)
 	if _, found := keystone.FindReserved([]string{name}, c.reserved); found {
 		return keystone.Role{}, refused(remedy(name))
 	}
-	if name == "" { // Keystone would list all roles
+	if name == "" { // without a name, Keystone would list all roles
 		return keystone.Role{}, notFound(op)
 	}
 	found, err := list[roleBody](ctx, c, op, "roles", url.Values{"name": {name}})
@@ -82,7 +82,7 @@ func (c *Cloud) resolve(ctx context.Context, name string) (keystone.Role, error)
 	if err != nil || len(c.reserved) == 0 {
 		return r.Role, err
 	}
-	// The name in the request may be spelled differently from the returned name, such as "ädmin".
+	// The returned name can be reserved even if the requested name is not: for example, Keystone may return role admin for "ädmin".
 	if reserved, found := keystone.FindReserved([]string{r.Name}, c.reserved); found {
 		return keystone.Role{}, refused(fmt.Sprintf("Keystone returned role %s for this name; %s", reserved, remedy(reserved)))
 	}
@@ -103,7 +103,7 @@ type roleBody struct {
 	DomainID string `json:"domain_id"` // empty if the role is global
 }
 
-// remedy returns what an operator can do about the refusal of a reserved role.
+// The function `remedy` returns a text for operators. The text says how to avoid the refusal of a reserved role.
 func remedy(reserved string) string {
 	if keystone.IsAdminRole(reserved) {
 		return "choose another role, or set allow_cloud_admin_role"
@@ -111,16 +111,16 @@ func remedy(reserved string) string {
 	return "choose another role, because Tenantry's operators have this role"
 }
 
-// inference are the roles that a role implies directly, in the JSON format of Keystone.
+// The type `inference` contains a role and the roles that it implies directly, in the JSON format of Keystone.
 type inference struct {
 	Prior   keystone.Role   `json:"prior_role"`
 	Implies []keystone.Role `json:"implies"`
 }
 
-// impliesReserved returns the name of the first reserved role that the role implies, directly or through other roles. The result
-// found is false if there is none.
+// impliesReserved returns the name of the first reserved role that the role implies, directly or through other roles. If the role implies
+// no reserved role, the result `found` is false.
 func (c *Cloud) impliesReserved(ctx context.Context, role keystone.Role) (implied string, found bool, err error) {
-	op := fmt.Sprintf("reading what role %q implies", role.Name)
+	op := fmt.Sprintf("reading the roles that role %q implies", role.Name)
 	rules, err := list[inference](ctx, c, op, "role_inferences", nil)
 	if err != nil {
 		return "", false, err

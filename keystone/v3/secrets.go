@@ -9,10 +9,10 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// ownSecrets has the secrets of Tenantry's own credential, and the last tokens of Tenantry's logins. No text from Keystone that is
-// stored, logged or shown may contain them.
+// ownSecrets contains the secrets of Tenantry's own credential, and the last tokens of Tenantry's logins. These secrets and tokens are
+// masked in every text from Keystone before the text is stored, logged or shown.
 type ownSecrets struct {
-	password, secret string // of the user, and of the application credential
+	password, secret string // the user's password, and the application credential's secret
 
 	mu     sync.Mutex
 	tokens []string // the newest token last
@@ -28,12 +28,12 @@ func (s *ownSecrets) add(token string) {
 	s.tokens = append(slices.Clone(s.tokens[max(0, len(s.tokens)-keptTokens+1):]), token)
 }
 
-// The method `with` returns all secrets, the given secrets, and the token in the header of an answer. A secret may be empty.
+// The method `with` returns all secrets of the Cloud, the given secrets, and the token in the header of an answer. A secret may be empty.
 func (s *ownSecrets) with(secrets []string, answer http.Header) []string {
 	return append(append(s.all(), secrets...), answer.Get("X-Subject-Token"))
 }
 
-// The method `masked` returns a name from Keystone without the secrets of the Cloud and of the request in ctx. A name that Tenantry
+// The method `masked` returns a name from Keystone, and masks the secrets of the Cloud and of the request in ctx. A name that Tenantry
 // asked for is returned unchanged.
 func (c *Cloud) masked(ctx context.Context, name, asked string) string {
 	if name == asked {

@@ -12,7 +12,8 @@ import (
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
 
-// The variable `echoes` contains the ways in which a stand-in of Keystone repeats the secret in a request.
+// The variable `echoes` contains the ways in which a stub of Keystone repeats a secret. The parameter `sent` is a text of the request that
+// contains the secret.
 var echoes = map[string]func(sent string) roundTrip{
 	"in the message": func(sent string) roundTrip {
 		message, _ := json.Marshal("cannot read " + sent)

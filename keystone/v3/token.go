@@ -12,7 +12,7 @@ import (
 
 // Login logs in with the credential of a person, and returns the new token. The caller can send this token to another service.
 // Login caches no token, so every call logs in again. If Keystone refuses the credential, the error is Permanent with
-// [keystone.ErrLoginRefused]. If the token would have no scope, the error is [keystone.ErrUnscoped].
+// [keystone.ErrLoginRefused]. If the new token has no scope, the error is [keystone.ErrUnscoped].
 func Login(ctx context.Context, cfg Config) (token string, err error) {
 	c, err := New(cfg)
 	if err != nil {
@@ -24,7 +24,8 @@ func Login(ctx context.Context, cfg Config) (token string, err error) {
 	return token, nil
 }
 
-// ofPerson changes the error of a login: the credential is not Tenantry's own, and the text may contain the name of the person.
+// ofPerson returns the error of a login with a person's credential. Unlike the error of a login with Tenantry's own credential, the new
+// error does not have OwnCredential, and its text may contain the name of the person.
 func ofPerson(c Credential, err error) error {
 	e, ok := errors.AsType[*upstream.Error](err)
 	if !ok {

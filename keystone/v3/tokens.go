@@ -67,7 +67,7 @@ func (c *Cloud) ExchangeToken(ctx context.Context, unscoped, projectID string) (
 	return scoped, nil
 }
 
-// Ping implements [keystone.Identity]. Ping lists the projects of Tenantry's own user: Keystone allows every user this request.
+// Ping implements [keystone.Identity]. Ping lists the projects of Tenantry's own user, because Keystone allows this request to every user.
 func (c *Cloud) Ping(ctx context.Context) error {
 	return c.do(ctx, read, "pinging Keystone", func(ctx context.Context) error {
 		noteOf(ctx).limits = pingLimits
@@ -80,7 +80,8 @@ func (c *Cloud) Ping(ctx context.Context) error {
 // projects are not kept in memory.
 var pingLimits = upstream.Limits{Bytes: 32 << 20, Values: 4_000_000, Flat: 3, List: 2, Elements: 100_000, Element: 512 << 10}
 
-// newToken sends one POST request for a token. Keystone omits the catalog, which can be longer than all other answers.
+// newToken sends one POST request for a token. The parameter nocatalog makes Keystone omit the catalog, which can be longer than all
+// other answers.
 func (c *Cloud) newToken(ctx context.Context, opts tokens.AuthOptionsBuilder) (id string, t keystone.Token, err error) {
 	scope, err := opts.ToTokenV3ScopeMap()
 	if err != nil {

@@ -57,16 +57,16 @@ type call struct {
 	reached bool            // the request may have reached a server
 	limits  upstream.Limits // of the answer
 	timeout time.Duration   // of the request; zero means Config.Timeout
-	subject bool            // the request is about its own token
-	secrets []string        // in the request, beside the secrets of the Cloud
+	subject bool            // the request asks Keystone about the token that authenticates the request
+	secrets []string        // the secrets in the request that are not secrets of the Cloud
 	login   *Credential     // the credential of a login; nil for other requests
 }
 
-// objectLimits are the limits of an answer that is not a list. The longest of these answers are projects: with 80 tags, a description
+// objectLimits are the limits of an answer that is not a list. The longest of these answers are projects with 80 tags, a description
 // of 64 KiB, and fields that a cloud's administrator has added.
 var objectLimits = upstream.Limits{Bytes: 1 << 20, Values: 10_000}
 
-// errorLimits are the limits of an error. An error can be a page of HTML.
+// errorLimits are the limits of an answer that reports an error. Such an answer can be a page of HTML.
 var errorLimits = upstream.Limits{Bytes: 1 << 20, Values: 1 << 20}
 
 type callKey struct{}
@@ -133,7 +133,7 @@ func neverSent(err error) bool {
 		errors.As(err, &op) && op.Op == "dial"
 }
 
-// limit is a round tripper that limits the time of a request. The call in the request's context may have a limit of its own.
+// The type `limit` is a round tripper that limits the time of a request. The call in the request's context may set another time limit.
 type limit struct {
 	next    http.RoundTripper
 	timeout time.Duration

@@ -14,8 +14,8 @@ import (
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
 
-// silentCloser closes the connection after each answer. Like uwsgi's http-socket, silentCloser does not announce the close with the
-// header "Connection: close". The client notices the close only at its next request.
+// silentCloser starts a server that closes the connection after each answer. Like uwsgi's http-socket, the server does not announce the
+// close with the header "Connection: close". The client notices the close only at its next request.
 func silentCloser(t *testing.T, handler http.Handler) (host string) {
 	t.Helper()
 	return listener(t, func(c *net.TCPConn) {
@@ -117,6 +117,6 @@ func TestReadsReuseAConnectionAndWritesDoNot(t *testing.T) {
 		send("POST")
 	}
 	if opened.Load() != 11 {
-		t.Errorf("ten writes more opened %d connections, want 11 in all", opened.Load())
+		t.Errorf("got %d connections after ten more writes, want 11", opened.Load())
 	}
 }

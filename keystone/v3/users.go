@@ -42,8 +42,8 @@ type userBody struct {
 	Enabled *bool `json:"enabled"`
 }
 
-// user returns the user. Keystone omits the state of a user from LDAP if it is configured to ignore this attribute: the user can then log
-// in, and counts as enabled.
+// The method `user` converts the body to a [keystone.User]. A user without a state counts as enabled. If Keystone is configured to ignore
+// the state of users from LDAP, it omits the state, and these users can log in.
 func (b userBody) user() (keystone.User, error) {
 	u := b.User
 	if u.ID == "" || u.DomainID == "" {

@@ -7,20 +7,20 @@ import (
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
 
-// cast has a domain with users of different rights, and objects in it and outside of it.
+// The type `cast` contains the ids of two domains, and the ids of objects in these domains. The users have different rights.
 type cast struct {
-	domain, foreign string // ids of two domains
-	inside, outside string // ids of a project in each of them
-	manager, plain  string // ids of users in the domain
-	stranger        string // id of a user in the other domain
-	group           string // id of a group in the domain
-	role            string // id of the role that the manager has on the domain; it implies role member
-	member          string // id of role member, which the plain user has on the project inside
+	domain, foreign string // the ids of the two domains
+	inside, outside string // the ids of a project in `domain` and of a project in `foreign`
+	manager, plain  string // the ids of two users in `domain`
+	stranger        string // the id of a user in `foreign`
+	group           string // the id of a group in `domain`
+	role            string // the id of the role that the manager has on `domain`; this role implies role member
+	member          string // the id of role member, which the user `plain` has on the project `inside`
 
 	ofManager, ofPlain *v3.Cloud
 }
 
-// cast is a helper that creates the cast. The domains are deleted when the test ends, with all that is in them.
+// The method `cast` creates the objects of a cast. At the end of the test, the domains and all objects in them are deleted.
 func (f *fixture) cast() cast {
 	f.Helper()
 	c := cast{domain: f.newDomain(), foreign: f.newDomain(), member: f.role("member")}
@@ -69,7 +69,7 @@ func (f *fixture) grant(path string) {
 	f.must(204, "PUT", path, f.admin, "")
 }
 
-// as returns a Cloud that logs in with the credential.
+// The method `as` returns a Cloud that logs in with the credential.
 func (f *fixture) as(c v3.Credential) *v3.Cloud {
 	f.Helper()
 	cfg := f.config
@@ -77,7 +77,7 @@ func (f *fixture) as(c v3.Credential) *v3.Cloud {
 	return f.newCloud(cfg)
 }
 
-// projects returns the result of EachProject, by id.
+// The method `projects` returns the projects that EachProject lists, by id.
 func (f *fixture) projects(i keystone.Inventory, domain, prefix string) (found map[string]keystone.Project, whole bool) {
 	f.Helper()
 	found = map[string]keystone.Project{}
@@ -91,7 +91,7 @@ func (f *fixture) projects(i keystone.Inventory, domain, prefix string) (found m
 	return found, whole
 }
 
-// names checks the names that EachProject lists. The list must be whole.
+// The method `names` checks the names of the projects that EachProject lists. The result `whole` of EachProject must be true.
 func (f *fixture) names(i keystone.Inventory, domain, prefix string, want ...string) {
 	f.Helper()
 	found, whole := f.projects(i, domain, prefix)

@@ -48,7 +48,7 @@ func rolesAdmin(_ *testing.T, f *fixture) {
 	f.ok(err)
 }
 
-// userOfLDAP reads users with ids that need an encoding. The ids occur in no Keystone, but Keystone's answers show that Keystone has
+// userOfLDAP reads users whose ids must be encoded in a path. No user has such an id, but Keystone's answers show that Keystone has
 // decoded each id.
 func userOfLDAP(_ *testing.T, f *fixture) {
 	for _, id := range []string{"john.doe", "m@example.org", "Ann Lee", "50%", "a%2Fb", "x?y#z", "a;b", "ü"} {

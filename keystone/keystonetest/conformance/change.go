@@ -17,8 +17,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// The type `patches` is a transport that stores which fields each PATCH request contains. If `late` is true, the transport keeps the
-// PATCH requests, and does not send them.
+// The type `patches` is a transport that stores the names of the fields in each PATCH request. If `late` is true, the transport does not
+// send a PATCH request, but stores it in `kept`.
 type patches struct {
 	next   http.RoundTripper
 	late   bool
@@ -62,8 +62,8 @@ func (f *fixture) watched() *patches {
 	return u
 }
 
-// The method `changes` makes a change twice. The first call must send an update with these fields, or none if fields is empty. The
-// second call must send no update.
+// The method `changes` makes a change twice. The first call must send an update with the given fields. If `fields` is empty, the first
+// call must send no update. The second call must never send an update.
 func (f *fixture) changes(p keystone.Project, c keystone.ProjectChange, fields string, want keystone.Project) {
 	f.Helper()
 	u := f.watched()
@@ -81,7 +81,7 @@ func (f *fixture) changes(p keystone.Project, c keystone.ProjectChange, fields s
 	same(f, "updates", u.fields, wantFields)
 }
 
-// The method `refuses` makes a change that must be refused, and that must change nothing.
+// The method `refuses` requests a change. The change must be refused, and the project must stay the same.
 func (f *fixture) refuses(p keystone.Project, c keystone.ProjectChange, sentinel error) {
 	f.Helper()
 	_, changed, err := f.cloud.ChangeProject(f.ctx, keystone.Project{ID: p.ID}, c)
@@ -92,7 +92,7 @@ func (f *fixture) refuses(p keystone.Project, c keystone.ProjectChange, sentinel
 
 var enable, disable = keystone.ProjectChange{Enabled: new(true)}, keystone.ProjectChange{Enabled: new(false)}
 
-// The function `tagged` returns the project as it must be after these tags were added and removed.
+// The function `tagged` returns the project with the tags in `add`, and without the tags in `remove`.
 func tagged(p keystone.Project, add, remove []string) keystone.Project {
 	p.Tags = slices.DeleteFunc(slices.Concat(p.Tags, add), func(tag string) bool { return slices.Contains(remove, tag) })
 	return sorted(p)
@@ -109,7 +109,7 @@ func changeState(_ *testing.T, f *fixture) {
 	f.changes(p, enable, "enabled", p)
 
 	f.changes(p, keystone.ProjectChange{Enabled: new(false), Add: []string{markA}}, "enabled tags", marked(p, false, markA))
-	f.enables(p, p, true, markA) // the mark is like that of DisableProject
+	f.enables(p, p, true, markA) // EnableProject treats this mark like a mark of DisableProject
 	f.disables(p, markB, marked(p, false, markB))
 	f.changes(p, enable, "enabled", marked(p, true, markB))
 }
@@ -124,14 +124,15 @@ func changeTags(_ *testing.T, f *fixture) {
 	f.changes(p, keystone.ProjectChange{Add: []string{"é ü"}, Remove: []string{"é ü"}}, "tags", tagged(p, []string{"é ü"}, nil))
 	f.changes(p, keystone.ProjectChange{Remove: []string{"é ü"}}, "tags", p)
 
-	// Another merchant, and another state.
+	// Replace the merchant's tag: first alone, then together with a change of the state.
 	f.set(p, `"enabled":false`)
 	old, other := []string{keystone.MerchantTag("m")}, []string{keystone.MerchantTag("n")}
 	f.changes(p, keystone.ProjectChange{Add: other, Remove: old}, "tags", marked(tagged(p, other, old), false))
 	f.changes(p, keystone.ProjectChange{Enabled: new(true), Add: old, Remove: other}, "enabled tags", p)
 }
 
-// changeLate delivers a write after the caller has given up. The write must not reset what an administrator has changed meanwhile.
+// changeLate delivers a write to Keystone after the call has failed. Before the delivery, an administrator changes a field that the write
+// does not contain. The late write must keep the administrator's change.
 func changeLate(_ *testing.T, f *fixture) {
 	p := f.newTenant()
 	late := func(c keystone.ProjectChange, meanwhile string) {
@@ -166,7 +167,8 @@ func changeAbsent(_ *testing.T, f *fixture) {
 	}
 }
 
-// changeGuarded checks that the guard refuses a change of a foreign project, and tags that a tenant cannot have.
+// changeGuarded checks that the guard refuses a change of a foreign project. The guard must also refuse new tags that lack a tag of
+// Tenantry's tenants.
 func changeGuarded(_ *testing.T, f *fixture) {
 	p := f.newTenant()
 	for _, tag := range []string{"tenantry", keystone.RunTag("1"), keystone.MerchantTag("m")} {
@@ -192,7 +194,7 @@ func changeGuarded(_ *testing.T, f *fixture) {
 	f.changes(foreign, enable, "", foreign)
 }
 
-// changeRefused checks that a change that Keystone refuses changes neither the state nor the tags.
+// changeRefused requests changes that Keystone refuses. A refused change must change neither the state nor the tags.
 func changeRefused(_ *testing.T, f *fixture) {
 	p := f.newTenant()
 	for _, tag := range []string{"a/b", "a,b", "", strings.Repeat("x", 256)} {

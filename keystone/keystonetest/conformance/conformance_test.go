@@ -34,7 +34,7 @@ func real(t *testing.T) conformance.Target {
 	return target
 }
 
-// realLimited is the real Keystone with the option list_limit: see deploy/testservices/keystone.wsgi.
+// realLimited returns the address of the real Keystone with the option list_limit: see deploy/testservices/keystone.wsgi.
 func realLimited(t *testing.T) conformance.Target {
 	t.Helper()
 	target := real(t)

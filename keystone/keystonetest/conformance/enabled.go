@@ -23,13 +23,13 @@ func sorted(p keystone.Project) keystone.Project {
 	return p
 }
 
-// The function `marked` returns the project as it must be after it was enabled or disabled with these marks.
+// The function `marked` returns the project with this state, and with these marks as additional tags.
 func marked(p keystone.Project, enabled bool, marks ...string) keystone.Project {
 	p.Enabled, p.Tags = enabled, slices.Concat(p.Tags, marks)
 	return sorted(p)
 }
 
-// The method `is` checks that Keystone has the project in this state.
+// The method `is` checks that Keystone returns exactly this project. The order of the tags is not checked.
 func (f *fixture) is(want keystone.Project) {
 	f.Helper()
 	got, err := f.cloud.Project(f.ctx, want.ID)
@@ -114,7 +114,7 @@ func disableDisabled(_ *testing.T, f *fixture) {
 	f.enables(p, p, true, markB, markA)
 }
 
-// disableEnabledByAdmin enables a project as an administrator who does not know the marks.
+// disableEnabledByAdmin tests a project that an administrator enables without removing the marks.
 func disableEnabledByAdmin(_ *testing.T, f *fixture) {
 	p := f.newTenant()
 	f.disables(p, markA, marked(p, false, markA))

@@ -16,7 +16,8 @@ import (
 
 func random() string { return strings.ToLower(rand.Text()[:12]) }
 
-// The type `fixture` has the Cloud under test, and the token of an administrator who prepares and checks Keystone.
+// The type `fixture` contains the Cloud under test, and the token of an administrator. The tests use this token to prepare and check
+// Keystone.
 type fixture struct {
 	*testing.T
 	raw
@@ -85,8 +86,7 @@ func (f *fixture) role(name string) string {
 	return roles[0].ID
 }
 
-// The method `wants` fails the test unless err has class Permanent, and MaybeDone is false. If sentinel is not nil, err must wrap
-// sentinel.
+// The method `wants` checks that err has class Permanent, and that MaybeDone is false. If sentinel is not nil, err must wrap sentinel.
 func (f *fixture) wants(err, sentinel error) {
 	f.Helper()
 	var e *upstream.Error
@@ -103,7 +103,7 @@ func (f *fixture) wantsOperator(err error) {
 	}
 }
 
-// wantsPermission fails the test unless err has class Blocked, wraps ErrForbidden, and names the permission that is missing.
+// wantsPermission checks that err has class Blocked, wraps ErrForbidden, and names the missing permission.
 func (f *fixture) wantsPermission(err error, rule string) {
 	f.Helper()
 	var e *upstream.Error

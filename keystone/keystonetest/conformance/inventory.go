@@ -33,7 +33,7 @@ func eachProject(_ *testing.T, f *fixture) {
 	f.names(f.cloud, domain, "b%")
 	f.names(f.cloud, domain, `a\b`, backslash)
 	f.names(f.cloud, "nope", "")
-	_, err := f.cloud.EachProject(f.ctx, "", "", func(keystone.Project) { f.Error("a project of no domain") })
+	_, err := f.cloud.EachProject(f.ctx, "", "", func(keystone.Project) { f.Error("got a project, want none") })
 	f.wants(err, nil)
 }
 
@@ -48,7 +48,7 @@ func eachAssignment(_ *testing.T, f *fixture) {
 		"/projects/" + c.outside + ofUser, "/system" + ofUser,
 	} {
 		f.grant(path)
-		f.grant(path) // may be repeated
+		f.grant(path) // a repeated assignment has no effect, and is no error
 	}
 	project := keystone.Granted{RoleID: c.member, ProjectID: c.inside}
 	domain := keystone.Granted{RoleID: c.member, DomainID: c.domain}
@@ -78,7 +78,7 @@ func eachAssignment(_ *testing.T, f *fixture) {
 	same(f, "on no project", f.assignments(f.cloud, keystone.AssignmentFilter{ProjectID: "nope"}), map[keystone.Granted]int{})
 
 	all := f.assignments(f.cloud, keystone.AssignmentFilter{})
-	maps.DeleteFunc(all, func(g keystone.Granted, _ int) bool { return want[g] == 0 }) // those of other tests
+	maps.DeleteFunc(all, func(g keystone.Granted, _ int) bool { return want[g] == 0 }) // drop the assignments of other tests
 	same(f, "all", all, want)
 	same(f, "all for the manager", f.assignments(c.ofManager, keystone.AssignmentFilter{}),
 		matching(func(g keystone.Granted) bool { return g.ProjectID != c.outside }))
@@ -138,13 +138,13 @@ func allRoles(_ *testing.T, f *fixture) {
 	same(f, "role member", ids["member"], c.member)
 	implied, err := f.cloud.Implied(f.ctx)
 	f.ok(err)
-	same(f, "what the manager's role implies", implied[c.role], []string{c.member})
-	same(f, "what role admin implies", implied[ids["admin"]], []string{c.member})
-	same(f, "what role member implies", implied[c.member], []string{ids["reader"]})
-	same(f, "what role reader implies", implied[ids["reader"]], nil)
+	same(f, "roles that the manager's role implies", implied[c.role], []string{c.member})
+	same(f, "roles that role admin implies", implied[ids["admin"]], []string{c.member})
+	same(f, "roles that role member implies", implied[c.member], []string{ids["reader"]})
+	same(f, "roles that role reader implies", implied[ids["reader"]], nil)
 }
 
-// reaches checks the result of Reach. The order of the roles is not checked.
+// The method `reaches` checks the result of Reach. The order of the roles is not checked.
 func (f *fixture) reaches(cloud *v3.Cloud, want keystone.Reach, roles ...string) {
 	f.Helper()
 	got, err := cloud.Reach(f.ctx)

@@ -7,7 +7,7 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 )
 
-// ListLimit is the option list_limit of the Keystone that [Limited] tests.
+// ListLimit is the value of the option list_limit of the Keystone that [Limited] tests.
 const ListLimit = 3
 
 // Limited tests the methods of [keystone.Inventory] against a Keystone that cuts lists of projects and users to ListLimit.
@@ -27,7 +27,8 @@ func Limited(t *testing.T, target Target) {
 	}
 }
 
-// tenants are names of tenants. The first four have the digit 1 in common, so that even a part with this digit is cut.
+// The variable `tenants` contains names of tenants. In the first four names, the UUID begins with the digit 1. Four is more than
+// ListLimit, so Keystone cuts even the part with this digit.
 var tenants = []string{
 	"bs-customer-10000000-0000-4000-8000-000000000001", "bs-customer-11000000-0000-4000-8000-000000000001",
 	"bs-customer-1e000000-0000-4000-8000-000000000001", "bs-customer-1f000000-0000-4000-8000-000000000001-2",
@@ -71,7 +72,7 @@ func aboveTheLimit(_ *testing.T, f *fixture) {
 	same(f, "FindProject", p.Name, tenants[4])
 }
 
-// longParts lists projects that have a long prefix in common, or a name that cannot be divided.
+// longParts lists projects with a long common prefix. It also lists projects in parts that are cut, but cannot be divided.
 func longParts(_ *testing.T, f *fixture) {
 	domain := f.newDomain()
 	const id = "10000000-0000-4000-8000-000000000001"
@@ -89,8 +90,8 @@ func longParts(_ *testing.T, f *fixture) {
 	}
 }
 
-// limitedManager also lists the projects of another domain. Keystone first cuts the list, and then drops all projects: the list is empty,
-// and "truncated" is true.
+// limitedManager lists the projects of the manager's domain, and the projects of another domain. For the other domain, Keystone first cuts
+// the list, and then drops all projects. The answer is then an empty list, and "truncated" is true.
 func limitedManager(_ *testing.T, f *fixture) {
 	c := f.cast()
 	for _, name := range tenants[:4] {

@@ -9,7 +9,8 @@ import (
 )
 
 // Lists sends requests for lists, with the tokens of an administrator, of a domain's manager, of a member of a project and of a reader of
-// the system. For each answer, Lists returns a line, as [Wire] does: with the number of elements, and with the shapes of all elements.
+// the system. For each answer, Lists returns a line like the lines of [Wire]. The line also contains the number of elements, and the shapes
+// of all elements.
 func Lists(t *testing.T, target Target) (lines []string) {
 	t.Helper()
 	f := newFixture(t, target)
@@ -32,7 +33,7 @@ func Lists(t *testing.T, target Target) (lines []string) {
 		}
 		say(who.name+" own token", f.do("GET", "/auth/tokens?nocatalog", who.token, "", "X-Subject-Token", who.token))
 	}
-	for _, path := range []string{"/projects", "/role_assignments", "/users", "/auth/projects"} { // of everything
+	for _, path := range []string{"/projects", "/role_assignments", "/users", "/auth/projects"} { // lists without a filter
 		say("manager "+path, f.do("GET", path, manager, ""))
 	}
 	say("manager grants", f.do("PUT", "/projects/"+c.inside+"/users/"+c.manager+"/roles/"+c.member, manager, ""))
@@ -41,12 +42,12 @@ func Lists(t *testing.T, target Target) (lines []string) {
 	return lines
 }
 
-// CutLists is Lists for a Keystone with list_limit. It sends only requests for lists that Keystone cuts.
+// CutLists is like [Lists], but for a Keystone with the option list_limit. It sends requests only for lists that Keystone can cut.
 func CutLists(t *testing.T, target Target) (lines []string) {
 	t.Helper()
 	f := newFixture(t, target)
 	c := f.listCast()
-	f.newDomain() // so that there are more than ListLimit
+	f.newDomain() // so that the number of domains is larger than ListLimit
 	ask := func(who, path, token string) {
 		lines = append(lines, who+" "+path+": "+f.do("GET", c.ids().Replace(path), token, "").list())
 	}
@@ -60,7 +61,7 @@ func CutLists(t *testing.T, target Target) (lines []string) {
 	return lines
 }
 
-// listCast is cast with more objects.
+// listCast creates a cast and additional objects.
 func (f *fixture) listCast() cast {
 	f.Helper()
 	c := f.cast()
@@ -83,7 +84,7 @@ func (f *fixture) listCast() cast {
 	return c
 }
 
-// ids replaces the words in the paths below.
+// The method `ids` returns a replacer that replaces the words in upper case in the paths below by ids.
 func (c cast) ids() *strings.Replacer {
 	return strings.NewReplacer("DOMAIN", c.domain, "FOREIGN", c.foreign, "INSIDE", c.inside, "OUTSIDE", c.outside,
 		"PLAIN", c.plain, "MANAGER", c.manager, "STRANGER", c.stranger, "GROUP", c.group, "MEMBER", c.member, "ROLE", c.role)
@@ -119,7 +120,7 @@ func (f *fixture) login(user, scope string) string {
 	return f.must(201, "POST", "/auth/tokens", "", passwordLogin(fmt.Sprintf(`"id":%q`, user), "pw", scope)).token()
 }
 
-// scopes logs in with the scope of a domain.
+// The method `scopes` logs in with the scope of a domain or of the system. Some of these scopes are not valid.
 func (f *fixture) scopes(c cast, say func(string, answer)) {
 	name := f.must(200, "GET", "/domains/"+c.domain, f.admin, "").get("domain", "name")
 	for _, scope := range []string{
@@ -134,7 +135,7 @@ func (f *fixture) scopes(c cast, say func(string, answer)) {
 	}
 }
 
-// domainsAndGroups creates and removes domains, groups and role assignments, with faults.
+// domainsAndGroups creates and removes domains, groups and role assignments. It also sends requests that Keystone refuses.
 func (f *fixture) domainsAndGroups(c cast, say func(string, answer)) {
 	domain := fmt.Sprintf(`{"domain":{"name":"d-%s"}}`, random())
 	made := f.do("POST", "/domains", f.admin, domain)
@@ -175,13 +176,14 @@ func (f *fixture) domainsAndGroups(c cast, say func(string, answer)) {
 			on.path + "/users/" + c.plain + "/roles/nope",
 			none + "/groups/" + c.group + "/roles/" + c.member, on.path + "/groups/nope/roles/" + c.member,
 		} {
-			say("grant what is missing", f.do("PUT", path, f.admin, ""))
-			say("grant what is missing, inherited", f.do("PUT", inherited(path), f.admin, ""))
+			say("grant with a missing object", f.do("PUT", path, f.admin, ""))
+			say("grant with a missing object, inherited", f.do("PUT", inherited(path), f.admin, ""))
 		}
 	}
 }
 
-// list is shape with the number of elements and with the shapes of all elements of the list in the body, instead of the first.
+// The method `list` is like `shape`, but describes the list in the body by the number of its elements and by the shapes of all elements.
+// The method `shape` describes only the first element.
 func (a answer) list() string {
 	for field, v := range asObject(a.body) {
 		elements, ok := v.([]any)
@@ -195,7 +197,7 @@ func (a answer) list() string {
 		rest := maps.Clone(asObject(a.body))
 		delete(rest, field)
 		n := fmt.Sprint(len(elements))
-		if field == "role_inferences" { // other tests add some
+		if field == "role_inferences" { // other tests add elements to this list
 			n, shapes = "some", nil
 		}
 		return fmt.Sprintf("%d %s %s %v, %s", a.status, n, field, slices.Sorted(maps.Keys(shapes)), shapeOf(rest))

@@ -20,7 +20,7 @@ func ensureProjectRepeated(_ *testing.T, f *fixture) {
 	for _, again := range []keystone.NewProject{
 		n,
 		{Name: n.Name, DomainID: "default", RunTag: "tenantry-run-1"},
-		{Name: n.Name, DomainID: "default", RunTag: "tenantry-run-2"}, // another run has the name
+		{Name: n.Name, DomainID: "default", RunTag: "tenantry-run-2"}, // not the run that created the project
 		{Name: n.Name, DomainID: "default", RunTag: "tenantry-run-2"},
 	} {
 		p, made, err := f.cloud.EnsureProject(f.ctx, again)

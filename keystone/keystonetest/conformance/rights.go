@@ -8,7 +8,7 @@ import (
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
 
-// managersRights checks what the token of a domain with role manager may see.
+// managersRights checks the rights of a domain token with role manager.
 func managersRights(_ *testing.T, f *fixture) {
 	c := f.cast()
 	role := f.must(200, "GET", "/roles/"+c.role, f.admin, "").get("role", "name")
@@ -27,7 +27,7 @@ func managersRights(_ *testing.T, f *fixture) {
 	}
 	users, _ := f.users(c.ofManager, c.domain)
 	same(f, "users", len(users), 2)
-	// The list of the assignments in the domain is checked in eachAssignment.
+	// The test eachAssignment checks the list of the assignments in the domain.
 	same(f, "assignments on a project of the other domain", f.assignments(c.ofManager, keystone.AssignmentFilter{ProjectID: c.outside}),
 		map[keystone.Granted]int{})
 
@@ -46,7 +46,7 @@ func managersRights(_ *testing.T, f *fixture) {
 	}
 	f.wantsPermission(only(c.ofManager.Domain(f.ctx, "default")), "identity:get_domain")
 
-	// A name is found, even if the project does not exist.
+	// If no project has the name, a search by name returns ErrNotFound. A request by id returns ErrForbidden.
 	_, err = c.ofManager.FindProject(f.ctx, c.domain, "bs-customer-nope")
 	f.wants(err, keystone.ErrNotFound)
 	has, err := c.ofManager.HasAssignment(f.ctx, keystone.Assignment{ProjectID: c.inside, UserID: c.plain, RoleID: c.member})
@@ -54,7 +54,7 @@ func managersRights(_ *testing.T, f *fixture) {
 	same(f, "HasAssignment", has, true)
 }
 
-// plainRights checks what the token of a project with role member may see.
+// plainRights checks the rights of a project token with role member.
 func plainRights(_ *testing.T, f *fixture) {
 	c := f.cast()
 	f.reaches(c.ofPlain, keystone.Reach{ProjectID: c.inside}, "member", "reader")
@@ -65,7 +65,7 @@ func plainRights(_ *testing.T, f *fixture) {
 	f.wantsPermission(only(c.ofPlain.Project(f.ctx, "nope")), "identity:get_project")
 }
 
-// domainAdministratorsRights checks what the token of a domain with role admin may see.
+// domainAdministratorsRights checks the rights of a domain token with role admin.
 func domainAdministratorsRights(_ *testing.T, f *fixture) {
 	c := f.cast()
 	roles, err := f.cloud.AllRoles(f.ctx)
@@ -92,7 +92,7 @@ func domainAdministratorsRights(_ *testing.T, f *fixture) {
 	f.wants(only(cloud.User(f.ctx, "nope")), keystone.ErrNotFound)
 }
 
-// rightsWithoutReader checks what the token of a domain may see if its user does not have role reader on the domain.
+// rightsWithoutReader checks the rights of a domain token whose user does not have role reader on the domain.
 func rightsWithoutReader(_ *testing.T, f *fixture) {
 	c := f.cast()
 	name := "bare-" + random()
@@ -106,7 +106,7 @@ func rightsWithoutReader(_ *testing.T, f *fixture) {
 	f.ok(only(cloud.Domain(f.ctx, c.domain)))
 }
 
-// readsNothing checks that the cloud may read no list, and no other user.
+// readsNothing checks that the user of the Cloud may read no list, and no other user.
 func (f *fixture) readsNothing(cloud *v3.Cloud, c cast) {
 	f.Helper()
 	_, err := cloud.EachProject(f.ctx, c.domain, "", func(keystone.Project) { f.Error("got a project") })
@@ -122,7 +122,7 @@ func (f *fixture) readsNothing(cloud *v3.Cloud, c cast) {
 	f.wantsPermission(only(cloud.User(f.ctx, c.manager)), "identity:get_user")
 }
 
-// systemReadersRights checks what the token of the system with role reader may see.
+// systemReadersRights checks the rights of a system token with role reader.
 func systemReadersRights(_ *testing.T, f *fixture) {
 	c := f.cast()
 	f.grant("/system/users/" + c.plain + "/roles/" + f.role("reader"))

@@ -207,7 +207,7 @@ func Wire(t *testing.T, target Target) []string {
 	return lines
 }
 
-// The function `updates` sends updates that Keystone refuses, and updates that change nothing.
+// The function `updates` sends updates of the project. Keystone refuses some of these updates.
 func updates(say func(string, answer) answer, r raw, project, admin, member string) {
 	path := "/projects/" + project
 	many := func(n int) string {

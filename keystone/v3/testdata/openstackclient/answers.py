@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Write answers.json: the login that the openstack command sends for each input in inputs.json.
 
-Needs the Debian package python3-openstackclient (6.0). Run it in this directory after a change of inputs.json:
+The script needs the Debian package python3-openstackclient (6.0). Run the script in this directory after a change of inputs.json:
 
     ./answers.py
 
