@@ -101,10 +101,7 @@ func byAnswer(p purpose, op string, a gophercloud.ErrUnexpectedResponseCode, not
 
 	switch status := a.Actual; {
 	case status < 300: // a successful status, but not the expected status
-		e.Class, e.Err = upstream.Transient, errIncomplete
-		if p == write {
-			e.Class, e.MaybeDone = upstream.Transient, true
-		}
+		e.Class, e.MaybeDone, e.Err = upstream.Transient, p == write, errIncomplete
 	case status < 400:
 		e.Class = upstream.Unavailable
 	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests:
