@@ -72,7 +72,7 @@ func TestARetryThatALaterRunMakesNeedlessNamesThatRun(t *testing.T) {
 	_, err := b.Act(t.Context(), saga.Action{RunID: run.ID, Name: saga.Retry, Who: "op", Why: "again"})
 	accepted := later.CreatedAt.UTC().Format(time.RFC3339)
 	want(t, "error", fmt.Sprint(err), "retry refused: run "+later.ID+" of the same user (accepted "+accepted+
-		") has already made it; if a second one is wanted, the portal must order with a new key")
+		") has already succeeded with the same effect; if the effect is wanted twice, the portal must order again with a new key")
 }
 
 func TestHoldAndCancel(t *testing.T) {

@@ -12,17 +12,17 @@ func TestTheDatabasesTimeIsLearntOnlyFromAQuickAnswer(t *testing.T) {
 	c := NewClock(func() time.Time { return local })
 	database := local.Add(time.Hour)
 	if c.set(local, local.Add(3*time.Second), database, 2*time.Second) {
-		t.Error("an answer that took 3 s was taken")
+		t.Error("an answer that took 3 s was used")
 	}
 	if got := c.Now(); !got.Equal(local) {
 		t.Errorf("the time is %v, want the local %v", got, local)
 	}
 	if !c.set(local, local.Add(2*time.Second), database, 2*time.Second) {
-		t.Error("an answer within 2 s was not taken")
+		t.Error("an answer that took 2 s was not used")
 	}
 	local = local.Add(time.Second)
 	if got := c.Now(); !got.Equal(database) {
-		t.Errorf("the time is %v, want %v, as it was half-way", got, database)
+		t.Errorf("the time is %v, want %v: the database read its clock in the middle of the query", got, database)
 	}
 }
 
@@ -34,7 +34,7 @@ func TestASlowAnswerDoesNotMakeTheTimeLessExact(t *testing.T) {
 		before := local
 		local = local.Add(took)
 		if !c.set(before, local, before.Add(sent+offset), 2*time.Second) {
-			t.Fatal("the answer was not taken")
+			t.Fatal("the answer was not used")
 		}
 	}
 	off := func() time.Duration { return c.Now().Sub(local) }
@@ -71,7 +71,7 @@ func TestReadingTheDatabasesTime(t *testing.T) {
 	}
 	failed, took = nil, maxReading+time.Second
 	if read() == nil {
-		t.Error("a slow answer was taken")
+		t.Error("a slow answer was used")
 	}
 	if took = 0; read() != nil || !c.Now().Equal(database) {
 		t.Errorf("the time is %v, want %v", c.Now(), database)

@@ -49,7 +49,7 @@ func TestCheckpointsOfALostLeaseAreNotWritten(t *testing.T) {
 		synctest.Wait()
 		write(saga.ErrLeaseLost) // this checkpoint arrives after the end of the lease
 		if store.given != 1 || store.cut != 1 {
-			t.Errorf("%d checkpoints were written, %d of them interrupted; want the first alone, interrupted", store.given, store.cut)
+			t.Errorf("%d checkpoints were passed to the store, and %d were interrupted; want only the first one, interrupted", store.given, store.cut)
 		}
 		next := newLease(time.Hour, clock, time.Now())
 		defer next.drop()
@@ -57,7 +57,7 @@ func TestCheckpointsOfALostLeaseAreNotWritten(t *testing.T) {
 		write(nil)
 		time.Sleep(2 * time.Minute)
 		if store.given != 2 || store.cut != 1 {
-			t.Errorf("%d checkpoints were written, %d interrupted; want one of the next lease besides", store.given, store.cut)
+			t.Errorf("%d checkpoints were passed to the store, and %d were interrupted; want 2, of which 1 was interrupted", store.given, store.cut)
 		}
 	})
 }

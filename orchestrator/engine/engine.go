@@ -27,8 +27,8 @@ type Options struct {
 	Clock       *Clock
 	Lease       time.Duration // time without a renewal after which other replicas take over a replica's runs; default 10 s
 	LateWindow  time.Duration // time for which an upstream may still execute a request that got no answer; default 90 s
-	Deadline    time.Duration // maximum time of a run, without waits for upstreams; then it compensates; default 15 min
-	GiveUpAfter time.Duration // maximum time of a run, including all waits; then it compensates; default 24 h
+	Deadline    time.Duration // maximum time of a run, without waits for upstreams, before it is compensated or held; default 15 min
+	GiveUpAfter time.Duration // maximum time of a run, including all waits, before it is compensated or held; default 24 h
 	Poll        time.Duration // interval between polls for work that no message announced; default 5 s
 	Executors   int           // maximum number of runs that are executed at once; default 64
 
@@ -154,7 +154,7 @@ func (e *Engine) Start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 	if x != nil {
 		x.token = q.Token
 		d := x.begin()
-		if len(d.FollowUps) > 0 { // the run would end at once, but Create stores no follow-ups: the run ends when it is claimed
+		if len(d.FollowUps) > 0 { // the run would end at once, but Create cannot store follow-ups: the run ends after it is claimed
 			e.release(x)
 			x = nil
 		} else {
@@ -197,7 +197,7 @@ func (e *Engine) Start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 	return accepting, nil
 }
 
-// DryRun implements [saga.Starter]. It needs neither a lease nor an executor.
+// DryRun implements [saga.Starter]. DryRun needs neither a lease nor an executor.
 func (e *Engine) DryRun(ctx context.Context, q saga.Request) (saga.DryRun, error) {
 	return e.machine(q.Workflow).DryRun(ctx, q, e.Clock.Now())
 }

@@ -72,7 +72,7 @@ func TestASatisfiedStepSucceedsWithoutAnAttempt(t *testing.T) {
 		want(t, "events of a", fmt.Sprint(about(events, "a")), "[step-succeeded]")
 	}
 	if slices.Contains(w.calls(), "do a") {
-		t.Error("a was done all the same")
+		t.Error("step a was called, although it is satisfied")
 	}
 }
 
@@ -210,7 +210,7 @@ func TestALateEffectIsFoundAndRemoved(t *testing.T) {
 func TestARecheckRemovesWhatAppearsAfterTheEnd(t *testing.T) {
 	w := newWorld()
 	w.hooks["do b"] = func(context.Context, int) error { return fmt.Errorf("%w: %w", errLost, errRefused) }
-	var rechecks []bool // undos of b, in order
+	var rechecks []bool // for each undo of b, in order: whether a re-check called it
 	w.hooks["undo b"] = func(ctx context.Context, _ int) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -337,7 +337,7 @@ func TestACommitWhoseAnswerIsLostIsNeitherLostNorDoubled(t *testing.T) {
 				want(t, "events, last seq", fmt.Sprintln(len(events), err), fmt.Sprintln(run.Seq, nil))
 			}
 			if flaky.lost.Load() == 0 || flaky.dropped.Load() == 0 {
-				t.Errorf("%d answers lost, %d writes dropped: the test did not test", flaky.lost.Load(), flaky.dropped.Load())
+				t.Errorf("%d answers lost, %d writes dropped; want more than 0 of each", flaky.lost.Load(), flaky.dropped.Load())
 			}
 		})
 	}

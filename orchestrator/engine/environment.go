@@ -16,8 +16,10 @@ import (
 // intent before it looks for other runs. A new run is stored before it looks for re-checks. Therefore the re-check finds the new
 // run, or the new run finds the re-check.
 //
-// Of two succeeded runs with the same subject, the one that has ended last has the last word about an effect that one claims and
-// the other opposes. For that, a run begins only when this replica's clock has passed the ends of all succeeded runs with the same subject.
+// One succeeded run may claim an effect, and another succeeded run with the same subject may claim an opposite. The run that ended
+// last then decides whether the effect stays. The ends of these runs must therefore be in the order in which the runs executed. To
+// ensure this order, a run begins only when the ends of all succeeded runs with the same subject are in the past, by this replica's
+// clock.
 type environment struct {
 	engine  *Engine
 	subject string
@@ -48,7 +50,7 @@ func (v environment) Unsettled(ctx context.Context) (by string, err error) {
 		return by, err
 	}
 	err = v.eachSucceeded(ctx, func(r *saga.Run) bool {
-		if r.EndedAt.After(now) { // by the clock of another replica: a run of the subject that begins now must end later
+		if r.EndedAt.After(now) { // r was ended by a replica whose clock is ahead; a run that begins now must end later
 			by = r.ID
 		}
 		return by == "" && find(r)
@@ -79,8 +81,8 @@ func (v environment) Claimed(ctx context.Context, runID, claim string) (by saga.
 	return by, err
 }
 
-// eachSucceeded calls more(run) for each succeeded run with the same subject, until more returns false. The sequence of the runs is not the
-// sequence of their ends, because a run gets its id before it is accepted.
+// eachSucceeded calls more(run) for each succeeded run with the same subject, until more returns false. The runs are in the order
+// of their ids, newest first. Their ends may be in another order, because a run gets its id before it is accepted.
 func (v environment) eachSucceeded(ctx context.Context, more func(*saga.Run) bool) error {
 	succeeded := saga.Filter{Subject: v.subject, States: []saga.RunState{saga.Succeeded}}
 	return v.eachRun(ctx, succeeded, func(r *saga.Run) (bool, error) { return more(r), nil })

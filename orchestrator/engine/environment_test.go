@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// runsOnly is a store that has only runs. It returns them as a saga.Store does: the run with the greatest id is the first.
+// runsOnly is a store that implements only the method Runs. Like each saga.Store, it returns the run with the greatest id first.
 type runsOnly struct {
 	saga.Store
 	runs []*saga.Run
@@ -30,11 +30,11 @@ func (s runsOnly) Runs(_ context.Context, f saga.Filter) (page []*saga.Run, err 
 	return page[:min(len(page), f.Limit)], nil
 }
 
-// colour is the state of a workflow with one step, which paints something.
+// The type `colour` is the state of a workflow with one step. The step sets a colour.
 type colour struct{ Colour string }
 
-// environmentOf returns the environment of a run with subject "s". The succeeded runs have ended in the given sequence, one in each minute
-// before the time `now`. Each text is the id and the colour of a run.
+// environmentOf returns the environment of a run with subject "s". Each text in `ended` contains the id and the colour of a
+// succeeded run. The runs ended in this order, at intervals of one minute. The last run ended one minute before the time `now`.
 func environmentOf(t *testing.T, now time.Time, ended ...string) (environment, []*saga.Run) {
 	t.Helper()
 	d, err := saga.Define(saga.Workflow[colour]{
@@ -66,7 +66,7 @@ func environmentOf(t *testing.T, now time.Time, ended ...string) (environment, [
 	return environment{engine: e, subject: "s"}, all
 }
 
-// A run gets its id before it is accepted, so the run with the greatest id may have ended before others.
+// A run gets its id before it is accepted, so the run with the greatest id may have ended before other runs.
 func TestTheRunThatHasEndedLastHasTheLastWord(t *testing.T) {
 	now := time.Date(2026, 11, 27, 1, 0, 0, 0, time.UTC)
 	many := make([]string, 250)
@@ -104,13 +104,13 @@ func TestARunThatBeginsWaitsForAllEndsOfItsSubject(t *testing.T) {
 		return by
 	}
 	if by := unsettled(func(*saga.Run) {}); by != "" {
-		t.Errorf("all are settled: got %q", by)
+		t.Errorf("all runs are settled: got %q", by)
 	}
-	// Runs with greater ids have ended longer ago than the late window.
+	// The runs 2 and 3 have greater ids, and ended longer ago than the late window. The search must not stop at these runs.
 	if by := unsettled(func(r *saga.Run) { r.Steps[0].UnknownAt = new(now.Add(-time.Second)) }); by != "1" {
-		t.Errorf("the last one has an unanswered call: got %q", by)
+		t.Errorf("the last run has an unanswered call: got %q", by)
 	}
 	if by := unsettled(func(r *saga.Run) { r.EndedAt = new(now.Add(time.Microsecond)) }); by != "1" {
-		t.Errorf("the last one has ended later than now, by the clock of another replica: got %q", by)
+		t.Errorf("the last run ended after now, by the clock of another replica: got %q", by)
 	}
 }

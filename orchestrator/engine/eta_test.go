@@ -26,7 +26,7 @@ func TestThePaceIsWhatEndedWhileThereWasWork(t *testing.T) {
 	p.work(now, true)
 	now = now.Add(time.Hour)
 	if got := p.rate(now); got != 0 {
-		t.Errorf("before any has ended: %f", got)
+		t.Errorf("before the first run has ended: got %f, want 0", got)
 	}
 	p = pace{}
 	p.work(now, true)
@@ -42,7 +42,7 @@ func TestThePaceIsWhatEndedWhileThereWasWork(t *testing.T) {
 	at("in the morning", 2)
 	now = now.Add(5 * time.Minute)
 	if got := p.rate(now); got > 0.01 {
-		t.Errorf("nothing has ended for five minutes, and yet %f a second do", got)
+		t.Errorf("no run has ended for five minutes, but the rate is %f runs a second", got)
 	}
 }
 
@@ -50,7 +50,7 @@ func TestARunEndsOnceThoseBeforeItHave(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	e := New(Options{Clock: NewClock(func() time.Time { return now })})
 	if in, ok := e.EndsIn(nil); ok {
-		t.Errorf("nothing was measured, and yet it ends in %s", in)
+		t.Errorf("no run has ended yet, but the estimate is %s", in)
 	}
 	for i := range 4 {
 		e.employ(&saga.Run{ID: fmt.Sprint(i)})
@@ -64,9 +64,9 @@ func TestARunEndsOnceThoseBeforeItHave(t *testing.T) {
 		run  *saga.Run
 		want time.Duration
 	}{
-		"one under way":     {&saga.Run{Replica: "r"}, 2 * time.Second},
-		"one that waits":    {&saga.Run{}, 20 * time.Second},
-		"one that may come": {nil, 20 * time.Second},
+		"a leased run":  {&saga.Run{Replica: "r"}, 2 * time.Second},
+		"a waiting run": {&saga.Run{}, 20 * time.Second},
+		"a new run":     {nil, 20 * time.Second},
 	} {
 		if got, ok := e.EndsIn(c.run); !ok || got < c.want*9/10 || got > c.want*11/10 {
 			t.Errorf("%s ends in %s, %t; want about %s", what, got, ok, c.want)

@@ -13,17 +13,17 @@ import (
 
 // The type `survivals` contains the runs that this process lost together with its lease, although the process did not die. The
 // database was unreachable, or the process slept. Other replicas cannot distinguish a lost lease from a dead process. If three
-// replicas in a row die while they execute a run, the run waits for an operator. Therefore this process joins again, and then
-// retries each lost run that waits for this reason. Each run is retried only once, because the run itself may be the reason why
-// replicas lose their leases.
+// replicas in a row die while they execute a run, the run waits for an operator. A lost lease counts as such a death. Therefore,
+// after this process has joined again, it retries each lost run that waits for this reason. Each run is retried only once, because
+// the run itself may be the reason why replicas lose their leases.
 type survivals struct {
 	taken  []string             // runs that this process lost together with its last lease
 	since  map[string]time.Time // for each lost run: the time at which this process joined again
 	spoken map[string]bool      // runs that were retried already
 }
 
-// survivedFor is the number of poll intervals for which this process watches a lost run after it has joined again. If another
-// replica has lost its lease too, that replica must also join again before it can claim the run.
+// survivedFor is the number of poll intervals for which this process watches a lost run. The first interval begins when the process
+// joins again. If another replica has lost its lease too, that replica must also join again before it can claim the run.
 const survivedFor = 12
 
 // The method `survive` starts to watch the runs that this process lost together with its last lease. Call the method `survive`

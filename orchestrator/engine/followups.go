@@ -29,7 +29,8 @@ func (e *Engine) startFollowUps(ctx context.Context, replica string) {
 		return
 	}
 	for _, f := range taken {
-		// Start may take half of FollowUpTimeout. A run must not appear later: an operator may then hold the follow-up.
+		// Start may take half of FollowUpTimeout. After FollowUpTimeout, an operator may hold the follow-up, so no run for it may
+		// then be stored.
 		if ctx.Err() != nil || e.Clock.Now().Sub(*f.TakenAt) > saga.FollowUpTimeout/2 {
 			return
 		}

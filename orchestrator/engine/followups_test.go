@@ -17,7 +17,7 @@ import (
 
 // The method `following` returns the workflows `toy` and `later`. A run of `toy` that has roles puts the follow-up `x` of the
 // workflow `later`, which is due after an hour. A run of `toy` without roles drops the follow-up. A run of `later` that succeeds
-// drops the follow-up too. If the run is compensated, it puts the follow-up again.
+// also drops the follow-up. A run of `later` that is compensated puts the follow-up again.
 func (w *world) following() []*saga.Definition {
 	toy, later := w.workflow(), w.workflow()
 	toy.Then = func(s state, end saga.End) []saga.FollowUp {
@@ -302,7 +302,7 @@ func TestAFollowUpThatWasTakenButNotStartedIsTakenAgain(t *testing.T) {
 	}
 }
 
-// The first run is stored late, when the second one exists already. Because the second run has the same subject, the first run can
+// The first run is stored late, when the second run already exists. Because the second run has the same subject, the first run can
 // only be stored as a run that waits for another run. Both runs then execute, one after the other.
 func TestALateFirstRunOfAFollowUpIsHarmless(t *testing.T) {
 	w := newWorld()
@@ -357,11 +357,12 @@ func TestAFollowUpOfAnUnknownWorkflowIsLeft(t *testing.T) {
 	if x := old.x(); x == nil || x.TakenAt != nil {
 		t.Fatalf("the follow-up is %+v, want it not taken", x)
 	}
-	follow(t, w, url, clock, func(o *engine.Options) { o.Poll = time.Hour }) // takes follow-ups before its first poll, too
+	follow(t, w, url, clock, func(o *engine.Options) { o.Poll = time.Hour }) // this engine also takes follow-ups before its first poll
 	waitFor(t, func() bool { return len(old.runs()) == 1 })
 }
 
-// The method `satisfied` returns the workflow `toy` with the step `a` alone. This step is satisfied, so that the runs end at once.
+// The method `satisfied` returns the workflow `toy` with the step `a` alone. If HasA is true in the input of a run, the step is
+// satisfied, and the run ends at once.
 func (w *world) satisfied(then func(state, saga.End) []saga.FollowUp) *saga.Definition {
 	toy := w.workflow()
 	toy.Steps, toy.Then = toy.Steps[:1], then

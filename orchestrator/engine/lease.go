@@ -21,9 +21,9 @@ type lease struct {
 	stop  func()    // stops the timer
 }
 
-// A replica stops using a lease some time before the lease ends. The function `margin` returns this time: 2 s for the default lease
-// of 10 s. The margin covers the clock errors of two replicas, because each replica knows the database's time with an error of at
-// most half the margin.
+// The function `margin` returns how long before the end of a lease a replica stops using the lease: 2 s for the default lease of 10
+// s. The margin covers the clock errors of two replicas, because each replica knows the database's time with an error of at most
+// half the margin.
 func margin(length time.Duration) time.Duration { return length / 5 }
 
 // newLease starts a lease. The parameter `asked` is the local time at which the lease was requested.

@@ -153,7 +153,7 @@ func TestARecheckThatIsRefusedInOneStepGoesOnToTheStepBefore(t *testing.T) {
 	}
 	waitFor(t, func() bool { return read().Rechecks < 3 })
 	want(t, "undos by rechecks", fmt.Sprint(rechecked[:6]), "[b b b b b a]")
-	want(t, "times that somebody is said to have died", count(kinds(t, b.store, read().ID), saga.EventTakenOver), 0)
+	want(t, "events of take-overs", count(kinds(t, b.store, read().ID), saga.EventTakenOver), 0)
 }
 
 func TestARecheckThatReplicasDiedOfIsMadeAgainLater(t *testing.T) {
@@ -329,7 +329,7 @@ func TestTheNewestRunDecidesWhatARecheckLeaves(t *testing.T) {
 			case len(undone) > 0:
 				ends = "undone"
 			}
-			want(t, "how the re-check ends", ends, c.ends)
+			want(t, "the result of the re-check", ends, c.ends)
 		})
 	}
 }
@@ -342,20 +342,20 @@ func TestWhenARunIsUnsettled(t *testing.T) {
 		change func(*saga.Run)
 		want   bool
 	}{
-		"a call is in flight":                   {func(*saga.Run) {}, true},
-		"its replica died meanwhile":            {func(r *saga.Run) { r.Replica, r.DueAt = "", at(-time.Second) }, true},
-		"between two calls":                     {func(r *saga.Run) { r.Steps[0].InFlight = "" }, false},
-		"it is through":                         {func(r *saga.Run) { r.Steps[0].State, r.Steps[0].InFlight = saga.StepUndone, "" }, false},
-		"it has not ended":                      {func(r *saga.Run) { r.State, r.EndedAt = saga.Compensating, nil }, false},
-		"a call of it is lost":                  {func(r *saga.Run) { r.Steps[0] = saga.StepRow{UnknownAt: at(-time.Second)} }, true},
-		"that can have no late effect any more": {func(r *saga.Run) { r.Steps[0] = saga.StepRow{UnknownAt: at(-time.Minute)} }, false},
-		"it has succeeded, and a call of it is lost": {func(r *saga.Run) {
+		"a call is in flight":                 {func(*saga.Run) {}, true},
+		"its replica has died":                {func(r *saga.Run) { r.Replica, r.DueAt = "", at(-time.Second) }, true},
+		"between two calls":                   {func(r *saga.Run) { r.Steps[0].InFlight = "" }, false},
+		"the re-check has ended":              {func(r *saga.Run) { r.Steps[0].State, r.Steps[0].InFlight = saga.StepUndone, "" }, false},
+		"it has not ended":                    {func(r *saga.Run) { r.State, r.EndedAt = saga.Compensating, nil }, false},
+		"a call got no answer":                {func(r *saga.Run) { r.Steps[0] = saga.StepRow{UnknownAt: at(-time.Second)} }, true},
+		"the late window of a call has ended": {func(r *saga.Run) { r.Steps[0] = saga.StepRow{UnknownAt: at(-time.Minute)} }, false},
+		"it has succeeded, and a call got no answer": {func(r *saga.Run) {
 			r.State, r.Steps[0] = saga.Succeeded, saga.StepRow{UnknownAt: at(-10 * time.Second)}
 		}, true},
 		"it has succeeded, and all calls were answered": {func(r *saga.Run) {
 			r.State, r.Steps[0] = saga.Succeeded, saga.StepRow{State: saga.StepSucceeded}
 		}, false},
-		"one from before the end was lost": {func(r *saga.Run) {
+		"a call before the end of the run got no answer": {func(r *saga.Run) {
 			r.Steps[0] = saga.StepRow{UnknownAt: at(-10 * time.Second)}
 			r.EndedAt = at(-5 * time.Second)
 		}, false},

@@ -128,7 +128,7 @@ func TestNothingIsSentAnyMoreWhenRunsAreHandedBack(t *testing.T) {
 	var call context.Context
 	leaving := &leaveHook{Queue: s, leave: func() {
 		if call.Err() == nil {
-			t.Error("a call of the replica may still go on when another may take its run")
+			t.Error("when the replica leaves, its call is not cancelled, but another replica can execute the run")
 		}
 	}}
 	b := serve(t, s, w, func(o *engine.Options) { o.Queue = leaving })
@@ -187,7 +187,7 @@ func TestARunThatItsReplicasHaveSurvivedIsNotHeldForLong(t *testing.T) {
 	i := slices.IndexFunc(events, func(e saga.Event) bool { return e.Kind == saga.EventAction })
 	if i < 1 || events[i-1].Failure == nil || events[i-1].Failure.Code != "taken-over-too-often" ||
 		!strings.HasPrefix(events[i].Who, "replica ") {
-		t.Errorf("the replica has not asked for the run that was held: %+v", events)
+		t.Errorf("no replica has retried the run that was held: %+v", events)
 	}
 }
 
@@ -284,7 +284,7 @@ func TestSkippingAStepOfARunBehindAnotherLeavesItWaiting(t *testing.T) {
 }
 
 // An expired run is given up, although its predecessor is live. A third run, which has waited for the expired run, then waits for
-// the predecessor.
+// the predecessor of the expired run.
 func TestARunBehindAnotherIsGivenUpInTime(t *testing.T) {
 	for name, database := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
 		t.Run(name, func(t *testing.T) {
@@ -298,7 +298,7 @@ func TestARunBehindAnotherIsGivenUpInTime(t *testing.T) {
 			})
 			same := func(q *saga.Request) { q.Subject = "m:customer" }
 			first, second := b.start(t, same), b.start(t, same)
-			<-entered // a first run without a call in flight would be given up, too
+			<-entered // the first run now has a call in flight; otherwise, it would be given up, too
 			clock.step(50 * time.Minute)
 			third := b.start(t, same)
 			clock.step(11 * time.Minute)

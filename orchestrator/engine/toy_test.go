@@ -106,7 +106,7 @@ func classify(err error) saga.Classification {
 
 type state struct {
 	Roles []string `json:"roles,omitempty"`
-	HasA  bool     `json:"has_a,omitempty"` // step a is satisfied
+	HasA  bool     `json:"has_a,omitempty"` // if true, step a is satisfied
 	A     string   `json:"a,omitempty"`
 	B     string   `json:"b,omitempty"`
 }
@@ -171,7 +171,7 @@ func (w *world) workflow() saga.Workflow[state] {
 	}
 }
 
-// The type `bench` is an engine with short intervals on an SQLite database.
+// The type `bench` is an engine with short intervals on a test database.
 type bench struct {
 	*engine.Engine
 	store *store.Store

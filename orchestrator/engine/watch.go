@@ -11,7 +11,7 @@ import (
 // The type `watchers` holds the runs that have watchers on this replica.
 type watchers struct {
 	mu sync.Mutex
-	of map[string]*watched // by run id
+	of map[string]*watched // the keys are the ids of the runs
 }
 
 // The type `watched` is a run with at least one watcher. All watchers of the run share their reads of the run.
@@ -19,13 +19,13 @@ type watched struct {
 	changes map[chan *saga.Run]struct{} // a channel for each watcher
 	told    time.Time                   // time at which another replica last reported a change
 
-	turn chan struct{} // has a place for the watcher that reads the run or takes over the last read
-	run  *saga.Run     // the last read
+	turn chan struct{} // contains an element while a watcher uses the fields run and at
+	run  *saga.Run     // the result of the last read
 	at   time.Time     // time at which the last read began
 }
 
 // The method `tell` sends a copy of the stored run to the run's watchers. A nil run means that another replica has changed the run
-// before the time now. A slow watcher receives only the newest copy.
+// before the time `now`. A slow watcher receives only the newest copy.
 func (w *watchers) tell(runID string, run *saga.Run, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -73,8 +73,8 @@ func (w *watchers) add(runID string) (run *watched, changes <-chan *saga.Run, st
 // lookAgain is the interval at which a watcher reads a run that another replica may be executing.
 const lookAgain = time.Second
 
-// The type `watcher` receives the changes of one run. A watcher does not read the run from the store if this replica executes the
-// run and the watcher was created before the run.
+// The type `watcher` receives the changes of one run. If this replica executes the run, and the watcher was created before the run,
+// the watcher does not read the run from the store.
 type watcher struct {
 	engine  *Engine
 	runID   string

@@ -121,7 +121,7 @@ func TestACommitOutlivesTheContextsOfItsCallers(t *testing.T) {
 		gone, giveUp := context.WithCancel(t.Context())
 		var all sync.WaitGroup
 		r.do(t.Context(), t, &all, 0)
-		r.do(gone, t, &all, 1) // leads
+		r.do(gone, t, &all, 1) // this caller leads the second group
 		r.do(t.Context(), t, &all, 2)
 		r.do(gone, t, &all, 3)
 		time.Sleep(1500 * time.Millisecond)

@@ -29,7 +29,7 @@ const MaxLiveRuns = 1_000_000
 
 // Merchant is a merchant of BillingStack, and the settings for its orders.
 type Merchant struct {
-	ID                string // BillingStack's
+	ID                string // the merchant's id in BillingStack
 	Name              string
 	Cloud             string   // the cloud whose Keystone has the merchant's users; a name in clouds.yaml, or DefaultCloud
 	Domain            string   // name or id of the Keystone domain of users and tenants; empty: the configured domain
@@ -63,7 +63,7 @@ type Store interface {
 	// Merchant reads a merchant. Merchant returns ErrNotFound if there is no such merchant.
 	Merchant(ctx context.Context, id string) (Merchant, error)
 	// List reads at most `limit` merchants, sorted by name. The parameter `after` is the id of the last merchant that the caller
-	// already has, or empty for the first page. If there is no such merchant, List returns nothing.
+	// already has, or empty for the first page. If `after` is not empty and no merchant has this id, List returns nothing.
 	List(ctx context.Context, after string, limit int) ([]Merchant, error)
 	// Settings reads one enabled merchant for each combination of Cloud, Domain, CustomerRoles and SubscriptionRoles that the enabled
 	// merchants have. Settings reads at most `limit` merchants, sorted by name.
@@ -71,7 +71,7 @@ type Store interface {
 	// Key reads a key and its merchant, even if the key is revoked. Key returns ErrNotFound if there is no such key.
 	Key(ctx context.Context, key string) (APIKey, Merchant, error)
 	// Keys reads at most `limit` keys of a merchant, oldest first. The parameter `after` is the last key that the caller already
-	// has, or empty for the first page. If there is no such key, Keys returns nothing.
+	// has, or empty for the first page. If `after` is not empty and the merchant has no such key, Keys returns nothing.
 	Keys(ctx context.Context, merchantID, after string, limit int) ([]APIKey, error)
 	// Rotate stores a new key of a merchant, and returns the key as it was stored. The merchant's previous key stays valid. All
 	// older keys are revoked, and Rotate returns these keys. The keys of a merchant are ordered by CreatedAt. If next.CreatedAt is

@@ -21,8 +21,8 @@ const (
 	Cancel     ActionName = "cancel"     // like Compensate, but merchants may request it, too
 )
 
-// Action is a request to change a run, made by an operator or a merchant. The replica that executes the run applies the action at
-// the next checkpoint.
+// Action is a request of an operator, a merchant or a replica to change a run. The replica that executes the run applies the action
+// at the next checkpoint.
 type Action struct {
 	ID    int64
 	RunID string
@@ -36,10 +36,11 @@ type Action struct {
 	IfVersion int64
 }
 
-// replicaPrefix begins the Who of an action that a replica requested by itself.
+// replicaPrefix is the beginning of Action.Who if a replica requests the action by itself.
 const replicaPrefix = "replica "
 
-// ByReplica returns the Who of an action that a replica requests by itself. Such an action does not extend Limits.GiveUpAfter.
+// ByReplica returns the value of Action.Who for an action that a replica requests by itself. Such an action does not extend
+// Limits.GiveUpAfter.
 func ByReplica(replica string) string { return replicaPrefix + replica }
 
 // IsReplica reports whether `who` is a replica: see [ByReplica].
@@ -214,7 +215,7 @@ func (t *turn) goOn(a Action) {
 }
 
 // leaveBehind is called when an operator skips the undo of a step. leaveBehind records the objects of the step, and the objects
-// that belong to them: all these objects stay upstream.
+// that belong to the step's objects. All these objects stay upstream.
 func (r *Run) leaveBehind(row *StepRow) {
 	stays := func(o Object) bool { return o.Step == row.Name && o.Origin == Own && o.RemovedAt == nil }
 	left := []LeftBehind{}

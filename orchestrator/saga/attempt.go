@@ -59,7 +59,7 @@ type Outcome struct {
 	Output    json.RawMessage
 	Objects   []Object
 	Removed   []Object
-	Skipped   string // reason why the step had nothing to do; Err is then set, too
+	Skipped   string // reason why the step had nothing to do, or empty; if Skipped is set, Err is set, too
 	DropToken bool
 	Late      bool            // a re-check has found a late effect, and has called Undo
 	Err       *Classification // nil: success
@@ -72,15 +72,16 @@ type Env interface {
 	// Unsettled looks for an ended run with the same subject that is unsettled: a call of that run may still change something. See
 	// Run.Unsettled. Unsettled returns the id of this run, or an empty id if there is no such run.
 	Unsettled(ctx context.Context) (by string, err error)
-	// Claimed looks for other runs that claim an effect. A re-check of the run has found this effect. Claimed reads the live runs
-	// before the succeeded runs. Otherwise, Claimed could miss a run that succeeds between the two reads. A succeeded run's claim
-	// does not count if a newer succeeded run claims an opposite of the effect: see [Not] and [Setting].
+	// Claimed looks for other runs that claim an effect. A re-check of the run with the id runID has found this effect. Claimed
+	// reads the live runs before the succeeded runs. Otherwise, Claimed could miss a run that succeeds between the two reads. A
+	// succeeded run's claim does not count if another run succeeded later and claims an opposite of the effect: see [Not] and
+	// [Setting].
 	Claimed(ctx context.Context, runID, claim string) (Claimed, error)
 }
 
 // Claimed contains the result of Env.Claimed: the runs that claim an effect.
 type Claimed struct {
-	Live      string // a live run that claims the effect or an opposite; the run's end decides whether the effect stays
+	Live      string // the id of a live run that claims the effect or an opposite; the end of that run decides whether the effect stays
 	Succeeded bool   // whether a succeeded run claims the effect
 }
 
@@ -102,7 +103,7 @@ func (d *Definition) Attempt(ctx context.Context, c Call, env Env) (o Outcome) {
 		h.objects, h.removed, h.dropToken = nil, nil, false
 	}
 	o = Outcome{Call: c, Output: output, Objects: h.objects, Removed: h.removed, DropToken: h.dropToken, Late: h.late}
-	o.Call.Input, o.Call.State = nil, nil // the run has them
+	o.Call.Input, o.Call.State = nil, nil // the run contains the input and the state
 	if err != nil {
 		o.Output, o.Skipped, o.Err = nil, skipped(err), d.classified(err, h.beforehand)
 	}
@@ -199,8 +200,7 @@ func (h *Handle) recheck(ctx context.Context, s *step) (output json.RawMessage, 
 	return s.undo(ctx, h.State)
 }
 
-// claimedRetry is the delay of a re-check that has found an effect that a live run may have adopted or changed. After this delay,
-// the re-check looks again.
+// claimedRetry is the delay after which a re-check looks again, because a live run may have adopted or changed the effect.
 const claimedRetry = time.Hour
 
 // waitError is the error of a call that must be retried later although nothing has failed.

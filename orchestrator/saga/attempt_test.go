@@ -86,28 +86,28 @@ func TestWhatAnAttemptCallsAndKeeps(t *testing.T) {
 		world called
 		want  string
 	}{
-		"a first attempt":               {first, called{found: Made}, `[do] {"from":"do"} [done] []`},
-		"again, absent":                 {again, called{found: Absent}, `[find do] {"from":"do"} [done] []`},
-		"again, foreign":                {again, called{found: Foreign}, `[find do] {"from":"do"} [done] []`},
-		"again, made":                   {again, called{found: Made}, `[find] {"from":"find"} [found] []`},
-		"again, usable":                 {again, called{found: Usable}, `[find] {"from":"find"} [found] []`},
-		"again, not to be read":         {again, called{findErr: errDown}, `[find]  [] [] c down transient`},
-		"a run that begins":             {begins, called{}, `[rechecking? do] {"from":"do"} [done] []`},
-		"it begins beside a re-check":   {begins, called{rechecking: "r1"}, `[rechecking?]  [] [] subject-rechecked a call of run r1, which has the same subject, may still take effect transient`},
-		"it cannot learn whether":       {begins, called{envErr: errDown}, `[rechecking?]  [] [] c down transient`},
-		"an undo":                       {Call{Kind: CallUndo}, called{found: Absent}, `[undo]  [] [x]`},
-		"an undo to be verified":        {Call{Kind: CallVerify}, called{found: Absent}, `[undo]  [] [x]`},
-		"a re-check, absent":            {recheck, called{found: Absent}, `[find]  [] []`},
-		"a re-check, usable":            {recheck, called{found: Usable}, `[find]  [] []`},
-		"a re-check, foreign":           {recheck, called{found: Foreign}, `[find]  [] []`},
-		"a re-check, made":              {recheck, called{found: Made}, `[find thing i claimed? undo]  [] [x]`},
-		"a re-check, somebody's by now": {recheck, called{found: Made, claimed: Claimed{Succeeded: true}}, `[find thing i claimed?]  [] []`},
-		"a re-check, maybe somebody's": {
+		"a first attempt":             {first, called{found: Made}, `[do] {"from":"do"} [done] []`},
+		"again, absent":               {again, called{found: Absent}, `[find do] {"from":"do"} [done] []`},
+		"again, foreign":              {again, called{found: Foreign}, `[find do] {"from":"do"} [done] []`},
+		"again, made":                 {again, called{found: Made}, `[find] {"from":"find"} [found] []`},
+		"again, usable":               {again, called{found: Usable}, `[find] {"from":"find"} [found] []`},
+		"again, the read fails":       {again, called{findErr: errDown}, `[find]  [] [] c down transient`},
+		"a run that begins":           {begins, called{}, `[rechecking? do] {"from":"do"} [done] []`},
+		"it begins during a re-check": {begins, called{rechecking: "r1"}, `[rechecking?]  [] [] subject-rechecked a call of run r1, which has the same subject, may still take effect transient`},
+		"it begins, the read fails":   {begins, called{envErr: errDown}, `[rechecking?]  [] [] c down transient`},
+		"an undo":                     {Call{Kind: CallUndo}, called{found: Absent}, `[undo]  [] [x]`},
+		"an undo to be verified":      {Call{Kind: CallVerify}, called{found: Absent}, `[undo]  [] [x]`},
+		"a re-check, absent":          {recheck, called{found: Absent}, `[find]  [] []`},
+		"a re-check, usable":          {recheck, called{found: Usable}, `[find]  [] []`},
+		"a re-check, foreign":         {recheck, called{found: Foreign}, `[find]  [] []`},
+		"a re-check, made":            {recheck, called{found: Made}, `[find thing i claimed? undo]  [] [x]`},
+		"a re-check, a run succeeded": {recheck, called{found: Made, claimed: Claimed{Succeeded: true}}, `[find thing i claimed?]  [] []`},
+		"a re-check, a live run claims it": {
 			recheck,
 			called{found: Made, claimed: Claimed{Live: "r2"}},
 			`[find thing i claimed?]  [] [] claimed-by-a-live-run run r2, which has the same subject, may have adopted or changed the effect transient after 1h0m0s`,
 		},
-		"a re-check, not to be read": {recheck, called{findErr: errDown}, `[find]  [] [] c down transient`},
+		"a re-check, the read fails": {recheck, called{findErr: errDown}, `[find]  [] [] c down transient`},
 	} {
 		world := c.world
 		c.call.Step, c.call.Input, c.call.State = "make", []byte(`{"id":"i"}`), []byte(`{"id":"of a step"}`)
@@ -147,7 +147,7 @@ func TestAStepWithUndoIsDefinedWithFindAndClaim(t *testing.T) {
 	}
 }
 
-// Next must not change its argument `run`, because the engine may call Next again with the same run.
+// Next must not change the run that it gets, because the engine may call Next again with the same run.
 func TestADecisionLeavesTheRunAsItWas(t *testing.T) {
 	world := called{}
 	d := world.definition(t)
@@ -209,12 +209,12 @@ func TestEachTimeOfARunIsItsOwn(t *testing.T) {
 	run = s.m.Next(run, Input{Now: s.now}).Run
 	*run.Steps[0].StartedAt = time.Time{}
 	if run.Steps[0].EndedAt.IsZero() || run.EndedAt.IsZero() {
-		t.Errorf("the step ended at %v and the run at %v: these times change with another", run.Steps[0].EndedAt, run.EndedAt)
+		t.Errorf("the step ended at %v and the run at %v: these times changed together with the start of the step", run.Steps[0].EndedAt, run.EndedAt)
 	}
 }
 
-// A claim must depend only on the run's input. Therefore the run's input is in the call that begins a run, and in each call of a
-// re-check.
+// NewSubject and Claim use only the run's input. Therefore the call that begins a run contains the input, and so does each call of
+// a re-check.
 func TestACallThatAsksAboutOthersHasTheInput(t *testing.T) {
 	s := newStepped(t)
 	if c := s.calls[0]; !c.Begins || string(c.Input) != `{"id":"i"}` {
@@ -269,7 +269,8 @@ func TestAPanicInAnyCodeOfAWorkflowBlocksTheRun(t *testing.T) {
 	}
 }
 
-// A step with an empty item is in some runs only, and has just its name.
+// If only some runs need a step, Each returns one empty item for these runs. The name of the step then contains no slash and no
+// item.
 func TestAStepMayBeInSomeRunsOnly(t *testing.T) {
 	type order struct{ Paint bool }
 	none := func(context.Context, *order) error { return nil }

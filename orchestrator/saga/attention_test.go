@@ -81,7 +81,7 @@ func TestAnUndoThatFailsForLongNeedsAttention(t *testing.T) {
 	}
 }
 
-// While one step fails, another step succeeds: the run has moved.
+// If one step fails and another step succeeds, Patience starts again.
 func TestARunThatMovesNeedsNoAttentionForAQuarterOfAnHour(t *testing.T) {
 	s := newStepped(t)
 	s.run.Steps = append(s.run.Steps, StepRow{Name: "other", State: StepRunning, InFlight: CallDo, Attempts: 1, StartedAt: &s.now})

@@ -42,7 +42,7 @@ type step struct {
 	find      finder // nil: the step has no Find
 	claim     func(input json.RawMessage, item string) (string, error)
 	items     func(input json.RawMessage) ([]string, error)
-	satisfied func(state json.RawMessage, now time.Time) bool // nil: never
+	satisfied func(state json.RawMessage, now time.Time) bool // nil: the step is never satisfied
 	do, undo  call
 }
 
@@ -87,7 +87,7 @@ func Define[S any](w Workflow[S]) (*Definition, error) {
 		}
 	}
 	if circle := d.circle(); circle != "" {
-		fault("step %q is After itself", circle)
+		fault("step %q depends on itself", circle)
 	}
 	d.expect = func(state json.RawMessage) ([]Expected, error) {
 		s, err := decode[S](state)
@@ -165,8 +165,8 @@ func Not(effect string) string {
 	return "not " + effect
 }
 
-// Setting returns the claim on a value of a setting. A setting has one value at a time. Claims on other values of the same setting
-// are opposites.
+// Setting returns the claim on a value of a setting. A setting has one value at a time. Claims on different values of the same
+// setting are opposites of each other.
 func Setting(of, value string) string { return of + setTo + value }
 
 const setTo = " = "

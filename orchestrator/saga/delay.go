@@ -19,9 +19,9 @@ const (
 )
 
 // Delay returns the time to wait after n failures in a row. The parameter `first` is the delay after one failure. The delay doubles
-// with each further failure, but is not longer than the parameter `most`. The key then changes the delay by up to a fifth, so that
-// calls that failed at the same time are not repeated at the same time. The same key and n always return the same delay, so that a
-// simulation can be replayed.
+// with each further failure, but is not longer than the parameter `most`. The delay then varies with the key by up to a fifth.
+// Calls that failed at the same time are therefore repeated at different times. The same key and n always return the same delay, so
+// that a simulation can be replayed.
 func Delay(key string, n int, first, most time.Duration) time.Duration {
 	b := backoff.NewExponentialBackOff(backoff.WithInitialInterval(first), backoff.WithMultiplier(2),
 		backoff.WithMaxInterval(most), backoff.WithRandomizationFactor(0), backoff.WithMaxElapsedTime(0))
@@ -35,8 +35,8 @@ func Delay(key string, n int, first, most time.Duration) time.Duration {
 	return d*4/5 + d*2/5*time.Duration(h.Sum32()%parts)/parts
 }
 
-// retryIn returns the time to wait after the n-th attempt of a step. The parameter `most` limits the wait, unless the upstream asks
-// for a longer wait.
+// retryIn returns the time to wait after the n-th attempt of a step. The parameter `most` limits the wait. If the upstream asks for
+// a longer wait, retryIn returns that longer wait.
 func retryIn(runID, step string, n int, most time.Duration, v Classification) time.Duration {
 	return max(Delay(runID+" "+step, n, firstDelay, most), v.RetryAfter)
 }

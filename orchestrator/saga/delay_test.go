@@ -22,6 +22,6 @@ func TestDelaysGrowAreSpreadAndAreTheSameAgain(t *testing.T) {
 		}
 	}
 	if len(seen) < 200 {
-		t.Errorf("%d different delays of 400: those that failed together come back together", len(seen))
+		t.Errorf("%d different delays of 400, want at least 200: calls that failed together are repeated together", len(seen))
 	}
 }

@@ -12,32 +12,34 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// DryRun says what a run would do if it were accepted now.
+// DryRun describes the effects of a run that would be accepted now.
 type DryRun struct {
 	Workflow string
 	Merchant string
-	// State is the state in which the run would come to rest: Succeeded; Compensated; or Waiting, for an operator.
+	// State is the state in which the run would end or wait: Succeeded, Compensated or Waiting. A run in state Waiting would wait
+	// for an operator.
 	State RunState
 	Steps []DryStep // each step comes after the steps in its After
 }
 
-// DryStep says what a run would do at one step.
+// DryStep describes the effects of one step of a run.
 type DryStep struct {
 	Name     string
 	After    []string
 	Optional bool
 	Outcome  DryOutcome
-	Why      string   // why the step would be skipped, or why its outcome is not known yet
-	Failure  *Failure // the failure of a step in conflict
-	// Objects are the objects that the step would create, change, remove or adopt, or that it has found. The id of an object that the
-	// upstream would choose is empty. An id that follows from the id of the run differs in the real run.
+	Why      string   // reason why Outcome is WouldSkip, Undecided or NotReached
+	Failure  *Failure // failure of the step if Outcome is InConflict
+	// Objects are the objects that the step would create, change, remove or adopt, or that the dry run has found. If the upstream
+	// would choose the id of an object, the id is empty. If an id is derived from the id of the run, the real run has a different
+	// id.
 	Objects []Object
-	// Undo says what the compensation of the step would do. It begins with "none: " if the step needs no compensation, and with
-	// "pivot: " if the step cannot be undone.
+	// Undo describes the compensation of the step. Undo begins with "none: " if the step needs no compensation, and with "pivot: "
+	// if the step cannot be undone.
 	Undo string
 }
 
-// DryOutcome says what a run would do at a step.
+// DryOutcome is the effect that a step of a run would have.
 type DryOutcome string
 
 // The outcomes of a step in a dry run.
@@ -48,24 +50,24 @@ const (
 	WouldAdopt   DryOutcome = "would-adopt"   // the object exists, and the run would use it
 	AlreadyThere DryOutcome = "already-there" // the run has created the object already
 	InConflict   DryOutcome = "conflict"      // the step would fail: see DryStep.Failure
-	OnlyReads    DryOutcome = "only-reads"    // the dry run has made the reads of the step
+	OnlyReads    DryOutcome = "only-reads"    // the step only reads, and the dry run has read the data
 	NothingToDo  DryOutcome = "nothing-to-do"
 	WouldSkip    DryOutcome = "would-skip"
-	Undecided    DryOutcome = "undecided"   // the outcome depends on what an earlier step does
+	Undecided    DryOutcome = "undecided"   // the outcome depends on the result of an earlier step
 	NotReached   DryOutcome = "not-reached" // an earlier step is in conflict
 )
 
-// writes reports whether the run would send a write at the step.
+// The method `writes` reports whether the step would change something upstream.
 func (o DryOutcome) writes() bool { return o == WouldCreate || o == WouldChange || o == WouldRemove }
 
-// DryRun drives the machine through a run that is stored nowhere, and whose calls change nothing. Instead of Do, a dry run calls Find.
-// If the effect of a step is absent, the dry run goes on as if Do had succeeded without a change of the state. Only of a step that
-// reads, Do is called, unless the run would change something before. In that case, the outcomes of this step and of all later steps
-// are Undecided.
+// DryRun makes the decisions of a run. The run is not stored, and its calls change nothing. Instead of Do, a dry run calls Find. If
+// the effect of a step is absent, the dry run continues as if Do had succeeded and had not changed the state. If a step only reads,
+// the dry run calls Do. However, the dry run does not call Do if a step on which the reading step depends would change something
+// upstream. The outcome of the reading step is then Undecided, and so is the outcome of each step that depends on the reading step.
 //
-// A step in conflict does not keep the dry run from looking at the steps that do not depend on it: the run would start them too,
-// unless the conflict shows first. If an effect cannot be looked up, for example because an upstream is down, DryRun returns the
-// error.
+// If a step is in conflict, the dry run still looks for the effects of the steps that do not depend on this step. A real run starts
+// these steps, too, if they are ready before the step in conflict has failed. If an effect cannot be looked up, for example because
+// an upstream is down, DryRun returns the error.
 func (m Machine) DryRun(ctx context.Context, q Request, now time.Time) (DryRun, error) {
 	run, _, err := m.Accept(q, now)
 	if err != nil {
@@ -75,7 +77,7 @@ func (m Machine) DryRun(ctx context.Context, q Request, now time.Time) (DryRun, 
 	caller.ReadOnly = true
 	ctx = upstream.WithCaller(ctx, caller)
 	w := dryWalk{def: m.Def, now: now, seen: map[string]*DryStep{}}
-	var conflicts []Outcome // kept back until nothing else is in flight
+	var conflicts []Outcome // passed to the machine after all other outcomes
 	for in := (Input{Now: now}); ; {
 		d := m.Next(run, in)
 		run, w.run, in = d.Run, d.Run, Input{Now: now, State: d.State}
@@ -106,7 +108,8 @@ type dryWalk struct {
 	seen map[string]*DryStep // the steps whose call was made
 }
 
-// call looks for the effect of a step instead of making it. The error is an error after which nothing can be said about the step.
+// The method `call` looks for the effect of a step instead of making the effect. If the effect cannot be looked up, `call` returns
+// an error.
 func (w *dryWalk) call(ctx context.Context, c Call) (Outcome, error) {
 	s, step := w.def.step(c.Step), &DryStep{}
 	w.seen[c.Step] = step
@@ -145,11 +148,11 @@ func (w *dryWalk) call(ctx context.Context, c Call) (Outcome, error) {
 	return o, nil
 }
 
-// errForeign stands for the error that a Find with the result Foreign should have returned.
+// errForeign is the error of a step whose Find returned Foreign without an error.
 var errForeign = errors.New("the effect exists, and the run must not use it")
 
-// look calls Find, or Do of a step that only reads, and returns a panic as an error. For such a Do, the result is Usable: what it has
-// stored and recorded counts.
+// The method `look` calls Find. If the step only reads, `look` calls Do instead, and returns Usable, so that the output and the
+// objects of Do are used. `look` returns a panic as an error.
 func (h *Handle) look(ctx context.Context, s *step) (found Found, output json.RawMessage, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -167,7 +170,7 @@ func (h *Handle) look(ctx context.Context, s *step) (found Found, output json.Ra
 	return s.find(ctx, h.State)
 }
 
-// foreseen returns what a run would do at the step after this result of Find.
+// The method `foreseen` returns the outcome of the step for a result of Find.
 func (s *step) foreseen(found Found) DryOutcome {
 	switch {
 	case s.effect == Reads:
@@ -182,8 +185,9 @@ func (s *step) foreseen(found Found) DryOutcome {
 	return AlreadyThere
 }
 
-// before returns a step before the named one at which the run would send a write, and one whose outcome is undecided; empty if there
-// is none.
+// The method `before` searches the steps on which the named step depends, directly or through other steps. The result `written`
+// names a step that would change something upstream. The result `undecided` names a step whose outcome is Undecided. If there is no
+// such step, the result is empty.
 func (w *dryWalk) before(name string) (written, undecided string) {
 	for _, after := range w.run.Step(name).After {
 		if s := w.seen[after]; s != nil && s.Outcome == Undecided {
@@ -197,7 +201,7 @@ func (w *dryWalk) before(name string) (written, undecided string) {
 	return written, undecided
 }
 
-// result completes the steps with what only the whole run shows. The argument is the run after its last outcome.
+// The method `result` returns the result of the dry run. The argument `run` is the run after its last outcome.
 func (w *dryWalk) result(run *Run) (DryRun, error) {
 	w.run = run
 	all := DryRun{Workflow: run.Workflow, Merchant: run.Merchant, State: run.State}
@@ -236,7 +240,8 @@ func (w *dryWalk) result(run *Run) (DryRun, error) {
 
 func (w *dryWalk) reads(row *StepRow) bool { return w.def.step(row.Name).effect == Reads }
 
-// uncalled describes a step without a call: by its state, it has nothing to do, or it has not become ready.
+// The method `uncalled` describes a step for which no call was made. The outcome is Undecided if the step depends on an undecided
+// step, NothingToDo if the step is done without a call, and NotReached otherwise.
 func (w *dryWalk) uncalled(row *StepRow) *DryStep {
 	_, undecided := w.before(row.Name)
 	switch {
@@ -248,15 +253,15 @@ func (w *dryWalk) uncalled(row *StepRow) *DryStep {
 	return &DryStep{Outcome: NotReached, Why: "an earlier step is in conflict"}
 }
 
-func dependsOn(step string) string { return "it depends on what step " + step + " does" }
+func dependsOn(step string) string { return "the outcome depends on the result of step " + step }
 
-// planned returns the objects of a step that should exist, or should be gone, when the run has succeeded.
+// The function `planned` returns the objects of a step that should exist, or should be gone, when the run has succeeded.
 func planned(all []Expected, step string) (objects []Object) {
 	for _, e := range all {
 		if e.Step != step {
 			continue
 		}
-		if e.Origin == "" && !e.Gone { // the run does not know yet whether it creates the object, but the dry run does
+		if e.Origin == "" && !e.Gone { // the state does not contain the origin yet, but the step would create the object
 			e.Origin = Own
 		}
 		objects = append(objects, e.Object)

@@ -13,17 +13,18 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// place is the state of the workflow that the tests of dry runs use.
+// The type `place` is the state of the workflow that the tests of dry runs use.
 type place struct {
 	ID     string   `json:"id"`
 	Guests []string `json:"guests,omitempty"`
-	Old    bool     `json:"old,omitempty"` // the step look has nothing to do
+	Old    bool     `json:"old,omitempty"` // if true, the step `look` has nothing to do
 
 	Looked bool   `json:"looked,omitempty"`
 	Room   string `json:"room,omitempty"`
 }
 
-// tried is what the steps of a dry run find, by the names of the steps without their items. A missing step finds nothing.
+// The type `tried` contains the results of Find in a dry run, and the errors of Do in steps that only read. The keys are the names
+// of the steps without their items. For a missing step, Find returns Absent.
 type tried map[string]struct {
 	found Found
 	err   error
@@ -49,7 +50,8 @@ func classifyPlace(err error) Classification {
 	return c
 }
 
-// define returns a workflow whose steps are in two branches: the room with its guests, and the book. Both begin after the step look.
+// The method `define` returns a workflow that begins with the step `look`. Two branches follow: the steps `open`, `invite` and
+// `ring`; and the steps `book`, `count`, `clean` and `rest`.
 func (w tried) define(t *testing.T) *Definition {
 	t.Helper()
 	never := func(context.Context, *place) error {
@@ -59,7 +61,7 @@ func (w tried) define(t *testing.T) *Definition {
 	find := func(ctx context.Context, s *place) (Found, error) {
 		name, _, _ := strings.Cut(CallOf(ctx).Step, "/")
 		if !s.Looked && !s.Old {
-			t.Errorf("step %s does not see what the step look has stored", name)
+			t.Errorf("step %s does not see the output of the step look", name)
 		}
 		if name == "invite" && (s.Room == "") != (w["open"].found != Usable) {
 			t.Errorf("step %s sees the room %q after %v", name, s.Room, w["open"].found)
@@ -137,7 +139,7 @@ func TestWhatADryRunForesees(t *testing.T) {
 		want  string
 	}{
 		"nothing is there": {want: "succeeded; look only-reads; open would-create; ring would-create; book would-change" + rest},
-		"it need not look": {
+		"the first step is satisfied": {
 			order: place{Old: true},
 			want:  "succeeded; look nothing-to-do; open would-create; ring would-create; book would-change" + rest,
 		},
@@ -151,7 +153,7 @@ func TestWhatADryRunForesees(t *testing.T) {
 			want: "succeeded; look only-reads; open would-adopt; invite/a would-adopt; ring would-create; book nothing-to-do; count only-reads; " +
 				"clean nothing-to-do; rest nothing-to-do",
 		},
-		"the run has made it itself": {
+		"the run has made the objects itself": {
 			finds: tried{"open": {Made, nil}, "book": {Made, nil}},
 			want: "succeeded; look only-reads; open already-there; ring would-create; book nothing-to-do; count only-reads; clean would-remove; " +
 				"rest nothing-to-do",
@@ -179,7 +181,7 @@ func TestWhatADryRunForesees(t *testing.T) {
 			want: "waiting; look conflict (taken: taken, merchant); open not-reached; ring not-reached; book not-reached; count not-reached; " +
 				"clean not-reached; rest not-reached",
 		},
-		"a conflict at the pivot": { // which has begun
+		"a conflict at the pivot": { // the pivot has begun, so the run cannot be compensated
 			finds: tried{"book": {Usable, nil}, "clean": {Foreign, errTaken}},
 			want: "waiting; look only-reads; open would-create; ring would-create; book nothing-to-do; count only-reads; " +
 				"clean conflict (taken: taken, merchant); rest not-reached",
@@ -201,7 +203,7 @@ func TestWhatADryRunForesees(t *testing.T) {
 	}
 }
 
-// If a step cannot be looked at, nothing is foreseen: the error says why.
+// If an effect cannot be looked up, DryRun returns the error, and no steps.
 func TestADryRunThatCannotLook(t *testing.T) {
 	for name, finds := range map[string]tried{
 		"a read": {"look": {err: errDown}}, "a find": {"open": {err: errDown}}, "an internal error": {"book": {err: errUnclear}},
@@ -246,7 +248,7 @@ func TestTheObjectsAndUndosOfADryRun(t *testing.T) {
 	}
 }
 
-// The context of a dry run refuses writes, whoever asks for them.
+// The context of a dry run allows only reads. It keeps the request id of the caller.
 func TestADryRunMayOnlyRead(t *testing.T) {
 	var seen []upstream.Caller
 	def, err := Define(Workflow[thing]{
@@ -294,7 +296,7 @@ func TestAStepThatOnlyReads(t *testing.T) {
 	}
 }
 
-// What Find returns with Foreign counts only in a dry run, and a step that Find skips is skipped.
+// Outside a dry run, the error that Find returns with Foreign is ignored. If Find returns a SkipError, the step is skipped.
 func TestAFindThatReturnsTheErrorOfDo(t *testing.T) {
 	again, recheck := Call{Kind: CallDo, Look: true}, Call{Kind: CallRecheck}
 	for name, c := range map[string]struct {

@@ -21,7 +21,7 @@ const (
 	EventLateEffect   EventKind = "late-effect-removed" // after an undo, a late effect of the step was found and removed
 	EventRechecked    EventKind = "rechecked"
 	EventWaiting      EventKind = "waiting"
-	EventAction       EventKind = "action" // an action of an operator or merchant: see Action, Who and Why
+	EventAction       EventKind = "action" // an action of an operator, a merchant or a replica: see Action, Who and Why
 	EventRunSucceeded EventKind = "run-succeeded"
 	EventCompensated  EventKind = "run-compensated"
 	EventStuck        EventKind = "run-stuck"

@@ -46,8 +46,8 @@ const FollowUpTimeout = time.Minute
 type FollowUpStore interface {
 	// TakeFollowUps chooses at most d.Limit follow-ups to be started, in the order in which they were due. For each of these
 	// follow-ups, TakeFollowUps sets RunID to a new id and TakenAt to d.Now. A follow-up can be taken if it is due and not held,
-	// and its merchant is not disabled. A follow-up that was taken can be taken again after FollowUpTimeout, unless a live run has
-	// its RunID. Of several replicas that call TakeFollowUps at the same time, only one takes a follow-up. After an error,
+	// and its merchant is not disabled. After FollowUpTimeout, a follow-up that was taken can be taken again if no live run has its
+	// RunID. If several replicas call TakeFollowUps at the same time, only one of them takes a given follow-up. After an error,
 	// follow-ups may have been taken.
 	TakeFollowUps(ctx context.Context, d DueFollowUps, newID func() string) ([]FollowUp, error)
 	// FollowUps reads a merchant's follow-ups of a workflow by their ids. The result has no entry for an id without a follow-up.

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// Starter accepts runs, and says what they would do.
+// Starter accepts runs and makes dry runs.
 type Starter interface {
 	// Start accepts a run. When Start returns no error, the run is stored and a replica will execute it. Start returns ErrKeyUsed if
-	// the merchant has used the key before. If RetryOf is set, Start may also return ErrRetried or *AlreadySucceededError. After any
-	// other error, it is unknown whether the run exists: repeat the request with the same key.
+	// the merchant has used the key before. If q.RetryOf is set, Start may also return ErrRetried or *AlreadySucceededError. After
+	// any other error, it is unknown whether the run exists: repeat the request with the same key.
 	Start(ctx context.Context, q Request) (*Run, error)
-	// DryRun says what the run of the request would do now, and changes nothing: see Machine.DryRun.
+	// DryRun returns the effects that the run of the request would have now, and changes nothing: see Machine.DryRun.
 	DryRun(ctx context.Context, q Request) (DryRun, error)
 }
 
@@ -31,7 +31,7 @@ type Reader interface {
 	LiveRuns(ctx context.Context, merchant string) (int, error)
 	// Result returns the result of a run as JSON. The result is JSON null if this release does not know the run's workflow.
 	Result(r *Run) (json.RawMessage, error)
-	// EndsIn estimates the time until run r has ended. If r is nil, EndsIn estimates the time for a run that is accepted now. EndsIn
+	// EndsIn estimates the time until run r ends. If r is nil, EndsIn estimates the time for a run that is accepted now. EndsIn
 	// returns false if there is no estimate yet.
 	EndsIn(r *Run) (time.Duration, bool)
 	// Watch returns a watcher that receives the changes of a run. The run need not exist yet. The caller must close the watcher.
@@ -41,8 +41,9 @@ type Reader interface {
 // Watcher receives the changes of one run. If the watcher is made before the run, the watcher misses no change.
 type Watcher interface {
 	// See reports the run to the function `see`, and reports the run again after each change. Watching ends when the function `see`
-	// returns false, when ctx ends, or when the run cannot be read. The caller must have read the argument `run` after it made the
-	// watcher. If run is nil, the watcher reads the run. Changes in quick succession may be reported as one change.
+	// returns false, when ctx ends, or when the run cannot be read. The caller must first make the watcher, and then read the run
+	// that it passes as the argument `run`. If the argument is nil, the watcher reads the run. Changes in quick succession may be
+	// reported as one change.
 	See(ctx context.Context, run *Run, see func(*Run) bool) error
 	// Close stops the watcher.
 	Close()

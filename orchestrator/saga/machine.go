@@ -19,15 +19,15 @@ type Machine struct {
 // Limits are the durations that decisions depend on.
 type Limits struct {
 	LateWindow  time.Duration // maximum time between an unanswered request and its effect
-	Deadline    time.Duration // maximum working time of a run; then it compensates
-	GiveUpAfter time.Duration // maximum time of a run, including all waits; then it compensates
+	Deadline    time.Duration // maximum working time of a run; a run that takes longer is compensated or held
+	GiveUpAfter time.Duration // maximum time of a run, including all waits; a run that takes longer is compensated or held
 }
 
 // Input contains the events of a run since the run was last stored: a new lease, outcomes of calls, and actions.
 type Input struct {
 	Now time.Time
-	// Claimed is true if this decision is the first one under a new lease on the run. The outcomes of calls that were in flight under
-	// an earlier lease are lost.
+	// Claimed is true for the first decision under a new lease on the run. The outcomes of calls that were in flight under an
+	// earlier lease are lost.
 	Claimed bool
 	// Outcomes are the outcomes of the calls that have ended, in any order.
 	Outcomes []Outcome
@@ -55,7 +55,7 @@ type Decision struct {
 	// Release is true if the lease on the run ends when this decision is stored. The run can be leased again at Run.DueAt, or when
 	// another replica or an action wakes the run.
 	Release bool
-	// Log is an error of the workflow's code. It goes only to the log.
+	// Log is an error of the workflow's code. The error goes only to the log.
 	Log error
 }
 
@@ -64,7 +64,7 @@ type turn struct {
 	Machine
 	Decision
 
-	was     *Run // as stored
+	was     *Run // the run as it was last stored
 	run     *Run // Decision.Run
 	now     time.Time
 	leaving bool
@@ -212,7 +212,8 @@ func (t *turn) releaseAt(due *time.Time) {
 	t.Release, t.Stores = true, true
 }
 
-// The method `await` makes the run wait until reason.Until. `await` adds an event unless the run already waits for the same reason.
+// The method `await` makes the run wait until reason.Until. If the run does not already wait for the same reason, `await` adds an
+// event.
 func (t *turn) await(reason Reason, state RunState) {
 	if t.run.State != state || t.run.Reason == nil || t.run.Reason.Kind != reason.Kind || t.run.Reason.Code != reason.Code {
 		t.tell(Event{Kind: EventWaiting, Step: reason.Step, Why: string(reason.Kind), Failure: &reason.Failure})

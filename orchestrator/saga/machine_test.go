@@ -71,7 +71,8 @@ func (s *stepped) compensated() {
 	}
 }
 
-// A decision reuses the state that the previous decision computed, unless a step has changed the state in between.
+// A decision reuses the state that the previous decision computed. If a step has changed the state in between, the decision
+// computes the state again.
 func TestACallIsGivenWhatTheStepsBeforeItAdded(t *testing.T) {
 	do := func(context.Context, *thing) error { return nil }
 	def, err := Define(Workflow[thing]{
@@ -121,7 +122,7 @@ func TestARetryOfAReplicaGivesNoNewTime(t *testing.T) {
 	s := newStepped(t)
 	accepted := s.run.BudgetFrom
 	for range maxTakeOvers {
-		s.run.TakeOvers++ // a claim counts itself
+		s.run.TakeOvers++ // Queue.Claim does the same
 		s.next(Input{Claimed: true})
 	}
 	if !s.run.LostTooManyReplicas() {
@@ -146,7 +147,7 @@ func TestWhatCannotBeStoredLeavesNoCallInFlight(t *testing.T) {
 			t.Errorf("released: %t, re-checks to come: %d, due: %v", d.Release, d.Run.Rechecks, d.Run.DueAt)
 		}
 		if later := s.now.Add(30 * time.Minute); d.Run.Unsettled(later, s.m.Limits.LateWindow) {
-			t.Error("half an hour later it still holds others up")
+			t.Error("half an hour later, the run still blocks other runs with its subject")
 		}
 		s.run, s.now = d.Run, s.now.Add(30*time.Hour)
 		refused = s.m.Next(s.run, Input{Now: s.now, Claimed: true})
@@ -203,7 +204,7 @@ func TestARunThatIsHeldForItsDeadlineIsForAnOperator(t *testing.T) {
 	}
 }
 
-// No replica may have executed the run for days. The run must then not succeed by itself.
+// If no replica has executed a run for days, the run has expired. An expired run must not succeed by itself.
 func TestAnExpiredRunStartsNoStep(t *testing.T) {
 	waiting := func(t *testing.T) *stepped {
 		s := newStepped(t)
@@ -414,11 +415,11 @@ func TestARecheckThatCannotLookTellsItOnceAndGoesOnEveryHour(t *testing.T) {
 		d = s.next(Input{Claimed: d.Release})
 	}
 	if len(told) != 1 || attempts > days*25 {
-		t.Errorf("%d attempts in %d days told %d events", attempts, days, len(told))
+		t.Errorf("%d attempts in %d days added %d events", attempts, days, len(told))
 	}
 	down.Code = "refused"
 	if d = s.next(s.came(&Classification{Class: upstream.Transient, Failure: down})); len(d.Events) != 1 {
-		t.Errorf("another reason is told by %+v", d.Events)
+		t.Errorf("an error with another code added the events %+v, want one event", d.Events)
 	}
 	s.now = *d.Wake
 	s.next(Input{Claimed: true})

@@ -7,7 +7,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// TestAnUndoAccountsForTheObjects checks the objects of a run that are stored as removed after an undo.
+// TestAnUndoAccountsForTheObjects checks which objects of a run are stored as removed after an undo.
 func TestAnUndoAccountsForTheObjects(t *testing.T) {
 	refused := &Classification{Class: upstream.Permanent}
 	for name, c := range map[string]struct {

@@ -77,8 +77,8 @@ func (t *turn) markRemoved(o *Object, at time.Time) {
 
 // nothingLeft is called after a successful Undo of a step, and records that the run's own objects of this step are removed. The
 // Undo need not have removed an object itself: an earlier Undo, whose answer was lost, may have removed the object, or the object
-// may have lost the run's mark. If an object belongs to another object that the run made, the object stays until the Undo of the
-// other object removes both.
+// may have lost the run's mark. If an object belongs to another object that the run made and that still exists, nothingLeft does
+// not record a removal. Both objects are removed by the Undo of that other object.
 func (t *turn) nothingLeft(row *StepRow, at time.Time) {
 	for i := range t.run.Objects {
 		o := &t.run.Objects[i]
@@ -188,7 +188,7 @@ func (t *turn) undid(row *StepRow, o Outcome) {
 	row.RetryAt = &at
 }
 
-// The method `failure` returns the outcome's error, cleaned and completed with the step and the time, for storing.
+// The method `failure` returns the outcome's error in the form that is stored: with cleaned texts, the step and the time.
 func (t *turn) failure(o Outcome) Classification {
 	found := *o.Err
 	found.Failure.Detail = upstream.Clean(found.Failure.Detail)

@@ -61,7 +61,7 @@ type Run struct {
 	Cloud           string
 	Subject         string // runs with the same subject execute one at a time
 	User            string
-	Doubles         string // name of the effect for User; a retry is refused if a later run with the same Doubles has succeeded
+	Doubles         string // name of the effect for User; a retry is refused if a later run of User with the same Doubles has succeeded
 	OnFailure       OnFailure
 	Input           json.RawMessage
 	Key             string // the merchant's idempotency key
@@ -79,8 +79,8 @@ type Run struct {
 	UpdatedAt  time.Time
 	EndedAt    *time.Time
 	DueAt      *time.Time    // time from which a run without a lease can be leased; nil: only after a wake
-	Worked     time.Duration // time since BudgetFrom in which the run was able to work; limited by Limits.Deadline
-	BudgetFrom time.Time     // time at which the run was accepted or a person last let it continue; the start of Limits.GiveUpAfter
+	Worked     time.Duration // time since BudgetFrom during which the run was able to work; limited by Limits.Deadline
+	BudgetFrom time.Time     // start of Limits.GiveUpAfter: time of acceptance, or last time at which a person let the run continue
 	Rechecks   int           // the number of re-checks that are still to come
 	TakeOvers  int           // the number of leases since the last outcome of a step
 	Looked     bool          // the current re-check has chosen the steps to undo again
@@ -116,7 +116,7 @@ type StepRow struct {
 	Unknowns  int        // the number of attempts of Do whose outcome is unknown
 	UnknownAt *time.Time // the latest time at which a request with an unknown outcome may have been sent
 	UndoneAt  *time.Time // time at which the last successful Undo began
-	InFlight  CallKind   // the call in flight: its intent is stored, and it has no outcome yet
+	InFlight  CallKind   // kind of the call whose intent is stored, and which has no outcome yet; empty: there is no such call
 }
 
 func (s *StepRow) item() string {
@@ -152,8 +152,8 @@ func (r *Run) pivot() *StepRow {
 }
 
 // AtRest reports whether the run has ended, is stuck, or waits for an operator without a call in flight. The state of such a run
-// changes only if an operator or merchant acts. Re-checks of a compensated run may still remove late effects. A re-check changes
-// the run's events and objects, but not its state.
+// changes only if an operator, a merchant or a replica requests an action. Re-checks of a compensated run may still remove late
+// effects. A re-check changes the run's events and objects, but not its state.
 func (r *Run) AtRest() bool {
 	return r.State.Ended() || r.State == Stuck || r.held() && !r.inFlight()
 }
@@ -176,10 +176,10 @@ func (r *Run) WaitBehind(runID string) {
 	}
 }
 
-// Unsettled reports whether a call of the ended run may still change something upstream: a call of a re-check that is in flight, or
-// a call without an answer whose late window has not ended. In a succeeded run, an unanswered call was repeated, and the repetition
-// succeeded. If a later run undoes the effect, and the unanswered call then takes effect, the effect is back. A compensated run has
-// waited for the late windows of its calls, so that only the calls of its re-checks count.
+// Unsettled reports whether a call of the ended run may still change something upstream. There are two such kinds of calls: a call
+// of a re-check that is in flight, and a call without an answer whose late window has not ended. In a succeeded run, an unanswered
+// call was repeated, and the repetition succeeded. A later run may undo the effect. If the unanswered call then takes effect, the
+// effect exists again. A compensated run has waited for the late windows of its calls, so only the calls of its re-checks count.
 func (r *Run) Unsettled(now time.Time, lateWindow time.Duration) bool {
 	return r.State.Ended() && slices.ContainsFunc(r.Steps, func(s StepRow) bool {
 		lost := s.UnknownAt != nil && (r.State == Succeeded || s.UnknownAt.After(*r.EndedAt))
@@ -188,8 +188,8 @@ func (r *Run) Unsettled(now time.Time, lateWindow time.Duration) bool {
 }
 
 // Object is an object upstream that a run made or adopted. If an object belongs to another object, its id begins with the other
-// object's id and a slash: the role assignment PROJECT/USER/ROLE belongs to the project PROJECT. A run that records an object also
-// records the object that it belongs to. Removing an object also removes the objects that belong to it.
+// object's id and a slash, and a run that records the object also records the other object. For example, the role assignment
+// PROJECT/USER/ROLE belongs to the project PROJECT. Removing an object also removes the objects that belong to it.
 type Object struct {
 	Step   string `json:"step"`
 	Kind   string `json:"kind"`
@@ -197,8 +197,9 @@ type Object struct {
 	ID     string `json:"id"`
 	Name   string `json:"name,omitempty"`
 	Origin Origin `json:"origin"`
-	// RequestID is the id that the upstream gave to the last request of the call that recorded the object. This request made the
-	// object, or found the object if the run adopted it or if the answer to an earlier request was lost.
+	// RequestID is the id of the last request of the call that recorded the object. The upstream chose this id. The request made
+	// the object. If the run adopted the object, or if the answer to an earlier request was lost, the request found the object
+	// instead.
 	RequestID string     `json:"request_id,omitempty"`
 	RemovedAt *time.Time `json:"removed_at,omitempty"`
 }

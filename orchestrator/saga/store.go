@@ -22,7 +22,7 @@ var (
 	ErrKeyUsed = errors.New("the idempotency key was used before")
 	// ErrRetried: the run has a successor already; nothing was written.
 	ErrRetried = errors.New("the run was retried before")
-	// ErrNoToken: the user's token of the run was used, has expired, or was never stored.
+	// ErrNoToken: the store has no user's token for the run, because the token was used, has expired, or was never stored.
 	ErrNoToken = errors.New("the user's token is gone")
 	// ErrUnavailable: the database cannot be reached or written now, and it is unknown whether anything was written.
 	ErrUnavailable = errors.New("the database is unavailable")
@@ -32,28 +32,29 @@ var (
 	ErrReadOnly = fmt.Errorf("%w: it is read-only", ErrUnavailable)
 )
 
-// SubjectBusyError names a run with the subject of the new run: the newest live run. If no run with this subject is live, the error
-// names the newest run that ended after the new run was accepted.
+// SubjectBusyError names another run with the subject of the new run. If a run with this subject is live, the error names the
+// newest live run. Otherwise, the error names the newest run that ended after the new run was accepted.
 type SubjectBusyError struct{ RunID string }
 
 func (e *SubjectBusyError) Error() string { return "the subject is held by run " + e.RunID }
 
-// AlreadySucceededError names the oldest later run of the same user, with the same Run.Doubles, that has succeeded. The effect of
-// the retry therefore exists already. Nothing was written.
+// AlreadySucceededError refuses a retry of a compensated run. A later run of the same user, with the same Run.Doubles, has
+// succeeded. The effect of the retry therefore exists already. If there are several such runs, the error names the oldest one.
+// Nothing was written.
 type AlreadySucceededError struct {
 	RunID      string
 	AcceptedAt time.Time
 }
 
 func (e *AlreadySucceededError) Error() string {
-	return fmt.Sprintf("run %s of the same user (accepted %s) has already made it; if a second one is wanted, the portal must order "+
-		"with a new key", e.RunID, e.AcceptedAt.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("run %s of the same user (accepted %s) has already succeeded with the same effect; if the effect is wanted "+
+		"twice, the portal must order again with a new key", e.RunID, e.AcceptedAt.UTC().Format(time.RFC3339))
 }
 
 // Store stores runs. After an error that this package does not declare, it is unknown whether anything was written.
 type Store interface {
 	// Create stores a run with its steps, first events, key and user's token, in one transaction. If Run.Replica is set, Create
-	// gives that replica the lease on the run. If RetryOf is set, the key moves to the new run. If Run.WaitsFor is empty and
+	// gives that replica the lease on the run. If Run.RetryOf is set, the key moves to the new run. If Run.WaitsFor is empty and
 	// another live run has the same subject, Create returns *SubjectBusyError. Create can also return ErrKeyUsed, ErrRetried and
 	// *AlreadySucceededError.
 	Create(ctx context.Context, n NewRun) error
@@ -68,9 +69,10 @@ type Store interface {
 	RunOfKey(ctx context.Context, merchant, key string) (*Run, error)
 	// Runs reads the runs that match the filter, newest first, with their steps and objects.
 	Runs(ctx context.Context, f Filter) ([]*Run, error)
-	// Latest reads, for each id, the newest run of a merchant that has succeeded and has made or adopted the object of this kind and
-	// id: the one that has ended last. The runs about an object execute one at a time, but not in the order of their ids, because a run
-	// gets its id before it is accepted. The result has no run for an id without such a run. One run can be the newest for several ids.
+	// Latest searches the succeeded runs of a merchant. For each id, Latest reads the run that has made or adopted the object of
+	// this kind and id. If there are several such runs, Latest reads the run that ended last. The runs about an object execute one
+	// at a time, but not in the order of their ids, because a run gets its id before it is accepted. If there is no such run for an
+	// id, the result does not contain the id. The result can contain one run for several ids.
 	Latest(ctx context.Context, merchant, kind string, ids []string) (map[string]*Run, error)
 	// Events returns at most `limit` events of a run, in order. The parameter `after` is the Seq of the last event that the caller
 	// already has.
@@ -78,8 +80,9 @@ type Store interface {
 	// LiveRuns counts the runs of a merchant that have not ended.
 	LiveRuns(ctx context.Context, merchant string) (int, error)
 	// AddAction stores an action. AddAction then wakes the replica that executes the run, or makes the run due if no replica executes
-	// it. Actions are in the order in which they were stored: if an action that is not consumed yet has a later At, AddAction stores
-	// that time. If Action.IfVersion is set, AddAction may return ErrChanged: of several actions for one version, only one is stored.
+	// it. The times At of a run's actions are in the order in which the actions were stored. If a stored action that is not
+	// consumed yet has a later At than the new action, AddAction therefore stores the new action with that later time. If
+	// Action.IfVersion is set, AddAction may return ErrChanged: of several actions for one version, only one is stored.
 	AddAction(ctx context.Context, now time.Time, v Action) error
 	// Actions reads the actions of a run that are not consumed yet, oldest first.
 	Actions(ctx context.Context, runID string) ([]Action, error)
@@ -131,33 +134,34 @@ type Filter struct {
 	AwaitsRecheck bool       // only runs with a re-check that is still to come
 	States        []RunState // only runs in one of these states
 	// Attention chooses only runs that need the attention of a person at this time: see Run.AttentionAt. Attention also chooses an
-	// ended run if its id is the RunID of a follow-up that has a Reason, until the follow-up is taken again.
+	// ended run if its id is the RunID of a follow-up that has a Reason. When the follow-up is taken again, Attention no longer
+	// chooses the run.
 	Attention time.Time
 	Since     time.Time // only runs created at or after this time
 	Before    string    // only runs older than the run with this id
 	Limit     int
 }
 
-// Queue gives replicas leases on runs, and wakes replicas.
+// Queue grants leases on runs to replicas, and wakes replicas.
 type Queue interface {
 	// Join registers a replica, and returns the database's time. The parameter `until` is the end of the replica's lease. A replica
 	// must know the database's time before it decides that the lease of another replica has ended.
 	Join(ctx context.Context, replica string, until time.Time) (databaseTime time.Time, err error)
 	// Renew extends the replica's lease, and frees the runs of replicas whose leases have ended. Renew returns ErrLeaseLost if the
-	// replica's lease had ended before now.
+	// replica's lease had ended before the time `now`.
 	Renew(ctx context.Context, replica string, now, until time.Time) (Renewal, error)
 	// Leave ends the replica's lease and hands back all its runs, which are then due at once.
 	Leave(ctx context.Context, replica string, now time.Time) error
-	// Claim gives a replica leases on due runs, and begins the next epoch of each of these runs. Claim first takes the runs that an
-	// action or the end of a predecessor has woken, and the expired runs. A run has expired if it still waits for a predecessor, is
-	// not held, and its time limit began before Expired. Claim then takes the other due runs in the order of their turns, so that
-	// merchants are served round-robin. The turn of a run is a number: the number of executing runs of the same merchant, plus the
-	// number of older due runs of this merchant. If runs have the same turn, the oldest run is first.
+	// Claim grants leases on due runs to a replica, and begins the next epoch of each of these runs. Claim first takes the runs
+	// that an action or the end of a predecessor has woken, and the expired runs. For Claim, a run has expired if it still waits
+	// for a predecessor, is not held, and has a BudgetFrom before Expired. Claim then takes the other due runs in the order of
+	// their turns, so that merchants are served round-robin. The turn of a run is a number: the number of executing runs of the
+	// same merchant, plus the number of older due runs of this merchant. If runs have the same turn, the oldest run is first.
 	Claim(ctx context.Context, c Claim) (runIDs []string, err error)
 	// Due counts the due runs.
 	Due(ctx context.Context, d Due) (int, error)
-	// HandBack ends the replica's lease on each run whose last write is older than the time `before`, unless the list `working`
-	// contains the run. If an answer of the database was lost, a replica may have a lease on a run that it does not execute.
+	// HandBack ends the replica's lease on each run that is not in the list `working` and whose last write is older than the time
+	// `before`. If an answer of the database was lost, a replica may have a lease on a run that it does not execute.
 	HandBack(ctx context.Context, replica string, now, before time.Time, working []string) error
 	// Listen calls the function `wake` when another replica reports work, an action or the end of a run. Listen returns when ctx
 	// ends or the connection fails. Listen may miss reports, so the caller must poll as well.
@@ -172,8 +176,9 @@ type Claim struct {
 	Limit   int
 }
 
-// Due selects due runs: runs without a lease whose due time is not after Now. If a run waits for an upstream in Down, the run is
-// due only if it still goes forward and its time limit began before Expired. Such a run is to be compensated or held.
+// Due selects due runs: runs without a lease whose due time is not after Now. A run that waits for an upstream in Down is not due,
+// with one exception. The run is due if it still goes forward and has a BudgetFrom before Expired, because it must then be
+// compensated or held.
 type Due struct {
 	Now     time.Time
 	Down    []string // upstreams with an open circuit
@@ -183,7 +188,7 @@ type Due struct {
 // Renewal is the result of extending a lease.
 type Renewal struct {
 	Now   time.Time // the database's time; zero if the database uses this machine's clock
-	Freed bool      // the lease of another replica has ended, so other replicas can lease its runs
+	Freed bool      // the lease of another replica has ended, so the runs of that replica can be leased again
 }
 
 // Wake is a message from another replica. If RunID is empty, the message is not about a certain run: some run without a lease may

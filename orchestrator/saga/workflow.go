@@ -8,8 +8,8 @@
 //
 // Read the files in the order in which they are named here. The files workflow, failure, run and event contain the data. The files
 // machine, accept, forward, attempt and outcome contain the decisions and calls of a run that goes forward. The files backward,
-// takeover, recheck, action, followup and delay contain the other decisions of the machine. The file dryrun drives the machine
-// without changing anything. The files interfaces and store contain interfaces that other packages implement. The files expect,
+// takeover, recheck, action, followup and delay contain the other decisions of the machine. The file dryrun contains dry runs,
+// which change nothing. The files interfaces and store contain interfaces that other packages implement. The files expect,
 // definition and json contain helpers.
 package saga
 
@@ -21,7 +21,7 @@ import (
 // Found is the result of Find: whether the effect of a step exists, and whether the run may use the effect.
 type Found int
 
-// The results of Find. After the result Absent, the effect may still appear, because a request that was given up as lost may still
+// The results of Find. After the result Absent, the effect may still appear, because an earlier request without an answer may still
 // take effect.
 const (
 	Absent  Found = iota
@@ -45,9 +45,10 @@ const (
 type Step[S any] struct {
 	// Name is stored with every run. Never rename a released step.
 	Name string
-	// Each, if set, returns items, such as roles. The run gets one step per item, with the name Name/item. If the item is empty, the
-	// name is Name: such a step is in some runs only. The function in Each is called once, with the run's input, when the run is
-	// accepted. Do and Undo find their item in CallOf(ctx).Item.
+	// Each, if set, returns items, such as roles. The run gets one step per item, with the name Name/item. If only some runs need
+	// the step, Each returns one empty item for these runs, and no item for all other runs. The step with the empty item has the
+	// name Name, without a slash. Each is called once, with the run's input, when the run is accepted. Do and Undo find their item
+	// in CallOf(ctx).Item.
 	Each func(s *S) []string
 	// After names the steps that must have succeeded or been skipped before this step starts. Steps that do not depend on each other
 	// run in parallel.
@@ -55,7 +56,7 @@ type Step[S any] struct {
 	// Satisfied, if set, reports whether the step has nothing to do. Satisfied may use only the state and the time. Satisfied is
 	// called when the step is ready to start. If Satisfied returns true, the step succeeds without a call.
 	Satisfied func(s *S, now time.Time) bool
-	// Effect says what Do does upstream. A dry run calls Do only of a step whose Effect is Reads.
+	// Effect says what Do does upstream. A dry run calls Do only if Effect is Reads.
 	Effect Effect
 	// Find looks for the effect and changes nothing upstream. Find is called before Do if an earlier attempt of Do may have made the
 	// effect. If Find then returns Made or Usable, the step succeeds and Do is not called. The changes that Find made to s and the
@@ -64,19 +65,20 @@ type Step[S any] struct {
 	// with Undo needs Find. If a step has no Find, Do is repeated without a search for the effect.
 	//
 	// A dry run calls Find at every step, even if the steps in After would create objects that do not exist yet. Find then returns
-	// Absent if its effect cannot exist without such an object. With Foreign, Find also returns the error that Do would return; only a
-	// dry run uses this error. If Do would skip the step, Find may return the same SkipError.
+	// Absent if its effect cannot exist without such an object. If Find returns Foreign, Find also returns the error that Do would
+	// return. Only a dry run uses this error. If Do would skip the step, Find may return the SkipError that Do would return.
 	Find func(ctx context.Context, s *S) (Found, error)
 	// Claim returns the name of the effect. If two runs would make the same effect, Claim must return the same name for both runs.
 	// If two runs would make different effects, Claim must return different names. A re-check does not remove an effect that
-	// another run claims, unless a newer run claims an opposite: see [Not] and [Setting]. Claim may use only the run's input, not
-	// the outputs of steps. The parameter `item` is the step's item, or empty if the step has no Each. A step with Undo needs
-	// Claim.
+	// another run claims. The claim of a succeeded run does not count if another run succeeded later and claims an opposite of the
+	// effect: see [Not] and [Setting]. Claim may use only the run's input, not the outputs of steps. The parameter `item` is the
+	// step's item, or empty if the step has no Each. A step with Undo needs Claim.
 	Claim func(s *S, item string) string
 	// Do makes the effect. Do is repeated until an attempt is known to have succeeded, so an earlier attempt may already have made the
 	// effect. Therefore, the request should be idempotent. If the request is not idempotent, it must contain a unique name or an id
 	// that the run chose, so that the upstream refuses a second effect. Do's changes to s are stored as the step's output.
-	// Steps that run in parallel must not change the same field, unless the field is a map to which each step adds its own keys.
+	// Steps that run in parallel must not change the same field. However, if the field is a map, each of these steps may add its
+	// own keys.
 	Do func(ctx context.Context, s *S) error
 	// Undo removes the effect. Undo is called for every step whose Do may have been called, even if Do failed. Undo may be repeated.
 	// If the answer to Do was lost, the output of Do is missing. Undo must therefore find the effect with the state that Do got. If
@@ -92,15 +94,16 @@ type Step[S any] struct {
 	Optional bool
 }
 
-// Workflow defines a kind of run: its steps, and how its requests and results are computed. S is the state, stored as JSON. New
-// fields may be added to S. Never remove or change a field, because runs of older releases must still be decoded.
+// Workflow defines a kind of run: its steps, and how its requests and results are computed. S is the type of the state, which is
+// stored as JSON. New fields may be added to S. Never remove or change a field, because runs of older releases must still be
+// decoded.
 type Workflow[S any] struct {
 	Name    string
 	Version int
 	Steps   []Step[S]
 	// Classify decides how the run reacts to an error of Find, Do or Undo. No other code makes this decision.
 	Classify func(error) Classification
-	// NewSubject reports whether the subject of the run is a new id that the run itself generated. NewSubject may use only the
+	// NewSubject reports whether the subject of the run is a new id that was generated for this run. NewSubject may use only the
 	// run's input. If the subject is new, no earlier run has it, so the run does not wait for re-checks. If NewSubject is nil, no
 	// run of this workflow has a new subject.
 	NewSubject func(S) bool
@@ -114,9 +117,10 @@ type Workflow[S any] struct {
 	Expect func(S) []Expected
 	// Result returns the part of the state that is shown as the run's result. Result is called for runs in any state.
 	Result func(S) any
-	// Then, if set, returns the follow-ups to put or to drop when the run ends. The follow-ups are stored in the same write as the
-	// end of the run. If the write fails, Then is called again. Therefore the result of Then must depend on nothing but the
-	// arguments. After the end of the run, Then is never called, not even by a re-check. If Then panics, or if an input in its
-	// result cannot be encoded, the run does not end, but waits for an operator. A retry calls Then again.
+	// The function Then returns the follow-ups to put or to drop when the run ends. If Then is nil, the workflow has no follow-ups.
+	// The follow-ups are stored in the same write as the end of the run. If the write fails, Then is called again. Therefore the
+	// result of Then must depend only on the arguments. After the end of the run, Then is never called, not even by a re-check. If
+	// Then panics, or if an input in its result cannot be encoded, the run does not end, but waits for an operator. A retry calls
+	// Then again.
 	Then func(s S, end End) []FollowUp
 }

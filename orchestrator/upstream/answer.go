@@ -9,17 +9,19 @@ import (
 
 // Limits are the limits of an answer in JSON. The limits bound the memory that the decoded answer needs.
 type Limits struct {
-	Bytes int // of the whole answer
-	// Values is the maximum number of values that are deeper than Flat. An object or list that is empty counts as one value, too.
+	Bytes int // maximum size of the whole answer, in bytes
+	// Values is the maximum number of values with a depth of more than Flat. The depth of a value is the number of objects and
+	// lists around it. An empty object or list is counted as if it contained one value.
 	Values int
-	// Flat is the depth of values that need little memory: each of them becomes a field of a Go struct. The depth of a value is the
-	// number of objects and lists around it.
+	// Flat is the depth up to which values are not counted. These values need little memory, because each of them becomes a field
+	// of a Go struct.
 	Flat int
 
-	// The limits of a list. The elements of the list have the depth List; 0 means that the answer is not a list.
+	// List, Elements and Element are the limits of a list. List is the depth of the list's elements. If List is 0, these limits are
+	// not checked.
 	List     int
-	Elements int
-	Element  int // bytes of one element
+	Elements int // maximum number of elements
+	Element  int // maximum size of an element, in bytes
 }
 
 // maxDepth is the maximum depth of a value. The answers of Keystone and BillingStack have at most eight objects and lists around a
@@ -45,9 +47,9 @@ type boundedReader struct {
 	Limits
 
 	body io.Reader
-	err  error // a limit was exceeded
+	err  error // the limit that was exceeded, or nil
 
-	bytes, element   int // read of the answer, and of the current element
+	bytes, element   int // number of bytes that were read of the answer, and of the current element
 	depth            int
 	values, elements int
 	inText, escaped  bool
@@ -130,9 +132,10 @@ func ReadList(body io.Reader, field string, take func(*json.Decoder) error) erro
 	return atEnd(d)
 }
 
-// ReadListAnd is ReadList for a list in a field. It also decodes other fields of the answer, before or after the list: the key of others
-// is the name of a field, and the value is a pointer. A field that the answer lacks is left unchanged. What stands before the list, or
-// after it, has at most 256 KiB: it is in memory as a whole.
+// ReadListAnd reads a list in a field, as [ReadList] does, and also decodes other fields of the answer. These fields may be before
+// or after the list. In the map `others`, a key is the name of a field, and the value of the key is a pointer to the variable for
+// the field. If the answer lacks the field, the variable does not change. The part of the answer before the list and the part after
+// the list may have at most 256 KiB each, because each part is in memory as a whole.
 func ReadListAnd(body io.Reader, field string, take func(*json.Decoder) error, others map[string]any) error {
 	beside := &besideReader{body: body, left: maxBeside}
 	d := json.NewDecoder(beside)
@@ -150,7 +153,7 @@ func ReadListAnd(body io.Reader, field string, take func(*json.Decoder) error, o
 
 const maxBeside = 256 << 10
 
-// besideReader reads an answer with a list. It limits the bytes that are read while the list is not being read.
+// besideReader reads an answer with a list. It limits the bytes before the list, and the bytes after the list.
 type besideReader struct {
 	body   io.Reader
 	inList bool

@@ -13,11 +13,12 @@ import (
 // Mask cannot hide it.
 const shortestSecret = 4
 
-// Mask returns the text with "[secret]" in place of each secret, because a service may repeat what it was sent. Mask also finds a
-// secret that is encoded as in JSON or in a URL. Mask the text before [Clean] cuts it.
+// Mask returns the text with "[secret]" in place of each secret. Use Mask for the texts of a service, because the service may
+// repeat parts of the request. Mask also finds a secret that is encoded as in JSON or in a URL. Mask the text before [Clean] cuts
+// it.
 func Mask(text string, secrets ...string) string { return Masker(secrets...).Replace(text) }
 
-// Masker returns a replacer that does what [Mask] does, for many texts.
+// Masker returns a replacer for several texts. The replacer changes a text in the same way as [Mask].
 func Masker(secrets ...string) *strings.Replacer {
 	var forms []string
 	for _, secret := range secrets {
@@ -51,8 +52,8 @@ func encodings(secret string) []string {
 	return append(forms, url.QueryEscape(secret), url.PathEscape(secret))
 }
 
-// MaskError returns err with a text that Mask has changed. If err contains no secret, MaskError returns err itself. The result wraps
-// err.
+// MaskError returns an error that wraps err. The text of this error is the text of err, in which Mask has replaced the secrets. If
+// err contains no secret, MaskError returns err itself.
 func MaskError(err error, secrets ...string) error {
 	if err == nil {
 		return nil

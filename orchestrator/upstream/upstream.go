@@ -137,10 +137,10 @@ type Caller struct {
 	// MayWrite is called just before a request is written. If MayWrite returns an error, the request is not sent. If MayWrite is nil,
 	// every request is sent.
 	MayWrite func() error
-	// ReadOnly refuses each request that may change something: a request other than GET and HEAD, except a login.
+	// If ReadOnly is true, requests that may change something are not sent. Only GET, HEAD and logins are sent.
 	ReadOnly bool
-	// Answered is called with the id that the service gave to each answered request: see [RequestID]. If Answered is nil, these ids
-	// are dropped.
+	// Answered is called after each answer, with the id that the service gave to the request: see [RequestID]. If Answered is nil,
+	// these ids are dropped.
 	Answered func(requestID string)
 }
 

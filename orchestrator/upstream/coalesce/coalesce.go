@@ -1,4 +1,4 @@
-// Package coalesce combines equal reads of an upstream into one request if they run at the same time.
+// Package coalesce combines equal reads of an upstream into one request if the reads run at the same time.
 package coalesce
 
 import (

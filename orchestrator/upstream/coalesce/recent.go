@@ -8,7 +8,7 @@ import (
 
 const (
 	keep    = 2 * time.Second // time for which Recently keeps an answer
-	maxKept = 256             // answers that Recently keeps
+	maxKept = 256             // maximum number of answers that Recently keeps
 )
 
 // Recent holds the reads in flight and the answers of the last two seconds. The zero value is ready to use.

@@ -7,9 +7,8 @@ import (
 )
 
 // fairQueue limits the number of calls that are in progress at the same time. A call in progress holds a place; the other calls wait
-// for a place. The queue serves merchants
-// round-robin, so that the load of one merchant cannot starve other merchants. The calls of one merchant are served in the order in
-// which they came.
+// for a place. The queue serves merchants round-robin, so that the load of one merchant cannot starve other merchants. The calls of
+// one merchant are served in the order in which they came.
 type fairQueue struct {
 	mu      sync.Mutex
 	free    int

@@ -51,7 +51,7 @@ func (f fence) RoundTrip(req *http.Request) (*http.Response, error) {
 
 var errReadOnly = errors.New("the caller may only read")
 
-// reads reports whether a request changes nothing. A login changes nothing that its caller can see.
+// The function `reads` reports whether a request changes nothing. A login changes nothing that its caller can see.
 func reads(req *http.Request) bool {
 	return req.Method == http.MethodGet || req.Method == http.MethodHead ||
 		req.Method == http.MethodPost && strings.HasSuffix(req.URL.Path, "/auth/tokens")

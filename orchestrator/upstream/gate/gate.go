@@ -37,10 +37,10 @@ type Gate struct {
 
 	mu    sync.Mutex
 	until time.Time   // time of the next trial, if the circuit is open
-	timer *time.Timer // of the next trial
+	timer *time.Timer // timer for the next trial
 	fault error       // cause of the last failed call
 	trips bool        // a login was refused: the circuit opens at once
-	rests int         // number of refused logins in a row that have led to a rest
+	rests int         // number of trials that were scheduled after a refused login since the circuit was last closed
 	trial func(context.Context) error
 }
 
@@ -56,8 +56,9 @@ func newGate(name string, connections int, tripsAfter uint32) *Gate {
 }
 
 // TryBy sets the health check of the upstream. While the circuit is open, the health check is called every restTime. If the
-// upstream answers the health check, the circuit closes. The error that the health check returns is ignored, because the gate
-// itself sees the answer. TryBy must be called before the gate is used: without a health check, an open circuit stays open.
+// upstream refuses Tenantry's login, the interval grows up to maxRest. If the upstream answers the health check, the circuit
+// closes. The error that the health check returns is ignored, because the gate itself sees the answer. TryBy must be called before
+// the gate is used: without a health check, an open circuit stays open.
 func (g *Gate) TryBy(trial func(context.Context) error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -123,8 +124,8 @@ func (g *Gate) mustTrip() bool {
 // Open reports whether the circuit is open. While the circuit is open, only trials pass.
 func (g *Gate) Open() bool { return g.breaker.State() != gobreaker.StateClosed }
 
-// The breaker calls the methods `changed` and mustTrip while the breaker's lock is held. These methods must therefore not call the
-// breaker.
+// The method `changed` handles a change of the circuit's state. The breaker calls `changed` and mustTrip while the breaker's lock
+// is held. These methods must therefore not call the breaker.
 func (g *Gate) changed(from, to gobreaker.State) {
 	switch {
 	case to == gobreaker.StateClosed:
@@ -178,7 +179,7 @@ func (g *Gate) openError() *upstream.NotSentError {
 	}
 	return &upstream.NotSentError{
 		Circuit:    g.name,
-		RetryAfter: min(left, restTime), // a run that waited longer would sleep on after a restart with the right password
+		RetryAfter: min(left, restTime), // a longer wait would go on after an operator has corrected the password and restarted Tenantry
 		Err:        fmt.Errorf("%s %s in %s: %w", g.name, state, left.Round(time.Second), g.fault),
 	}
 }
@@ -189,9 +190,10 @@ var (
 )
 
 // The function `health` judges the upstream by the outcome of a call. The result is nil if the upstream works, errSaysNothing if
-// the call shows nothing, and any other error if the upstream seems to be down or refuses Tenantry's login. A call that was
-// cancelled, was not sent, or was ended by ctx before the time `patience` shows nothing. Any other answer shows that the upstream
-// works, unless its status is 502, 503 or 504. The argument `took` is the time since the call left the queue.
+// the call shows nothing, and any other error if the upstream seems to be down or refuses Tenantry's login. A call shows nothing if
+// it was cancelled, was not sent, or was ended by ctx before the time `patience` had passed. An answer with the status 502, 503 or
+// 504 shows that the upstream is down. Any other answer shows that the upstream works. The argument `took` is the time since the
+// call left the queue.
 func health(ctx context.Context, took time.Duration, status int, err error) error {
 	switch {
 	case err != nil && upstream.NotSent(err):

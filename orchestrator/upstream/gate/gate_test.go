@@ -104,7 +104,7 @@ func TestACallThatLeavesTheQueueLosesNoPlace(t *testing.T) {
 		leave(http.StatusOK, nil) // a second call of leave must not free a second place
 		synctest.Wait()
 		if got := order(); len(got) != 1 {
-			t.Errorf("served: %v, want the one that still waited", got)
+			t.Errorf("served: %v, want the call that still waited", got)
 		}
 		if next := queue(t, g, "m"); len(next()) != 0 {
 			t.Error("two calls hold the place at once")
@@ -245,7 +245,7 @@ func TestOnlyTheTrialIsMadeWhileOneIsUnderWay(t *testing.T) {
 		fail(t, g, 5)
 		time.Sleep(15 * time.Second)
 		if open := refusal(t.Context(), g); tr.made.Load() != 1 || open == nil || open.RetryAfter != 10*time.Second {
-			t.Errorf("got %+v beside %d trials; want a refusal for 10 s beside one", open, tr.made.Load())
+			t.Errorf("got %+v during %d trials; want a refusal for 10 s during one trial", open, tr.made.Load())
 		}
 		time.Sleep(30 * time.Second)
 		enter(t, g, "m")(http.StatusOK, nil)
@@ -291,7 +291,7 @@ func TestWhichCallsOpenTheCircuit(t *testing.T) {
 	for name, c := range map[string]struct {
 		status int
 		err    error
-		after  func(context.CancelFunc) // ends the caller's context during the call
+		after  func(context.CancelFunc) // called during the call; may end the caller's context
 		limit  time.Duration            // the time limit of the call; default callTime
 		opens  bool
 	}{
@@ -355,7 +355,7 @@ func TestTheWaitForATurnOpensNoCircuit(t *testing.T) {
 				leave(0, ctx.Err())
 			}()
 			time.Sleep(25 * time.Second)
-			before(0, errKept) // shows nothing, so that the failures in a row are counted on
+			before(0, errKept) // this call shows nothing, so it does not reset the number of consecutive failures
 			<-over
 		}
 		if g.Open() {

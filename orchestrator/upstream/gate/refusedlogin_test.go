@@ -33,7 +33,7 @@ func TestAfterARefusedLoginOnlyTheTrialLogsIn(t *testing.T) {
 			leave(http.StatusUnauthorized, refused)
 		}}
 		g.TryBy(tr.call)
-		for range 2 { // the second time shows that a login that worked resets the interval
+		for range 2 { // the second round shows that a successful login resets the interval
 			works.Store(false)
 			began, at = time.Now(), nil
 			enter(t, g, "m")(http.StatusUnauthorized, refused)
