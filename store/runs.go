@@ -48,7 +48,7 @@ func (s *Store) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
 	return s.read(ctx, func(db *gorm.DB) *gorm.DB { return s.filtered(db, f) })
 }
 
-// Latest reads the newest succeeded run of each object, as saga.Store specifies.
+// Latest reads, for each object, the succeeded run that ended last, as saga.Store specifies.
 func (s *Store) Latest(ctx context.Context, merchant, kind string, ids []string) (map[string]*saga.Run, error) {
 	var all []struct{ ID, RunID string }
 	err := s.db.WithContext(ctx).Raw(`
