@@ -27,10 +27,10 @@ readme-test: ## run the commands of the README on a real Keystone, as `make test
 
 SEEDS := 0-100000
 
-sim: ## simulate many worlds on simulated time: SEEDS=FROM-TO; continues after an interruption
+sim: ## run the service in simulated time, in one simulated world per seed: SEEDS=FROM-TO; continues after an interruption
 	workflows/simulation/run $(SEEDS)
 
-crash-matrix: ## kill a replica at every instant of a run, as `make test` does too, and write docs/crash-matrix.md
+crash-matrix: ## kill a replica at each point of each step of a run, and write docs/crash-matrix.md; `make test` does the same, but does not write the file
 	@mkdir -p docs
 	TENANTRY_TEST_CRASH_MATRIX=$(CURDIR)/docs/crash-matrix.md deploy/testservices/run -- \
 		go test -count=1 -timeout 10m -run '^TestKilledAtEveryInstant$$' ./cmd/tenantry/stories
@@ -43,24 +43,24 @@ chaos: ## subscribe 1,000 users while PostgreSQL, Keystone and the replicas are 
 
 MORE := 200
 
-audit: ## damage subscriptions on real parts in each way, and audit while MORE subscriptions are made and ended; takes about 10 minutes
+audit: ## damage subscriptions in each known way, with a real Keystone and PostgreSQL, and audit while MORE subscriptions are made and ended; takes about 10 minutes
 	TENANTRY_TEST_AUDIT=$(MORE) deploy/testservices/run -- \
 		go test -count=1 -v -timeout 60m -run '^TestAnAuditFindsAndRepairsEachDamageOnRealParts$$' ./cmd/tenantry/stories
 
 SOAK := 10m
 
-soak: ## let one merchant attack a replica while four merchants order, as `make test` does for some seconds: SOAK=DURATION
+soak: ## let one of four merchants attack a replica while all four order: SOAK=DURATION; `make test` does the same for some seconds
 	TENANTRY_TEST_SOAK=$(SOAK) deploy/testservices/run -- \
 		go test -count=1 -timeout 60m -v -run '^TestOneMerchantDoesNotHurtTheOthers$$' ./cmd/tenantry/stories
 
-steady: ## repeat tests while the cores are busy, to find those that fail by chance; takes hours, and continues after an interruption
+steady: ## repeat tests while the cores are busy, to find tests that fail at random; takes hours, and continues after an interruption
 	deploy/testservices/run -- deploy/testservices/steady
 
 lint: ## run the linters, including the import rules
 	$(GOLANGCI_LINT) run ./...
 
-# Takes about 20 s on two cores; the first time about 40 s, and 100 MB of downloads and database.
-vuln: ## look for known vulnerabilities in called code with govulncheck; .ci/vuln-exceptions lists those that are accepted
+# Takes about 20 s on two cores. The first run takes about 40 s, and stores 100 MB of downloads, including the database.
+vuln: ## look for known vulnerabilities in called code with govulncheck; .ci/vuln-exceptions lists the accepted vulnerabilities
 	.ci/vuln
 
 generate: ## write the generated code (*.gen.go) and docs/configuration.md
@@ -68,11 +68,11 @@ generate: ## write the generated code (*.gen.go) and docs/configuration.md
 
 GENERATED := git ls-files --cached --others --exclude-standard '*.gen.go' docs/configuration.md | sort | xargs -r sha256sum
 
-check-generated: ## fail if generated code or docs/configuration.md is not what `make generate` writes
+check-generated: ## fail if generated code or docs/configuration.md differs from the output of `make generate`
 	@before=$$($(GENERATED)) && $(MAKE) --no-print-directory generate && [ "$$before" = "$$($(GENERATED))" ] || \
-		{ echo 'generated files are stale: commit what `make generate` writes' >&2; exit 1; }
+		{ echo 'generated files are stale: run `make generate`, and commit the changed files' >&2; exit 1; }
 
-bench: build ## measure what a subscribe costs, compared with its bare calls; writes bench/ and docs/benchmarks.md
+bench: build ## measure the cost of a subscribe, and compare it with the cost of its bare calls; writes bench/ and docs/benchmarks.md
 	go build -o bin/bench ./cmd/bench
 	deploy/testservices/run -- bin/bench
 
@@ -80,7 +80,7 @@ bench-scale: ## measure whether 1,000,000 finished runs slow the service down; n
 	go build -o bin/bench ./cmd/bench
 	deploy/testservices/run -- bin/bench $(if $(SIZES),-sizes $(SIZES)) scale
 
-bench-audit: build ## measure what an audit costs, compared with bare reads of the same lists; takes about 5 minutes, less with SIZES=500,1000; writes bench/ and docs/benchmarks.md
+bench-audit: build ## measure the cost of an audit, and compare it with the cost of bare reads of the same lists; takes about 5 minutes, less with SIZES=500,1000; writes bench/ and docs/benchmarks.md
 	go build -o bin/bench ./cmd/bench
 	deploy/testservices/run -- bin/bench $(if $(SIZES),-sizes $(SIZES)) audit
 

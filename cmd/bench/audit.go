@@ -11,21 +11,22 @@ import (
 	"time"
 )
 
-// audits measures what an audit costs, compared with the bare reads of the same lists.
+// The type `audits` has the parameters of `bench audit`, which compares the cost of an audit with the cost of bare reads of the same lists.
 type audits struct {
 	passes int
 	binary string
-	sizes  []int // numbers of subscriptions: with the real Keystone, and with the in-memory Keystone; zero leaves it out
+	sizes  []int // numbers of subscriptions: first with the real Keystone, then with the in-memory Keystone; 0 skips this Keystone
 }
 
 var defaultAudits = []int{5_000, 50_000}
 
-// leastAudited is the smallest number of subscriptions. If there are fewer, an audit suspects the lists after the damages.
+// leastAudited is the minimum number of subscriptions. With fewer subscriptions, the damages would remove so large a part of a list that
+// the audit reports suspect-absence.
 const leastAudited = 200
 
 // Limits of an audit of the default sizes.
 const (
-	maxRatio     = 2.0 // time of an audit to the time of the bare reads; with the real Keystone
+	maxRatio     = 2.0 // time of an audit, divided by the time of the bare reads; with the real Keystone
 	maxRealMiB   = 150
 	maxSeconds   = 60.0 // with the in-memory Keystone
 	maxMemoryMiB = 500
@@ -49,7 +50,7 @@ func runAudits(ctx context.Context, a audits, sizes, out, docs string) (err erro
 	return errors.Join(result.write(out), show(docs, "bench-audit", table), result.missed())
 }
 
-// measure makes a world with each Keystone, and measures audits of it.
+// The method `measure` makes a world with each Keystone, and measures audits of the world.
 func (a audits) measure(ctx context.Context) (_ *auditResult, err error) {
 	server, err := connect(ctx, os.Getenv("TENANTRY_TEST_POSTGRES_URL"))
 	if err != nil {
@@ -72,7 +73,7 @@ func (a audits) measure(ctx context.Context) (_ *auditResult, err error) {
 	return result, nil
 }
 
-// world makes a world, measures audits, and stops the world's Keystone.
+// The method `world` makes a world, measures audits of the world, and stops the world's Keystone.
 func (a audits) world(
 	ctx context.Context, server *database, start func(context.Context) (*cloud, error), roles []string, n int, result *auditResult,
 ) (err error) {
@@ -144,7 +145,7 @@ func (a audits) passesOf(ctx context.Context, w *world) (m *auditedWorld, err er
 	return m, err
 }
 
-// ended is an audit that has ended.
+// The type `ended` is an audit that has ended.
 type ended struct {
 	ID, State, Failure string
 	Gaps               json.RawMessage
@@ -153,8 +154,8 @@ type ended struct {
 	took time.Duration // from the request until the audit had ended
 }
 
-// audit requests an audit of everything, and waits until it has ended. It looks into the database, so that Keystone need not check
-// tokens meanwhile.
+// The method `audit` requests an audit of everything, and waits until the audit has ended. Meanwhile, it polls the database instead of
+// the API, so that Keystone need not check tokens.
 func (w *world) audit(ctx context.Context, api string) (one ended, err error) {
 	began := time.Now()
 	if _, err := call(ctx, http.MethodPost, api+"/v1/audits", w.token, "{}", &one); err != nil {
@@ -177,7 +178,7 @@ func (w *world) audit(ctx context.Context, api string) (one ended, err error) {
 	return one, err
 }
 
-// clean returns an error unless the audit has read everything and found nothing.
+// The method `clean` returns an error if the audit has not read everything, or has findings.
 func (w *world) clean(a ended) error {
 	n := len(w.copies) + 1
 	want := map[string]int{"run": n, "customer": n, "subscription": n, "project": 2 * n, "user": n}

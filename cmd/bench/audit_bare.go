@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// bareReads sends the requests for the lists that an audit needs, and drops the answers. It is the floor: no audit that reads these lists can
-// be faster. Keystone and BillingStack are read at the same time. The users are the last list, because an audit reads only those that have
-// roles, or should have.
+// bareReads sends the requests for the lists that an audit needs, and drops the answers. No audit that reads these lists can be faster.
+// bareReads reads Keystone and BillingStack at the same time. It reads the list of users last, because an audit reads only the users that
+// have roles or should have roles.
 func (w *world) bareReads(ctx context.Context) (took time.Duration, bytes int64, err error) {
 	reader := &http.Client{Transport: &http.Transport{}}
 	defer reader.CloseIdleConnections()
@@ -44,7 +44,7 @@ func (w *world) bareReads(ctx context.Context) (took time.Duration, bytes int64,
 	return time.Since(began), sum.Load(), err
 }
 
-// drop sends a GET request, and returns the size of the answer.
+// The function `drop` sends a GET request, and returns the size of the answer.
 func drop(ctx context.Context, reader *http.Client, url, token string) (int64, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody) //nolint:gosec // the address is the benchmark's own
 	if err != nil {

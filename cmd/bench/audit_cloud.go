@@ -18,17 +18,17 @@ import (
 	"time"
 )
 
-// cloud is a Keystone, in a process of its own, that is filled with copies of one subscription's tenants and user.
+// The type `cloud` is a Keystone in its own process. It is filled with copies of the tenants and the user of one subscription.
 type cloud struct {
 	url      string // ends in /v3
 	password string // of user admin
 	token    string // of user admin, on project admin
 	pid      int    // of the process
-	file     string // the file of the real Keystone's database
+	file     string // the file of the real Keystone's database; empty for the in-memory Keystone
 	stop     func() error
 
-	// fill adds copies of the objects of the subscription `like`: both tenants with their tags and role assignments, and the user. If the
-	// Keystone chooses the ids of the copies, fill stores them in the list.
+	// The function `fill` adds copies of the objects of the subscription `like`: both tenants with their tags and role assignments, and
+	// the user. If the Keystone chooses the ids of the copies, `fill` stores these ids in the list `copies`.
 	fill func(ctx context.Context, like ids, copies []ids) error
 }
 
@@ -37,7 +37,8 @@ const adminPassword = "bench"
 // scripts are the files of deploy/testservices with which the real Keystone is started.
 var scripts = []string{"keystone", "keystone.wsgi"}
 
-// realCloud starts the real Keystone of the tests. Like the tests, it runs as the user postgres if bench runs as root.
+// realCloud starts a real Keystone with the scripts that the tests use. If bench runs as root, Keystone runs as the user postgres, as in
+// the tests.
 func realCloud(ctx context.Context) (*cloud, error) {
 	dir, err := os.MkdirTemp("", "tenantry-bench-keystone-")
 	if err != nil {
@@ -81,7 +82,8 @@ func realCloud(ctx context.Context) (*cloud, error) {
 	return c, c.login(ctx)
 }
 
-// owner gives the directory to the user who runs the services, if bench runs as root.
+// The function `owner` returns the credential of the user who runs Keystone, and makes this user the owner of the directory. If bench
+// does not run as root, the result is nil.
 func owner(dir string) (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil //nolint:nilnil // the user who runs bench
@@ -101,7 +103,7 @@ func owner(dir string) (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, os.Chown(dir, int(uid), int(gid))
 }
 
-// login logs user admin in.
+// The method `login` logs user admin in, and stores the user's token.
 func (c *cloud) login(ctx context.Context) (err error) {
 	c.token, err = c.tokenOf(ctx, "admin", c.password, `{"project": {"name": "admin", "domain": {"id": "default"}}}`)
 	return err
@@ -131,7 +133,7 @@ func (c *cloud) newRole(ctx context.Context, name string) error {
 	return err
 }
 
-// call sends a request, and decodes the answer.
+// The function `call` sends a request, and decodes the answer.
 func call(ctx context.Context, method, url, token, body string, into any) (http.Header, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
@@ -158,7 +160,7 @@ func call(ctx context.Context, method, url, token, body string, into any) (http.
 	return resp.Header, json.Unmarshal(answer, into)
 }
 
-// copies are the statements that fill the real Keystone's database. The table fresh has a row for each copy.
+// The variable `copies` has the statements that fill the real Keystone's database. The table `fresh` has a row for each copy.
 var copies = []string{
 	`INSERT INTO user (id, extra, enabled, created_at, domain_id)
 		SELECT n.user, o.extra, o.enabled, o.created_at, o.domain_id FROM fresh n, user o WHERE o.id = '{user}'`,
@@ -183,7 +185,7 @@ var copies = []string{
 		FROM fresh n, assignment o WHERE o.target_id IN ('{customer_tenant}', '{subscription_tenant}')`,
 }
 
-// fillFile fills the file of the real Keystone's database, while Keystone uses it.
+// fillFile fills the file of the real Keystone's database while Keystone is running.
 func (c *cloud) fillFile(ctx context.Context, like ids, all []ids) error {
 	rows := make([]map[string]string, len(all))
 	for i, n := range all {
@@ -203,7 +205,7 @@ func (c *cloud) fillFile(ctx context.Context, like ids, all []ids) error {
 	return c.execute(ctx, rows, statements)
 }
 
-// execute executes statements in the file of the real Keystone's database, in one transaction.
+// The method `execute` executes statements in the file of the real Keystone's database, in one transaction.
 func (c *cloud) execute(ctx context.Context, rows any, statements []string) error {
 	const script = `
 import json, sqlite3, sys

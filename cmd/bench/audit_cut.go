@@ -9,14 +9,14 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// damage is something that is done to one subscription behind Tenantry's back, in Keystone's database or in BillingStack's.
+// The type `damage` is a change of one subscription in the database of Keystone or of BillingStack, without Tenantry.
 type damage struct {
-	code     string // of the finding that it leads to
+	code     string // code of the finding that an audit must report
 	keystone []string
 	billing  string
 }
 
-// damages are done to damagedEach subscriptions each.
+// The variable `damages` has the damages that the benchmark does. It does each of them to damagedEach subscriptions.
 var damages = []damage{
 	{"subscription-without-tenant", deleted("{subscription_tenant}"), ""},
 	{"customer-without-tenant", deleted("{customer_tenant}"), ""},
@@ -36,7 +36,7 @@ var damages = []damage{
 
 const damagedEach = 5
 
-// deleted returns the statements that delete a project.
+// The function `deleted` returns the statements that delete a project.
 func deleted(tenant string) []string {
 	return []string{
 		"DELETE FROM project_tag WHERE project_id = '" + tenant + "'", "DELETE FROM assignment WHERE target_id = '" + tenant + "'",
@@ -44,20 +44,20 @@ func deleted(tenant string) []string {
 	}
 }
 
-// given returns the statement that gives the user one more role.
+// The function `given` returns the statement that gives the user one more role.
 func given(role string) string {
 	return "INSERT INTO assignment SELECT 'UserProject', '{user}', '{subscription_tenant}', id, 0 FROM role WHERE name = '" + role + "'"
 }
 
-// cut has the results of two audits of the same damaged world. In the second one, Keystone cuts its lists.
+// The type `cut` has the results of two audits of the same damaged world. In the second audit, Keystone's option list_limit cuts its lists.
 type cut struct {
 	ListLimit int     `json:"list_limit"`
-	Findings  int     `json:"findings"` // the same in both audits
+	Findings  int     `json:"findings"` // number of findings; the same in both audits
 	Whole     float64 `json:"seconds"`
 	Cut       float64 `json:"seconds_with_list_limit"`
 }
 
-// compareCut damages the world, audits it without and with list_limit, and compares the findings.
+// compareCut damages the world, audits the world without list_limit and then with list_limit, and compares the findings.
 func (w *world) compareCut(ctx context.Context) (*cut, error) {
 	if err := w.damage(ctx); err != nil {
 		return nil, fmt.Errorf("damaging subscriptions: %w", err)
@@ -90,7 +90,7 @@ func (w *world) compareCut(ctx context.Context) (*cut, error) {
 	return c, nil
 }
 
-// damage does each damage to some of the subscriptions.
+// The method `damage` does each of the damages to damagedEach subscriptions.
 func (w *world) damage(ctx context.Context) error {
 	rest := w.copies
 	var inKeystone []string
@@ -108,8 +108,8 @@ func (w *world) damage(ctx context.Context) error {
 	return w.execute(ctx, nil, inKeystone)
 }
 
-// findings audits the world with a new process of `tenantry serve`, and returns the codes of what it finds, by the findings' ids. The
-// prefix is put before the path of Keystone's address.
+// The method `findings` audits the world with a new process of `tenantry serve`. The map `found` has the code of each open finding; its
+// keys are the ids of the findings. The prefix is put before the path of Keystone's address.
 func (w *world) findings(ctx context.Context, prefix string) (one ended, found map[string]string, err error) {
 	v, err := serve(ctx, w.binary, w.environment(prefix))
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 // memoryKeystone is the argument with which bench starts itself as a process that serves the in-memory Keystone.
 const memoryKeystone = "keystone"
 
-// memoryCloud starts an in-memory Keystone.
+// memoryCloud starts a child process that serves an in-memory Keystone.
 func memoryCloud(ctx context.Context) (*cloud, error) {
 	process, err := startChild(ctx, site{}, memoryKeystone)
 	if err != nil {
@@ -34,13 +34,13 @@ func memoryCloud(ctx context.Context) (*cloud, error) {
 	return c, c.login(ctx)
 }
 
-// filling asks the process to fill its Keystone.
+// The type `filling` is a request to the child process to fill its Keystone.
 type filling struct {
 	Like   ids
 	Copies []ids
 }
 
-// fill adds the copies, and stores the ids that the Keystone has chosen.
+// The method `fill` adds the copies, and stores the ids that the Keystone has chosen.
 func (f *filling) fill(ks *keystonetest.Keystone) {
 	of, roles := map[string]keystone.Project{}, map[string][]string{}
 	for _, p := range ks.Projects() {

@@ -20,16 +20,16 @@ type auditResult struct {
 	Cut     *cut            `json:"list_limit,omitempty"`
 }
 
-// auditedWorld has the medians of all passes with one Keystone. The ratios are computed in each pass.
+// auditedWorld has the medians of all passes with one Keystone. A ratio is computed for each pass, before the median.
 type auditedWorld struct {
 	Real    bool           `json:"real_keystone"`
-	Read    map[string]int `json:"read"` // what an audit has read, by kind
+	Read    map[string]int `json:"read"` // number of objects that an audit has read, by kind
 	MiB     float64        `json:"lists_mib"`
 	Bare    float64        `json:"bare_reads_seconds"` // mean of the bare reads before and after the audit
 	Audit   float64        `json:"audit_seconds"`
 	Ratio   float64        `json:"audit_to_bare_reads"`
 	Again   float64        `json:"bare_reads_after_to_before"`
-	CPU     float64        `json:"tenantry_cpu_seconds"` // in an audit, with the embedded BillingStack
+	CPU     float64        `json:"tenantry_cpu_seconds"` // processor time in an audit; includes the embedded BillingStack
 	IdleMiB float64        `json:"idle_mib"`
 	PeakMiB float64        `json:"peak_mib"`
 
@@ -45,7 +45,7 @@ func newAuditResult() *auditResult {
 	return r
 }
 
-// add adds the measurements of one pass.
+// The method `add` adds the measurements of one pass.
 func (m *auditedWorld) add(before, after time.Duration, one ended, cpu time.Duration) {
 	bare := (before + after) / 2
 	m.bare, m.audit = append(m.bare, bare.Seconds()), append(m.audit, one.took.Seconds())
@@ -53,12 +53,12 @@ func (m *auditedWorld) add(before, after time.Duration, one ended, cpu time.Dura
 	m.cpu = append(m.cpu, cpu.Seconds())
 }
 
-// finish computes the medians.
+// The method `finish` computes the medians.
 func (m *auditedWorld) finish() {
 	m.Bare, m.Audit, m.Ratio, m.Again, m.CPU = median(m.bare), median(m.audit), median(m.ratio), median(m.again), median(m.cpu)
 }
 
-// missed returns an error that names the limits that were not met.
+// The method `missed` returns an error that names the exceeded limits, or nil if there are none.
 func (r *auditResult) missed() error {
 	var faults []error
 	limit := func(what string, got, limit float64) {
@@ -78,7 +78,7 @@ func (r *auditResult) missed() error {
 	return errors.Join(faults...)
 }
 
-// table returns the result in Markdown.
+// The method `table` returns the result in Markdown.
 func (r *auditResult) table() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Measured at commit %s on %s. Machine: %s, %d cores, %s. Load averages before: %s.\n\n", r.Commit, r.At, r.Machine.CPU,

@@ -13,14 +13,14 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// world is what an audit reads: a Keystone, and the embedded BillingStack and the runs of `tenantry serve`. All subscriptions are copies of
-// one subscription that `tenantry serve` has made.
+// The type `world` has everything that an audit reads: a Keystone, the embedded BillingStack of `tenantry serve`, and the runs in the
+// database. All subscriptions are copies of one subscription that `tenantry serve` has made.
 type world struct {
 	site
 	*cloud
 
 	binary  string
-	roles   []string // that the user has on both tenants
+	roles   []string // the roles that the user has on both tenants
 	billing string   // host:port of the embedded BillingStack
 	like    ids
 	copies  []ids
@@ -67,7 +67,7 @@ func newWorld(ctx context.Context, server *database, c *cloud, binary string, ro
 	return w, nil
 }
 
-// environment returns the environment of the tenantry binary. The prefix is put before the path of Keystone's address.
+// The method `environment` returns the environment of the tenantry binary. The prefix is put before the path of Keystone's address.
 func (w *world) environment(prefix string) []string {
 	return append(settings(w.Database), "TENANTRY_BILLING_LISTEN="+w.billing, "TENANTRY_DOMAIN="+anyDomain,
 		"TENANTRY_CUSTOMER_ROLES="+strings.Join(w.roles, ","), "TENANTRY_SUBSCRIPTION_ROLES="+strings.Join(w.roles, ","),
@@ -75,7 +75,7 @@ func (w *world) environment(prefix string) []string {
 		"OS_USER_DOMAIN_ID="+anyDomain, "OS_PROJECT_DOMAIN_ID="+anyDomain)
 }
 
-// subscribe makes the subscription that is copied.
+// The method `subscribe` makes the subscription that is copied.
 func (w *world) subscribe(ctx context.Context) (err error) {
 	v, err := serve(ctx, w.binary, w.environment(""))
 	if err != nil {
@@ -126,7 +126,7 @@ func (w *world) subscribe(ctx context.Context) (err error) {
 	return nil
 }
 
-// billingCopies are the statements that copy the customer $1 and the subscription $2 of the embedded BillingStack.
+// billingCopies has the statements that copy the customer $1 and the subscription $2 in the database of the embedded BillingStack.
 var billingCopies = []string{
 	`INSERT INTO billing_customers (id, merchant_id, name, currency_name, language_name, added_at)
 		SELECT n.customer, o.merchant_id, o.name, o.currency_name, o.language_name, o.added_at + n.i
@@ -137,7 +137,7 @@ var billingCopies = []string{
 		FROM fresh n, billing_subscriptions o WHERE o.id = $2 AND n.customer <> $1`,
 }
 
-// fillDatabase copies the rows of the run, and its customer and subscription.
+// fillDatabase copies the database rows of the first run, and the first customer and subscription of the embedded BillingStack.
 func (w *world) fillDatabase(ctx context.Context) error {
 	for _, t := range growing {
 		if err := t.setAside(ctx, w.conn, []*original{{ids: w.like}}); err != nil {

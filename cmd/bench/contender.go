@@ -15,8 +15,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// The contenders. Each contender runs in a separate process, so that its cost can be measured. The parent process starts this
-// program again, with the contender's name as the argument.
+// These are the names of the contenders. Each contender runs in a separate process, so that its cost can be measured. The parent process
+// starts this program again, with the contender's name as the argument.
 const (
 	bareCalls = "calls"  // the eleven calls of a subscribe, in sequence
 	floor     = "floor"  // the eleven calls, with an INSERT before the nine writes and an UPDATE after each write

@@ -40,8 +40,8 @@ func run() error {
 	flag.StringVar(&p.binary, "binary", "bin/tenantry", "path of the tenantry binary, the `file` that make build writes")
 	only := flag.String("only", strings.Join(contenders, ","), "comma-separated `contenders` to measure; with a list other than the default, bench writes no files")
 	out := flag.String("out", "bench", "`directory` to write the result and its plot to")
-	sizes := flag.String("sizes", "", "with scale: comma-separated `numbers` of finished runs (default 1000,100000,1000000); with audit: the number of subscriptions "+
-		"with the real Keystone, and with the one in memory (default 5000,50000); with numbers other than the default, bench writes no files")
+	sizes := flag.String("sizes", "", "with scale: comma-separated `numbers` of finished runs (default 1000,100000,1000000); with audit: the numbers of subscriptions "+
+		"with the real Keystone and with the in-memory Keystone (default 5000,50000); with numbers other than the default, bench writes no files")
 	calls := flag.Int("calls", defaultCalls, "with scale: `number` of calls of each operation in a pass; with a number other than the default, bench writes no files")
 	docs := flag.String("docs", "docs/benchmarks.md", "the Markdown `file` whose tables are replaced")
 	flag.Parse()

@@ -23,7 +23,8 @@ type scale struct {
 
 var defaultSizes = []int{1_000, 100_000, 1_000_000}
 
-// parseSizes returns the numbers in the text, each of which is at least atLeast; otherwise is the result for an empty text.
+// parseSizes returns the numbers in the text. A number below atLeast is an error. For an empty text, parseSizes returns a copy of the
+// list `otherwise`.
 func parseSizes(text string, otherwise []int, atLeast int) (sizes []int, err error) {
 	if text == "" {
 		return slices.Clone(otherwise), nil

@@ -118,7 +118,7 @@ func enough(is, least int, err error) error {
 
 func nth(of []target, n int) target { return of[n%len(of)] }
 
-// Replicas of the benchmark.
+// The ids of the benchmark's replicas.
 const (
 	executor = "executor" // executes the runs that the writing operations create
 	claimer  = "claimer"  // calls Claim to get due runs

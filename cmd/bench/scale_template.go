@@ -29,12 +29,12 @@ var marks = []string{"run", "merchant", "user", "customer", "subscription", "cus
 
 func mark(column string) string { return "{" + column + "}" }
 
-// values returns the ids in the order of marks.
+// The method `values` returns the ids in the order of the variable `marks`.
 func (n ids) values() []string {
 	return []string{n.Run, n.Merchant, n.User, n.Customer, n.Subscription, n.CustomerTenant, n.SubscriptionTenant}
 }
 
-// in returns the text with the ids in place of the marks.
+// The method `in` returns the text with the ids in place of the marks.
 func (n ids) in(text string) string {
 	for i, value := range n.values() {
 		text = strings.ReplaceAll(text, mark(marks[i]), value)

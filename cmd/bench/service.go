@@ -65,7 +65,8 @@ func (s site) environment() []string {
 		"OS_USER_DOMAIN_ID="+anyDomain, "OS_PROJECT_NAME=service", "OS_PROJECT_DOMAIN_ID="+anyDomain)
 }
 
-// settings returns the bench's environment variables without Tenantry's and OpenStack's, and with the settings of a database.
+// The function `settings` returns the environment variables of this process, without the variables of Tenantry and OpenStack. It adds the
+// variables that configure a database.
 func settings(database string) (kept []string) {
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "OS_") && !strings.HasPrefix(v, "TENANTRY_") {
@@ -75,7 +76,7 @@ func settings(database string) (kept []string) {
 	return append(kept, "TENANTRY_DATABASE_URL="+database, "TENANTRY_SECRET_KEY=MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
 }
 
-// enroll creates the merchant and its API key.
+// The method `enroll` creates the merchant and its API key.
 func (s *site) enroll(ctx context.Context, binary string) error {
 	return s.enrollWith(ctx, binary, s.environment())
 }

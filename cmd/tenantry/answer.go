@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// maxAnswer is the maximum number of bytes of an answer's body. The largest page of runs with long errors has about 4 MiB.
+// maxAnswer is the maximum number of bytes of an answer's body. A full page of runs with long errors has about 4 MiB.
 const maxAnswer = 16 << 20
 
 // The type `bounded` is a transport that limits the size of the server's answers.
@@ -75,7 +75,7 @@ func isRun(r *client.Run) bool {
 	return uuidForm.MatchString(r.ID) && r.State != "" && r.Steps != nil && !r.CreatedAt.IsZero()
 }
 
-// theRuns returns the page of runs in a server's answer, as theRun returns a run.
+// theRuns returns the page of runs in a server's answer. It returns the same errors as theRun.
 func theRuns(page *client.RunList, status int, body []byte) (client.RunList, error) {
 	if page == nil {
 		return client.RunList{}, problemError(status, body)
@@ -90,7 +90,7 @@ func theRuns(page *client.RunList, status int, body []byte) (client.RunList, err
 	return *page, nil
 }
 
-// theEvents returns the page of events in a server's answer, as theRun returns a run.
+// theEvents returns the page of events in a server's answer. It returns the same errors as theRun.
 func theEvents(page *client.EventList, status int, body []byte) (client.EventList, error) {
 	if page == nil {
 		return client.EventList{}, problemError(status, body)
@@ -119,7 +119,7 @@ func lines(texts ...string) error {
 	return errors.Join(all...)
 }
 
-// The function `list` returns a pointer to a list, or nil if the list is empty.
+// The function `list` returns a pointer to a slice of its arguments, or nil if there are no arguments.
 func list[T any](all ...T) *[]T {
 	if len(all) == 0 {
 		return nil

@@ -12,7 +12,7 @@ import (
 )
 
 // attentionTable prints the runs that need the attention of a person. For each run, attentionTable prints the cause, the person who
-// can fix the cause, and the commands to type after that. The commands have the given flags, such as --local.
+// can fix the cause, and the commands to type after the fix. The commands have the given flags, such as --local.
 func attentionTable(w io.Writer, runs []client.Run, now time.Time, flags ...string) {
 	if len(runs) == 0 {
 		row(w, "no run needs attention")
@@ -36,8 +36,9 @@ func attentionTable(w io.Writer, runs []client.Run, now time.Time, flags ...stri
 	}
 }
 
-// The function `need` returns the causes why a run needs attention, and the person who can fix the causes. Each refused undo is a
-// cause. If a run has tried the same call for a long time, `need` names the operator, although most outages end by themselves.
+// The function `need` returns the causes to show for a run that needs attention, and the person who can fix the causes. Each refused undo
+// is a cause. Most outages end by themselves, and the API says that nobody has to fix them. But a run that needs attention because of an
+// outage has tried the same call for a long time. For such a run, `need` names the operator.
 func need(r client.Run) (causes []string, fixBy client.FixBy) {
 	for _, s := range refusedUndos(r) {
 		if s.Error != nil {
@@ -55,7 +56,7 @@ func need(r client.Run) (causes []string, fixBy client.FixBy) {
 	return causes, fixBy
 }
 
-// whyNotMoving returns the cause why a run without a refused undo needs attention, and the person who can fix the cause.
+// whyNotMoving returns the cause to show for a run that has no refused undo, and the person who can fix the cause.
 func whyNotMoving(r client.Run) (cause string, fixBy client.FixBy) {
 	switch {
 	case r.Reason != nil && r.Reason.Code == "held":

@@ -8,14 +8,15 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-const auditHelp = `Audit what Tenantry's runs have made. An audit compares what the runs should have left in Keystone and BillingStack with what is
-there, and reports each difference as a finding. An audit only reads. A finding has the same id in each audit. The last two
-commands repair what you approve. These commands are for operators.
+const auditHelp = `Audit the objects that Tenantry's runs have made. An audit compares the objects in Keystone and BillingStack with the objects that
+the runs should have left there, and reports each difference as a finding. An audit only reads. A finding has the same id in
+each audit. To repair findings, use the commands plan and apply: they carry out the repairs that you approve. These commands
+are for operators.
 
 `
 
 func (p *program) audit() *cobra.Command {
-	c := group("audit", "Look for differences between Keystone, BillingStack and what the runs have left there", auditHelp+connectHelp+localHelp+exitHelp,
+	c := group("audit", "Compare Keystone and BillingStack with the runs, and repair differences", auditHelp+connectHelp+localHelp+exitHelp,
 		p.auditRun(), p.auditList(), p.auditShow(), p.auditFindings(), p.auditFinding(), p.auditAccept(), p.auditPlan(), p.auditApply())
 	addLocalFlag(c)
 	return c
@@ -54,7 +55,7 @@ func (p *program) auditList() *cobra.Command {
 func (p *program) auditShow() *cobra.Command {
 	c := &cobra.Command{
 		Use: "show AUDIT", Short: "Show an audit, and what it could not assess", Args: exactly("AUDIT"),
-		Long: "Show how far an audit is, how many findings are open after it, and what it could not assess.\n\n" + connectHelp + localHelp,
+		Long: "Show the progress of an audit, the number of its open findings, and the parts of its scope that it could not assess.\n\n" + connectHelp + localHelp,
 	}
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
@@ -79,7 +80,7 @@ func (p *program) auditShow() *cobra.Command {
 	return c
 }
 
-// theAudit returns the audit in a server's answer, as theRun returns a run.
+// theAudit returns the audit in a server's answer. It returns the same errors as theRun.
 func theAudit(a *client.Audit, status int, body []byte) (client.Audit, error) {
 	if a == nil {
 		return client.Audit{}, problemError(status, body)
@@ -94,7 +95,7 @@ func isAudit(a *client.Audit) bool {
 	return uuidForm.MatchString(a.ID) && a.State != "" && !a.CreatedAt.IsZero()
 }
 
-// theAudits returns the page of audits in a server's answer, as theRun returns a run.
+// theAudits returns the page of audits in a server's answer. It returns the same errors as theRun.
 func theAudits(page *client.AuditList, status int, body []byte) (client.AuditList, error) {
 	if page == nil {
 		return client.AuditList{}, problemError(status, body)

@@ -14,14 +14,15 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-const auditApplyHelp = `Carry out the approved entries of a plan that "tenantry audit plan" has written. Each approved entry becomes a run. The file may differ
-from the plan only in the values of approve and comment: otherwise, the command names the lines that differ, and sends nothing.
+const auditApplyHelp = `Carry out the approved entries of a plan that "tenantry audit plan" has written. Each approved entry becomes a run. In the file, you
+may change only the values of approve and comment. If anything else differs from the plan, the command names the lines that differ,
+and sends nothing.
 
 The server checks each entry again before it starts a run. It refuses an entry if, for example, the finding is no longer open, or a value
 has changed since the plan was made. The command then waits for the runs, and prints their states. If you repeat the command, it shows
 the same runs: no repair is started twice. To repair a finding whose run has failed, audit again and make a new plan.
 
-The exit code is 0 if no repair has failed or was refused, also if some runs have not ended when the time of --wait is over.
+The exit code is 0 if no repair has failed and no repair was refused. A run that has not ended after the time of --wait has not failed.
 
 `
 
@@ -30,7 +31,7 @@ func (p *program) auditApply() *cobra.Command {
 		Use: "apply FILE", Short: "Carry out the approved entries of a plan", Args: exactly("FILE"),
 		Long: auditApplyHelp + "This command needs a server: it has no --local.\n\n" + connectHelp + exitHelp,
 	}
-	dryRun := c.Flags().Bool("dry-run", false, "show what each approved entry would do, and change nothing; exit with 4 if one would fail")
+	dryRun := c.Flags().Bool("dry-run", false, "show what each approved entry would do, and change nothing; exit with 4 if an entry would fail")
 	wait := c.Flags().Duration("wait", time.Minute, "time to wait for the runs to end")
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
@@ -70,7 +71,7 @@ type applied struct {
 	Repairs []repaired `json:"repairs"` // in the order of the plan
 }
 
-// repaired is what became of an approved entry.
+// repaired is the result of an approved entry.
 type repaired struct {
 	client.RepairResult
 
@@ -79,7 +80,7 @@ type repaired struct {
 	Run    *client.Run `json:"run,omitempty"` // as last read
 }
 
-// applying is the work of one command.
+// applying is the state of one `audit apply` command.
 type applying struct {
 	remote
 	*program
@@ -118,7 +119,7 @@ func (a *applying) apply(ctx context.Context, plan client.RepairPlan, approved m
 
 const (
 	repairsPerRequest = 20
-	maxBusyAnswers    = 10 // to a request: then the command gives up
+	maxBusyAnswers    = 10 // after this number of busy answers to a request, the command gives up
 )
 
 // send sends the approved entries in the order of the plan.
@@ -164,7 +165,8 @@ func (a *applying) ask(ctx context.Context, request client.RepairRequest) ([]cli
 	}
 }
 
-// theRepairs returns the results in a server's answer, as theRun returns a run. The results must be in the order of the request.
+// theRepairs returns the results in a server's answer. The results must be in the order of the request. theRepairs returns the same
+// errors as theRun.
 func theRepairs(answer *client.RepairAnswer, request client.RepairRequest, status int, body []byte) ([]client.RepairResult, error) {
 	if answer == nil {
 		return nil, problemError(status, body)
@@ -183,7 +185,8 @@ func theRepairs(answer *client.RepairAnswer, request client.RepairRequest, statu
 	return answer.Repairs, nil
 }
 
-// settle reads the runs until each has ended or waits for a person, and at the time `until` for the last time.
+// settle waits until each run has ended or waits for a person, but not longer than until the time `until`. It stores the states of the
+// runs in the result.
 func (a *applying) settle(ctx context.Context, until time.Time, show func(func(int) string)) error {
 	all := a.result.Repairs
 	for i := range all {
@@ -204,8 +207,8 @@ func (a *applying) settle(ctx context.Context, until time.Time, show func(func(i
 	return nil
 }
 
-// settled returns a run when it has ended or waits for a person, or at the time `until`. The run is nil if the server has too many requests
-// at this time.
+// settled waits until a run has ended or waits for a person, but not longer than until the time `until`. It returns the run, or nil if
+// the server has too many requests at the time `until`.
 func (a *applying) settled(ctx context.Context, runID string, until time.Time) (*client.Run, error) {
 	for {
 		began := time.Now()
@@ -231,7 +234,7 @@ func (a *applying) settled(ctx context.Context, runID string, until time.Time) (
 	}
 }
 
-// pauseUntil is like pause, but does not last longer than until the time `until`.
+// pauseUntil pauses like the method `pause`, but ends at the time `until` at the latest.
 func (a *applying) pauseUntil(ctx context.Context, until time.Time, h http.Header) error {
 	bounded, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
@@ -277,7 +280,7 @@ func (a *applying) outcome() error {
 	return nil
 }
 
-// passing reports whether an entry was refused for a reason that passes, so that the entry can be sent again.
+// passing reports whether the cause of a refusal is temporary. If it is, the entry can be sent again later.
 func passing(code string) bool {
 	return slices.Contains([]string{"upstream-unavailable", "outcome-unknown", "internal-error"}, code)
 }
@@ -298,7 +301,8 @@ func appliedTable(w io.Writer, result applied) {
 	}
 }
 
-// runNote says why the run waits or has failed, what it has not done, or what another run is going to do.
+// runNote returns the reason why the run waits, the cause of its failure, the object that it has kept, or the time at which another run
+// will remove the tenant.
 func runNote(r client.Run) string {
 	switch {
 	case r.Reason != nil:

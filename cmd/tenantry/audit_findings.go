@@ -10,9 +10,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-const findingsHelp = `List findings, sorted by id. Without --status, the list has the open findings: the new and the known ones. A finding is new if
-one audit has seen it, known if several have seen it, resolved if the last audit that looked for it has not seen it, and
-accepted if a person has accepted it.
+const findingsHelp = `List findings, sorted by id. Without --status, the list has the open findings, which are the new and the known findings. A
+finding is new if one audit has seen it, and known if several audits have seen it. It is resolved if the last audit that
+looked for it has not seen it, and accepted if a person has accepted it.
 
 `
 
@@ -82,9 +82,10 @@ func (p *program) auditFinding() *cobra.Command {
 	return c
 }
 
-const acceptHelp = `Accept a finding: it is no longer open, until it becomes more severe, until an audit no longer sees it, or until the time of
---until. If an audit sees the finding after that time, the finding is open again. With --withdraw, an accepted finding is
-open again now. The history of the finding records who did this, and why.
+const acceptHelp = `Accept a finding. An accepted finding is not open. The acceptance ends when the finding becomes more severe, when an audit no
+longer sees it, or at the time of --until. If an audit sees the finding after the end of the acceptance, the finding is open again.
+With --withdraw, an accepted finding is open again now. The history of the finding records who has accepted it or withdrawn the
+acceptance, and why.
 
 `
 
@@ -167,7 +168,7 @@ func checkFinding(id string) error {
 	return nil
 }
 
-// theFindings returns the page of findings in a server's answer, as theRun returns a run.
+// theFindings returns the page of findings in a server's answer. It returns the same errors as theRun.
 func theFindings(page *client.FindingList, status int, body []byte) (client.FindingList, error) {
 	if page == nil {
 		return client.FindingList{}, problemError(status, body)

@@ -17,7 +17,7 @@ import (
 const auditPlanHelp = `Plan the repairs of open findings, and write the plan as YAML to a file, or to standard output with -o -. Nothing is repaired. Read the
 file, change "approve: false" to "approve: true" for each repair that you want, and type "tenantry audit apply FILE" within 7 days.
 
-The flags select findings, as those of "tenantry audit findings" do. Findings that a person must resolve are not in the plan. If there is
+The flags select findings, like the flags of "tenantry audit findings". Findings that a person must resolve are not in the plan. If there is
 nothing to repair, no file is written.
 
 `
@@ -67,7 +67,7 @@ func (p *program) auditPlan() *cobra.Command {
 // writePlan writes a plan to a file, and says what is in the plan.
 func (p *program) writePlan(path string, force bool, plan client.RepairPlan) error {
 	if len(plan.Entries) == 0 {
-		p.say("there is nothing to repair, so that no file was written")
+		p.say("there is nothing to repair, and no file was written")
 	} else {
 		text := planText(plan)
 		if len(text) > maxPlanFile {
@@ -85,7 +85,7 @@ func (p *program) writePlan(path string, force bool, plan client.RepairPlan) err
 		p.say("plan %s can be applied before %s; repairs: %d", plan.ID, plan.ExpiresAt.UTC().Format(timeLayout), len(plan.Entries))
 	}
 	if plan.LeftOut > 0 {
-		p.say("%d more findings have a repair, but did not fit into the plan: plan again when these are repaired", plan.LeftOut)
+		p.say("%d more findings have a repair, but did not fit into the plan: plan again after the repairs of this plan", plan.LeftOut)
 	}
 	if plan.Suspect > 0 {
 		p.say("%d findings were left out, because Keystone or BillingStack seems to show less than it has: see the findings with the code suspect-absence",
@@ -98,7 +98,8 @@ func exists(path string) error {
 	return usage("%s exists already: choose another file, or replace it with --force", path)
 }
 
-// writeFile writes a file. If the file exists, writeFile refuses to, or replaces the whole file if force is true.
+// writeFile writes a file. If the file exists, force says what happens: if force is true, writeFile replaces the whole file; otherwise,
+// it returns an error.
 func writeFile(path string, force bool, text string) (err error) {
 	if !force {
 		file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
@@ -135,7 +136,7 @@ func written(file *os.File, text string) error {
 	return nil
 }
 
-// readPlan reads the plan that the server keeps.
+// readPlan reads the plan with this id from the server.
 func (s remote) readPlan(ctx context.Context, id string) (client.RepairPlan, error) {
 	answer, err := s.GetRepairPlanWithResponse(ctx, id)
 	if err != nil {
@@ -148,7 +149,7 @@ func (s remote) readPlan(ctx context.Context, id string) (client.RepairPlan, err
 	return plan, err
 }
 
-// thePlan returns the plan in a server's answer, as theRun returns a run.
+// thePlan returns the plan in a server's answer. It returns the same errors as theRun.
 func thePlan(plan *client.RepairPlan, status int, body []byte) (client.RepairPlan, error) {
 	if plan == nil {
 		return client.RepairPlan{}, problemError(status, body)

@@ -22,7 +22,7 @@ import (
 
 const somePlan = "0199f0a4-6c1e-7d3b-9a55-0c2f6f7c8b1d"
 
-// repairer is a server that has one plan of repairs, and that carries out its entries as the test says.
+// repairer is a fake server that has one plan of repairs. The test sets its answers to requests for repairs.
 type repairer struct {
 	t     *testing.T
 	plan  client.RepairPlan
@@ -33,10 +33,10 @@ type repairer struct {
 	mu       sync.Mutex
 	requests []client.RepairRequest
 	paths    []string                                        // of all requests
-	answer   func(n int, finding string) client.RepairResult // for the entry number n of a request; nil: a run that succeeds
-	problem  func(request int) (status int, kind string)     // of a request for repairs, counted from 0; nil: none
-	runs     map[string][]client.Run                         // by id: what the requests for a run get; the last one remains
-	refuse   int                                             // so many requests for a run get the problem overloaded
+	answer   func(n int, finding string) client.RepairResult // returns the result of entry number n of a request; nil means that each entry gets a run that succeeds
+	problem  func(request int) (status int, kind string)     // returns the problem for a request for repairs; requests are counted from 0; nil or status 0 means no problem
+	runs     map[string][]client.Run                         // by run id: the answers to the requests for the run, in order; the last answer is repeated
+	refuse   int                                             // the number of requests for a run that get the problem overloaded before a run is returned
 }
 
 // start starts the server, and returns the environment of an operator who uses it.
@@ -129,7 +129,7 @@ func runIn(id string, state client.RunState, atRest bool) client.Run {
 	return client.Run{ID: id, State: state, AtRest: atRest, Steps: []client.Step{}, CreatedAt: time.Unix(1e9, 0), Workflow: "repair"}
 }
 
-// finding returns the id of a finding.
+// findingNumber returns the id of the finding with the number n.
 func findingNumber(n int) string { return fmt.Sprintf("6f1c2d5e-8a3b-5c4d-9e7f-%012d", n) }
 
 // planOf returns a plan with n entries.
@@ -209,12 +209,12 @@ entries:
     comment: ""
 `
 	head, got, _ := strings.Cut(text, "\n\n")
-	if got != body || !strings.Contains(head, "before 2026-03-11 05:06:07Z: an older plan is refused. Change nothing else") {
+	if got != body || !strings.Contains(head, "before 2026-03-11 05:06:07Z: later, the plan is refused. Change nothing else") {
 		t.Errorf("got %s\nwant %s", text, body)
 	}
 	code, out, stderr := line(t, env, "audit", "plan", "-o", "-")
 	if code != 0 || out != text || stderr != "plan "+somePlan+" can be applied before 2026-03-11 05:06:07Z; repairs: 1\n"+
-		"2 more findings have a repair, but did not fit into the plan: plan again when these are repaired\n"+
+		"2 more findings have a repair, but did not fit into the plan: plan again after the repairs of this plan\n"+
 		"3 findings were left out, because Keystone or BillingStack seems to show less than it has: see the findings with the code suspect-absence\n" {
 		t.Errorf("to standard output: got %d, %s%s", code, out, stderr)
 	}
@@ -254,7 +254,7 @@ entries:
 	empty := filepath.Join(t.TempDir(), "x")
 	for _, path := range []string{empty, "-"} {
 		code, out, stderr = line(t, env, "audit", "plan", "-o", path)
-		if code != 0 || out != "" || stderr != "there is nothing to repair, so that no file was written\n" {
+		if code != 0 || out != "" || stderr != "there is nothing to repair, and no file was written\n" {
 			t.Errorf("nothing to repair: got %d, %s%s", code, out, stderr)
 		}
 	}
@@ -263,7 +263,7 @@ entries:
 	}
 }
 
-// hostileTexts are texts that YAML or a terminal could take for something else.
+// hostileTexts returns texts that could be parsed as YAML syntax, or that could control a terminal.
 func hostileTexts() []string {
 	all := []string{
 		evil, "", " ", "a: b", "a #b", "# x", "- x", "? x", "!!binary x", "!x", "&a", "*a", "a<<", "<<", "%TAG", "@", "`", "|", ">", "[", "{", "}", ",", "'", "\"", "\\", "\\n",
@@ -281,7 +281,7 @@ func hostileTexts() []string {
 	return all
 }
 
-// Whatever the texts of a plan are, its file can be applied without a change, and contains no character that controls a terminal.
+// A plan may contain any text. Its file can still be applied unchanged, and contains no character that controls a terminal.
 func TestHostileTextsOfAPlan(t *testing.T) {
 	r := &repairer{t: t, plan: planOf(0)}
 	for i, text := range hostileTexts() {
@@ -310,7 +310,7 @@ func TestHostileTextsOfAPlan(t *testing.T) {
 	if code != 0 || out != text {
 		t.Errorf("to standard output: got %d, and another text than in the file", code)
 	}
-	for i := range r.plan.Entries { // each text of the plan counts
+	for i := range r.plan.Entries { // now each entry of the plan differs from the file
 		r.plan.Entries[i].Values["user_id"] += "!"
 	}
 	code, _, stderr = line(t, env, "audit", "apply", name)
@@ -320,7 +320,7 @@ func TestHostileTextsOfAPlan(t *testing.T) {
 	harmless(t, "audit apply", "\nforged\n"+stderr)
 }
 
-// The order of keys and entries, the quotes and comments of YAML do not matter.
+// The command accepts a file in which the keys and entries have another order, the quotes differ, and comments are missing or added.
 func TestAPlanInAnotherForm(t *testing.T) {
 	r := &repairer{t: t, plan: planOf(3)}
 	r.plan.Entries[2].Values = map[string]string{}
@@ -354,7 +354,7 @@ func TestAPlanInAnotherForm(t *testing.T) {
 	}
 }
 
-// A file that differs from the plan is refused with the lines that differ, and nothing is sent.
+// If a file differs from the plan, the command names the lines that differ, and sends nothing.
 func TestRefusedFiles(t *testing.T) {
 	r := &repairer{t: t, plan: planOf(2)}
 	env := r.start()
@@ -375,8 +375,8 @@ func TestRefusedFiles(t *testing.T) {
 	long := strings.Repeat("x", 1001)
 	for what, c := range map[string]struct {
 		text string
-		line int    // after the header
-		says string // after the name of the file and the line
+		line int    // counted from the end of the header; -1 means line 1 of the file
+		says string // the message after the name of the file and the line number
 	}{
 		"another value":                 {in2(`user_id: "u1"`+"\n    approve", `user_id: "u2"`+"\n    approve"), 36, `values.user_id: the plan has "u1"` + only},
 		"another user":                  {replaced(`user_id: "u1"`, `user_id: "u2"`), 14, `user_id: the plan has "u1"` + only},
@@ -469,7 +469,7 @@ func TestRefusedFiles(t *testing.T) {
 	}
 }
 
-// A file that nests deeply does not end the program.
+// A file with deeply nested YAML is refused, and does not crash the program.
 func TestAPlanThatNestsDeeply(t *testing.T) {
 	r := &repairer{t: t, plan: planOf(1)}
 	env := r.start()
@@ -595,7 +595,7 @@ func TestAppliedRepairsEndWithAnExitCode(t *testing.T) {
 	}
 }
 
-// The problem of a request is shown. What earlier requests have started is shown, too.
+// The command prints the problem of a request, and the runs that earlier requests have started.
 func TestAServerThatRefusesRepairs(t *testing.T) {
 	r := &repairer{t: t, plan: planOf(25)}
 	env := r.start()
@@ -639,7 +639,7 @@ func TestAServerThatRefusesRepairs(t *testing.T) {
 	}
 }
 
-// A dry run prints the steps of each repair, and asks for no run.
+// A dry run prints the steps of each repair, and does not read any run.
 func TestDryRunsOfAPlan(t *testing.T) {
 	r := &repairer{t: t, plan: planOf(22)}
 	r.answer = func(_ int, finding string) client.RepairResult {
@@ -682,7 +682,7 @@ func TestDryRunsOfAPlan(t *testing.T) {
 	}
 }
 
-// The table of `audit apply` says what a run has not done, and what another run is going to do.
+// The table of `audit apply` names an object that a run has kept, or the time at which another run removes the tenant.
 func TestTheNoteOfARepair(t *testing.T) {
 	for want, r := range map[string]client.Run{
 		"-": {},

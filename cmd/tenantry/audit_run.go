@@ -17,11 +17,11 @@ import (
 )
 
 const auditRunHelp = `Start an audit, wait until it ends, and print its open findings. Without a flag, the audit is about everything. A replica of
-the server executes the audit: if you interrupt this command, the audit goes on. On a terminal, the command shows how far
-the audit is.
+the server executes the audit: if you interrupt this command, the audit goes on. On a terminal, the command shows the
+progress of the audit.
 
-The exit code is 7 if the audit is incomplete or has failed, also if there are findings. Otherwise, it is 6 if there are open
-findings of the given severity or worse. The severities are critical, high, medium, low and info.
+The exit code is 7 if the audit is incomplete or has failed, whether or not there are findings. Otherwise, the exit code is 6
+if there are open findings of the severity of --severity or worse. The severities are critical, high, medium, low and info.
 
 `
 
@@ -34,7 +34,7 @@ func (p *program) auditRun() *cobra.Command {
 	customer := flags.String("customer", "", "with --merchant: audit only this customer")
 	cloud := flags.String("cloud", "", "audit only this cloud")
 	project := flags.String("project", "", "audit only this project, in the default cloud or in the cloud of --cloud")
-	severity := flags.String("severity", string(audit.Low), "lowest severity of a finding that makes the exit code 6")
+	severity := flags.String("severity", string(audit.Low), "exit with 6 if there are open findings of this severity or worse")
 	noWait := flags.Bool("no-wait", false, "only start the audit, and print it")
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -62,7 +62,7 @@ func (p *program) auditRun() *cobra.Command {
 		result, err := p.await(cmd.Context(), s, a)
 		if err != nil {
 			show := strings.Join(append([]string{"tenantry audit show", a.ID}, s.flags()...), " ")
-			p.say("tenantry: to look at the audit, which this command does not stop: %s", show)
+			p.say("tenantry: this command has not stopped the audit: to look at the audit, type %s", show)
 			return err
 		}
 		if err := f.print(p.out, result, func(w io.Writer) { resultOfAudit(w, result) }); err != nil {
@@ -101,7 +101,7 @@ func severityOf(f client.Finding) int {
 	return slices.Index(audit.Severities, audit.Severity(f.Severity))
 }
 
-// followAudit draws an audit again and again, until the audit has ended.
+// followAudit reads and draws an audit repeatedly, until the audit has ended. It returns the audit as last read.
 func (s remote) followAudit(ctx context.Context, a client.Audit, draw func(client.Audit)) (client.Audit, error) {
 	for draw(a); !ended(a); {
 		answer, err := s.GetAuditWithResponse(ctx, a.ID)
@@ -145,14 +145,14 @@ func (r audited) outcome(least audit.Severity) error {
 	return nil
 }
 
-// progress returns functions that show the progress of an audit, and that erase it. If w is not a terminal, they do nothing.
+// progress returns two functions: draw shows the progress of an audit, and done erases it. If w is not a terminal, both do nothing.
 func progress(w io.Writer) (draw func(client.Audit), done func()) {
 	show, done := statusLine(w)
 	return func(a client.Audit) { show(func(width int) string { return progressLine(a, width) }) }, done
 }
 
-// statusLine returns functions that show a line of at most `width` characters in the place of the last one, and that erase it. If w is not
-// a terminal, they do nothing.
+// statusLine returns two functions. The function `show` replaces the status line by a new line of at most `width` characters. The
+// function `done` erases the status line. If w is not a terminal, both do nothing.
 func statusLine(w io.Writer) (show func(line func(width int) string), done func()) {
 	file, ok := underneath(w).(*os.File)
 	if !ok || !terminal(w) {
@@ -171,7 +171,7 @@ func statusLine(w io.Writer) (show func(line func(width int) string), done func(
 // barWidth is the number of characters of a progress bar.
 const barWidth = 30
 
-// progressLine returns a line that shows how far an audit is.
+// progressLine returns a line that shows the progress of an audit.
 func progressLine(a client.Audit, width int) string {
 	switch now := a.Progress; {
 	case a.State == client.AuditPending:

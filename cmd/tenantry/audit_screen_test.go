@@ -17,14 +17,14 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// auditCommand is a command about audits, and the answer of a server.
+// auditCommand is a command about audits, with the answer of a fake server.
 type auditCommand struct {
 	args   string
 	status int
 	answer any
 }
 
-// auditCommands returns commands with answers in which each text is evil.
+// auditCommands returns commands with answers in which each text is the constant `evil`.
 func auditCommands() []auditCommand {
 	at := time.Unix(1, 0)
 	a := client.Audit{

@@ -23,8 +23,8 @@ const (
 	goneFinding = "22222222-0000-5000-8000-000000000000"
 )
 
-// auditedDatabase returns a function that writes two findings to a database. One audit has seen both, and the next one has seen oneFinding alone. Then an audit begins
-// that the test executes, so that the server executes none.
+// auditedDatabase returns a function that writes two findings and three audits to a database. The first audit has seen both findings. The
+// second audit has seen only oneFinding. The third audit is running: the test has taken it, so that the server executes no audit.
 func auditedDatabase(t *testing.T) func(url string) {
 	return func(url string) {
 		s, _, err := open(t.Context(), withDatabase(url))
@@ -73,7 +73,7 @@ func auditedDatabase(t *testing.T) func(url string) {
 
 func TestAuditsOfAServer(t *testing.T) {
 	h := newHouse(t, auditedDatabase(t))
-	// shows checks what a command prints, with a server and with --local.
+	// shows checks the output of a command, with a server and with --local.
 	shows := func(args string, want ...string) {
 		t.Helper()
 		code, out, stderr := line(t, h.operator(), append([]string{"audit"}, strings.Fields(args)...)...)
@@ -133,7 +133,7 @@ func TestAuditsOfAServer(t *testing.T) {
 	}
 }
 
-// words returns a text in which each sequence of blanks is one blank.
+// words replaces each sequence of blanks in a text by one blank.
 func words(text string) string {
 	lines := strings.Split(text, "\n")
 	for i, one := range lines {
@@ -142,7 +142,7 @@ func words(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// oneLine is a table with one line.
+// oneLine returns the end of a table of findings whose only row is `text`.
 func oneLine(text string) string { return "DETAIL\n" + text + "\n" }
 
 func TestWhois(t *testing.T) {
@@ -213,7 +213,7 @@ func TestWhois(t *testing.T) {
 	}
 }
 
-// A server whose ledger has no end does not keep a command running.
+// If the pages of a server's ledger never end, the command stops with an error.
 func TestALedgerThatDoesNotEnd(t *testing.T) {
 	entry := client.LedgerEntry{Kind: "project", ID: "p", RunID: someMerchant}
 	for _, entries := range [][]client.LedgerEntry{{entry}, {}} {
@@ -226,7 +226,7 @@ func TestALedgerThatDoesNotEnd(t *testing.T) {
 	}
 }
 
-// An operator audits, finds the role that somebody has revoked, looks up who gave it, and accepts that it is gone.
+// An operator runs an audit, finds a role that somebody has revoked, looks up the run that assigned the role, and accepts the finding.
 func TestAnAuditFromTheCommandLine(t *testing.T) {
 	h := newHouse(t)
 	_, out, _ := h.subscribe(h.env, "-f", "json")

@@ -50,13 +50,13 @@ func auditTable(w io.Writer, a client.Audit) {
 	}
 }
 
-// named is an id with the word for what it names. The id may be missing.
+// named is the id of an object, with a word for the kind of the object. The id may be missing.
 type named struct {
 	what string
 	id   *string
 }
 
-// scopeText says what is audited.
+// scopeText returns the scope of an audit as a text.
 func scopeText(s client.AuditScope) string {
 	var parts []string
 	for _, part := range []named{{"merchant", s.MerchantID}, {"customer", s.CustomerID}, {"cloud", s.Cloud}, {"project", s.ProjectID}} {

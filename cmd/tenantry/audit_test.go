@@ -18,11 +18,12 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// audits is a server that accepts one audit. Each request for the audit gets the next of its states; the last one remains.
+// audits is a fake server that accepts one audit. Each request for the audit gets the next element of states. The last element is then
+// repeated.
 type audits struct {
 	states   []client.Audit
 	findings []client.Finding // sorted by id
-	problem  string           // the answer to the first request for the audit
+	problem  string           // if set, the problem that the next request for the audit gets
 	asked    client.AuditScope
 	reads    int
 	at       func(read int) // called before each answer
@@ -182,7 +183,8 @@ FINDING     SEVERITY  CODE            STATUS  SINCE                 OBJECT      
 	}
 }
 
-// A command that waits for an audit draws each state, and pauses as told. If the server is overloaded, the command asks again.
+// A command that waits for an audit draws each state, and pauses for the time in the header Retry-After. If the server is overloaded, the
+// command asks again.
 func TestAnAuditIsFollowed(t *testing.T) {
 	server := &audits{states: []client.Audit{auditIn("pending"), auditIn("running"), auditIn("running"), auditIn("complete")}}
 	server.at = func(read int) {
@@ -212,9 +214,9 @@ func TestAnAuditIsFollowed(t *testing.T) {
 	}
 }
 
-// A command that ends before its audit says how to look at the audit.
+// If a command ends before its audit, it prints the command that shows the audit.
 func TestAnAuditOutlivesItsCommand(t *testing.T) {
-	note := "tenantry: to look at the audit, which this command does not stop: tenantry audit show " + someMerchant + "\n"
+	note := "tenantry: this command has not stopped the audit: to look at the audit, type tenantry audit show " + someMerchant + "\n"
 	down := &audits{states: []client.Audit{auditIn("pending")}, problem: "upstream-unavailable"}
 	if code, out, stderr := line(t, down.start(t), "audit", "run"); code != exitUnreachable || out != "" || stderr != note+"tenantry: x\ntenantry:   ()\n" {
 		t.Errorf("the server is down: got %d, %s%s", code, out, stderr)
@@ -229,7 +231,7 @@ func TestAnAuditOutlivesItsCommand(t *testing.T) {
 	}
 }
 
-// A server whose list has no end does not keep a command running.
+// If the pages of a server's list never end, the command stops with an error.
 func TestAListOfFindingsThatDoesNotEnd(t *testing.T) {
 	page := encoded(t, client.FindingList{Findings: []client.Finding{findingOf("1", "low")}, Links: client.Links{{Rel: "next", Href: "x"}}})
 	f := &fake{status: 200, answer: page}

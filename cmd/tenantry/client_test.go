@@ -33,7 +33,7 @@ type house struct {
 	settings []string // settings of the server
 }
 
-// newHouse returns a new house. The functions before are called with the URL of the database, before the server starts.
+// newHouse returns a new house. It calls each function in `before` with the URL of the database, and then starts the server.
 func newHouse(t *testing.T, before ...func(database string)) *house {
 	t.Helper()
 	h := &house{t: t, keystone: keystonetest.New(keystonetest.Options{AdminPassword: "canary-password"})}

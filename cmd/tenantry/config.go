@@ -14,7 +14,7 @@ import (
 )
 
 // Config has all settings of the server. loadConfig checks the values, but makes no network calls to check them. Config does not
-// contain the clouds: as for every OpenStack client, clouds.yaml and the OS_* variables describe them.
+// contain the clouds: clouds.yaml and the OS_* variables describe the clouds, as for every OpenStack client.
 type Config struct {
 	service.Config // SecretKey may be nil until withSecretKey sets it
 

@@ -124,7 +124,7 @@ var (
 	interval = durationOf(time.Minute)
 )
 
-// durationOf returns a rule that allows durations of at least a certain length.
+// durationOf returns a rule that allows durations of `least` or more.
 func durationOf(least time.Duration) rule[time.Duration] {
 	return rule[time.Duration]{"duration", fmt.Sprintf("`%v` or more", least), func(s string) (time.Duration, error) {
 		d, err := time.ParseDuration(s)

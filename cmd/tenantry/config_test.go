@@ -300,6 +300,6 @@ func TestPrintedConfigMasksSecrets(t *testing.T) {
 	want := "database_url: postgres://u:xxxxx@h/d?password=xxxxx&sslmode=disable&sslpassword=xxxxx\n" +
 		"database_listen_url: postgres://u:xxxxx@h:5432/d\nsecret_key: xxxxx"
 	if got != want || strings.Contains(out.String(), "hunter2") {
-		t.Errorf("got\n%s\nwant these among them\n%s", out.String(), want)
+		t.Errorf("got\n%s\nwant these lines in it\n%s", out.String(), want)
 	}
 }

@@ -35,13 +35,13 @@ const (
 	envUserToken = "TENANTRY_USER_TOKEN" //nolint:gosec // the name of a variable
 )
 
-// The type `remote` is a client of the API: of a Tenantry server, or of the database on this host. A client of a server sends a
-// credential with each request.
+// The type `remote` is a client of the API. The API is served by a Tenantry server or, with --local, by this process: see asLocal. A
+// client of a server sends a credential with each request.
 type remote struct {
 	*client.ClientWithResponses
 
 	after func(time.Duration) <-chan time.Time // [time.After]
-	local *service.Local                       // nil: the client of a server
+	local *service.Local                       // nil if a server serves the API
 }
 
 // asPortal returns a client that authenticates with the merchant's API key.
@@ -150,7 +150,7 @@ func unsent(ctx context.Context, err error) error {
 	return exit(exitUnreachable, noAnswer(err))
 }
 
-// noAnswer returns err without the words of the HTTP client if the server did not answer the request.
+// noAnswer shortens an error of the HTTP client to the address of the server and the cause. It returns any other error unchanged.
 func noAnswer(err error) error {
 	failed, ok := errors.AsType[*url.Error](err)
 	if !ok {

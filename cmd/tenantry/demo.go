@@ -31,7 +31,7 @@ func (p *program) demo() *cobra.Command {
 	return c
 }
 
-// The constant `unlucky` is the customer whose subscription BillingStack refuses to change.
+// The constant `unlucky` is the name of the customer whose subscription BillingStack refuses to change.
 const unlucky = "Bob"
 
 // The method `play` runs the demo. If keep is true, `play` waits after the demo until ctx is canceled.

@@ -29,7 +29,7 @@ func (s slow) RoundTrip(req *http.Request) (*http.Response, error) {
 	return s.next.RoundTrip(req)
 }
 
-// A refusing transport answers some requests in place of BillingStack. The transport refuses to change the subscriptions of some
+// The type `refusing` is a transport that answers some requests in place of BillingStack: it refuses to change the subscriptions of some
 // customers.
 type refusing struct {
 	next   http.RoundTripper

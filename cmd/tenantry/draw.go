@@ -57,7 +57,7 @@ func (p *picture) draw(r client.Run) {
 type journal struct {
 	w     io.Writer
 	seen  map[string]string
-	width int // of a line, in characters
+	width int // maximum width of a line, in characters
 }
 
 func (j *journal) draw(r client.Run) {

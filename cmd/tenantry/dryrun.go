@@ -45,7 +45,7 @@ func dryRunTable(w io.Writer, d client.DryRun) {
 	}
 }
 
-// dryNote returns why a step would fail or be skipped, or else the objects of the step.
+// dryNote returns the reason why a step would fail or be skipped. If there is no reason, dryNote returns the objects of the step.
 func dryNote(s client.DryRunStep) string {
 	switch {
 	case s.Failure != nil:
@@ -58,7 +58,7 @@ func dryNote(s client.DryRunStep) string {
 	return "-"
 }
 
-// objectTexts names objects by their kinds, and by their names or else their ids.
+// objectTexts returns the kind of each object, followed by the name and the id of the object if they are known.
 func objectTexts(objects []client.DryRunObject) (text string) {
 	for i, o := range objects {
 		if i > 0 {

@@ -75,7 +75,7 @@ assign-customer-role/member      would-create   remove                          
 	}
 }
 
-// A dry run of a run that would fail shows why, and has the exit code of the run.
+// If a run would fail, its dry run prints the cause, and has the same exit code as the run.
 func TestADryRunOfARunThatWouldFail(t *testing.T) {
 	h := newHouse(t)
 	c, err := h.billing.EnsureCustomer(t.Context(), billing.Customer{ID: uuid.NewString(), MerchantID: h.merchant.ID, Name: "Ann", Currency: "eur", Language: "eng"})

@@ -76,7 +76,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 	return 1
 }
 
-// errOutputClosed is the cause for which a command ends if nobody reads its output any more.
+// errOutputClosed is the cause with which the context of a command is canceled if the reader of the command's output is gone.
 var errOutputClosed = errors.New("the reader of the output is gone")
 
 // linesOf returns the text of an error, with one line for each error that was joined with errors.Join.

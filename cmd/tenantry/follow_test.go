@@ -40,7 +40,7 @@ func TestAWatchPausesAsTold(t *testing.T) {
 	for name, c := range map[string]struct {
 		told  told
 		pause time.Duration
-		asks  []string // of the requests after the first: the parameter `wait`
+		asks  []string // values of the parameter `wait` in the requests after the first
 	}{
 		"304":                                  {told{304, "", "", `"1"`}, time.Second, []string{"25", "25", "25"}},
 		"304 and when to ask":                  {told{304, "7", "", `"1"`}, 7 * time.Second, []string{"25", "25", "25"}},

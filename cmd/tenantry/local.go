@@ -17,13 +17,13 @@ import (
 	"github.com/tenantry/tenantry/store"
 )
 
-const localHelp = `With --local, the command uses the database directly: for example, while Keystone is down. It needs no server and no
-credential, but the settings of the server (TENANTRY_CONFIG, TENANTRY_*), and a user who may read and write the database. The
-history records the operating-system user as local:USER. Running servers carry out an action within seconds.
+const localHelp = `With --local, the command uses the database directly: for example, while Keystone is down. It then needs the settings of the
+server (TENANTRY_CONFIG, TENANTRY_*) and an operating-system user who may read and write the database, but no server and no
+credential. The history records the user as local:USER. Running servers carry out an action within seconds.
 
 `
 
-// localFlag is the name of the flag with which the commands under `tenantry runs` use the database directly.
+// localFlag is the name of the flag with which a command uses the database directly.
 const localFlag = "local"
 
 func addLocalFlag(c *cobra.Command) {
@@ -46,7 +46,7 @@ func (p *program) asLocal(ctx context.Context) (remote, error) {
 	if err != nil {
 		return remote{}, exit(exitUsage, err)
 	}
-	log := zerolog.New(causes{p}).Level(zerolog.ErrorLevel) // the answer to a fault refers to the log
+	log := zerolog.New(causes{p}).Level(zerolog.ErrorLevel) // the cause of an internal error is only in the log
 	local, err := service.OpenLocal(ctx, c.Config, localUser(), log)
 	if err != nil {
 		return remote{}, exit(exitUnreachable, lines(err.Error(), "  --local uses the database "+store.Address(c.DatabaseURL)+
@@ -59,7 +59,7 @@ func (p *program) asLocal(ctx context.Context) (remote, error) {
 	return remote{ClientWithResponses: to, after: time.After, local: local}, err
 }
 
-// The type `causes` prints the causes in a log of JSON as plain messages.
+// The type `causes` is the writer of a JSON log. It prints the cause in each line of the log as a plain message.
 type causes struct{ *program }
 
 // Write implements [io.Writer] for one line of the log.

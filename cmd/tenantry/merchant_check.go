@@ -17,9 +17,9 @@ import (
 // keystoneTime is the time limit of each request to Keystone.
 const keystoneTime = 5 * time.Second
 
-// checkKeystone checks the settings of the merchant that have changed. It returns an error if Keystone has no domain or role with
-// the name in a new setting, or several, or if Tenantry refuses the role. If checkKeystone cannot ask Keystone, it prints a warning
-// and returns no error, because the command may run on a host without a credential, or before Keystone is installed.
+// checkKeystone checks the domain and the roles of a merchant if they have changed. It returns an error if Keystone has no domain or role
+// with the new name, if it has several, or if Tenantry refuses a role. If checkKeystone cannot ask Keystone, it prints a warning and
+// returns no error: the command may run on a host without a credential, or before Keystone is installed.
 func (p *program) checkKeystone(ctx context.Context, c Config, before, after merchants.Merchant) error {
 	moved := before.Cloud != after.Cloud
 	var checks []func(keystone.Identity) error

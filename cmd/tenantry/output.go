@@ -23,7 +23,7 @@ const (
 
 func (f *format) String() string { return string(*f) }
 
-// Set sets the value of the flag.
+// Set stores the value of the flag -f. It returns an error if there is no such format.
 func (f *format) Set(s string) error {
 	if !slices.Contains([]format{asTable, asJSON, asYAML}, format(s)) {
 		return fmt.Errorf("%q is not one of table, json, yaml", s)

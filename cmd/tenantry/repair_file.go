@@ -35,7 +35,7 @@ const planHeader = `# Repairs of audit findings, planned by Tenantry.
 #   tenantry audit apply FILE --dry-run     shows what the approved entries would do
 #   tenantry audit apply FILE               carries out the approved entries
 #
-# Do this before %s: an older plan is refused. Change nothing else: a file with any other change is refused.
+# Do this before %s: later, the plan is refused. Change nothing else: a file with any other change is refused.
 
 `
 
@@ -52,7 +52,7 @@ func headOf(p client.RepairPlan) []planned {
 	}
 }
 
-// fieldsOf returns the keys of an entry of a plan, except "values" and those that a person may change.
+// fieldsOf returns the keys of an entry of a plan, except "values", "approve" and "comment".
 func fieldsOf(e client.RepairPlanEntry) []planned {
 	all := []planned{
 		{"finding", e.FindingID},
@@ -71,7 +71,7 @@ func fieldsOf(e client.RepairPlanEntry) []planned {
 	return slices.DeleteFunc(all, func(f planned) bool { return f.text == "" })
 }
 
-// planText returns a plan as YAML that a person can edit. All texts of the plan come from outside.
+// planText returns a plan as YAML that a person can edit. The texts of the plan come from the server, and can contain anything.
 func planText(p client.RepairPlan) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, planHeader, p.ExpiresAt.UTC().Format(timeLayout))
@@ -103,12 +103,12 @@ func planText(p client.RepairPlan) string {
 
 var (
 	plainForm = regexp.MustCompile(`^[A-Za-z]+([ _-][A-Za-z]+)*$`)
-	wordForm  = regexp.MustCompile(`^(?i:true|false|null|yes|no|on|off|y|n)$`) // a value that is not a text in some version of YAML
+	wordForm  = regexp.MustCompile(`^(?i:true|false|null|yes|no|on|off|y|n)$`) // words that some version of YAML does not read as texts
 )
 
-// quoted returns a YAML scalar for any text. Only plain words are not quoted: the rules for unquoted texts are long, and the package
-// goccy/go-yaml does not quote some texts that it cannot read, such as "? a". All escapes of strconv.Quote are escapes of YAML. They
-// include those for characters that control a terminal: see the function `controls`.
+// quoted returns a text as a YAML scalar. It quotes each text that does not consist of plain words, because YAML has many rules for
+// unquoted texts. The package goccy/go-yaml writes some texts without quotes that it cannot read then, such as "? a". All escapes of
+// strconv.Quote are valid in YAML. strconv.Quote also escapes the characters that control a terminal: see the function `controls`.
 func quoted(text string) string {
 	if plainForm.MatchString(text) && !wordForm.MatchString(text) {
 		return text
@@ -121,7 +121,7 @@ type planFile struct {
 	name    string
 	head    map[string]field
 	entries []fileEntry
-	line    int // of the key "entries"
+	line    int // the line of the key "entries"
 	faults  faults
 }
 
@@ -129,7 +129,7 @@ type planFile struct {
 type fileEntry struct {
 	line    int
 	finding string
-	fields  map[string]field // without those that a person may change
+	fields  map[string]field // the values of entryKeys
 	values  map[string]field
 	approve bool
 	comment string
@@ -141,7 +141,7 @@ type field struct {
 	line int
 }
 
-// faults are the faults of a file, by line.
+// faults are the faults of a file, each with its line.
 type faults []field
 
 func (f *faults) add(line int, format string, args ...any) {
@@ -151,7 +151,7 @@ func (f *faults) add(line int, format string, args ...any) {
 // maxFileFaults is the maximum number of faults of a file that are printed.
 const maxFileFaults = 20
 
-// The method `err` returns an error with one line for each fault, or nil if there is none.
+// The method `err` returns an error with one line for each fault, or nil if there are no faults.
 func (f *planFile) err() error {
 	if len(f.faults) == 0 {
 		return nil
@@ -167,7 +167,7 @@ func (f *planFile) err() error {
 	return exit(exitUsage, lines(texts...))
 }
 
-// readPlanFile reads a file that planText has written and a person has edited. It does not check what the plan contains: see the method
+// readPlanFile reads a file that planText has written and a person has edited. It does not compare the file with the plan: see the method
 // `compare`.
 func readPlanFile(name string) (*planFile, error) {
 	file, err := os.Open(name)
@@ -238,13 +238,15 @@ func (f *planFile) parse(content []byte) {
 
 const onlyApprove = "only approve and comment may be changed"
 
-// maxNesting is the maximum number of lists and mappings that begin in one line of a file.
+// maxNesting is the maximum depth of lists and mappings in flow style. It is also the maximum number of lists and mappings in block style
+// that begin on one line.
 const maxNesting = 10
 
-// The function `unwanted` returns the first fault for which a file is not parsed: an anchor, an alias or a tag, or lists and mappings inside
-// each other, for which the parser needs much time. If there is none, the text is empty.
+// The function `unwanted` returns the first fault for which a file must not be parsed, and the line of the fault. Such a fault is an
+// anchor, an alias, a tag, or deeply nested lists and mappings, for which the parser needs much time. If there is no fault, the text is
+// empty.
 func unwanted(tokens token.Tokens) (line int, text string) {
-	open, begun := 0, 0 // in flow style; in block style on this line
+	open, begun := 0, 0 // lists and mappings: those of flow style that are open, and those of block style that begin on this line
 	for _, t := range tokens {
 		if t.Position.Line != line {
 			line, begun = t.Position.Line, 0
@@ -261,7 +263,7 @@ func unwanted(tokens token.Tokens) (line int, text string) {
 			begun++
 		}
 		if open > maxNesting || begun > maxNesting {
-			return line, "too many lists and mappings are inside each other"
+			return line, "lists and mappings are nested too deeply"
 		}
 	}
 	return 0, ""
@@ -274,8 +276,8 @@ type keyed struct {
 	value ast.Node
 }
 
-// The method `mapping` returns the keys of a node with their values. If the node is not a mapping, that is a fault. The parser refuses a
-// key that occurs twice.
+// The method `mapping` returns the keys of a node with their values. If the node is not a mapping, `mapping` adds a fault. It need not
+// look for a key that occurs twice, because the parser refuses such a key.
 func (f *planFile) mapping(node ast.Node, what string) (all []keyed) {
 	m, ok := node.(*ast.MappingNode)
 	if !ok {
@@ -300,7 +302,7 @@ func lineOf(node ast.Node) int {
 	return node.GetToken().Position.Line
 }
 
-// The method `scalar` adds the text of a value to fields. If the value is not a text, that is a fault.
+// The method `scalar` adds the text of a value to fields. If the value is not a text, `scalar` adds a fault.
 func (f *planFile) scalar(fields map[string]field, v keyed, prefix string) {
 	text, ok := scalarText(v.value)
 	if !ok {
@@ -309,8 +311,8 @@ func (f *planFile) scalar(fields map[string]field, v keyed, prefix string) {
 	fields[v.key] = field{text, v.line}
 }
 
-// scalarText returns the text of a scalar. The text of a value that YAML does not take for a text is unchanged, so that an id such as 0123
-// keeps its zero.
+// scalarText returns the text of a scalar. If the scalar is not a text, such as a number, scalarText returns it as it is written in the
+// file: an id such as 0123 keeps its zero.
 func scalarText(node ast.Node) (text string, ok bool) {
 	switch n := node.(type) {
 	case *ast.StringNode:
@@ -329,7 +331,7 @@ func (f *planFile) list(node ast.Node) {
 		f.faults.add(lineOf(node), "entries must be a list")
 		return
 	}
-	lines := map[string]int{} // of the findings
+	lines := map[string]int{} // the line of each finding
 	for _, one := range list.Values {
 		e := f.entry(one)
 		if e == nil {
@@ -418,7 +420,7 @@ func (f *planFile) comment(e *fileEntry, v keyed) {
 	}
 }
 
-// approved returns the findings of the approved entries.
+// approved returns the approved entries by the ids of their findings.
 func (f *planFile) approved() map[string]fileEntry {
 	all := map[string]fileEntry{}
 	for _, e := range f.entries {
@@ -429,7 +431,8 @@ func (f *planFile) approved() map[string]fileEntry {
 	return all
 }
 
-// The method `compare` returns an error if the file differs from the plan in more than a person may change.
+// The method `compare` returns an error if the file differs from the plan. A person may change only approve and comment, which the plan
+// does not have.
 func (f *planFile) compare(p client.RepairPlan) error {
 	f.same(f.head, headOf(p), "", 1)
 	inPlan, inFile := map[string]client.RepairPlanEntry{}, map[string]bool{}
@@ -462,7 +465,8 @@ func (f *planFile) compare(p client.RepairPlan) error {
 	return f.err()
 }
 
-// The method `same` adds a fault for each field that differs from the plan. The argument `line` is that of the entry.
+// The method `same` adds a fault for each field that differs from the plan. The argument `line` is the line for the fault of a missing
+// field.
 func (f *planFile) same(fields map[string]field, plan []planned, prefix string, line int) {
 	known := map[string]bool{}
 	for _, want := range plan {

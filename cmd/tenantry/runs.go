@@ -10,7 +10,7 @@ import (
 
 func (p *program) runs() *cobra.Command {
 	c := group("runs", "Show runs and act on them",
-		"Show runs and act on them. Operators see and change all runs; a portal sees the runs of its merchant, and may cancel those that no operator has ordered.\n\n"+connectHelp+localHelp+exitHelp,
+		"Show runs and act on them. Operators see and change all runs; a portal sees the runs of its merchant, and may cancel the runs that no operator has ordered.\n\n"+connectHelp+localHelp+exitHelp,
 		p.runsList(), p.runsShow(), p.runsEvents(), p.runsWatch(),
 		p.action("retry", "Continue a waiting or stuck run now, or repeat a compensated run"),
 		p.action("skip", "Skip an optional step or, during compensation, the undo of any step"),

@@ -8,14 +8,14 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-const runsEventsHelp = `Show the history of a run, oldest event first: the attempts of its steps with the request ids of the upstreams, and the
-actions of people with who acted and why.
+const runsEventsHelp = `Show the history of a run, oldest event first. The history has the attempts of the run's steps, with the request ids of the
+upstreams. It also has the actions of people: who acted, and why.
 
 `
 
 func (p *program) runsEvents() *cobra.Command {
 	c := &cobra.Command{Use: "events RUN", Short: "Show the history of a run", Long: runsEventsHelp + connectHelp + localHelp, Args: exactly("RUN")}
-	after := c.Flags().Int64("after", 0, "only events whose number is higher")
+	after := c.Flags().Int64("after", 0, "only events whose number (SEQ) is higher than this number")
 	limit := c.Flags().Int("limit", 1000, "maximum number of events, 1 to 1000")
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {

@@ -12,8 +12,8 @@ import (
 
 const runsListHelp = `List runs, newest first.
 
---attention lists the runs that need the attention of a person: runs that are stuck or held, runs that compensate and have
-an undo that was refused, and runs that have not moved for 15 minutes because a call fails again and again.
+--attention lists the runs that need the attention of a person. These are the runs that are stuck or held, the compensating
+runs with a refused undo, and the runs that have not moved for 15 minutes because a call fails again and again.
 
 `
 
@@ -66,7 +66,7 @@ func (p *program) runsList() *cobra.Command {
 	return c
 }
 
-// as converts texts to another type of text.
+// as converts strings to another string type.
 func as[T ~string](texts []string) (all []T) {
 	for _, text := range texts {
 		all = append(all, T(text))

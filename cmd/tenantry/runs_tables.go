@@ -70,7 +70,7 @@ func runTable(w io.Writer, r client.Run) {
 	}
 }
 
-// objectsTable prints the objects that a run created or adopted. KIND:ID is a value of the flag --object of `runs list`.
+// objectsTable prints the objects that a run created or adopted. The column OBJECT has values for the flag --object of `runs list`.
 func objectsTable(w io.Writer, objects []client.Object) {
 	row(w)
 	row(w, "OBJECT", "NAME", "ORIGIN", "STEP", "REMOVED", "REQUEST")
@@ -83,7 +83,7 @@ func objectsTable(w io.Writer, objects []client.Object) {
 	}
 }
 
-// failingStep returns the name of the step for which a run waits, is stuck or compensates. The result is empty if there is no such
+// failingStep returns the name of the step because of which a run waits, is stuck or compensates. The result is empty if there is no such
 // step.
 func failingStep(r client.Run) string {
 	switch {
@@ -95,7 +95,8 @@ func failingStep(r client.Run) string {
 	return ""
 }
 
-// nextTry returns the time at which Tenantry tries the next failed step again. The result is nil if no step is tried again.
+// nextTry returns the earliest time at which Tenantry tries a failed step again. If there is no such time, nextTry returns the time until
+// which the run waits, or nil.
 func nextTry(r client.Run) *time.Time {
 	var next *time.Time
 	for _, s := range r.Steps {

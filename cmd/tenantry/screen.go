@@ -17,7 +17,7 @@ import (
 // `visible`.
 type screen struct {
 	to io.Writer
-	// The function `broken` is called when the reader of the output is gone, as after `| head`.
+	// The function `broken` is called when the reader of the output is gone: for example `head`, which reads only a few lines.
 	broken func()
 }
 

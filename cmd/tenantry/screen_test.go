@@ -24,7 +24,7 @@ import (
 // The constant `evil` is a text that changes the title of a terminal, clears the screen, adds lines, reverses text and hides text.
 const evil = "a\x1b]0;title\a\x1b[2J\r\ntenantry: forged\u0085\u009b31m\u202egnp\u2066\u2028\u200b\ufeff\U000E0041\tz"
 
-// The type `fake` is a server that gives the same answer to each request. After 100 requests, the server fails the test, so that
+// The type `fake` is a server that gives the same answer to each request. After 100 requests, the server answers with status 500, so that
 // each test ends.
 type fake struct {
 	status   int
@@ -69,7 +69,7 @@ func encoded(t *testing.T, v any) string {
 	return string(text)
 }
 
-// evilRun returns a run at rest in which each text is evil.
+// evilRun returns a run at rest in which each text is the constant `evil`.
 func evilRun() client.Run {
 	failure := client.Failure{Code: evil, Detail: evil, FixBy: evil, Step: some(evil), Service: some(evil), RequestID: some(evil)}
 	return client.Run{
@@ -82,8 +82,8 @@ func evilRun() client.Run {
 	}
 }
 
-// The function `harmless` checks that a command has printed no character that controls a terminal, and no line that comes from a
-// text of the server.
+// The function `harmless` checks that a command has printed no character that controls a terminal, and that no part of a server's text
+// has become a line of its own.
 func harmless(t *testing.T, what, printed string) {
 	t.Helper()
 	if i := strings.IndexFunc(printed, func(r rune) bool { return r != '\n' && controls(r) }); i >= 0 {
@@ -246,7 +246,7 @@ func TestAnswersThatAreNotTenantrys(t *testing.T) {
 	}
 }
 
-// A command ends when the reader of its output is gone, and prints no error.
+// If the reader of a command's output is gone, the command ends, and prints no error.
 func TestTheReaderOfTheOutputIsGone(t *testing.T) {
 	run := evilRun()
 	run.AtRest = false

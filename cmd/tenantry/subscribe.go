@@ -17,8 +17,8 @@ import (
 const subscribeHelp = `Subscribe a user to a plan, as a merchant's portal does, and show the steps until the run ends or needs an operator.
 The user's unscoped Keystone token comes from TENANTRY_USER_TOKEN, or is the first line of standard input.
 
-Without --key, each call is a new order. Calls with the same --key are the same order. With --dry-run, the command shows what each
-step would do instead, and changes nothing.
+Without --key, each call is a new order. Calls with the same --key are the same order. With --dry-run, the command only shows what
+each step would do, and changes nothing.
 
 ` + connectHelp + exitHelp
 

@@ -26,7 +26,7 @@ func (p *program) subscriptions() *cobra.Command {
 		p.subscriptionsChange("resume", "Enable the tenant of a suspended subscription", resume),
 		p.subscriptionsChange("change-plan", "Change the plan of a subscription", changePlan),
 		p.subscriptionsChange("unsubscribe", "End a subscription: revoke the subscriber's roles and disable the tenant", unsubscribe),
-		p.subscriptionsChange("restore", "Restore a subscription that was ended, before its tenant is removed", restore),
+		p.subscriptionsChange("restore", "Restore an ended subscription whose tenant has not been removed", restore),
 		p.subscriptionsChange("remove", "Remove the tenant of an ended subscription now; for operators", remove),
 		p.subscriptionsHold(), p.subscriptionsRelease())
 }
@@ -158,7 +158,7 @@ func restore(c *cobra.Command) change {
 }
 
 func remove(c *cobra.Command) change {
-	force := c.Flags().Bool("force", false, "remove the tenant even if it is not proven empty; its resources are lost")
+	force := c.Flags().Bool("force", false, "remove the tenant even if it is not proven to be empty; the tenant's resources are lost")
 	return func(ctx context.Context, s remote, merchant, id, key string, asked changeAsked) (*http.Response, error) {
 		params := client.RemoveSubscriptionParams{IdempotencyKey: key, Prefer: async}
 		return s.RemoveSubscription(ctx, merchant, id, &params, client.RemoveRequest{Why: asked.why, Force: some(*force), DryRun: asked.dryRun})
@@ -193,8 +193,8 @@ func (p *program) subscriptionsChange(name, short string, flags func(*cobra.Comm
 	c := &cobra.Command{
 		Use: name + " SUBSCRIPTION --merchant ID --why REASON", Short: short, Args: exactly("SUBSCRIPTION"),
 		Long: short + ".\nThe command shows the steps until the run ends or needs an operator. The run's history records the reason.\n\n" +
-			"Without --key, each call is a new request. Calls with the same --key are the same request. With --dry-run, the command shows\n" +
-			"what each step would do instead, and changes nothing.\n\n" + connectHelp + exitHelp,
+			"Without --key, each call is a new request. Calls with the same --key are the same request. With --dry-run, the command only\n" +
+			"shows what each step would do, and changes nothing.\n\n" + connectHelp + exitHelp,
 	}
 	merchant := merchantFlag(c)
 	why := c.Flags().String("why", "", "the reason, which the run's history records (required)")
@@ -329,7 +329,7 @@ func subscriptionsTable(w io.Writer, all []client.BilledSubscription) {
 	}
 }
 
-// theSubscriptions returns the page of subscriptions in a server's answer, as theRun returns a run.
+// theSubscriptions returns the page of subscriptions in a server's answer. It returns the same errors as theRun.
 func theSubscriptions(page *client.SubscriptionList, status int, body []byte) (client.SubscriptionList, error) {
 	if page == nil {
 		return client.SubscriptionList{}, problemError(status, body)

@@ -12,11 +12,12 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-const whoisHelp = `Show who made a project, customer or subscription, who gave a user a role, when and why: each object and role assignment with
-the run that made, adopted or removed it, the run's step, who asked for the run, the upstream's request id, and the open and
-accepted findings that name it. Objects that are gone are shown, too. A second table has the findings about ID itself.
+const whoisHelp = `Show who made a project, customer or subscription, or gave a user a role, when and why. The first table has a line for each
+object and each role assignment. The line has the run that made, adopted or removed it, the run's step, who asked for the
+run, the upstream's request id, and the open and accepted findings that name the object. Objects that are gone are shown,
+too. The second table has the findings about ID itself.
 
-Without a flag, ID may be the id of a project, a user, a customer or a subscription. For operators.
+Without a flag, ID may be the id of a project, a user, a customer or a subscription. This command is for operators.
 
 `
 
@@ -39,7 +40,7 @@ type accounts struct {
 	Found []account `json:"found"`
 }
 
-// account is what the ledger knows about an id.
+// account has all entries of the ledger, and all findings, about an id.
 type account struct {
 	Kind     string               `json:"kind"`
 	ID       string               `json:"id"`
@@ -114,12 +115,12 @@ func whoisArguments(args []string, given map[string]*string) (id string, among [
 	return args[0], among, nil
 }
 
-// account returns what the ledger knows about an id. It reads all pages.
+// The method `account` reads all pages of the ledger about an id.
 func (s remote) account(ctx context.Context, of subject, id string) (account, error) {
 	q := client.ListLedgerParams{Limit: some(maxPage)}
 	of.query(&q, &id)
 	all := account{Kind: of.kind, ID: id, Entries: []client.LedgerEntry{}}
-	seen := map[string]bool{} // the markers of the pages
+	seen := map[string]bool{} // the markers of the pages that were read
 	for {
 		answer, err := s.ListLedgerWithResponse(ctx, &q)
 		if err != nil {
@@ -145,7 +146,7 @@ func (s remote) account(ctx context.Context, of subject, id string) (account, er
 	}
 }
 
-// theLedger returns the page of entries in a server's answer, as theRun returns a run.
+// theLedger returns the page of entries in a server's answer. It returns the same errors as theRun.
 func theLedger(page *client.Ledger, status int, body []byte) (client.Ledger, error) {
 	if page == nil {
 		return client.Ledger{}, problemError(status, body)
@@ -163,7 +164,7 @@ func theLedger(page *client.Ledger, status int, body []byte) (client.Ledger, err
 	return *page, nil
 }
 
-// accountTable prints what the ledger knows about an id.
+// accountTable prints the entries of the ledger, and then the findings, about an id.
 func accountTable(w io.Writer, a account) {
 	row(w, a.Kind+" "+a.ID)
 	if len(a.Entries) > 0 {

@@ -19,7 +19,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
 
-// The function `install` installs the packages in package-lock.json, unless they are installed.
+// The function `install` installs the packages in package-lock.json, unless they are already installed.
 func install(t *testing.T) {
 	t.Helper()
 	lock, err := os.ReadFile("package-lock.json")
@@ -117,7 +117,7 @@ func TestTheTypeScriptClientFitsTheServer(t *testing.T) {
 	}
 }
 
-// The type `refusing` is a BillingStack that refuses subscriptions to the plan.
+// The type `refusing` is a transport. In place of BillingStack, it refuses requests for subscriptions to the plan.
 type refusing struct {
 	next http.RoundTripper
 	plan *string

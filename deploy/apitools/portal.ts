@@ -17,8 +17,8 @@ function check(ok: boolean, what: string, got: unknown): asserts ok {
 	if (!ok) throw new Error(`${what}: got ${JSON.stringify(got)}`);
 }
 
-// closed returns a copy of a schema in which each object has only the properties that the schema lists: a field that the types do not
-// have is a fault, too.
+// closed returns a copy of a schema that allows no other properties of objects than the listed ones. A field that the types do not
+// have is therefore a fault, too.
 function closed(schema: any): any {
 	if (Array.isArray(schema)) return schema.map(closed);
 	if (typeof schema !== 'object' || schema === null) return schema;
@@ -30,7 +30,7 @@ const document: any = await (await fetch(`${TENANTRY_URL}/openapi.json`)).json()
 const ajv = new Ajv2020({strict: false, allErrors: true, validateFormats: false});
 ajv.addSchema({$id: 'openapi', components: closed(document.components)});
 
-// resolved follows a reference of the document.
+// resolved returns the node to which a reference in the document points. It returns any other node unchanged.
 function resolved(node: any): any {
 	return node?.$ref ? node.$ref.slice(2).split('/').reduce((at: any, name: string) => at[name], document) : node;
 }

@@ -24,27 +24,27 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// audited is a site whose objects are damaged behind Tenantry's back.
+// audited is a site. The test damages its objects in Keystone and BillingStack, without Tenantry.
 type audited struct {
 	*site
 	url      string
 	first    *replica
-	refuse   *atomic.Bool // BillingStack refuses to change subscriptions
+	refuse   *atomic.Bool // if true, BillingStack refuses to change subscriptions
 	keystone string       // the file of Keystone's database
 	domain   string       // the name of the domain of the tenants
 
 	other       billing.Merchant // a merchant whose tenants are in another domain
 	otherDomain string
 	otherPlan   billing.Plan
-	foreign     string // a project in a domain of nobody
-	user, group string // of nobody's
+	foreign     string // a project in a domain that no merchant has
+	user, group string // a user and a group in the domain of the project foreign
 
 	subscribed []subscribed
 	next       int
-	commands   []string       // of the openstack client
+	commands   []string       // commands for the openstack client
 	inKeystone []string       // statements for Keystone's database
 	inBilling  []string       // statements for BillingStack's database
-	want       map[string]int // the number of findings of each code
+	want       map[string]int // the expected number of findings of each code
 }
 
 // subscribed is a subscription, with the user and both tenants.
@@ -52,7 +52,8 @@ type subscribed struct {
 	run, user, customer, customerTenant, id, tenant string
 }
 
-// auditSize returns how often each damage is done, and how many more subscriptions there are.
+// auditSize returns the number of times that the test does each damage, and the number of subscriptions that the test makes and ends
+// during the last audits.
 func auditSize(t *testing.T) (damages, more int) {
 	n, err := strconv.Atoi(cmp.Or(os.Getenv("TENANTRY_TEST_AUDIT"), "0"))
 	if err != nil {
@@ -64,9 +65,9 @@ func auditSize(t *testing.T) (damages, more int) {
 	return 3, n
 }
 
-// TestAnAuditFindsAndRepairsEachDamageOnRealParts damages subscriptions in each way, three times each with `make audit`, once with `make
-// test`. The damages are done with the openstack client, with calls of BillingStack or, if no call can do it, in Keystone's database. Then
-// all that can be repaired is repaired, and the rest is accepted.
+// TestAnAuditFindsAndRepairsEachDamageOnRealParts does each of the damages to subscriptions: three times with `make audit`, and once with
+// `make test`. It uses the openstack client and calls of BillingStack. If no call can do a damage, the test changes the database of
+// Keystone or BillingStack. Then the test repairs the findings that have a repair, and accepts the rest.
 func TestAnAuditFindsAndRepairsEachDamageOnRealParts(t *testing.T) {
 	times, more := auditSize(t)
 	a := newAudited(t)
@@ -106,7 +107,7 @@ func TestAnAuditFindsAndRepairsEachDamageOnRealParts(t *testing.T) {
 func newAudited(t *testing.T) *audited {
 	h := newHome(t)
 	cloud, _ := ownKeystone(t, h, &upstream{})
-	cloud.all = nil // the checks at the end know nothing of damages
+	cloud.all = nil // the checks at the end of a test would report the damages
 	var refuse atomic.Bool
 	in := &upstream{around: func(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 		if r.Method == http.MethodPatch && refuse.Load() {
@@ -137,7 +138,7 @@ func newAudited(t *testing.T) *audited {
 	return a
 }
 
-// made creates an object in Keystone, and returns its id.
+// The method `made` creates an object in Keystone, and returns its id.
 func (a *audited) made(list, kind string, body map[string]any) string {
 	a.t.Helper()
 	var answer map[string]struct{ ID string }
@@ -154,9 +155,9 @@ func (a *audited) subscribeAll(n int) {
 	}
 }
 
-// sideBySide calls f for the numbers below n, four at a time.
+// sideBySide calls f for each number from 0 to n-1, with four calls at a time.
 func sideBySide(n int, f func(i int)) {
-	numbers := make(chan int, n) // a call that ends its goroutine does not block the others
+	numbers := make(chan int, n) // has room for all numbers: if a call of f ends its goroutine, the sender is not blocked
 	for i := range n {
 		numbers <- i
 	}
@@ -172,7 +173,7 @@ func sideBySide(n int, f func(i int)) {
 	calls.Wait()
 }
 
-// subscription subscribes a new user.
+// The method `subscription` subscribes a new user, and returns the subscription.
 func (a *audited) subscription(key string) subscribed {
 	user, token := a.cloud.newUser(a.t)
 	var made run
@@ -183,18 +184,19 @@ func (a *audited) subscription(key string) subscribed {
 	}
 }
 
-// one returns a subscription that has no damage yet.
+// The method `one` returns a subscription that has no damage yet.
 func (a *audited) one() subscribed {
 	a.next++
 	return a.subscribed[a.next-1]
 }
 
-// toldTo returns a portal that changes the subscription.
+// toldTo returns a portal that requests a change of the subscription.
 func (a *audited) toldTo(s subscribed, change string) portal {
 	return a.change(change+"-"+s.id, s.id, change, `{"why": "a test"}`)
 }
 
-// openstack adds a command of the openstack client, which is to lead to findings with a code.
+// The method `openstack` adds a command for the openstack client. The command must lead to a finding with the code. If the code is empty,
+// it must not lead to a finding.
 func (a *audited) openstack(code, format string, args ...any) {
 	a.commands = append(a.commands, fmt.Sprintf(format, args...))
 	a.expect(code)
@@ -206,7 +208,7 @@ func (a *audited) expect(code string) {
 	}
 }
 
-// damage executes the commands, and then the statements.
+// The method `damage` executes the commands, and then the statements.
 func (a *audited) damage() {
 	a.t.Helper()
 	input := strings.NewReader(strings.Join(a.commands, "\n") + "\n")
@@ -218,14 +220,14 @@ func (a *audited) damage() {
 	a.execute(strings.TrimPrefix(a.billingFile, "sqlite:"), a.inBilling)
 }
 
-// execute executes statements in an SQLite database.
+// The method `execute` executes statements in an SQLite database.
 func (a *audited) execute(file string, statements []string) {
 	a.t.Helper()
 	const script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); [c.execute(s) for s in sys.argv[2:]]; c.commit()"
 	a.tool(nil, "/usr/bin/python3", slices.Concat([]string{"-c", script, file}, statements)...)
 }
 
-// tool executes a command as the admin of Keystone, and returns all of its output.
+// The method `tool` executes a command as the admin of Keystone, and returns all of its output.
 func (a *audited) tool(input io.Reader, name string, args ...string) string {
 	a.t.Helper()
 	cmd := exec.CommandContext(a.t.Context(), name, args...)
@@ -237,7 +239,8 @@ func (a *audited) tool(input io.Reader, name string, args ...string) string {
 	return string(out)
 }
 
-// audit executes an audit with the CLI, and returns the number of its open findings by code. The argument exit is the expected exit code.
+// The method `audit` executes `tenantry audit run`, and returns the number of open findings of each code. The argument `exit` is the
+// expected exit code.
 func (a *audited) audit(exit int) map[string]int {
 	a.t.Helper()
 	out, code, stderr := a.exits("audit", "run", "-f", "json")
@@ -251,7 +254,7 @@ func (a *audited) audit(exit int) map[string]int {
 	return found
 }
 
-// open returns the code and the detail of each open finding, by its id.
+// The method `open` returns the code and the detail of each open finding. The keys are the ids of the findings.
 func (a *audited) open() map[string]string {
 	a.t.Helper()
 	all := map[string]string{}
@@ -274,7 +277,7 @@ func (a *audited) open() map[string]string {
 	return all
 }
 
-// changeMeanwhile makes and ends subscriptions, and calls see again and again until all are ended.
+// changeMeanwhile makes and ends n subscriptions. Until all are ended, it calls the function `see` again and again, but at least twice.
 func (a *audited) changeMeanwhile(n int, see func()) {
 	var done atomic.Bool
 	go func() {
@@ -288,7 +291,7 @@ func (a *audited) changeMeanwhile(n int, see func()) {
 	}
 }
 
-// patch changes a subscription in BillingStack.
+// The method `patch` changes a field of a subscription in BillingStack.
 func (a *audited) patch(s subscribed, field, value string) {
 	a.t.Helper()
 	body := strings.NewReader(fmt.Sprintf(`{%q: %q}`, field, value))
@@ -304,8 +307,9 @@ func (a *audited) patch(s subscribed, field, value string) {
 	}
 }
 
-// TestAuditsWithLessThanAnAdminsRights audits with the credential of a manager of the tenants' domain, and with that of a member of one
-// project. The manager's audit reports what it can see, and says what it cannot; the member's reports nothing.
+// TestAuditsWithLessThanAnAdminsRights executes two audits of damaged subscriptions. The first audit uses the credential of a member of
+// one project, and reports no findings. The second audit uses the credential of a manager of the tenants' domain, and reports the
+// findings that the manager can see. Both audits list the parts that they could not assess.
 func TestAuditsWithLessThanAnAdminsRights(t *testing.T) {
 	a := newAudited(t)
 	a.subscribeAll(6)
@@ -317,7 +321,7 @@ func TestAuditsWithLessThanAnAdminsRights(t *testing.T) {
 			s := a.one()
 			a.openstack("role-missing", "role remove --project %s --user %s member", s.tenant, s.user)
 		},
-		func(a *audited) { a.openstack("", "user delete %s", a.one().user) }, // the manager cannot tell this user from a foreign one
+		func(a *audited) { a.openstack("", "user delete %s", a.one().user) }, // for the manager, a deleted user looks like a user of another domain
 	} {
 		damage(a)
 	}

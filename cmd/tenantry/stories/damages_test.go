@@ -9,18 +9,19 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// damages are what can be done to subscriptions behind Tenantry's back.
+// damages are the changes that are made to subscriptions without Tenantry. Each function makes one kind of change, and adds the findings
+// that the audit must report.
 var damages = []func(*audited){
 	func(a *audited) { a.openstack("subscription-without-tenant", "project delete %s", a.one().tenant) },
 	func(a *audited) { a.openstack("customer-without-tenant", "project delete %s", a.one().customerTenant) },
 	func(a *audited) { a.openstack("tenant-disabled", "project set --disable %s", a.one().tenant) },
 	func(a *audited) { a.openstack("tenant-disabled", "project set --disable %s", a.one().customerTenant) },
-	func(a *audited) { // a suspended subscription is enabled
+	func(a *audited) { // the tenant of a suspended subscription is enabled
 		s := a.one()
 		a.insist(a.url, a.toldTo(s, "suspend"))
 		a.openstack("tenant-enabled", "project set --enable %s", s.tenant)
 	},
-	func(a *audited) { // an ended subscription is enabled
+	func(a *audited) { // the tenant of an ended subscription is enabled
 		s := a.one()
 		a.insist(a.url, a.toldTo(s, "unsubscribe"))
 		a.openstack("tenant-enabled", "project set --enable %s", s.tenant)
@@ -55,7 +56,7 @@ var damages = []func(*audited){
 		someone := a.made("users", "user", map[string]any{"name": uuid.NewString(), "domain_id": a.cloud.domain})
 		a.openstack("role-extra-inherited", "role add --domain %s --user %s --inherited reader", a.domain, someone)
 	},
-	func(a *audited) { // no call can do it: Keystone deletes the roles of a user with the user
+	func(a *audited) { // changes the database: a call cannot do this, because Keystone deletes the roles of a user with the user
 		a.inKeystone = append(a.inKeystone, fmt.Sprintf("INSERT INTO assignment (type, actor_id, target_id, role_id, inherited) "+
 			"SELECT 'UserProject', '%032x', '%s', id, 0 FROM role WHERE name = 'reader'", len(a.inKeystone)+1, a.one().tenant))
 		a.expect("role-of-deleted-user")
@@ -96,7 +97,7 @@ var damages = []func(*audited){
 	},
 	func(a *audited) { a.bills("resource-placeholder", a.one(), "pending:"+uuid.NewString()) },
 	func(a *audited) { a.bills("resource-no-project", a.one(), "0123456789abcdef0123456789abcdef") },
-	func(a *audited) { // each bills the other's tenant
+	func(a *audited) { // each of two subscriptions has the tenant of the other as its resource
 		one, two := a.one(), a.one()
 		a.bills("resource-of-other-subscription", one, two.tenant)
 		a.bills("resource-of-other-subscription", two, one.tenant)
@@ -113,7 +114,7 @@ var damages = []func(*audited){
 		a.openstack("objects-left", "project create --domain %s --tag tenantry --tag tenantry-run-%s --tag tenantry-merchant-%s --tag tenantry-installation-%s bs-subscription-%s",
 			a.domain, left.ID, a.merchant.ID, a.installation(), left.Result["subscription_id"])
 	},
-	func(a *audited) { // no call can do it: BillingStack deletes no plan with subscriptions
+	func(a *audited) { // changes the database: a call cannot do this, because BillingStack refuses to delete a plan with subscriptions
 		plan, err := a.billing.CreatePlan(a.t.Context(), a.merchant.ID, billing.Plan{ID: uuid.NewString(), Name: "short-lived"})
 		a.ok(err)
 		a.insist(a.url, a.change("change-plan-"+plan.ID, a.one().id, "change-plan", fmt.Sprintf(`{"why": "a test", "plan_id": %q}`, plan.ID)))
@@ -130,7 +131,7 @@ var damages = []func(*audited){
 	},
 }
 
-// othersTenant returns the tenant of a new subscription of the other merchant, which no run has made.
+// othersTenant creates a subscription of the other merchant without a run, and returns the tenant of the subscription.
 func (a *audited) othersTenant() string {
 	id := uuid.NewString()
 	tenant := a.made("projects", "project", map[string]any{"name": "bs-subscription-" + id, "domain_id": a.otherDomain})
@@ -143,7 +144,7 @@ func (a *audited) othersTenant() string {
 	return tenant
 }
 
-// compensated returns a run that was compensated.
+// The method `compensated` places an order that fails, and returns the compensated run.
 func (a *audited) compensated() run {
 	a.refuse.Store(true)
 	defer a.refuse.Store(false)
@@ -154,7 +155,7 @@ func (a *audited) compensated() run {
 	return a.until(a.url, final.Run, "compensated")
 }
 
-// bills sets the resource of a subscription.
+// The method `bills` sets the resource_id of a subscription. The audit must report a finding with the code.
 func (a *audited) bills(code string, s subscribed, resource string) {
 	a.patch(s, "resource_id", resource)
 	a.expect(code)

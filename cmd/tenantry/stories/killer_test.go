@@ -17,7 +17,7 @@ type killer struct {
 	place    place
 	at       instant
 	refused  string // if place is an Undo, an upstream refuses this call, so that the run is compensated
-	executes bool   // the upstream executes the call, and then refuses it, but only once; the undo makes the same call
+	executes bool   // if true, the upstream executes the call `refused` and then refuses it, but only once, because the undo makes the same call
 	database string
 	cloud    cloud
 	done     chan struct{} // closed by the kill
@@ -25,8 +25,8 @@ type killer struct {
 	mu     sync.Mutex
 	victim *replica // nil before the call of `arm`, and after the kill
 	armed  bool     // whether `arm` was called
-	before string   // id of the last run that existed when `arm` was called; empty: there was no run
-	once   bool     // the call k.refused was refused
+	before string   // id of the last run that existed when `arm` was called; empty if there was no run
+	once   bool     // whether the call k.refused has been refused
 	state  string   // state of the step when the replica was killed
 	killed time.Time
 }
@@ -67,8 +67,8 @@ func (k *killer) statement(_ string, parameters [][]byte) (pass bool, committed 
 
 // The method `request` handles a replica's request to an upstream. If place is an Undo, the method waits until no other step is
 // running, and then refuses the call that k.refused names. Without this wait, one SQL statement could store both the outcome of the
-// other step and the intents of the first undos. If k.executes is true, only the victim's first call is refused, after it was
-// executed.
+// other step and the intents of the first undos. If k.executes is true, the method refuses only the victim's first call, and sends this
+// call to the upstream before the refusal.
 func (k *killer) request(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 	call := callOf(k.cloud.memory, r)
 	if k.refuses(call) {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestTheLifeOfASubscriptionOnRealParts changes, ends and removes a subscription by the CLI, on a real Keystone and PostgreSQL, until nothing
-// of it is left. What takes days is made due by SQL. After each change, an audit finds nothing.
+// TestTheLifeOfASubscriptionOnRealParts changes and ends a subscription with the CLI, on a real Keystone and PostgreSQL, until all its
+// objects are removed. SQL statements make the removals due at once. After each command, an audit must find nothing.
 func TestTheLifeOfASubscriptionOnRealParts(t *testing.T) {
 	t.Parallel()
 	a := newAudited(t)
@@ -53,7 +53,7 @@ func TestTheLifeOfASubscriptionOnRealParts(t *testing.T) {
 	}
 }
 
-// become makes a follow-up due, as if a year had passed, and waits until its run has succeeded.
+// The method `become` makes a follow-up due, as if a year had passed, and waits until a run has dropped the follow-up.
 func (a *audited) become(workflow, id string) {
 	a.t.Helper()
 	var input string
@@ -72,10 +72,10 @@ func (a *audited) become(workflow, id string) {
 	}
 }
 
-// has reports whether Keystone has the project.
+// The method `has` reports whether Keystone has the project.
 func (a *audited) has(id string) bool { return a.projectOf(id).ID != "" }
 
-// projectOf returns a tenant; the zero value if Keystone does not have it.
+// projectOf returns the tenant with this id, or the zero value if Keystone does not have the tenant.
 func (a *audited) projectOf(id string) project {
 	a.t.Helper()
 	var found struct{ Projects []project }

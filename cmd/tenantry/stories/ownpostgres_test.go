@@ -32,11 +32,11 @@ func newPostgres(t testing.TB, h home) *ownPostgres {
 	t.Log("real: postgres")
 	bins, err := filepath.Glob("/usr/lib/postgresql/*/bin")
 	if err != nil || len(bins) == 0 {
-		t.Fatal("PostgreSQL is not installed: run it with `deploy/testservices/run`, which does that")
+		t.Fatal("PostgreSQL is not installed: run the test with `deploy/testservices/run`, which installs PostgreSQL")
 	}
 	p, room := &ownPostgres{}, filepath.Join(h.dir, "postgres.d")
 	if p.disk, err = newDisk(t, room, postgresRoom, h.uid()); err != nil {
-		t.Logf("PostgreSQL gets no disk of its own, which requires root, so its disk is never full: %v", err)
+		t.Logf("PostgreSQL has no disk of its own, and its disk is never full, because only root can mount a disk: %v", err)
 	}
 	if err := os.MkdirAll(room, 0o700); err != nil {
 		t.Fatal(err)

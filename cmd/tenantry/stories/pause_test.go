@@ -120,7 +120,7 @@ type pair struct {
 	held    chan held     // receives the blocked request or statement
 	leases  [2]string     // the replica id under which each replica joined last
 	stopped int           // index of the replica that was stopped and has not joined again since; otherwise -1
-	sleeper int           // equal to `stopped` after the end of that replica's lease, while the replica must write nothing; otherwise -1
+	sleeper int           // index of the stopped replica while it must write nothing: from the end of its lease until it joins again; otherwise -1
 	awake   chan struct{} // closed when the stopped replica joins again
 	strays  []string      // writes that the paused replica sent; the test expects none
 }
@@ -228,7 +228,7 @@ func (p *pair) stopIn(what pause) bool {
 		err := awaitTrue(p.t.Context(), p.database, "SELECT NOT EXISTS (SELECT FROM replicas WHERE id = $1)", lease)
 		<-time.After(asleep)
 		p.mu.Lock()
-		p.sleeper = p.stopped // set this late so that the replica's earlier writes do not count as strays
+		p.sleeper = p.stopped // not set earlier, so that the replica's earlier writes do not count as strays
 		p.mu.Unlock()
 		if err := errors.Join(err, stopped.cmd.Process.Signal(syscall.SIGCONT)); err != nil {
 			p.t.Error(err)
@@ -267,8 +267,8 @@ func (p *pair) want(what pause, answer workflowstest.Answer) {
 	}
 }
 
-// The method `request` handles a replica's request to an upstream. If p.next names this request, the method `blocks` the request
-// until the test releases it.
+// The method `request` handles a replica's request to an upstream. If p.next names this request, the method blocks the request until the
+// test releases it.
 func (p *pair) request(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 	call := callOf(p.cloud.memory, r)
 	replica, ours := r.Context().Value(replicaKey{}).(int)
@@ -301,8 +301,8 @@ func (p *pair) request(w *httptest.ResponseRecorder, r *http.Request, next http.
 	next.ServeHTTP(w, r)
 }
 
-// The method `statement` receives each SQL statement that a replica sends. If p.next names an SQL statement, the method `blocks`
-// that SQL statement until the test releases it. When a replica joins, it may write again under its new lease.
+// The method `statement` receives each SQL statement that a replica sends. If p.next names the SQL statement, the method blocks the
+// statement until the test releases it. When a replica joins, it may write again under its new lease.
 func (p *pair) statement(replica int, sql string, parameters [][]byte) {
 	p.mu.Lock()
 	if strings.HasPrefix(sql, "INSERT INTO replicas") {

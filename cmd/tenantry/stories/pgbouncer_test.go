@@ -26,7 +26,7 @@ func TestSubscribesThroughPgBouncer(t *testing.T) {
 	refused.Env = s.env
 	output, _ := refused.CombinedOutput()
 	if refused.ProcessState.ExitCode() != 2 || !strings.Contains(string(output), "set database_listen_url") {
-		t.Errorf("without a listen URL: exit code %d, %s; want 2 and what to set", refused.ProcessState.ExitCode(), output)
+		t.Errorf("without a listen URL: exit code %d, %s; want 2 and the name of the setting", refused.ProcessState.ExitCode(), output)
 	}
 
 	s.env = append(s.env, "TENANTRY_DATABASE_LISTEN_URL="+direct)

@@ -53,7 +53,7 @@ func pass(client net.Conn, server string, see see) {
 		return
 	}
 	defer func() { _ = database.Close() }()
-	var committed atomic.Pointer[func()] // of the current statement
+	var committed atomic.Pointer[func()] // called after the commit of the current statement
 	go func() {
 		defer func() { _, _ = client.Close(), database.Close() }()
 		_ = answers(client, bufio.NewReader(database), &committed)

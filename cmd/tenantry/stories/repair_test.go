@@ -9,14 +9,15 @@ import (
 	"time"
 )
 
-// notRepaired are the codes of the damages that Tenantry does not repair.
+// notRepaired are the codes of the findings that Tenantry does not repair.
 var notRepaired = []string{
 	"tenant-renamed", "tenant-duplicate", "role-extra-group", "role-extra-inherited", "role-of-disabled-user", "subscriber-gone",
 	"objects-gone", "plan-gone", "plan-differs", "subscription-moved",
 }
 
-// remaining returns the findings that a repair leaves, by code. Each kind of project that has the name of a tenant, and was made by nobody
-// of Tenantry's, was made `times` times.
+// remaining returns the number of findings of each code that must remain after the repairs. Tenantry does not repair a project that has
+// the name of a tenant but was not made by a run. The test has made `times` such projects with the name of a customer tenant, and `times`
+// with the name of a subscription tenant.
 func (a *audited) remaining(times int) map[string]int {
 	left := map[string]int{"tenant-without-subscription": times, "tenant-without-customer": times}
 	for code, n := range a.want {
@@ -27,7 +28,8 @@ func (a *audited) remaining(times int) map[string]int {
 	return left
 }
 
-// repair plans the repairs of all findings, approves and applies the plan twice, and removes the tenants that are to be removed.
+// The method `repair` plans the repairs of all findings, approves all entries, and applies the plan twice. Then `repair` waits until the
+// tenants to be removed are gone.
 func (a *audited) repair() {
 	a.t.Helper()
 	file := filepath.Join(a.t.TempDir(), "repair.yaml")
@@ -48,7 +50,7 @@ func (a *audited) repair() {
 	a.removeTenants()
 }
 
-// apply applies a plan, and returns the runs by finding.
+// The method `apply` applies a plan, and returns the id of each finding's run.
 func (a *audited) apply(file string) map[string]string {
 	a.t.Helper()
 	out, code, stderr := a.exits("audit", "apply", file, "--wait", "5m", "-f", "json")
@@ -72,7 +74,7 @@ func (a *audited) apply(file string) map[string]string {
 	return runs
 }
 
-// removeTenants lets the removals be due now, as if ten minutes had passed, and waits for them.
+// removeTenants makes the removals of tenants due now, as if ten minutes had passed, and waits until the removals have ended.
 func (a *audited) removeTenants() {
 	a.t.Helper()
 	var left int
@@ -96,7 +98,7 @@ func (a *audited) removeTenants() {
 	}
 }
 
-// accept accepts all open findings.
+// The method `accept` accepts all open findings.
 func (a *audited) accept() {
 	a.t.Helper()
 	for id := range a.open() {

@@ -42,9 +42,9 @@ type soak struct {
 	token   string // of a user
 	held    string // path of a run of the first merchant that waits for an operator
 
-	hostile atomic.Pointer[[]byte] // BillingStack's answer when the first merchant's plans are listed; nil: the plans
+	hostile atomic.Pointer[[]byte] // BillingStack's answer to a list of the first merchant's plans; nil means the real list
 
-	orders, refused atomic.Int64 // numbers for the other merchants
+	orders, refused atomic.Int64 // numbers of the other merchants' orders
 }
 
 // In TestOneMerchantDoesNotHurtTheOthers, one merchant makes each attack in turn, while four merchants order at the usual rate. No
@@ -230,8 +230,7 @@ func (s *soak) peak() int {
 	return n / 1024
 }
 
-// The method `get` sends a GET request and waits for its answer, or until ctx ends. After a refusal, an attacker rests for a
-// moment.
+// The method `get` sends a GET request, and waits for its answer or for the end of ctx. After a refusal, it waits for a moment.
 func (s *soak) get(ctx context.Context, path string, with func(*http.Request)) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.replica.url+path, nil)
 	if err != nil {

@@ -225,7 +225,7 @@ func TestTheDiskOfSQLiteIsFull(t *testing.T) {
 	}
 }
 
-// SQLite makes the file PATH-shm when a first process opens the database. The disk has no space for this file.
+// SQLite creates the file PATH-shm when the first process opens the database. In this test, the disk has no space for this file.
 func TestOpeningADatabaseOnAFullDisk(t *testing.T) {
 	if os.Geteuid() != 0 {
 		againAsRoot(t)
@@ -264,6 +264,6 @@ func againAsRoot(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {
-		t.Fatalf("in a user namespace, as this user is not root: %v", err)
+		t.Fatalf("the test ran in a user namespace, because this user is not root: %v", err)
 	}
 }

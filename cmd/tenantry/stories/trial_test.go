@@ -29,7 +29,7 @@ type crashTrial struct {
 	replica func() (*exec.Cmd, error)
 }
 
-// title names the trial: the workflow and, if there is one, the variant.
+// The method `title` returns the name of the trial: the workflow and, if there is one, the variant.
 func (c crashTrial) title() string {
 	if c.Variant == "" {
 		return c.workflow
@@ -97,8 +97,8 @@ func orderChange(name string, before ...string) func(*site, place, string) porta
 	}
 }
 
-// orderAfter returns a function that orders a run of the last of the given trials. The run is about a subscription that was created
-// and ended. Each trial follows the run of the previous trial.
+// orderAfter returns a function that creates and ends a subscription, and then makes a run of each of the given trials, except the last
+// trial. Each run follows the previous run. The portal that the function returns orders the run of the last trial.
 func orderAfter(trials ...int) func(*site, place, string) portal {
 	return func(s *site, p place, url string) portal {
 		before := s.insist(url, orderChange("unsubscribe")(s, p, url)).Run
@@ -110,7 +110,8 @@ func orderAfter(trials ...int) func(*site, place, string) portal {
 	}
 }
 
-// orderRepair returns a function that orders a run of a trial, after the runs that it follows and the trial's damage.
+// orderRepair returns a function that makes the runs that the trial n follows, and then does the trial's damage. The portal that the
+// function returns orders the run of the trial.
 func orderRepair(n int) func(*site, place, string) portal {
 	trials := workflowstest.Trials()
 	return func(s *site, p place, url string) portal {
@@ -132,7 +133,7 @@ func orderRepair(n int) func(*site, place, string) portal {
 	}
 }
 
-// The function `followed` returns the trials whose runs must succeed before, without the first.
+// The function `followed` returns the trials whose runs must succeed before the given trial, in their order, without the first trial.
 func followed(trial workflowstest.Trial) (chain []workflowstest.Trial) {
 	for before := trial.Follows; before.Follows != nil; before = before.Follows {
 		chain = append([]workflowstest.Trial{*before}, chain...)
@@ -140,7 +141,7 @@ func followed(trial workflowstest.Trial) (chain []workflowstest.Trial) {
 	return chain
 }
 
-// The method `damage` does the damage of a trial.
+// The method `damage` does the damage of a trial, and adds the changed objects to s.byHand.
 func (s *site) damage(trial workflowstest.Trial, o trialOrder) {
 	s.t.Helper()
 	g := o.Ground
@@ -182,7 +183,7 @@ func (s *site) changes(subscription, name string) portal {
 	return s.change(name, subscription, name, body)
 }
 
-// change returns a portal that changes a subscription, with the given idempotency key and body.
+// The method `change` returns a portal that changes a subscription, with the given idempotency key and body.
 func (s *site) change(key, subscription, name, body string) portal {
 	return portal{key, func(url string) (answer, error) {
 		req, err := http.NewRequest(http.MethodPost, url+"/v1/merchants/"+s.merchant.ID+"/subscriptions/"+subscription+"/"+name,
@@ -197,7 +198,7 @@ func (s *site) change(key, subscription, name, body string) portal {
 	}}
 }
 
-// refusedCall returns the call of the workflow's last step. If an upstream refuses this call, the run compensates.
+// refusedCall returns the call of the step c.Refused. If an upstream refuses this call, the run is compensated.
 func (c crashTrial) refusedCall() string {
 	for _, p := range c.Places {
 		if p.Step == c.Refused && !p.Undo {
@@ -247,8 +248,8 @@ func (p place) state(i instant) string {
 	}
 }
 
-// undoesRefused reports whether the place is the Undo of the step whose call is refused. Then the upstream executes the call, and
-// refuses it nevertheless.
+// undoesRefused reports whether the place is the Undo of the step whose call is refused. In this case, the upstream executes the call
+// before it refuses the call.
 func (c crashTrial) undoesRefused(p place) bool { return p.Undo && p.Step == c.Refused }
 
 // stateAt returns the state that the step of the place has in the database at the instant i.
@@ -259,8 +260,8 @@ func (c crashTrial) stateAt(p place, i instant) string {
 	return p.state(i)
 }
 
-// The method `end` returns the state in which the run must end. If the refusal is not stored, the next replica finds the effect of
-// the refused call.
+// The method `end` returns the state in which the run must end. If the refusal is not stored, the next replica finds the effect of the
+// refused call, and the run succeeds.
 func (c crashTrial) end(p place, i instant) string {
 	if p.Undo && (!c.undoesRefused(p) || i != beforeIntent) {
 		return "compensated"
