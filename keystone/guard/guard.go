@@ -105,7 +105,7 @@ func (g *guard) check(req *http.Request, path []string) (*http.Response, error) 
 			return nil, blocked("changing a project: only description, enabled and tags may be changed")
 		}
 		if slices.Contains(fields, "tags") && !keystone.HasTenantTags(p.Tags) {
-			return nil, blocked("changing a project: the new tags lack a tag of Tenantry's tenants")
+			return nil, blocked("changing a project: the new tags must contain all tags that mark a tenant of Tenantry")
 		}
 	case len(path) == 2 && path[0] == "projects" && req.Method == http.MethodDelete:
 	case len(path) == 6 && path[0] == "projects" && path[2] == "users" && path[4] == "roles" &&

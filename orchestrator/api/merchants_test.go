@@ -78,7 +78,7 @@ func TestLettingAMerchantIn(t *testing.T) {
 	}
 	third, revoked := rotate()
 	if !slices.Equal(revoked, []string{first.Key}) || works(first) != 401 || works(second) != 200 || works(third) != 200 {
-		t.Errorf("after two: revoked %q, first %d, second %d, third %d", revoked, works(first), works(second), works(third))
+		t.Errorf("after two rotations: revoked %q, want the first key; the three keys get %d, %d and %d, want 401, 200 and 200", revoked, works(first), works(second), works(third))
 	}
 	keys := w.call(w.admin("GET", path+"/keys", ""))
 	if all := read[api.APIKeyList](t, keys).Keys; len(all) != 3 || all[0].RevokedAt == nil || strings.Contains(keys.body, third.Secret) {

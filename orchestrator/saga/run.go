@@ -197,8 +197,8 @@ type Object struct {
 	ID     string `json:"id"`
 	Name   string `json:"name,omitempty"`
 	Origin Origin `json:"origin"`
-	// RequestID is the id of the last request of the call that recorded the object. The upstream chose this id. The request made
-	// the object. If the run adopted the object, or if the answer to an earlier request was lost, the request found the object
+	// A call of the run recorded the object. RequestID is the id that the upstream gave to the last request of this call. The request
+	// made the object. If the run adopted the object, or if the answer to an earlier request was lost, the request found the object
 	// instead.
 	RequestID string     `json:"request_id,omitempty"`
 	RemovedAt *time.Time `json:"removed_at,omitempty"`
