@@ -162,8 +162,8 @@ func TestAnUnmarkedTenantOfThatNameNeedsAnOperator(t *testing.T) {
 	if run.Reason.Kind != saga.WaitsForOperator || run.Reason.Code != "conflict" {
 		t.Fatalf("reason: %+v", run.Reason)
 	}
-	rename := "if it is not this customer's, rename it: openstack project set --name NEW "
-	tag := "; if it is: openstack project set --tag tenantry-merchant-" + w.Merchant.ID + " "
+	rename := "If it is not this customer's, rename it: openstack project set --name NEW "
+	tag := " If it is this customer's, tag it: openstack project set --tag tenantry-merchant-" + w.Merchant.ID + " "
 	if detail := run.Reason.Detail; !strings.Contains(detail, rename) || !strings.Contains(detail, tag) {
 		t.Errorf("the detail is %q, want %q and %q with the ids", detail, rename, tag)
 	}

@@ -96,8 +96,9 @@ func unadoptable(t tenant, p keystone.Project) error {
 	switch {
 	case !p.HasTag(keystone.MerchantTag(t.merchant)) && !t.adoptUnmarked:
 		return StepError{upstream.Blocked, "conflict", fmt.Sprintf(
-			"project %[1]s (%[2]s) exists and does not carry the tag %[3]s: if it is not this customer's, rename it: "+
-				"openstack project set --name NEW %[2]s; if it is: openstack project set --tag %[3]s %[2]s; then retry the run",
+			"project %[1]s (%[2]s) exists and does not carry the tag %[3]s. See who uses it: openstack role assignment list --names "+
+				"--project %[2]s. If it is not this customer's, rename it: openstack project set --name NEW %[2]s. If it is this customer's, "+
+				"tag it: openstack project set --tag %[3]s %[2]s; the customer's user then gets roles on it. Then retry the run",
 			p.Name, p.ID, keystone.MerchantTag(t.merchant)), saga.FixByOperator}
 	case !p.Enabled:
 		return StepError{

@@ -15,7 +15,7 @@ import (
 // can fix the cause, and the commands to type after the fix. The commands have the given flags, such as --local.
 func attentionTable(w io.Writer, runs []client.Run, now time.Time, flags ...string) {
 	if len(runs) == 0 {
-		row(w, "no run needs attention")
+		row(w, "no run needs attention; if orders are refused, type  curl $TENANTRY_URL/readyz")
 	}
 	for i, r := range runs {
 		if i > 0 {
@@ -97,7 +97,7 @@ func commands(r client.Run, flags []string) []string {
 	}
 	if slices.Contains(r.Actions, "skip") {
 		for _, s := range refusedUndos(r) {
-			all = append(all, command("skip", r.ID, audit.ShellWord(s.Name), "--why REASON"))
+			all = append(all, command("skip", r.ID, audit.ShellWord(s.Name), "--why REASON")+"   # the object of this step is then left behind")
 		}
 	}
 	if slices.Contains(r.Actions, "compensate") {

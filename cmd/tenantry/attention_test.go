@@ -35,7 +35,7 @@ func TestWhatNeedsAttentionIsOneList(t *testing.T) {
 			client.Run{State: client.RunStateStuck, Steps: refused, Cause: &failure, Actions: []string{"retry", "skip"}},
 			"cause      the undo of assign-customer-role/a'b c was refused: " + long + "\n" + `fix by     operator
 then type  tenantry runs retry ID --why REASON
-or         tenantry runs skip ID 'assign-customer-role/a'\''b c' --why REASON
+or         tenantry runs skip ID 'assign-customer-role/a'\''b c' --why REASON   # the object of this step is then left behind
 `,
 		},
 		"stuck with two refused undos": {
@@ -48,8 +48,8 @@ or         tenantry runs skip ID 'assign-customer-role/a'\''b c' --why REASON
 and        the undo of create-tenant was refused: it has servers
 fix by     operator
 then type  tenantry runs retry ID --why REASON
-or         tenantry runs skip ID create-customer --why REASON
-or         tenantry runs skip ID create-tenant --why REASON
+or         tenantry runs skip ID create-customer --why REASON   # the object of this step is then left behind
+or         tenantry runs skip ID create-tenant --why REASON   # the object of this step is then left behind
 `,
 		},
 		"compensating with a refused undo": {
@@ -149,7 +149,7 @@ func TestTheHelpOfAnActionSaysWhoSeesTheReason(t *testing.T) {
 // An operator finds a held run, reads its history and retries it, with the commands that are printed.
 func TestTheNightShift(t *testing.T) {
 	h := newHouse(t)
-	if code, out, _ := line(t, h.operator(), "runs", "list", "--attention"); code != 0 || out != "no run needs attention\n" {
+	if code, out, _ := line(t, h.operator(), "runs", "list", "--attention"); code != 0 || out != noRuns {
 		t.Errorf("got %d, %s", code, out)
 	}
 	if code, _, stderr := line(t, h.settings, "merchant", "update", h.merchant.ID, "--on-failure", "hold"); code != 0 {
@@ -184,7 +184,7 @@ func TestTheNightShift(t *testing.T) {
 			t.Errorf("runs events: got %s, want %q", out, want)
 		}
 	}
-	if code, out, _ := line(t, h.operator(), "runs", "list", "--attention", "--state", "waiting,stuck", "--state", "succeeded"); code != 0 || out != "no run needs attention\n" {
+	if code, out, _ := line(t, h.operator(), "runs", "list", "--attention", "--state", "waiting,stuck", "--state", "succeeded"); code != 0 || out != noRuns {
 		t.Errorf("after the retry: got %d, %s", code, out)
 	}
 	code, out, stderr = line(t, h.operator(), "runs", "list", "--state", "waiting,succeeded")
@@ -250,3 +250,5 @@ func TestFiltersAreSentToTheServer(t *testing.T) {
 		}
 	}
 }
+
+const noRuns = "no run needs attention; if orders are refused, type  curl $TENANTRY_URL/readyz\n"

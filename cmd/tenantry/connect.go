@@ -89,6 +89,9 @@ func (p *program) asEither(ctx context.Context) (remote, error) {
 	return p.asOperator(ctx)
 }
 
+// withoutKeystone tells operators what they can do although nobody can log in.
+const withoutKeystone = "while Keystone is down, use --local on a host of the server"
+
 func ofLogin(err error) error {
 	if errors.Is(err, keystone.ErrUnscoped) {
 		return exit(exitUsage, err)
@@ -96,7 +99,7 @@ func ofLogin(err error) error {
 	if e, ok := errors.AsType[*upstream.Error](err); ok && e.Class == upstream.Permanent {
 		return exit(exitRefused, err)
 	}
-	return exit(exitUnreachable, fmt.Errorf("%w; while Keystone is down, use --local on a host of the server", err))
+	return exit(exitUnreachable, fmt.Errorf("%w; %s", err, withoutKeystone))
 }
 
 // The method `server` returns the address of the server. `server` refuses an address to which the credential would be sent in plain
@@ -181,6 +184,9 @@ func problemError(status int, body []byte) error {
 		if where := valueOf(param.Pointer) + valueOf(param.Parameter); where != "" {
 			texts = append(texts, "  "+where+": "+param.Detail)
 		}
+	}
+	if strings.HasSuffix(p.Type, "/upstream-unavailable") && strings.Contains(texts[0], keystone.Service.Name) {
+		texts = append(texts, "  "+withoutKeystone)
 	}
 	texts = append(texts, "  ("+p.RequestID+")")
 	code := exitUnreachable

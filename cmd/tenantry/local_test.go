@@ -45,7 +45,7 @@ func TestLocalNeedsTheDatabaseOfTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, out, stderr := line(t, env, "runs", "list", "--attention", "--local")
-	if code != 0 || out != "no run needs attention\n" || stderr != "tenantry: using the database sqlite:"+path+"\n" {
+	if code != 0 || out != noRuns || stderr != "tenantry: using the database sqlite:"+path+"\n" {
 		t.Errorf("without runs: got %d, %s%s", code, out, stderr)
 	}
 	code, out, stderr = line(t, env, "runs", "show", id, "--local", "-f", "json")

@@ -142,13 +142,17 @@ func (s *server) start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), coalesce.Limit)
 	defer cancel()
 	run, err := s.Starter.Start(ctx, q)
-	if err != nil && !errors.Is(err, saga.ErrKeyUsed) {
-		return nil, &problemError{
-			kind: outcomeUnknown, detail: "the order may have been accepted: repeat it with the same key",
-			retryAfter: time.Second, cause: err,
-		}
+	if err == nil || errors.Is(err, saga.ErrKeyUsed) {
+		return run, err
 	}
-	return run, err
+	unknown := &problemError{
+		kind: outcomeUnknown, detail: "the order may have been accepted: repeat it with the same key", retryAfter: time.Second, cause: err,
+	}
+	if cutOff(err) {
+		unknown.detail = databaseFault(err) + ", so " + unknown.detail
+		unknown.fixBy, unknown.retryAfter = FixByOperator, defaultRetry
+	}
+	return nil, unknown
 }
 
 // The method `replay` answers a repeated order. The answer contains no scoped token, because only the first request gets the token.

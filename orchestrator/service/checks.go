@@ -34,7 +34,7 @@ func newChecks(p parts, u *upstreams, leased func(context.Context) error) *healt
 			}
 			return all
 		},
-		circuits: u.gates.Open, now: p.Now, log: p.Log, first: make(chan struct{}), states: map[string]*state{},
+		failing: u.gates.Failing, now: p.Now, log: p.Log, first: make(chan struct{}), states: map[string]*state{},
 	}
 }
 

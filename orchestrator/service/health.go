@@ -19,8 +19,9 @@ import (
 
 const (
 	checkEvery   = 30 * time.Second
-	circuitPoll  = time.Second // interval between reads of the circuits' states; a circuit opens or closes before the next regular check
-	neededFresh  = time.Second // maximum age of a result that is used again
+	failurePoll  = time.Second     // interval between reads of the failing upstreams, so that a failed call causes a check
+	failureRest  = 3 * time.Second // minimum interval between two checks: an upstream that often fails is not checked all the time
+	neededFresh  = time.Second     // maximum age of a result that is used again
 	neededTime   = 5 * time.Second
 	upstreamTime = 15 * time.Second
 	firstWait    = 3 * time.Second // time limit for the first results
@@ -38,7 +39,7 @@ type check struct {
 type health struct {
 	needed    []check
 	upstreams func(context.Context) []check // the clouds of the merchants may change
-	circuits  func() []string               // the open circuits
+	failing   func() []string               // the upstreams whose last calls have failed
 	now       func() time.Time
 	log       zerolog.Logger
 
@@ -60,16 +61,20 @@ type state struct {
 	asked time.Time
 }
 
-// The method `watch` checks all dependencies at once, every 30 s, and when a circuit opens or closes. `watch` returns when ctx
-// ends.
+// The method `watch` checks all dependencies at once, every 30 s, and when calls of an upstream begin or cease to fail. `watch` returns
+// when ctx ends.
 func (h *health) watch(ctx context.Context) {
-	tick := time.NewTicker(circuitPoll)
+	tick := time.NewTicker(failurePoll)
 	defer tick.Stop()
 	var last time.Time
-	var open []string
+	var known []string
 	for {
-		if now := h.circuits(); last.IsZero() || time.Since(last) >= checkEvery || !slices.Equal(now, open) {
-			last, open = time.Now(), now
+		now, rest := h.failing(), checkEvery
+		if !slices.Equal(now, known) {
+			rest = failureRest
+		}
+		if last.IsZero() || time.Since(last) >= rest {
+			last, known = time.Now(), now
 			h.check(ctx)
 		}
 		select {

@@ -151,14 +151,15 @@ func TestTheReasonOfARefusedLogin(t *testing.T) {
 	}
 }
 
-// The checks are repeated every 30 s, and at once when a circuit opens or closes.
+// The checks are repeated every 30 s. When calls begin or cease to fail, the next check comes within 4 s, but not sooner than 3 s after the
+// last check.
 func TestTheChecksAreRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPatient()
 		p.now = time.Now
-		var open atomic.Bool
-		p.circuits = func() []string {
-			if open.Load() {
+		var failing atomic.Bool
+		p.failing = func() []string {
+			if failing.Load() {
 				return []string{"keystone"}
 			}
 			return nil
@@ -182,12 +183,18 @@ func TestTheChecksAreRepeated(t *testing.T) {
 		checked(29500*time.Millisecond, 1)
 		checked(time.Second, 2)
 		checked(5*time.Minute, 12)
-		open.Store(true)
-		checked(2*time.Second, 13)
-		open.Store(false)
-		checked(2*time.Second, 14)
+		failing.Store(true)
+		checked(4*time.Second, 13)
+		failing.Store(false)
+		checked(time.Second, 13)
+		checked(3*time.Second, 14)
+		for range 50 { // an upstream that often fails
+			failing.Store(!failing.Load())
+			time.Sleep(300 * time.Millisecond)
+		}
+		checked(0, 18)
 		stop()
-		checked(time.Hour, 14)
+		checked(time.Hour, 18)
 	})
 }
 

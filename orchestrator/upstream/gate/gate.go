@@ -124,6 +124,9 @@ func (g *Gate) mustTrip() bool {
 // Open reports whether the circuit is open. While the circuit is open, only trials pass.
 func (g *Gate) Open() bool { return g.breaker.State() != gobreaker.StateClosed }
 
+// Failing reports whether the circuit is open, or the last call that showed something about the upstream has failed.
+func (g *Gate) Failing() bool { return g.Open() || g.breaker.Counts().ConsecutiveFailures > 0 }
+
 // The method `changed` handles a change of the circuit's state. The breaker calls `changed` and mustTrip while the breaker's lock
 // is held. These methods must therefore not call the breaker.
 func (g *Gate) changed(from, to gobreaker.State) {

@@ -234,6 +234,28 @@ func TestGatesSayAfterHowManyFailuresACircuitOpens(t *testing.T) {
 	})
 }
 
+func TestAGateIsFailingFromTheFirstFailureToTheNextSuccess(t *testing.T) {
+	gates := new(gate.Gates)
+	g := gates.Of("it", 1)
+	_ = gates.Of("other", 1)
+	failing := func(want ...string) {
+		t.Helper()
+		if got := gates.Failing(); !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	}
+	failing()
+	fail(t, g, 1)
+	failing("it")
+	leave, err := g.Enter(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	failing("it")
+	leave(http.StatusOK, nil)
+	failing()
+}
+
 func TestOnlyTheTrialIsMadeWhileOneIsUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := new(gate.Gates).Of("it", 4)

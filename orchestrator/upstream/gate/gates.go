@@ -35,10 +35,16 @@ func (g *Gates) Of(name string, connections int) *Gate {
 }
 
 // Open returns the sorted names of the upstreams whose circuits are open.
-func (g *Gates) Open() []string {
+func (g *Gates) Open() []string { return g.those((*Gate).Open) }
+
+// Failing returns the sorted names of the upstreams whose circuits are open or whose last calls have failed.
+func (g *Gates) Failing() []string { return g.those((*Gate).Failing) }
+
+// The method `those` returns the sorted names of the upstreams for whose gates the function `is` returns true.
+func (g *Gates) those(is func(*Gate) bool) []string {
 	g.mu.Lock()
 	all := maps.Clone(g.byName)
 	g.mu.Unlock()
-	maps.DeleteFunc(all, func(_ string, gate *Gate) bool { return !gate.Open() })
+	maps.DeleteFunc(all, func(_ string, gate *Gate) bool { return !is(gate) })
 	return slices.Sorted(maps.Keys(all))
 }
