@@ -2,6 +2,7 @@ package stories_test
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -186,6 +187,14 @@ func TestTheDiskOfSQLiteIsFull(t *testing.T) {
 		s.ok(err)
 		if a.status == http.StatusInternalServerError {
 			t.Errorf("a full disk was answered as a fault of the service: %s", a.body)
+		}
+		var problem struct {
+			Type, Detail string
+			FixBy        string `json:"fix_by"`
+		}
+		if json.Unmarshal(a.body, &problem) == nil && problem.Type == "/problems/outcome-unknown" &&
+			(problem.FixBy != "operator" || !strings.Contains(problem.Detail, "its disk is full")) {
+			t.Errorf("a full disk was answered %s", a.body)
 		}
 		return a.status == http.StatusServiceUnavailable &&
 			strings.Contains(s.log.read(), path+" cannot be written because its disk is full: free some space on the disk")
