@@ -137,6 +137,30 @@ func TestTheStateOfARunNamesItsReason(t *testing.T) {
 	}
 }
 
+// A compensated run does not need attention. If an operator has to fix the cause, `runs show` also prints how to repeat the order.
+func TestACompensatedRunNamesItsRetry(t *testing.T) {
+	for _, c := range []struct {
+		fixBy   client.FixBy
+		actions []client.ActionName
+		want    bool
+	}{
+		{client.FixByOperator, []client.ActionName{"retry"}, true},
+		{client.FixByOperator, nil, false},
+		{client.FixByMerchant, []client.ActionName{"retry"}, false},
+	} {
+		run := client.Run{
+			ID: "R", State: client.RunStateCompensated, Actions: c.actions, Cause: &client.Failure{Code: "role-gone", Detail: "no role", FixBy: c.fixBy},
+		}
+		var got bytes.Buffer
+		if err := asTable.print(&got, nil, func(w io.Writer) { runTable(w, run) }); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(got.String(), "when fixed") != c.want || c.want && !strings.Contains(got.String(), "tenantry runs retry R --why REASON\n") {
+			t.Errorf("%+v: got %s", c, got.String())
+		}
+	}
+}
+
 func TestTheHelpOfAnActionSaysWhoSeesTheReason(t *testing.T) {
 	for _, action := range []string{"retry", "skip", "compensate", "hold", "cancel"} {
 		code, out, stderr := line(t, nil, "runs", action, "--help")

@@ -45,6 +45,9 @@ func runTable(w io.Writer, r client.Run) {
 	}
 	if r.Cause != nil {
 		row(w, "failed", failureText(*r.Cause))
+		if r.State == client.RunStateCompensated && r.Cause.FixBy == client.FixByOperator && slices.Contains(r.Actions, "retry") {
+			row(w, "when fixed", "tenantry runs retry "+r.ID+" --why REASON")
+		}
 	}
 	if step := failingStep(r); step != "" {
 		row(w, "failing step", step)
