@@ -112,11 +112,11 @@ func (c *Config) settings() []setting {
 		}),
 		of(&c.KeepTenant, duration, about{
 			key: "keep_tenant", fallback: "168h", example: "168h",
-			meaning: "Time for which the tenant of a subscription is kept after `unsubscribe`. During this time, the subscription can be restored. Afterwards, the tenant is removed if it is empty, but not earlier than 10 minutes after it was disabled.",
+			meaning: "Time for which a subscription tenant is kept after its end. During this time, it can be restored. Afterwards, the tenant is removed if it is empty, but not earlier than 10 minutes after it was disabled.",
 		}),
 		of(&c.KeepBilling, duration, about{
 			key: "keep_billing", fallback: "840h", example: "840h",
-			meaning: "Time for which a subscription stays in BillingStack after its tenant was removed, so that BillingStack can make the last bill.",
+			meaning: "Time for which BillingStack keeps its records of a subscription tenant after the tenant was removed, so that BillingStack can make the last bill.",
 		}),
 		of(&c.ResourcesCloud, text, about{
 			key: "resources_cloud", otherwise: "the default cloud's own credential", example: "tenantry-admin",
