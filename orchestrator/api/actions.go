@@ -36,11 +36,11 @@ func (s *server) CancelRun(c echo.Context, runID string) error {
 	return s.action(c, runID, "cancelRun", saga.Cancel)
 }
 
-// maxRetries is the maximum number of repetitions of a run that are followed back to the order.
+// maxRetries is the maximum number of retries that notOperators follows back to the first run.
 const maxRetries = 100
 
-// notOperators returns the problem run-of-operator if an operator has ordered the run: for example, the suspension of a subscription, or a
-// repair. A run that repeats another has the order of the first.
+// notOperators returns the problem run-of-operator if an operator has ordered the run: for example, the suspension of a subscription, or
+// a repair. If the run is a retry of another run, the order of the first run decides.
 func (s *server) notOperators(c echo.Context, runID string) error {
 	ctx := c.Request().Context()
 	run, err := s.seen(c, runID)

@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	maxAnswers = 64 << 20 // bytes of the answers of all GET requests under way
-	maxPage    = 4 << 20  // bytes that are reserved for the longest page of a list
+	maxAnswers = 64 << 20 // maximum number of bytes of the answers to all GET requests in progress
+	maxPage    = 4 << 20  // number of bytes that are reserved for the longest page of a list
 )
 
 // contextAnswer is the context key of a GET request's reservation.
@@ -22,7 +22,7 @@ type reservation struct {
 	leave  func()
 }
 
-// The method `change` replaces the reservation by a reservation of n bytes. If the caller may not have n bytes, `change` returns a
+// The method `change` replaces the reservation by a reservation of n bytes. If n bytes are too many for the caller, `change` returns a
 // problem and reserves nothing.
 func (r *reservation) change(n int) error {
 	r.leave()

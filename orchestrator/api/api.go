@@ -32,7 +32,7 @@ type Options struct {
 	Billing   Billing
 	Audits    Audits
 	Auditor   Auditor
-	// Installation is the id of this installation. A plan of repairs of another installation is refused.
+	// Installation is the id of this installation. A plan of repairs that another installation has made is refused.
 	Installation string
 	Now          func() time.Time
 	Random       io.Reader // source of random bytes for API keys, such as crypto/rand.Reader
@@ -45,11 +45,11 @@ type Options struct {
 	MaxLiveRuns int           // limit of live runs for merchants without a limit in their settings
 
 	ScopedTokens ScopedTokens
-	KeystoneURL  string // in the header WWW-Authenticate: the address of Keystone, where callers get tokens
+	KeystoneURL  string // address of Keystone for the header WWW-Authenticate; callers get tokens there
 	TLS          bool   // the listener accepts TLS only
 	// Ready returns the states of the service's dependencies. Ready must return within some seconds.
 	Ready   func(ctx context.Context) []Dependency
-	Version string // of this release
+	Version string // version of this release
 	Log     zerolog.Logger
 }
 
@@ -69,15 +69,15 @@ type server struct {
 	docs     func() (*docs, error) // rendered at the first request
 	reads    coalesce.Reads
 	events   coalesce.Recent
-	tokens   tokenCache // of operators
+	tokens   tokenCache // the tokens of operators
 
-	bodies     shares // in bytes
+	bodies     shares // limits the bytes of request bodies
 	admissions shares
-	waiting    shares // for their runs
+	waiting    shares // limits the requests that wait for their runs
 
-	validations shares // of operators' tokens, by address
+	validations shares // limits the validations of operators' tokens, by the callers' addresses
 	streams     shares
-	answers     shares // in bytes
+	answers     shares // limits the bytes of answers
 	quotas      quotas
 }
 

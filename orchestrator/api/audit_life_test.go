@@ -14,7 +14,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service"
 )
 
-// audited executes an audit of everything, and returns it with its open findings.
+// The method `audited` executes an audit of everything, and returns the audit and all open findings.
 func (w *world) audited() (audit.Audit, []audit.Finding) {
 	w.t.Helper()
 	store := w.Store.Audits()
@@ -33,7 +33,7 @@ func (w *world) audited() (audit.Audit, []audit.Finding) {
 	return audit.Audit{}, nil
 }
 
-// sound executes an audit, which must be complete and find nothing.
+// The method `sound` executes an audit, which must be complete and find nothing.
 func (w *world) sound(when string) {
 	w.t.Helper()
 	a, open := w.audited()
@@ -84,7 +84,7 @@ func TestAnAuditFindsNothingInTheLifeOfASubscription(t *testing.T) {
 	c.sound("nothing is left")
 }
 
-// The service starts an audit by itself, one in each interval.
+// The service starts one audit in each interval by itself.
 func TestTheServiceStartsAudits(t *testing.T) {
 	w := newWorld(t, changed(func(o *service.Options) { o.AuditEvery = time.Hour }))
 	c := &calendar{world: w}
@@ -95,7 +95,7 @@ func TestTheServiceStartsAudits(t *testing.T) {
 	})
 }
 
-// Keystone refuses the login of the audits' own credential: the audit says so, and orders are not affected.
+// Keystone refuses the login with the credential for audits. The audit then has a gap, and orders are not affected.
 func TestARefusedCredentialOfAuditsStopsNoOrders(t *testing.T) {
 	w := newWorld(t, changed(func(o *service.Options) {
 		own := o.Cloud

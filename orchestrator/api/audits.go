@@ -28,11 +28,11 @@ type Audits interface {
 
 // Auditor starts audits, and plans repairs.
 type Auditor interface {
-	// Request stores an audit, which a replica then executes. The argument `by` is who asks for it. Request returns audit.ErrBusy if
-	// too many audits wait.
+	// Request stores an audit, which a replica then executes. The argument `by` is the name of the caller. Request returns
+	// audit.ErrBusy if too many audits are pending.
 	Request(ctx context.Context, s audit.Scope, by string) (audit.Audit, error)
-	// Plan makes a plan of the repairs of the open findings that the filter selects, and stores the plan. The argument `by` is who asks
-	// for it. Plan ignores the fields Statuses, After and Limit of the filter.
+	// Plan makes and stores a plan of repairs. The plan contains the repairs of the open findings that the filter selects. The argument
+	// `by` is the name of the caller. Plan ignores the fields Statuses, After and Limit of the filter.
 	Plan(ctx context.Context, f audit.Filter, by string) (audit.Plan, error)
 }
 
@@ -59,7 +59,7 @@ var (
 
 const (
 	auditPoll  = 1 * time.Second  // the interval at which a caller should read an audit that has not ended
-	auditRetry = 30 * time.Second // when a caller whose audit was not accepted should try again
+	auditRetry = 30 * time.Second // time after which a caller should repeat a refused request for an audit
 )
 
 // CreateAudit stores an audit, which a replica executes later.
@@ -88,8 +88,9 @@ func (s *server) CreateAudit(c echo.Context) error {
 	return answerJSON(c, http.StatusAccepted, viewAudit(a))
 }
 
-// scopeOf checks what is to be audited. The merchant must be registered, and the cloud must be configured; the process of a local caller
-// does not know the clouds of the replicas. The customer and the project need not exist: an audit also finds out that they are gone.
+// scopeOf returns the scope of the requested audit, or a problem. The merchant must be registered, and the cloud must be configured. A
+// local caller may name any cloud, because the local process does not know the clouds of the replicas. The customer and the project need
+// not exist: an audit also reports that they are gone.
 func (s *server) scopeOf(c echo.Context, want AuditScope) (audit.Scope, error) {
 	scope := audit.Scope{
 		MerchantID: valueOf(want.MerchantID), CustomerID: valueOf(want.CustomerID),

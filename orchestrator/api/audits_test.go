@@ -16,17 +16,17 @@ import (
 	"github.com/tenantry/tenantry/store"
 )
 
-// auditTime is when the test's audits begin.
+// auditTime is the time at which the first audit of a test begins.
 var auditTime = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// executed is a list of audits that a test executes, in the place of a replica.
+// The type `executed` is a list of audits that a test executes instead of a replica.
 type executed struct {
 	t      *testing.T
 	audits *store.Audits
 	ids    []string
 }
 
-// begin creates an audit and executes it until the call of end.
+// The method `begin` creates an audit, and begins to execute it. The method `end` ends the execution.
 func (x *executed) begin() {
 	x.t.Helper()
 	n := len(x.ids)
@@ -38,11 +38,11 @@ func (x *executed) begin() {
 	if taken.ID != x.ids[n] {
 		x.t.Fatalf("took %s, want %s", taken.ID, x.ids[n])
 	}
-	// The service must not take the audit over, however late it is.
+	// The heartbeat is in the far future, so that the service never takes over the audit.
 	must(x.t, x.audits.Beat(x.t.Context(), taken.ID, "the test", at.AddDate(900, 0, 0), audit.Progress{Phase: "testing", Done: 1, Total: 3}))
 }
 
-// end ends the audit that was begun last.
+// The method `end` ends the audit that was begun last.
 func (x *executed) end(o audit.Outcome) {
 	x.t.Helper()
 	n := len(x.ids) - 1
@@ -55,8 +55,8 @@ func (x *executed) end(o audit.Outcome) {
 	must(x.t, x.audits.Finish(x.t.Context(), "the test", o))
 }
 
-// executedAudits returns a list of audits, and an option of a world in which the test executes audits. The function `before` runs before
-// the service starts. Then an audit begins, so that the service executes none until the test ends this audit.
+// executedAudits returns an empty list of audits, and an option for a world. In this world, the function `before` runs before the service
+// starts. Then the test begins an audit. The service executes no audit until the test ends this audit.
 func executedAudits(t *testing.T, before func(*executed)) (*executed, func(*servicetest.Options)) {
 	x := &executed{t: t}
 	return x, changed(func(o *service.Options) {
@@ -231,11 +231,11 @@ func TestRefusedAudits(t *testing.T) {
 		}
 	}
 	if all := read[api.AuditList](t, w.call(w.admin("GET", "/v1/audits", ""))).Audits; len(all) != 1 {
-		t.Errorf("there are %d audits, want that of the test", len(all))
+		t.Errorf("there are %d audits, want only the audit of the test", len(all))
 	}
 }
 
-// All operations on audits are for operators.
+// Only operators may call the operations on audits.
 func TestPortalsDoNotAudit(t *testing.T) {
 	w, _ := newAuditedWorld(t, "", nil)
 	seen := 0

@@ -54,9 +54,9 @@ func readBody(c echo.Context) (jsontext.Value, error) {
 	return body, nil
 }
 
-// The function `check` refuses a body that is not one JSON value, exceeds a limit, or contains a string that cannot be stored.
-// `check` stops at the first fault of the first two kinds. The problem names the position of the fault, but does not quote the
-// body.
+// The function `check` refuses a body that is not one JSON value, that exceeds a limit, or that contains strings that cannot be stored.
+// The problem lists several strings that cannot be stored, but only the first fault of the other kinds. The problem names the position of
+// a fault, but does not quote the body.
 func check(body jsontext.Value) error {
 	decoder := jsontext.NewDecoder(bytes.NewReader(body))
 	var faults []InvalidParam
@@ -129,8 +129,9 @@ func badText(text string) string {
 	return ""
 }
 
-// The function `fits` decodes a body. The body must match the schema, except for oneOf at its top: if no alternative fits, the
-// schema's check stops and does not name the other faults. The caller checks the alternatives.
+// The function `fits` decodes a body that must match the schema. The function ignores the keyword oneOf at the top of the schema, and the
+// caller must check its alternatives. If `fits` checked oneOf, and no alternative matched, the check would stop and not name the other
+// faults.
 func fits[T any](body jsontext.Value, schema *openapi3.Schema) (T, error) {
 	var value any
 	var decoded T

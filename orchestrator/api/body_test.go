@@ -138,7 +138,7 @@ func TestTheChecksOfAQueryAndOfHeadersUseLittleMemory(t *testing.T) {
 		"X-Auth-Token", "X-Forwarded-For", "X-Openstack-Request-Id", "X-Subject-Token",
 	}
 	w.Service.CheckDependencies(t.Context())
-	path := w.call(w.order("k")).header.Get("Location") // the stream of a run that has ended ends
+	path := w.call(w.order("k")).header.Get("Location") // this run has ended, so its stream of events ends
 	check := func(name, what string, q request) {
 		t.Helper()
 		if n, status := w.allocated(q, maxAllocated/2); n > maxAllocated/2 {

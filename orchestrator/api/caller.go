@@ -25,7 +25,7 @@ const (
 // The type `caller` is the sender of a request: a merchant's portal, an operator, or an operator in this process.
 type caller struct {
 	merchant *merchants.Merchant // nil for an operator
-	key      string              // the public part
+	key      string              // the public part of the API key
 	operator keystone.Token
 	local    string // the operating-system user, if the request was sent in this process: see LocalTransport
 }
@@ -41,11 +41,11 @@ func (w caller) String() string {
 	return upstream.Clean(w.operator.UserName) + " (user " + w.operator.UserID + ")"
 }
 
-// portalWho begins the name of a portal in the history of runs. The name of an operator ends with the user's id in parentheses, so that it
-// is no portal's name.
+// portalWho is the prefix of a portal's name in the history of runs. The name of an operator cannot be mistaken for a portal's name,
+// because it ends with the user's id in parentheses.
 const portalWho = "portal with key "
 
-// The method `name` returns the id by which limits are counted for each caller.
+// The method `name` returns the key by which limits count the units of the caller.
 func (w caller) name() string {
 	if w.merchant != nil {
 		return "merchant " + w.merchant.ID

@@ -80,7 +80,8 @@ func (w *world) order(key string) request {
 	}
 }
 
-// The method `change` creates a valid request that suspends or resumes a subscription of the merchant.
+// The method `change` creates a valid request that changes a subscription of the merchant. The parameter `name` is the last segment of
+// the path, such as "suspend".
 func (w *world) change(subscription, name, key string) request {
 	return request{
 		method: http.MethodPost, path: "/v1/merchants/" + w.Merchant.ID + "/subscriptions/" + subscription + "/" + name, portal: w.Merchant,
@@ -88,7 +89,7 @@ func (w *world) change(subscription, name, key string) request {
 	}
 }
 
-// asOperator is the request q of an operator.
+// asOperator returns the request q with the credential of an operator.
 func (w *world) asOperator(q request) request {
 	q.portal, q.operator = portal{}, w.OperatorToken
 	return q

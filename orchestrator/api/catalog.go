@@ -153,7 +153,7 @@ func (s *server) standings(c echo.Context, merchantID string, of ...billing.Subs
 	return k, err
 }
 
-// The method `view` shows a subscription.
+// The method `view` converts a billing.Subscription to the BilledSubscription of the API.
 func (k known) view(s billing.Subscription) BilledSubscription {
 	view := BilledSubscription{
 		ID: s.ID, PlanID: s.PlanID, CustomerID: s.CustomerID, ResourceID: s.ResourceID, ResourceType: some(s.ResourceType),

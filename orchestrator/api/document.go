@@ -150,8 +150,8 @@ func readQuery(raw string) (url.Values, error) {
 	return query, nil
 }
 
-// The function `nothing` returns the problem with which a malformed id in a path is answered. For example, the problem for the
-// parameter run_id is run-not-found.
+// The function `nothing` returns the problem for a malformed id in a path. For example, the problem for the parameter run_id is
+// run-not-found.
 func nothing(parameter string) error {
 	name := strings.TrimSuffix(parameter, "_id")
 	if i := slices.IndexFunc(kinds(), func(k kind) bool { return k.name == name+"-not-found" }); i >= 0 {

@@ -13,8 +13,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 )
 
-// isDryRun reports whether the body asks for a dry run. The schema of the operation is checked later, so any other value of the field
-// is refused as for an order.
+// isDryRun reports whether the field dry_run of the body is true. If the value of the field is not a boolean, the order is refused later,
+// when the body is checked against the schema.
 func isDryRun(body jsontext.Value) bool {
 	var asked struct {
 		DryRun json.RawMessage `json:"dry_run"`
@@ -22,8 +22,8 @@ func isDryRun(body jsontext.Value) bool {
 	return json.Unmarshal(body, &asked) == nil && string(asked.DryRun) == "true"
 }
 
-// dryRun checks an order in the same way as the function `place`, and then answers with what its run would do. The idempotency key is
-// neither looked up nor used.
+// dryRun checks an order in the same way as the method `place`. It then answers with a description of what the order's run would do. The
+// idempotency key is neither looked up nor used.
 func (s *server) dryRun(c echo.Context, m merchants.Merchant, body jsontext.Value, p placing) error {
 	leave, err := s.withinQuota(c, m)
 	if err != nil {

@@ -17,13 +17,13 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// dry is the request q for a dry run.
+// The function `dry` returns the request q as a request for a dry run.
 func dry(q request) request {
 	q.body = strings.Replace(q.body, "{", `{"dry_run": true, `, 1)
 	return q
 }
 
-// everything is what a dry run must leave as it is.
+// The type `everything` is the state that a dry run must not change.
 type everything struct {
 	rows    map[string]int
 	outside workflowstest.Outside
@@ -40,7 +40,7 @@ func (w *world) everything() everything {
 	return everything{storetest.Rows(w.t, w.database), outside, w.upstreams.writes.Load()}
 }
 
-// dryRun sends a request for a dry run, which must change nothing.
+// dryRun sends the request q as a dry run, and checks that it changes nothing.
 func (w *world) dryRun(t *testing.T, q request) answer {
 	t.Helper()
 	before := w.everything()
@@ -56,7 +56,7 @@ func (w *world) dryRun(t *testing.T, q request) answer {
 	return a
 }
 
-// foreseen converts the answer to a dry run.
+// The function `foreseen` converts the API's answer to a saga.DryRun.
 func foreseen(t *testing.T, a answer) (d saga.DryRun) {
 	t.Helper()
 	view := read[api.DryRun](t, a)
@@ -79,7 +79,7 @@ func foreseen(t *testing.T, a answer) (d saga.DryRun) {
 	return d
 }
 
-// brief is a dry run as a text: its state, and the outcomes of the steps.
+// The function `brief` returns a dry run as a text: its state, and the outcomes of the steps.
 func brief(d saga.DryRun) string {
 	all := []string{string(d.State) + ":"}
 	for _, s := range d.Steps {
@@ -92,8 +92,8 @@ func brief(d saga.DryRun) string {
 	return strings.Join(all, " ")
 }
 
-// rehearse sends the request as a dry run and then as it is, with the same key. The run must do what the dry run has said. If the
-// request is refused, both answers must be the same. The result is the dry run as a text.
+// The method `rehearse` sends the request as a dry run, and then as an order with the same key. The order's run must do what the dry run
+// has predicted. If the request is refused, both answers must be the same. The result is the dry run or the refusal as a text.
 func (w *world) rehearse(t *testing.T, q request) string {
 	t.Helper()
 	first := w.dryRun(t, q)
@@ -122,7 +122,7 @@ func (w *world) rehearse(t *testing.T, q request) string {
 	return brief(d)
 }
 
-// 200 dry runs leave every row, project, role assignment, customer and subscription as it is.
+// 200 dry runs change no row, project, role assignment, customer or subscription.
 func TestDryRunsChangeNothing(t *testing.T) { onBoth(t, dryRunsChangeNothing) }
 
 func dryRunsChangeNothing(t *testing.T, database string) {
@@ -158,7 +158,7 @@ func dryRunsChangeNothing(t *testing.T, database string) {
 	if n := before.rows["runs"]; n != 5 || len(mixed)*each != 200 {
 		t.Errorf("there are %d runs, and %d dry runs: %v", n, len(mixed)*each, before.rows)
 	}
-	for _, q := range []request{w.order("a"), w.order("x")} { // a key that a run has, and one that only dry runs had
+	for _, q := range []request{w.order("a"), w.order("x")} { // the key of a run, and a key that only dry runs have used
 		if a := w.dryRun(t, q); a.status != http.StatusOK {
 			t.Errorf("key %v: got %d %s", q.header["Idempotency-Key"], a.status, a.body)
 		}
@@ -168,7 +168,7 @@ func dryRunsChangeNothing(t *testing.T, database string) {
 	}
 }
 
-// A dry run has the checks and limits of an order.
+// The checks and limits of an order also apply to a dry run.
 func TestADryRunIsCheckedLikeAnOrder(t *testing.T) {
 	w := newWorldOf(t, "")
 	s := w.subscribed("k")
@@ -205,7 +205,7 @@ func TestADryRunIsCheckedLikeAnOrder(t *testing.T) {
 	w.refused(run, http.StatusBadRequest, "invalid-params")
 }
 
-// The limit of live runs applies, and a dry run does not use it up.
+// The limit of live runs applies to dry runs, but a dry run does not count as a live run.
 func TestADryRunIsLimited(t *testing.T) {
 	w := newWorldOf(t, "")
 	set := func(limit int) {
@@ -232,7 +232,8 @@ func TestADryRunIsLimited(t *testing.T) {
 	}
 }
 
-// If an upstream is down, a dry run is refused like an order, also if the upstream fails when a step looks for its effect.
+// If an upstream is down, a dry run is refused like an order. It is also refused if the upstream fails later, when a step looks for its
+// effect.
 func TestADryRunWhoseUpstreamIsDown(t *testing.T) {
 	var passing atomic.Pointer[func(path string)]
 	w := newWorldOf(t, "", func(o *servicetest.Options) {
@@ -247,7 +248,7 @@ func TestADryRunWhoseUpstreamIsDown(t *testing.T) {
 		}
 	})
 	for _, c := range []struct {
-		at, service string // the upstream fails from the first request with this text in its path on, which no admission makes
+		at, service string // the upstream fails when a path contains this text; the checks of the order make no such request
 		down        *atomic.Bool
 	}{
 		{"/subscriptions", "keystone", &w.upstreams.keystoneDown}, {"/v3/projects", "billingstack", &w.upstreams.billingDown},

@@ -265,7 +265,7 @@ func TestAHeldEndingWaits(t *testing.T) {
 	c.changes(c.change(other.id, "unsubscribe", "u2"))
 	c.changes(c.change(other.id, "restore", "r2"))
 	c.step(week + time.Hour)
-	time.Sleep(300 * time.Millisecond) // some polls
+	time.Sleep(300 * time.Millisecond) // long enough for some polls
 	if c.ended("remove") != nil || !c.project(s.tenant) {
 		t.Fatal("the removal of a held or restored ending has begun")
 	}
@@ -382,7 +382,7 @@ func TestASubscriptionWhosePlanIsGoneIsNotRestored(t *testing.T) {
 // The removal becomes due while a restore is in progress. The removal waits for the end of the restore, reads the subscription
 // again, and removes nothing.
 func TestARemovalThatAwaitsARestoreRemovesNothing(t *testing.T) {
-	c := newCalendarOf(t, time.Second) // a run is given up after 24 hours
+	c := newCalendarOf(t, time.Second) // a short time, because a run is given up after 24 hours
 	s := c.subscribed("k")
 	c.changes(c.change(s.id, "unsubscribe", "u"))
 	release := make(chan struct{})
@@ -404,7 +404,7 @@ func TestARemovalThatAwaitsARestoreRemovesNothing(t *testing.T) {
 		t.Errorf("the removal: %s %+v", run.State, run.Cause)
 	}
 	s.is("restored", "active", true, 1)
-	time.Sleep(300 * time.Millisecond) // some polls
+	time.Sleep(300 * time.Millisecond) // long enough for some polls
 	runs, err := c.Store.Runs(t.Context(), saga.Filter{Workflow: "remove", Limit: 9})
 	if must(t, err); len(runs) != 1 {
 		t.Errorf("%d runs were started for the ending that is gone", len(runs))

@@ -259,7 +259,7 @@ func TestTheEventsOfARunAreReadOnceForAllItsStreams(t *testing.T) {
 	if got := w.call(w.action(path, "retry", `{"why": "x"}`)); got.status != http.StatusAccepted {
 		t.Fatalf("got %d %s", got.status, got.body)
 	}
-	all.Wait() // the run succeeds
+	all.Wait() // the run succeeds, so its streams end
 	later := int(out.events.Load())/streams - events
 	if got := int(o.reads.Load()); later < 2 || got > streams/2 {
 		t.Errorf("%d streams made %d reads for %d events, want at most %d", streams, got, later, streams/2)
@@ -364,7 +364,7 @@ func TestStreamsHaveALimit(t *testing.T) {
 	})
 }
 
-// If the reader of a stream goes away while the stream has a change to send, the stream ends at once, and not only at the next
+// If the reader of a stream goes away while the stream has a change to send, the stream ends immediately, and not only at the next
 // heartbeat.
 func TestAStreamEndsWithItsReader(t *testing.T) {
 	w := newWorld(t, changed(func(o *service.Options) { o.Heartbeat = time.Hour }))

@@ -228,7 +228,7 @@ func aFindingIsAccepted(t *testing.T, database string) {
 		t.Errorf("refused requests have changed the finding: %+v", got)
 	}
 
-	// The next audit opens a finding whose acceptance has ended. An audit that is complete does not change another acceptance.
+	// An audit opens a finding again if its acceptance has ended. It does not change an acceptance that has not ended.
 	accepted := shows(w.admin("PUT", path+"/acceptance", `{"why": "x"}`))
 	x.end(audit.Outcome{Seen: someFindings()[:1]})
 	if got = shows(w.admin("GET", path, "")); got.Status != api.FindingAccepted || got.LastAuditID != x.ids[2] ||

@@ -73,7 +73,7 @@ func unquote(quoted string) (string, bool) {
 // The type `preference` is the content of the Prefer header (RFC 7240).
 type preference struct {
 	wait    time.Duration
-	applied string // for Preference-Applied
+	applied string // the value of the header Preference-Applied
 }
 
 // readPrefer reads all Prefer headers. As RFC 7240 requires, readPrefer ignores unknown preferences. If a preference occurs twice,

@@ -23,7 +23,8 @@ import (
 func TestUsersWhoseIDIsNotHex(t *testing.T) { onBoth(t, usersWhoseIDIsNotHex) }
 
 func usersWhoseIDIsNotHex(t *testing.T, database string) {
-	var refuse atomic.Pointer[func() bool] // if set, BillingStack keeps each PATCH until the function returns true, and then refuses it
+	// If refuse is set, BillingStack delays each PATCH until the function returns true, and then refuses the PATCH.
+	var refuse atomic.Pointer[func() bool]
 	w := newWorldOf(t, database, func(o *servicetest.Options) {
 		next := o.Around
 		o.Around = func(upstream string, to http.RoundTripper) http.RoundTripper {
@@ -70,7 +71,8 @@ func usersWhoseIDIsNotHex(t *testing.T, database string) {
 				t.Errorf("the user has %d roles on the subscription tenant, want 1", got)
 			}
 
-			refuse.Store(new(func() bool { return held(idOf(first, "customer_tenant_id")) == 2 })) // a failed run begins no other step
+			// The PATCH must fail after the roles are assigned, because a failed run begins no further step.
+			refuse.Store(new(func() bool { return held(idOf(first, "customer_tenant_id")) == 2 }))
 			q = w.order(fmt.Sprint("known-", i))
 			q.header.Set("X-Subject-Token", w.Keystone.IssueToken(id))
 			q.body = fmt.Sprintf(`{"plan_id": %q, "customer_id": %q, "add_user": true}`, w.Merchant.Plan, idOf(first, "customer_id"))

@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/audit"
 )
 
-// ListLedger lists a page of what the runs have made, adopted and removed.
+// ListLedger lists a page of the objects that runs have made, adopted or removed.
 func (s *server) ListLedger(c echo.Context, p ListLedgerParams) error {
 	limit := defaultRuns
 	if p.Limit != nil {
@@ -70,7 +70,7 @@ func (s *server) notResolved(ctx context.Context, f audit.Filter) ([]audit.Findi
 	return s.Audits.Findings(ctx, f)
 }
 
-// object names an object of an entry or of a finding.
+// The type `object` identifies an object of an entry or of a finding.
 type object struct{ kind, id string }
 
 // saidAbout returns the open and accepted findings that name the objects of the entries.
@@ -100,8 +100,9 @@ func (s *server) saidAbout(ctx context.Context, entries []audit.Entry) (map[obje
 	return said, nil
 }
 
-// partsOf returns what the findings that name an entry's object can be about. A finding that names a role assignment is about the
-// project or, if it names all role assignments of a user, about the user.
+// partsOf returns the objects whose findings may name the object of the entry. Most objects are named only by findings about the object
+// itself. A role assignment is named by findings about its project. It is also named by a finding about its user, if the finding is about
+// all role assignments of the user.
 func partsOf(e audit.Entry) []object {
 	if project, rest, is := strings.Cut(e.ID, "/"); is {
 		user, _, _ := strings.Cut(rest, "/")
@@ -110,7 +111,8 @@ func partsOf(e audit.Entry) []object {
 	return []object{{e.Kind, e.ID}}
 }
 
-// filterOf returns a filter of the findings about an object, and false if no finding can be about an object of this kind.
+// filterOf returns a filter that selects the findings about an object. The second result is false if no finding can be about an object of
+// this kind.
 func filterOf(o object) (f audit.Filter, is bool) {
 	switch o.kind {
 	case "project":

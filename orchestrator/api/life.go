@@ -44,7 +44,7 @@ var lifeKinds = []kind{
 	},
 }
 
-// HoldSubscription keeps the tenant of an ending subscription from being removed.
+// HoldSubscription stops the removal of an ending subscription's tenant until the hold is released.
 func (s *server) HoldSubscription(c echo.Context, merchantID, subscriptionID string) error {
 	merchant, err := s.merchantOf(c, merchantID)
 	if err != nil {

@@ -31,7 +31,7 @@ func (w *world) subscribed(key string) sub {
 	return sub{w, idOf(made, "subscription_id"), idOf(made, "subscription_tenant_id"), idOf(made, "customer_id")}
 }
 
-// The method `changes` sends a request for a change, fails the test unless the answer is 201, and returns the run.
+// The method `changes` sends a request for a change, and returns the run. If the answer is not 201, the test fails.
 func (w *world) changes(q request) api.Run {
 	w.t.Helper()
 	a := w.call(q)

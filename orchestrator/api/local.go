@@ -8,9 +8,9 @@ import (
 )
 
 // LocalTransport returns a transport that passes requests to a handler of [New] in this process, without a network. The caller of these
-// requests is an operator, and needs no credential: whoever can open the database of the handler may read and change it. Actions are
-// recorded as "local:USER", with the name of the operating-system user. A request that arrives at a listener never has this
-// caller, because the transport passes the user in a context value that no other code can set.
+// requests is an operator, and needs no credential, because a user who can open the handler's database can read and change everything in
+// it. Actions are recorded as "local:USER", with the name of the operating-system user. A request that arrives at a listener never has
+// this caller, because the transport passes the user in a context value that no other code can set.
 func LocalTransport(h http.Handler, user string) http.RoundTripper { return localTransport{h, user} }
 
 type localTransport struct {
@@ -30,7 +30,7 @@ func localUser(ctx context.Context) (user string, ok bool) {
 func (t localTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	in := r.Clone(context.WithValue(r.Context(), localKey{}, t.user))
 	if in.Body == nil {
-		in.Body = http.NoBody // a request that a server receives has a body, too
+		in.Body = http.NoBody // handlers expect a body, because each request that a server receives has one
 	}
 	defer in.Body.Close()
 	out := &localAnswer{header: http.Header{}}

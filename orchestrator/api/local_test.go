@@ -106,14 +106,14 @@ func TestTheLocalTransport(t *testing.T) {
 // pollOften shortens the interval between polls, so that the replica soon finds an action that no message announces.
 var pollOften = changed(func(o *service.Options) { o.Poll = 20 * time.Millisecond })
 
-// withoutOwn returns the body of an answer without the request id, and without the field that only the release's workflow
-// `subscribe` has. Answers of the release and of the world's short workflow are then equal.
+// withoutOwn returns the body of an answer without its request id. It also leaves out a field that only the workflow `subscribe` of the
+// release has. Answers of the release and of the world's short workflow are then equal.
 func withoutOwn(a answer) string {
 	return strings.NewReplacer(a.header.Get("X-Openstack-Request-Id"), "req", `,"subscription_tenant_id":""`, "").Replace(a.body)
 }
 
-// Only requests through the local transport have a local caller: a request over the network without a credential is refused, also
-// from the same host. When the context of a local request has ended, the request is not answered.
+// Only requests through the local transport have a local caller. A request over the network without a credential is refused, even if it
+// comes from the same host. A local request whose context has ended is not answered.
 func TestTheLocalTransportIsTheOnlyDoor(t *testing.T) {
 	w := newWorld(t)
 	local := api.LocalTransport(w.Service.Handler, "ann")
@@ -136,8 +136,8 @@ func TestTheLocalTransportIsTheOnlyDoor(t *testing.T) {
 	}
 }
 
-// If a replica executes a run, the replica finds a local caller's action on this run. This holds for SQLite too, although no
-// message announces the action.
+// A replica finds a local caller's action on a run that it executes. On SQLite, no message announces the action, so the replica finds the
+// action when it polls.
 func TestAReplicaFindsALocalAction(t *testing.T) {
 	database := storetest.SQLite(t)
 	w := newWorldOn(t, database, pollOften)

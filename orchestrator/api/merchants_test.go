@@ -17,7 +17,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
 
-// The method `admin` sends a request as an operator.
+// The method `admin` returns a request of an operator.
 func (w *world) admin(method, path, body string) request {
 	return request{method: method, path: path, body: body, operator: w.OperatorToken}
 }

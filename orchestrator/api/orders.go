@@ -17,7 +17,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
 )
 
-// The type `placing` contains what the function `place` needs to handle the orders of one workflow.
+// The type `placing` describes the orders of one workflow for the method `place`.
 type placing struct {
 	route string // part of the fingerprint
 	// The field `admit` checks the body of an order and the objects named in the body, and returns the request for a run.

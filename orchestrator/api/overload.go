@@ -18,9 +18,9 @@ const (
 	// waitingPerAdmission is a factor: the limit of waiting requests is this factor times the limit of concurrent admissions.
 	// Waiting requests need only memory.
 	waitingPerAdmission = 4
-	maxBodies           = 64 << 20 // bytes of the bodies of all requests under way
+	maxBodies           = 64 << 20 // maximum number of bytes of the bodies of all requests in progress
 	maxValidations      = 8        // concurrent checks of operators' tokens
-	maxStreams          = 512      // of events
+	maxStreams          = 512      // concurrent streams of events
 )
 
 // The type `shares` divides a limited number of units among the callers, such as bytes of memory or concurrent requests. One limit
@@ -33,10 +33,10 @@ type shares struct {
 	by   map[string]int // by caller
 }
 
-// The method `take` reserves n units for a caller. If the caller may not have n units, `take` returns a problem. If the caller has
-// no units yet, it may have any number of the free units. Otherwise, the caller may then have at most three times as many units as
-// remain free. If callers take their units in small parts, one caller has at most three quarters of the limit. Two callers that
-// always take what they can get have equal shares after they have freed their first units. The returned function `leave` frees the
+// The method `take` reserves n units for a caller. If n units are too many, `take` returns a problem. If the caller has no units yet, it
+// may have any number of the free units. If it has units, it may have at most three times as many units as are free after the
+// reservation. If callers take their units in small parts, one caller has at most three quarters of the limit. If two callers always take
+// as many units as possible, they have equal shares after they have freed their first units. The returned function `leave` frees the
 // units; further calls of `leave` do nothing.
 func (s *shares) take(caller string, n int) (leave func(), refused *problemError) {
 	s.mu.Lock()

@@ -228,7 +228,7 @@ func TestTheBodiesUnderWayHaveALimit(t *testing.T) {
 	all.Wait()
 }
 
-// countedReader counts the bodies that are read.
+// countedReader counts the bodies whose reading has begun.
 type countedReader struct {
 	io.Reader
 	bodies *atomic.Int32
@@ -252,10 +252,10 @@ func TestWaitingForRunsKeepsNobodyOut(t *testing.T) {
 		return q
 	}
 	var all sync.WaitGroup
-	for i := range 3 { // the number of waiting requests is limited to four times Admissions, and three quarters of them for one merchant
+	for i := range 3 { // the limit of waiting requests is four times Admissions; one merchant may use three quarters of it
 		all.Go(func() {
 			a, err := w.try(patient(fmt.Sprint(i), "wait=30"))
-			for err == nil && a.status == http.StatusServiceUnavailable { // the previous order may not have left its place yet
+			for err == nil && a.status == http.StatusServiceUnavailable { // the previous order may still hold its place
 				a, err = w.try(patient(fmt.Sprint(i), "wait=30"))
 			}
 			if err != nil || a.status != 201 || a.header.Get("Preference-Applied") != "wait=30" {
@@ -264,7 +264,7 @@ func TestWaitingForRunsKeepsNobodyOut(t *testing.T) {
 		})
 		waitUntil(t, "it is accepted", func() bool { return w.runs() == i+1 })
 	}
-	waitUntil(t, "a further order is answered without a wait", func() bool { // the last order may not wait for its run yet
+	waitUntil(t, "a further order is answered without a wait", func() bool { // perhaps the last order does not wait for its run yet
 		a := w.call(patient("late", "wait=1"))
 		return a.status == http.StatusAccepted && a.header.Get("Preference-Applied") == "" && a.header.Get("Retry-After") != ""
 	})
@@ -298,7 +298,7 @@ func waitUntil(t *testing.T, what string, ok func() bool) {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	t.Fatalf("it did not come about within 10 s that %s", what)
+	t.Fatalf("waited for 10 s without success: %s", what)
 }
 
 // Answers that clients do not read hold memory. One caller's answers hold at most three quarters of 64 MiB, and the answers of all

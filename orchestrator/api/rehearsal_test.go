@@ -16,7 +16,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// rehearsal prepares the requests of situations. Each situation has its own user, customer and subscription.
+// The type `rehearsal` prepares the request of a situation. Each situation has its own user, customer and subscription.
 type rehearsal struct {
 	*calendar
 	t   *testing.T
@@ -26,7 +26,8 @@ type rehearsal struct {
 	token string
 }
 
-// known is an order for an existing customer, with a tenant that has the tags. The user has the roles on the tenant.
+// The method `known` returns an order for an existing customer. The customer's tenant has the tags, and the user has the roles on this
+// tenant. If `tags` is nil, the customer has no tenant.
 func (r *rehearsal) known(tags []string, roles ...string) request {
 	r.t.Helper()
 	c, err := r.Billing.EnsureCustomer(r.t.Context(), billing.Customer{
@@ -46,7 +47,7 @@ func (r *rehearsal) known(tags []string, roles ...string) request {
 	return q
 }
 
-// new is an order for a new customer.
+// The method `new` returns an order for a new customer.
 func (r *rehearsal) new() request {
 	q := r.order(r.key)
 	q.header.Set("X-Subject-Token", r.token)
@@ -58,7 +59,7 @@ func adding(q request) request {
 	return q
 }
 
-// tenantOf returns the id of the customer's tenant of an order.
+// tenantOf returns the id of the tenant of an order's customer.
 func (r *rehearsal) tenantOf(q request) string {
 	for _, p := range r.Keystone.Projects() {
 		if id, is := strings.CutPrefix(p.Name, "bs-customer-"); is && strings.Contains(q.body, id) {
@@ -69,7 +70,8 @@ func (r *rehearsal) tenantOf(q request) string {
 	return ""
 }
 
-// made subscribes the user, and makes the changes, such as suspend. A change with a star is an operator's.
+// The method `made` subscribes the user, and then makes the changes, such as "suspend". If the name of a change ends with a star, an
+// operator makes the change.
 func (r *rehearsal) made(changes ...string) sub {
 	r.t.Helper()
 	q := r.new()
@@ -87,7 +89,7 @@ func (r *rehearsal) made(changes ...string) sub {
 	return s
 }
 
-// asks is a request about a subscription. A name with a star is an operator's request.
+// The method `asks` returns a request about a subscription. If the name ends with a star, it is a request of an operator.
 func (r *rehearsal) asks(s sub, name string) request {
 	name, byOperator := strings.CutSuffix(name, "*")
 	q := r.change(s.id, name, r.key)
@@ -97,7 +99,7 @@ func (r *rehearsal) asks(s sub, name string) request {
 	return q
 }
 
-// tags returns the tags of a project that are kept.
+// The method `tags` returns the tags of a project for which the function `keep` returns true.
 func (r *rehearsal) tags(project string, keep func(tag string) bool) (tags []string) {
 	for _, p := range r.Keystone.Projects() {
 		for _, tag := range p.Tags {
@@ -113,7 +115,7 @@ func (r *rehearsal) unmark(s sub) {
 	r.Keystone.TagProject(s.tenant, r.tags(s.tenant, func(tag string) bool { return !strings.HasPrefix(tag, keystone.DisabledTag("")) })...)
 }
 
-// remove deletes the tenant of a subscription, by hand.
+// The method `remove` deletes the tenant of a subscription in Keystone, without a run.
 func (r *rehearsal) remove(s sub) {
 	r.t.Helper()
 	run := r.tags(s.tenant, func(tag string) bool { return strings.HasPrefix(tag, "tenantry-run-") })[0]
@@ -121,7 +123,7 @@ func (r *rehearsal) remove(s sub) {
 	must(r.t, err)
 }
 
-// assign assigns or revokes the user's role on the tenant of a subscription, by hand.
+// The method `assign` assigns or revokes the user's role on the tenant of a subscription in Keystone, without a run.
 func (r *rehearsal) assign(s sub, has bool) {
 	r.t.Helper()
 	role, err := r.Keystone.Role("member")
@@ -134,14 +136,14 @@ func (r *rehearsal) assign(s sub, has bool) {
 	}
 }
 
-// situation is a request, with what its dry run and its run must do.
+// The type `situation` is a request, with the expected text of its dry run. The request's run must have the same outcome.
 type situation struct {
 	name    string
 	prepare func(r *rehearsal) request
 	want    string
 }
 
-// TestADryRunSaysWhatTheRunDoes sends each request as a dry run and then as it is.
+// TestADryRunSaysWhatTheRunDoes sends each request as a dry run and then as an order.
 func TestADryRunSaysWhatTheRunDoes(t *testing.T) {
 	c := newCalendar(t)
 	outcomes := map[string]bool{}
@@ -170,7 +172,7 @@ func TestADryRunSaysWhatTheRunDoes(t *testing.T) {
 	}
 }
 
-// ours returns the tags of a tenant that the merchant's runs may adopt.
+// The method `ours` returns the tags of a tenant that the merchant's runs may adopt.
 func (r *rehearsal) ours() []string { return []string{keystone.MerchantTag(r.Merchant.ID)} }
 
 var unmarked = []string{"somebody's"}

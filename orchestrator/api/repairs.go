@@ -102,13 +102,13 @@ func viewRepairPlan(p audit.Plan) RepairPlan {
 	return view
 }
 
-// repairsTime is the time limit for the checks of all entries of a request. Together with the limit of the method `start`, it is less than
-// the time in which the server must answer.
+// repairsTime is the time limit for the checks of all entries of a request. The sum of repairsTime and the time limit of the method
+// `start` is less than the time in which the server must answer.
 const repairsTime = 45 * time.Second
 
-// ApplyRepairs carries out entries of a plan of repairs. ApplyRepairs may be repeated: if an entry has a run, the answer is this run. The
-// merchants' limits of live runs do not apply: many runs of a merchant may wait just because something must be repaired, and an operator
-// has approved each entry.
+// ApplyRepairs carries out entries of a plan of repairs. ApplyRepairs may be repeated: if an entry has a run already, the answer contains
+// this run. The merchants' limits of live runs do not apply, for two reasons: an operator has approved each entry, and many live runs of
+// a merchant may be waiting for the repair.
 func (s *server) ApplyRepairs(c echo.Context) error {
 	want, err := bodyAs[RepairRequest](c, s.document.operations["applyRepairs"])
 	if err != nil {
@@ -126,7 +126,7 @@ func (s *server) ApplyRepairs(c echo.Context) error {
 	}
 	work := repairing{server: s, planID: plan.ID, who: callerOf(c).String(), dryRun: valueOf(want.DryRun), down: map[string]error{}}
 	answer := RepairAnswer{PlanID: plan.ID, Repairs: []RepairResult{}}
-	answered := false // an entry has a run, or the answer to its dry run
+	answered := false // true if an entry has a run, or the result of a dry run
 	var faults []error
 	for _, a := range all {
 		result, err := work.repair(ctx, a)
@@ -160,7 +160,7 @@ type approvedRepair struct {
 	why string
 }
 
-// approved returns the approved entries of a plan, or the reason why nothing of the plan can be carried out.
+// The method `approved` returns the approved entries of a plan, or the reason why nothing of the plan can be carried out.
 func (s *server) approved(plan *audit.Plan, want []ApprovedRepair) (all []approvedRepair, _ error) {
 	switch {
 	case plan.Installation != s.Installation:
@@ -195,16 +195,16 @@ func (s *server) approved(plan *audit.Plan, want []ApprovedRepair) (all []approv
 	return all, nil
 }
 
-// repairing is the work of one request.
+// The type `repairing` is the state of one request to apply repairs.
 type repairing struct {
 	*server
 	planID, who string
 	dryRun      bool
-	down        map[string]error // by cloud: why nothing could be checked there; the other entries are not tried
+	down        map[string]error // by cloud: the fault because of which further entries of this cloud are not checked
 }
 
-// The method `repair` returns the run of an entry, and starts the run if there is none. In a dry run, `repair` says what the run would do;
-// then the key is neither looked up nor used.
+// The method `repair` returns the run of an entry, and starts the run if there is none. In a dry run, `repair` returns what the run would
+// do, and neither looks up nor uses the idempotency key.
 func (r *repairing) repair(ctx context.Context, a approvedRepair) (RepairResult, error) {
 	key := workflows.RepairKey(r.planID, a.FindingID)
 	if !r.dryRun {
@@ -266,7 +266,8 @@ func refusal(err error, fixer FixBy) *RepairRefusal {
 	return &RepairRefusal{Code: p.kind.name, Detail: p.detail, FixBy: valueOf(p.body("", fixer).FixBy)}
 }
 
-// isFault reports whether an entry could not be checked or started for a reason that is not the entry's.
+// isFault reports whether the service or an upstream failed while an entry was checked or started. If the entry was refused, isFault
+// returns false.
 func isFault(err error) bool {
 	_, refused := errors.AsType[*workflows.AdmissionError](err)
 	return err != nil && !refused && problem(err).kind.status >= http.StatusInternalServerError

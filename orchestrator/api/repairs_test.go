@@ -32,8 +32,8 @@ const (
 	here   = "11111111-2222-4333-8444-555555555555" // the installation
 )
 
-// workshop is an API whose plans and checks of repairs are those of the test. The runs are those of a world; a repair executes the
-// world's short workflow.
+// The type `workshop` is an API for the runs of a world. The test determines the plans of repairs, and the results of the checks of
+// repairs. A repair executes the world's short workflow.
 type workshop struct {
 	*world
 	*shelf
@@ -42,15 +42,16 @@ type workshop struct {
 
 	mu       sync.Mutex
 	admitted []string         // the findings whose repair was checked
-	refuses  map[string]error // by finding
+	refuses  map[string]error // by finding: the error with which the check of the repair fails
 	before   func(finding string)
-	asked    audit.Filter // of the last plan
+	asked    audit.Filter // the filter of the last plan
 }
 
-// auditReader is api.Audits under a name that hides none of its methods. The tests of repairs do not use it.
+// auditReader is another name of api.Audits. Under the name Audits, the embedded field would hide the method Audits. The tests of repairs
+// call none of its methods.
 type auditReader = api.Audits
 
-// shelf has the plans of the test.
+// The type `shelf` contains the plans of the test.
 type shelf struct {
 	auditReader
 	plans map[string]audit.Plan
@@ -123,13 +124,13 @@ func newWorkshop(t *testing.T, n int) *workshop {
 	return s
 }
 
-// send sends a request as a local operator.
+// The method `send` sends a request as a local operator.
 func (s *workshop) send(method, path, body string) answer {
 	s.t.Helper()
 	return s.through(api.LocalTransport(s.handler, "ann"), request{method: method, path: path, body: body})
 }
 
-// applied carries out entries, and returns the answers by finding. The answers must be in the order of the request.
+// The method `applied` carries out entries, and returns the answers by finding. The answers must be in the order of the request.
 func (s *workshop) applied(status int, more string, findings ...string) map[string]api.RepairResult {
 	s.t.Helper()
 	var entries []string
@@ -208,7 +209,7 @@ func TestAPlanOfRepairs(t *testing.T) {
 	}
 }
 
-// A plan that cannot be applied, and a request with a wrong entry, start nothing.
+// If a plan cannot be applied, or if an entry of a request is wrong, nothing is started.
 func TestRefusedRepairs(t *testing.T) {
 	s := newWorkshop(t, 3)
 	entry := func(i int) string { return fmt.Sprintf(`{"finding_id": %q}`, findingID(i)) }
@@ -297,7 +298,8 @@ func TestTheLargestRequestForRepairs(t *testing.T) {
 	}
 }
 
-// Each approved entry has a run, whatever the merchant's limit of live runs. The second request has the same runs, and checks nothing.
+// Each approved entry becomes a run, even above the merchant's limit of live runs. The answer to a second request contains the same runs,
+// and nothing is checked again.
 func TestRepairsAreStartedOnce(t *testing.T) {
 	s := newWorkshop(t, 4)
 	s.steps.close() // so that the runs stay live
@@ -351,7 +353,7 @@ func TestARepairThatHasFailedIsNotStartedAgain(t *testing.T) {
 	}
 }
 
-// If an upstream is down, entries that have runs are answered. Otherwise, the whole request is answered with 503.
+// While an upstream is down, a request is answered if at least one of its entries has a run. If no entry has a run, the answer is 503.
 func TestRepairsWhileAnUpstreamIsDown(t *testing.T) {
 	s := newWorkshop(t, 5)
 	down := &upstream.Error{Service: keystone.Service, Status: 502, Class: upstream.Transient, Err: errors.New("the canary of Keystone")}
@@ -392,7 +394,7 @@ func TestRepairsWhileAnUpstreamIsDown(t *testing.T) {
 	}
 }
 
-// Two requests for an entry at the same time start one run.
+// Two concurrent requests for the same entry start one run.
 func TestConcurrentRepairs(t *testing.T) {
 	s := newWorkshop(t, 1)
 	var both sync.WaitGroup

@@ -91,8 +91,8 @@ func TestWhoSeesWhat(t *testing.T) {
 	}
 }
 
-// A portal cannot cancel what an operator has ordered: otherwise, it could lift an operator's suspension before it takes effect. It can
-// cancel its own order, even if an operator has repeated it.
+// A portal cannot cancel a run that an operator has ordered. Otherwise, it could cancel an operator's suspension before the suspension
+// takes effect. A portal can cancel its own order, even if an operator has retried the order.
 func TestAPortalCancelsNoRunOfAnOperator(t *testing.T) {
 	var blocking atomic.Bool
 	w := newWorldOf(t, "", func(o *servicetest.Options) {
@@ -249,7 +249,7 @@ func TestTagsOfRuns(t *testing.T) {
 		t.Errorf("a fresh action: got %d %s, want 202", got.status, got.body)
 	}
 	if got := <-done; got.status != http.StatusOK || got.header.Get("ETag") == tag {
-		t.Errorf("who waited for a change: got %d with tag %s", got.status, got.header.Get("ETag"))
+		t.Errorf("the request that waited for a change: got %d with tag %s", got.status, got.header.Get("ETag"))
 	}
 	w.await(path, api.RunStateCompensated)
 	if got := w.call(w.get(path)); got.header.Get("Retry-After") != "" {

@@ -66,9 +66,9 @@ func (s *server) GetReadiness(c echo.Context) error {
 	return answerJSON(c, code, answer)
 }
 
-// mayLookInside reports whether the caller is an operator, or is on the same host. A request that a proxy has forwarded is not from
-// the same host. Nor is a request whose header Host names another host: a web page may have sent this request through the browser
-// of a user on this host.
+// mayLookInside reports whether the caller is an operator, or is on the same host. A request that a proxy has forwarded does not count as
+// from the same host. A request whose header Host names another host does not count either: a web page may have sent this request through
+// the browser of a user on this host.
 func (s *server) mayLookInside(c echo.Context) bool {
 	r := c.Request()
 	if len(r.Header.Values(headerAuthToken)) > 0 {

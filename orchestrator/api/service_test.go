@@ -168,7 +168,7 @@ func TestPanicsAreAnswered(t *testing.T) {
 	}
 }
 
-// No code of this package calls RealIP, so the test calls RealIP on the Echo instance.
+// The limit of concurrent token validations counts by RealIP. The test calls RealIP on the Echo instance.
 func TestClientAddressIsThatOfTheConnection(t *testing.T) {
 	handler, err := api.New(api.Options{Version: "test"})
 	must(t, err)

@@ -24,7 +24,7 @@ type standIn struct {
 	retry error         // if set, every retry fails with this error
 	hold  chan struct{} // if set, every retry of a compensated run waits until this channel is closed
 
-	retries atomic.Int32 // begun
+	retries atomic.Int32 // the number of retries that have begun
 }
 
 type order = workflows.Order

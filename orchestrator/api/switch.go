@@ -37,7 +37,7 @@ var switchKinds = []kind{
 	},
 	{
 		"tenant-disabled", http.StatusConflict, "The subscription's tenant is disabled, but not by Tenantry",
-		"Somebody has disabled the project in Keystone, so that Tenantry does not change it. The detail names the project to enable.",
+		"Somebody has disabled the project in Keystone. Therefore, Tenantry does not change it. The detail names the project to enable.",
 		false, FixByOperator,
 	},
 	{
@@ -67,7 +67,7 @@ type changing[B any] struct {
 	admit func(ctx context.Context, m merchants.Merchant, subscriptionID string, body B, byOperator bool) (saga.Request, error)
 }
 
-// plainly describes an operation whose body contains only the reason, and dry_run.
+// plainly returns the description of an operation whose body contains only the fields why and dry_run.
 func plainly(
 	operation, name string, admit func(context.Context, merchants.Merchant, string, bool) (saga.Request, error),
 ) changing[ChangeRequest] {

@@ -104,7 +104,7 @@ func TestASubscriptionThatCannotBeChanged(t *testing.T) {
 	w.refused(w.change(id, "suspend", "k6"), http.StatusConflict, "tenant-gone")
 }
 
-// While a run makes a subscription, it can be neither suspended nor resumed, and its plan cannot be changed.
+// While a run makes a subscription, the subscription can be neither suspended nor resumed, and its plan cannot be changed.
 func TestASubscriptionThatIsBeingMadeIsNotSuspended(t *testing.T) {
 	release := make(chan struct{})
 	w := newWorldOf(t, "", func(o *servicetest.Options) {

@@ -14,7 +14,7 @@ const (
 	tokenCacheTime   = 300 * time.Second // as in keystonemiddleware
 	actionTokenTime  = 60 * time.Second  // for requests that change something
 	refusedCacheTime = 5 * time.Second
-	tokenCacheSize   = 4096 // of valid tokens, and of refused tokens
+	tokenCacheSize   = 4096 // the maximum number of valid tokens; also the maximum number of refused tokens
 )
 
 // tokenCache caches Keystone's answers about the tokens of operators. The keys are the SHA-256 hashes of the tokens.
@@ -27,7 +27,7 @@ type tokenCache struct {
 type checkedToken struct {
 	keystone.Token
 
-	at time.Time // of the check
+	at time.Time // time of the check
 }
 
 // The method `get` returns a valid token that Keystone has checked at most age ago and that has not expired. If Keystone has

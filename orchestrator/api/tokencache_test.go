@@ -55,8 +55,8 @@ func TestARevokedTokenChangesNothingAfterAMinute(t *testing.T) {
 	w.refused(w.admin("GET", "/v1/merchants", ""), http.StatusUnauthorized, "operator-token-invalid") // the refusal is cached
 }
 
-// The service sends a token that Keystone does not know to Keystone at most once in five seconds. The service checks at most six
-// tokens from one address at a time, so that it can also check tokens from other addresses. The IPv6 addresses of one /64 network
+// If Keystone does not know a token, the service asks Keystone about the token at most once in five seconds. The service checks at most
+// six tokens from one address at a time, so that it can also check tokens from other addresses. The IPv6 addresses of one /64 network
 // count as one address.
 func TestTokensThatAreNotValidKeepNobodyOut(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -38,7 +38,7 @@ func TestTheDocumentListsEveryWord(t *testing.T) {
 	problems, failures := map[string]string{}, found[saga+"Code"]
 	for _, k := range kinds() {
 		problems["/problems/"+k.name] = k.title + "."
-		if listed(t, "FailureCode")[k.name] == "" { // if an order is refused with this code, there is no run
+		if listed(t, "FailureCode")[k.name] == "" { // only refused orders have this code, and a refused order has no run
 			failures = slices.DeleteFunc(failures, func(code string) bool { return code == k.name })
 		}
 	}

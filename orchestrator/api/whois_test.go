@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/audit"
 )
 
-// ledger returns the entries of all pages.
+// The method `ledger` returns the entries of all pages.
 func (w *world) ledger(query string) (all []api.LedgerEntry) {
 	w.t.Helper()
 	for q := w.admin("GET", "/v1/ledger?"+query, ""); q.path != ""; {
@@ -26,8 +26,8 @@ func (w *world) ledger(query string) (all []api.LedgerEntry) {
 	return all
 }
 
-// wantLedger checks that the entries of a query are the objects of the runs that the function want selects. The newest run is first. An
-// entry has the findings that said names for its object, by their numbers.
+// wantLedger checks that the entries of a query are those objects of the runs for which the function `want` returns true. The entries of
+// the newest run must be first. The map `said` contains, for each object, the numbers of the findings that the object's entry must have.
 func (w *world) wantLedger(query string, runs []api.Run, want func(api.Object) bool, said map[string][]int) {
 	w.t.Helper()
 	entries, n := w.ledger(query), 0
@@ -69,8 +69,8 @@ func (w *world) wantLedger(query string, runs []api.Run, want func(api.Object) b
 	}
 }
 
-// TestTheLedgerNamesWhoGaveEachRole orders a subscription and ends it. The ledger then has each object and each role assignment, with its
-// run and step, who asked for it, and what the last audit has said about it.
+// TestTheLedgerNamesWhoGaveEachRole orders a subscription and ends it. The ledger then contains each object and each role assignment,
+// with its run and step, the caller who ordered the run, and the findings of the last audit.
 func TestTheLedgerNamesWhoGaveEachRole(t *testing.T) { onBoth(t, theLedgerNamesWho) }
 
 func theLedgerNamesWho(t *testing.T, database string) {

@@ -52,7 +52,7 @@ func newWorldOn(t *testing.T, database string, change ...func(*servicetest.Optio
 	return w
 }
 
-// newWorldOf returns a world that runs the real workflows. If database is empty, it is a new SQLite database.
+// newWorldOf returns a world that runs the real workflows. If `database` is empty, the world has a new SQLite database.
 func newWorldOf(t *testing.T, database string, change ...func(*servicetest.Options)) *world {
 	t.Helper()
 	if database == "" {

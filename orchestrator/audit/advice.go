@@ -2,7 +2,7 @@ package audit
 
 import "strings"
 
-// command returns a command that a person can paste into a shell.
+// The function `command` joins the words into a shell command, and quotes each word where necessary.
 func command(words ...string) string {
 	for i, word := range words {
 		words[i] = ShellWord(word)
@@ -10,7 +10,8 @@ func command(words ...string) string {
 	return strings.Join(words, " ")
 }
 
-// ShellWord returns a text as one word of a shell command. Names and ids come from Keystone, and may contain anything.
+// ShellWord returns the text as one word of a shell command, in quotes where necessary. Names and ids come from Keystone, and may contain
+// any character.
 func ShellWord(text string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./", r)
@@ -21,10 +22,11 @@ func ShellWord(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
-// needless begins the advice about a role that nobody has ordered.
+// The constant `needless` is the beginning of the advice about a role that nobody has ordered.
 const needless = "if the role is needed, accept the finding; otherwise: "
 
-// resourceAdvice says how the resource of a subscription is set. BillingStack has no command for it.
+// resourceAdvice returns the advice for a subscription whose resource_id is wrong. The advice contains no command, because BillingStack
+// has none that sets the resource_id.
 func resourceAdvice(subscriptionID, projectID string) string {
 	return "set the resource_id of subscription " + subscriptionID + " in BillingStack to " + projectID
 }

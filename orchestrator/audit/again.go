@@ -13,21 +13,22 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Confirm looks whether the repair of an entry is still needed, with the values on which it was planned. The result `changed` is the reason
-// why it is not, or empty. Confirm reads the ledger of the subject, and all its objects alone, and compares them as an audit does. The
-// subject is that of the entry's run.
+// Confirm checks whether the repair of an entry is still needed with the values of the plan. If the repair is needed, the result
+// `changed` is empty. Otherwise, `changed` is the reason why it is not needed. The argument `subject` is the subject of the entry's run.
+// Confirm reads the runs of the subject, reads each object of the subject with a request of its own, and compares them as an audit does.
 //
-// Confirm judges by what the ended runs should have left. A run that has not ended is left out, because it may be the repair itself, or wait
-// for it. The caller makes sure that no other run of the subject is executing, or calls Confirm again when none is.
+// Confirm considers only runs that have ended. A run that has not ended may be the repair itself, or may wait for the repair. The caller
+// makes sure that no other run of the subject is executing. If another run may be executing, the caller calls Confirm again after that
+// run.
 //
-// An error is that of an upstream or of the database: nothing is known then.
+// Confirm returns an error if an upstream or the database cannot be read. Then it is not known whether the repair is needed.
 func (a *Auditor) Confirm(ctx context.Context, e PlanEntry, subject string) (changed string, err error) {
 	suspect, err := a.suspicions(ctx)
 	if err != nil {
 		return "", err
 	}
 	if suspect.forbid(&e) {
-		return "an upstream seems to show less than it has (finding " + string(SuspectAbsence) + "): nothing is created or removed until that is resolved", nil
+		return "an upstream seems to show less than it has (finding " + string(SuspectAbsence) + "): nothing is created or removed until the finding is resolved", nil
 	}
 	r := a.newReading(Scope{})
 	r.endedOnly = true
@@ -40,12 +41,12 @@ func (a *Auditor) Confirm(ctx context.Context, e PlanEntry, subject string) (cha
 	}
 	changed = c.changed(&e)
 	if len(r.gaps) > 0 && changed != "" {
-		changed = "it is not known whether the difference is still there: the credential of audits may not read it (" + r.gaps[0].Code + ")"
+		changed = "it is not known whether the difference still exists, because the credential for audits has no permission to read it (" + r.gaps[0].Code + ")"
 	}
 	return changed, nil
 }
 
-// readAgain reads all that the entry's finding depends on. The result is nil if the merchant no longer exists.
+// readAgain reads everything that the entry's finding depends on. The result is nil if the merchant no longer exists.
 func (r *reading) readAgain(ctx context.Context, e *PlanEntry, subject string) (*comparison, error) {
 	m, err := r.Merchants.Merchant(ctx, e.MerchantID)
 	if errors.Is(err, merchants.ErrNotFound) {
@@ -76,7 +77,7 @@ func (r *reading) readPlanned(ctx context.Context, e *PlanEntry, subject string)
 	if e.Cloud != "" {
 		r.readCloudAlone(ctx, e.Cloud)
 	}
-	for _, t := range r.tenants { // a tenant may be in a domain that is no longer the merchant's
+	for _, t := range r.tenants { // a tenant may be in a former domain of the merchant
 		if t.domain != "" {
 			r.cloud(t.cloud).domains[t.domain] = true
 		}
@@ -98,8 +99,8 @@ func (r *reading) readPlanned(ctx context.Context, e *PlanEntry, subject string)
 	return r.readTags(ctx)
 }
 
-// keep drops all that the ledger has of the subject's objects, but for those that the entry is about: a customer may have many
-// subscriptions.
+// The method `keep` removes the subject's objects from the ledger, except the objects that the entry is about. A customer may have many
+// subscriptions, and Confirm does not read all of them.
 func (l *ledger) keep(e *PlanEntry) {
 	maps.DeleteFunc(l.tenants, func(at ref, t *tenant) bool {
 		customerID, subscriptionID := t.owner()
@@ -110,11 +111,12 @@ func (l *ledger) keep(e *PlanEntry) {
 	maps.DeleteFunc(l.customers, func(id string, _ *customer) bool { return id != e.CustomerID })
 }
 
-// maxTags is the maximum number of runs that are read because of a tag: anybody who may change a project can give it any tags.
+// maxTags is the maximum number of runs that readTags reads. A limit is necessary, because everybody who may change a project can add any
+// tags to it.
 const maxTags = 1000
 
-// readTags reads the runs that the tags of the projects name, so that it is known which of them this installation does not know. An audit
-// of everything has read all runs.
+// readTags reads the runs that the tags of the projects name. A run that readTags does not find is unknown to this installation. An audit
+// of everything does not need readTags, because it reads all runs.
 func (r *reading) readTags(ctx context.Context) error {
 	var ids []string
 	for _, c := range r.clouds {
@@ -130,7 +132,7 @@ func (r *reading) readTags(ctx context.Context) error {
 		}
 		if asked++; asked > maxTags {
 			r.note(Gap{Code: GapTooManyObjects, Detail: fmt.Sprintf("the tags of the tenants name more than %d other runs", maxTags)})
-			r.runs[id] = runInfo{} // it may be known
+			r.runs[id] = runInfo{} // counts as known, because it was not read
 			continue
 		}
 		err := r.Store.EachRun(ctx, RunFilter{ID: id}, func(run *saga.Run) error {
@@ -144,7 +146,7 @@ func (r *reading) readTags(ctx context.Context) error {
 	return nil
 }
 
-// readTagsOfScope is readTags, unless all runs were read.
+// readTagsOfScope calls readTags, unless the audit has read all runs.
 func (r *reading) readTagsOfScope(ctx context.Context) error {
 	if r.scope.All() {
 		return nil
@@ -152,7 +154,8 @@ func (r *reading) readTagsOfScope(ctx context.Context) error {
 	return r.readTags(ctx)
 }
 
-// changed returns the reason why the comparison no longer leads to the entry; empty if it does.
+// The method `changed` returns the reason why the comparison no longer leads to the entry. The result is empty if the comparison still
+// leads to the entry.
 func (c *comparison) changed(e *PlanEntry) string {
 	reason := "there is nothing to repair any more"
 	for _, found := range c.compare() {
@@ -169,7 +172,8 @@ func (c *comparison) changed(e *PlanEntry) string {
 	return reason
 }
 
-// differences names the values that differ. The values themselves may be about other merchants, and a merchant sees the text.
+// The method `differences` returns the names of the values that differ. The values themselves may be about other merchants. They are left
+// out, because a merchant can read the text.
 func (e *PlanEntry) differences(now PlanEntry) string {
 	var names []string
 	for name, differs := range map[string]bool{

@@ -13,7 +13,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// eachEntry damages a house, audits it, and calls see with each entry that repairs a finding.
+// eachEntry makes each damage in a house of its own, and audits the house. For each entry that repairs a finding, it calls see with a new
+// house that has the same damage.
 func eachEntry(t *testing.T, see func(t *testing.T, s *shelf, e PlanEntry, subject string)) (entries int) {
 	for _, d := range damages {
 		if unreachable(d.name) {
@@ -65,9 +66,9 @@ func TestEachRepairIsConfirmed(t *testing.T) {
 func TestARepairThatIsNotNeededIsNotConfirmed(t *testing.T) {
 	eachEntry(t, func(t *testing.T, s *shelf, e PlanEntry, subject string) {
 		runs, made := s.all, s.made
-		s.house = newHouse() // mended
+		s.house = newHouse() // without the damage
 		s.all, s.made = runs, made
-		switch e.Code { // in a new house, nothing is suspended, and nothing was removed
+		switch e.Code { // a new house lacks the effects of some runs: a suspended tenant, removed objects
 		case TenantEnabled:
 			s.p(e.ProjectID).Enabled = false
 		case ObjectsLeft:
@@ -137,7 +138,7 @@ func TestARepairIsNotConfirmedByAFailedRead(t *testing.T) {
 	}
 }
 
-// A credential that may not read everything confirms only what it can see.
+// If the credential lacks a permission, Confirm confirms only a repair whose objects it can read.
 func TestARepairIsNotConfirmedByACredentialThatCannotSeeIt(t *testing.T) {
 	eachEntry(t, func(t *testing.T, s *shelf, e PlanEntry, subject string) {
 		for call := range map[string]bool{"Project": true, "EachAssignment": true, "User": true, "AllRoles": true} {
@@ -161,7 +162,7 @@ func TestARepairIsNotConfirmedByACredentialThatCannotSeeIt(t *testing.T) {
 	})
 }
 
-// While a list of an upstream is suspect, nothing is created or removed there.
+// While a list of a cloud or merchant is suspect, no repair creates or removes objects there.
 func TestASuspectListStopsRepairsThatCreateOrRemove(t *testing.T) {
 	eachEntry(t, func(t *testing.T, s *shelf, e PlanEntry, subject string) {
 		for _, about := range []Finding{{Cloud: "default"}, {Cloud: "default", MerchantID: e.MerchantID}, {Cloud: "elsewhere"}, {MerchantID: "m9"}} {
@@ -232,7 +233,7 @@ func TestAPlanIsBounded(t *testing.T) {
 	}
 }
 
-// A repair that an audit of a merchant plans is confirmed: the runs that the tags name are known, whichever merchant's they are.
+// An audit of one merchant also reads the runs of other merchants that the tags name. So the repair that the audit plans is confirmed.
 func TestTheTagsOfAnotherMerchantsRunAreKnownInEachScope(t *testing.T) {
 	for _, scope := range []Scope{{}, {MerchantID: "m1"}, {MerchantID: "m1", CustomerID: "m1-c0"}, {Cloud: "default", ProjectID: "p-m1-c0-s0"}} {
 		h := newHouse()
@@ -252,7 +253,8 @@ func TestTheTagsOfAnotherMerchantsRunAreKnownInEachScope(t *testing.T) {
 	}
 }
 
-// Some findings have no repair: it would be about one of several assignments, about what an owner has given, or could not be stored.
+// Some findings have no repair. A repair would be about only one of several assignments, would revoke a role that an owner has given,
+// or could not be stored.
 func TestWhichFindingsHaveNoRepair(t *testing.T) {
 	for _, name := range []string{
 		"a disabled stranger has a role", "a disabled stranger has roles on two tenants", "an admin role on an adopted tenant",
@@ -268,7 +270,7 @@ func TestWhichFindingsHaveNoRepair(t *testing.T) {
 	}
 }
 
-// The tags of projects can name any number of runs. A tag whose run is not read is not removed.
+// The tags of projects can name any number of runs. If the run of a tag was not read, the tag is not removed.
 func TestTagsThatNameTooManyRuns(t *testing.T) {
 	h := newHouse()
 	many, one := h.p("p-m1-c0-s0"), h.p("p-m1-c1-s0")
@@ -276,7 +278,7 @@ func TestTagsThatNameTooManyRuns(t *testing.T) {
 	for i := range maxTags {
 		many.Tags = append(many.Tags, keystone.RunTag(fmt.Sprintf("01900000-0000-7000-8000-%012d", i)))
 	}
-	one.Tags = append(one.Tags[1:], keystone.RunTag(otherRun)) // the greatest id
+	one.Tags = append(one.Tags[1:], keystone.RunTag(otherRun)) // this run has the greatest id, so it is not read
 	o := newShelf(h).audit(t, Scope{MerchantID: "m1"})
 	removed := map[string]int{}
 	for _, f := range o.Seen {

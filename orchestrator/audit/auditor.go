@@ -25,17 +25,17 @@ type Options struct {
 	// FindDomain returns the domain of a cloud with this id or name: see [keystone.Identity].
 	FindDomain func(ctx context.Context, cloud, nameOrID string) (keystone.Domain, error)
 	Billing    Billing
-	// Expect returns what a run should have left: see [saga.Definition.Expect]. The result known is false if this release does not know
-	// the run's workflow.
+	// Expect returns the objects that should exist after a run: see [saga.Definition.Expect]. The result `known` is false if this release
+	// does not know the run's workflow.
 	Expect       func(*saga.Run) (all []saga.Expected, known bool, err error)
 	Installation string
 	Domain       string // name or id of the domain of the tenants; a merchant may have another domain
-	AllowAdmin   bool   // users may have role admin
+	AllowAdmin   bool   // users may have the role admin
 	Replica      string
-	Every        time.Duration // the interval between audits that the service starts itself; zero: it starts none
+	Every        time.Duration // the interval between scheduled audits; zero: no scheduled audits
 	Now          func() time.Time
 	NewID        func() string
-	// Begin, if set, is called before an audit is executed. The returned function is called when it is over.
+	// Begin, if set, is called before each audit. The returned function is called after the audit.
 	Begin   func() (end func())
 	OnFault func(error)
 }
@@ -55,16 +55,16 @@ type Billing interface {
 // Auditor executes audits.
 type Auditor struct {
 	Options
-	asked chan struct{} // an audit was requested of this replica
+	asked chan struct{} // receives a value when an audit is requested from this replica
 }
 
-// NewAuditor returns an Auditor.
+// NewAuditor returns an Auditor. It executes no audits before Serve or Next is called.
 func NewAuditor(o Options) *Auditor { return &Auditor{o, make(chan struct{}, 1)} }
 
-// Request stores an audit that a replica will execute. The argument `by` is who asks for it. Request returns ErrBusy if too many audits
-// wait.
+// Request stores a pending audit, which a replica then executes. The argument `by` is the name of the caller. Request returns ErrBusy if
+// too many audits are pending.
 func (a *Auditor) Request(ctx context.Context, scope Scope, by string) (Audit, error) {
-	at := a.Now().UTC().Truncate(time.Microsecond) // as databases store it
+	at := a.Now().UTC().Truncate(time.Microsecond) // databases store times with this precision
 	wanted := Audit{ID: a.NewID(), Scope: scope, By: by, CreatedAt: at, State: Pending}
 	if err := a.Store.Create(ctx, wanted); err != nil {
 		return Audit{}, err
@@ -76,16 +76,16 @@ func (a *Auditor) Request(ctx context.Context, scope Scope, by string) (Audit, e
 	return wanted, nil
 }
 
-// The intervals of Serve.
+// The intervals and time limits of Serve.
 const (
-	pollInterval = 5 * time.Second  // between two looks for an audit that another replica has stored
-	beatInterval = 10 * time.Second // between two signs of life
-	lostAfter    = time.Minute      // without a sign of life, another replica executes the audit
-	maxDuration  = 2 * time.Hour    // of an audit
+	pollInterval = 5 * time.Second  // between two polls for audits that other replicas have stored
+	beatInterval = 10 * time.Second // between two heartbeats
+	lostAfter    = time.Minute      // time without a heartbeat after which another replica executes the audit
+	maxDuration  = 2 * time.Hour    // time limit of one audit
 )
 
-// Serve executes audits, one after the other, and starts those of the schedule, until ctx ends. An audit that is interrupted then is
-// executed again by another replica, from the beginning: an audit only reads.
+// Serve executes audits one after the other, and stores scheduled audits, until ctx ends. If ctx ends during an audit, another replica
+// executes the audit again from the beginning. This is safe, because an audit only reads.
 func (a *Auditor) Serve(ctx context.Context) {
 	poll := time.NewTicker(pollInterval)
 	defer poll.Stop()
@@ -105,8 +105,9 @@ func (a *Auditor) Serve(ctx context.Context) {
 	}
 }
 
-// schedule stores the audit of the current interval, unless a replica has stored it. The ids of these audits follow from the
-// installation and the interval, so that only one of several replicas stores it.
+// The method `schedule` stores the audit of the current interval. It stores nothing if a replica has already stored this audit, or if the
+// last scheduled audit has not ended. The id of a scheduled audit is computed from the installation and the interval. So if several
+// replicas store the audit of the same interval, only the first one succeeds.
 func (a *Auditor) schedule(ctx context.Context) error {
 	if a.Every <= 0 {
 		return nil
@@ -134,7 +135,7 @@ func scheduledID(installation string, slot time.Time) string {
 	return id.String()
 }
 
-// Next executes the next audit. It returns ErrNotFound if there is none.
+// Next executes the next audit. It returns ErrNotFound if there is no audit to execute.
 func (a *Auditor) Next(ctx context.Context) error {
 	now := a.Now()
 	audit, err := a.Store.Take(ctx, a.Replica, now, now.Add(-lostAfter))
@@ -170,7 +171,8 @@ func (a *Auditor) Next(ctx context.Context) error {
 // finishTime is the time limit for storing the end of an audit.
 const finishTime = 2 * time.Minute
 
-// safely calls f, and returns a panic as an error: an audit that ends the process would be taken over, and end the next one.
+// The function `safely` calls f, and returns a panic as an error. Otherwise, a panic would end the process. Another replica would then
+// take over the audit, and its process would end, too.
 func safely(f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -187,12 +189,13 @@ func (a *Auditor) newReading(scope Scope) *reading {
 	}
 }
 
-// Examine executes an audit that is not stored.
+// Examine executes an audit without storing it.
 func (a *Auditor) Examine(ctx context.Context, scope Scope) (Outcome, error) {
 	return a.newReading(scope).execute(ctx, Audit{Scope: scope})
 }
 
-// beat says that the replica is alive, until the returned function is called. If another replica executes the audit, beat cancels it.
+// The method `beat` stores a heartbeat at intervals, until the returned function is called. If another replica has taken over the audit,
+// `beat` cancels the audit's context.
 func (r *reading) beat(ctx context.Context, cancel func(), auditID string) (stop func()) {
 	ctx, end := context.WithCancel(ctx)
 	done := make(chan struct{})
@@ -221,7 +224,7 @@ func (r *reading) beat(ctx context.Context, cancel func(), auditID string) (stop
 	return func() { end(); <-done }
 }
 
-// execute reads and compares.
+// The method `execute` reads the objects in the scope, compares them, and returns the outcome of the audit.
 func (r *reading) execute(ctx context.Context, audit Audit) (Outcome, error) {
 	if err := r.readScope(ctx); err != nil {
 		return Outcome{}, err
@@ -272,7 +275,7 @@ func (r *reading) execute(ctx context.Context, audit Audit) (Outcome, error) {
 // maxFindings is the maximum number of findings that an audit stores.
 const maxFindings = 50_000
 
-// stored returns the findings in the scope that are open or accepted.
+// The method `stored` returns the stored findings in the scope that are open or accepted.
 func (r *reading) stored(ctx context.Context) (all []Finding, err error) {
 	f := Filter{
 		Statuses: []Status{New, Known, Accepted}, MerchantID: r.scope.MerchantID, CustomerID: r.scope.CustomerID,
@@ -282,7 +285,8 @@ func (r *reading) stored(ctx context.Context) (all []Finding, err error) {
 	return all, err
 }
 
-// resolved returns the ids of the stored findings that the audit has looked for and not seen.
+// The method `resolved` returns the ids of the stored findings that no longer exist: the audit has assessed these findings, and has not
+// seen them.
 func (r *reading) resolved(c *comparison, stored []Finding, found []candidate) (ids []string) {
 	seen := map[string]bool{}
 	for i := range found {

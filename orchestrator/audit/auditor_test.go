@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// newShelf returns the store of an auditor that audits the house.
+// newShelf returns a shelf with the house: the store and the upstreams of an auditor.
 func newShelf(h *house) *shelf {
 	return &shelf{upstreams: &upstreams{house: h}, findings: map[string]Finding{}}
 }
@@ -30,7 +30,7 @@ func (s *shelf) auditor(t *testing.T) *Auditor {
 	})
 }
 
-// audit executes an audit and returns its outcome.
+// The method `audit` executes an audit, and returns the audit's outcome.
 func (s *shelf) audit(t *testing.T, scope Scope) Outcome {
 	t.Helper()
 	a := s.auditor(t)
@@ -43,7 +43,7 @@ func (s *shelf) audit(t *testing.T, scope Scope) Outcome {
 	return s.outcomes[len(s.outcomes)-1]
 }
 
-// seen returns the codes of the findings.
+// The method `seen` returns the sorted codes of the findings.
 func (o Outcome) seen() (codes []string) {
 	for _, f := range o.Seen {
 		codes = append(codes, string(f.Code))
@@ -60,7 +60,8 @@ func wanted(codes []Code) (all []string) {
 	return all
 }
 
-// unreachable are damages that a reading cannot show: a resource that was not looked for is looked for.
+// The function `unreachable` reports whether a damage exists only in comparisons. An audit cannot have it, because an audit looks for every
+// resource.
 func unreachable(name string) bool { return name == "a resource that was not looked for" }
 
 func TestAnAuditFindsEachDamageAndResolvesItWhenItIsMended(t *testing.T) {
@@ -91,7 +92,7 @@ func TestAnAuditFindsEachDamageAndResolvesItWhenItIsMended(t *testing.T) {
 	}
 }
 
-// A list that suddenly lacks much resolves nothing: what was found before may still be there.
+// If a list suddenly lacks many objects, no finding is resolved, because the older findings may still exist.
 func TestASuspectListResolvesNothing(t *testing.T) {
 	more := func() *house {
 		h := newHouse()
@@ -217,7 +218,7 @@ func TestOneAuditIsStartedInEachInterval(t *testing.T) {
 			}
 		}
 		if len(s.waiting) == 1 && now.After(epoch) {
-			s.waiting[0].State = Complete // until then, no other is started
+			s.waiting[0].State = Complete // while this audit was pending, no other one was started
 		}
 		now = now.Add(30 * time.Minute)
 	}
@@ -226,7 +227,7 @@ func TestOneAuditIsStartedInEachInterval(t *testing.T) {
 	}
 }
 
-// The number of findings that are open after an audit does not have those that stay accepted.
+// Audit.Found counts the findings that are open after an audit. It does not count findings that stay accepted.
 func TestAcceptedFindingsAreNotCounted(t *testing.T) {
 	after := func(d time.Duration) *time.Time { return new(epoch.Add(d)) }
 	for name, c := range map[string]struct {

@@ -43,7 +43,8 @@ const (
 	SuspectAbsence Code = "suspect-absence"
 )
 
-// part is a list that an audit reads. What was not read whole is not assessed.
+// The type `part` is a list that an audit reads. If a list was not read completely, the findings that depend on the list are not
+// assessed.
 type part string
 
 // The parts of a cloud, of a merchant, and of this installation.
@@ -60,15 +61,15 @@ const (
 	partRuns          part = "all-runs"
 )
 
-// rule is what is the same for all findings of a code.
+// The type `rule` contains the properties that all findings with the same code share.
 type rule struct {
 	severity Severity
-	needs    []part // the finding is neither opened nor resolved if one of these was not read whole
+	needs    []part // if one of these was not read completely, the finding is neither opened nor resolved
 	affected string
-	advice   string // if the finding has none of its own
+	advice   string // used if the finding has no advice of its own
 }
 
-// needsOf returns what a finding depends on. What is left over depends on the list of its kind only.
+// needsOf returns the lists that a finding depends on. A finding with the code ObjectsLeft depends only on the list of its object's kind.
 func needsOf(f *Finding) []part {
 	if f.Code != ObjectsLeft {
 		return rules[f.Code].needs
@@ -97,20 +98,20 @@ var rules = map[Code]rule{
 	TenantWithoutCustomer: {
 		Medium,
 		[]part{partProjects, partMerchants},
-		"nobody pays for what the tenant has",
-		"if nobody needs the tenant: disable it, see that it is empty, and delete it",
+		"nobody pays for the resources in the tenant",
+		"if nobody needs the tenant: disable it, check that it is empty, and delete it",
 	},
 	TenantWithoutSubscription: {
 		High,
 		[]part{partProjects, partMerchants},
 		"the usage of the tenant is billed to nobody",
-		"if nobody needs the tenant: disable it, see that it is empty, and delete it",
+		"if nobody needs the tenant: disable it, check that it is empty, and delete it",
 	},
 	CustomerWithoutTenant: {
 		High, []part{partProjects, partCustomers}, "the users of the customer cannot work in the customer's tenant", "create the tenant again",
 	},
 	SubscriptionWithoutTenant: {
-		High, []part{partProjects, partSubscriptions}, "the subscriber cannot use what is paid for", "create the tenant again",
+		High, []part{partProjects, partSubscriptions}, "the subscriber cannot use the subscription, although it is paid for", "create the tenant again",
 	},
 	TenantDuplicate: {
 		Medium,
@@ -138,19 +139,19 @@ var rules = map[Code]rule{
 		Critical, []part{partSubscriptions, partProjects}, "the customer pays for the usage of a project in another domain", "set the resource of the subscription",
 	},
 	ResourceForeignProject: {
-		High, []part{partSubscriptions, partProjects}, "the customer pays for the usage of a project that is not the subscription's", "set the resource of the subscription",
+		High, []part{partSubscriptions, partProjects}, "the customer pays for the usage of a project that is not the subscription's tenant", "set the resource of the subscription",
 	},
 	ResourceShared: {
-		Critical, []part{partSubscriptions, partProjects, partMerchants}, "the usage of one tenant is billed to two subscriptions", "set the resource of the subscription that has the wrong one",
+		Critical, []part{partSubscriptions, partProjects, partMerchants}, "the usage of one tenant is billed to two subscriptions", "set the resource of the subscription whose resource is wrong",
 	},
 
 	RoleMissing:   {High, []part{partAssignments, partProjects, partUsers}, "the user lacks a right in the tenant", "assign the role"},
-	RoleExtraUser: {Medium, []part{partAssignments, partProjects}, "the user has a right in the tenant that no run has given", "if the user needs the role, accept the finding; otherwise revoke the role"},
+	RoleExtraUser: {Medium, []part{partAssignments, partProjects}, "the user has a right in the tenant, but no run has given it", "if the user needs the role, accept the finding; otherwise revoke the role"},
 	RoleExtraGroup: {
-		Medium, []part{partAssignments, partProjects}, "the users of the group have a right in the tenant that no run has given", "",
+		Medium, []part{partAssignments, partProjects}, "the users of the group have a right in the tenant, but no run has given it", "",
 	},
 	RoleExtraInherited: {
-		Medium, []part{partAssignments, partProjects}, "somebody has a right in all tenants of the domain that no run has given", "",
+		Medium, []part{partAssignments, partProjects}, "somebody has a right in all tenants of the domain, but no run has given it", "",
 	},
 	RoleOfDeletedUser: {
 		Low, []part{partAssignments, partProjects, partUsers}, "nobody at present; a new user with the same id would have the right", "revoke the role",
@@ -159,17 +160,17 @@ var rules = map[Code]rule{
 		Low, []part{partAssignments, partProjects, partUsers}, "the user cannot log in, and keeps the right", "enable the user, or end the subscription, or revoke the roles",
 	},
 	RoleAdmin: {
-		Critical, []part{partAssignments, partProjects, partRoles, partImplied}, "who has role admin on one project is admin of the whole cloud in most services", "revoke the role",
+		Critical, []part{partAssignments, partProjects, partRoles, partImplied}, "most services treat an admin of one project as the admin of the whole cloud", "revoke the role",
 	},
 	SubscriberGone: {
 		High,
 		[]part{partProjects, partUsers},
-		"nobody can use the customer's tenants, unless other users can",
+		"the subscriber cannot use the customer's tenants; perhaps nobody can",
 		"let another user subscribe for the customer, or end the subscriptions",
 	},
 
-	TagMissing:       {Medium, []part{partProjects}, "Tenantry does not change or remove the tenant without its tags", "add the tags"},
-	TagOtherMerchant: {High, []part{partProjects}, "runs of the other merchant take the tenant for theirs", "set the tags"},
+	TagMissing:       {Medium, []part{partProjects}, "if tags are missing, Tenantry neither changes nor removes the tenant", "add the tags"},
+	TagOtherMerchant: {High, []part{partProjects}, "runs of the other merchant treat the tenant as their own", "set the tags"},
 	TagUnknownRun:    {Medium, []part{partProjects, partRuns}, "the run that has made the tenant is not known", "set the tags"},
 
 	PlanGone:    {High, []part{partSubscriptions, partPlans}, "the subscription cannot be billed", ""},
@@ -182,10 +183,10 @@ var rules = map[Code]rule{
 	},
 
 	ObjectsGone: {High, []part{partMerchants, partProjects}, "a subscription that was ordered no longer exists", "find out who has removed the objects; let the user subscribe again"},
-	ObjectsLeft: {Medium, []part{partProjects, partAssignments, partCustomers, partSubscriptions}, "nobody pays for what is left", "remove what is left"},
+	ObjectsLeft: {Medium, []part{partProjects, partAssignments, partCustomers, partSubscriptions}, "nobody pays for the objects that are left", "remove the objects that are left"},
 	RunWaits:    {Medium, nil, "the order of a customer is not completed", ""},
 	SuspectAbsence: {
 		High, nil, "perhaps nobody: an upstream may show less than it has",
-		"compare the address and the credential of the upstream with those of the time before; then audit again",
+		"compare the upstream's address and credential with their earlier values; then audit again",
 	},
 }

@@ -14,14 +14,14 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// comparison compares a ledger with a world. It makes no calls.
+// The type `comparison` compares a ledger with a world. It makes no calls.
 type comparison struct {
 	*ledger
 	*world
 
 	now          time.Time
 	installation string
-	allowAdmin   bool // users may have role admin
+	allowAdmin   bool // users may have the role admin
 	scope        Scope
 	whole        bool // the runs of all merchants are in the ledger, and all merchants are in the world
 
@@ -29,27 +29,27 @@ type comparison struct {
 	absences        map[string]*absence
 	candidates      []candidate
 
-	suspects map[string]bool // the lists that seemed to lack too much, in any comparison so far
-	dropped  map[string]bool // the ids of the findings that were left out for that reason
+	suspects map[string]bool // the lists that lacked too many objects in this comparison or an earlier one
+	dropped  map[string]bool // the ids of the findings that were left out because their list is suspect
 }
 
-// candidate is a finding that has not been confirmed.
+// The type `candidate` is a finding that has not been confirmed.
 type candidate struct {
 	Finding
 
 	subject string // empty: no run is about the object
 	absent  string // the list that seems to lack an object; empty: no object seems absent
-	needs   []part // what the finding depends on
+	needs   []part // the lists that the finding depends on
 }
 
-// absence counts the objects of one list.
+// The type `absence` counts the expected and the absent objects of one list.
 type absence struct {
 	about            Finding // the cloud or merchant of the list
 	expected, absent int
 }
 
-// compare returns what differs. It leaves out what cannot be assessed, because a part was not read whole or because a run is changing the
-// objects. The result is sorted by id.
+// The method `compare` returns the differences, sorted by id. It leaves out a difference if a list that the difference depends on was not
+// read completely, or if a run is changing the objects.
 func (c *comparison) compare() []candidate {
 	c.customerTenants, c.absences, c.candidates = map[string]*tenant{}, map[string]*absence{}, nil
 	for _, t := range c.tenants {
@@ -76,8 +76,8 @@ func (s Scope) contains(f *Finding) bool {
 	return is(s.MerchantID, f.MerchantID) && is(s.CustomerID, f.CustomerID) && is(s.Cloud, f.Cloud) && is(s.ProjectID, f.ProjectID)
 }
 
-// assessed reports whether the audit can say that the finding is there or is not: all that it depends on was read, and no run is changing
-// its objects.
+// The method `assessed` reports whether the audit can decide if the finding exists. It can if everything that the finding depends on was
+// read, and if no run is changing the finding's objects.
 func (c *comparison) assessed(f *Finding, subject string) bool {
 	if f.Code == SuspectAbsence {
 		return c.everythingRead()
@@ -98,8 +98,9 @@ func (c *comparison) readable(f *Finding, subject string, needs []part) bool {
 	return !slices.ContainsFunc(needs, func(p part) bool { return !c.has(p, f) })
 }
 
-// domainRead reports whether the projects were read whole of the domain that the finding is about: that of its tenant or, if no run has
-// made a tenant, that of its merchant or of its objects.
+// domainRead reports whether all projects in the finding's domain were read. The finding's domain is the first of these domains that is
+// known: the domain of its tenant, the domain of its merchant, and the domain that is its first object. If none is known, domainRead
+// reports whether all projects of the cloud were read.
 func (c *comparison) domainRead(f *Finding) bool {
 	cloud := c.cloudFound(f.Cloud)
 	t := c.tenants[ref{f.Cloud, f.ProjectID}]
@@ -117,7 +118,7 @@ func (c *comparison) domainRead(f *Finding) bool {
 	return cloud.projectsRead
 }
 
-// has reports whether the part that the finding depends on was read whole.
+// The method `has` reports whether the list p was read completely in the finding's cloud or for the finding's merchant.
 func (c *comparison) has(p part, f *Finding) bool {
 	cloud, merchant := c.cloudFound(f.Cloud), c.merchantFound(f.MerchantID)
 	switch p {
@@ -145,7 +146,7 @@ func (c *comparison) has(p part, f *Finding) bool {
 	return false
 }
 
-// everythingRead reports whether all lists were read whole.
+// everythingRead reports whether all runs, projects, role assignments, customers and subscriptions were read.
 func (c *comparison) everythingRead() bool {
 	for _, cloud := range c.clouds {
 		if !cloud.projectsRead || !cloud.assignmentsRead {
@@ -162,13 +163,15 @@ func (c *comparison) all() (all []*merchantWorld) {
 	return all
 }
 
-// report adds a finding. The argument about has what the finding is about; key makes it the same finding in every audit.
+// The method `report` adds a finding. The argument `about` contains the ids of the finding's objects. The argument `absent` is the list
+// that seems to lack an object, or is empty. The code, the cloud and the argument `key` identify the finding: if they are the same in two
+// audits, the finding has the same id.
 func (c *comparison) report(code Code, about Finding, subject, absent, detail string, key ...string) *Finding {
 	about.Code = code
 	return c.reportNeeding(needsOf(&about), code, about, subject, absent, detail, key...)
 }
 
-// reportNeeding is report for a finding that depends on other lists than its code usually does.
+// reportNeeding does the same as the method `report`, for a finding that depends on other lists than most findings with its code.
 func (c *comparison) reportNeeding(needs []part, code Code, about Finding, subject, absent, detail string, key ...string) *Finding {
 	f := about
 	f.Code, f.Severity, f.Detail, f.Affected = code, rules[code].severity, detail, rules[code].affected
@@ -177,7 +180,7 @@ func (c *comparison) reportNeeding(needs []part, code Code, about Finding, subje
 		f.Repair.Advice = rules[code].advice
 	}
 	for _, value := range f.Repair.Values {
-		if upstream.Clean(value) != value { // it would be stored differently
+		if upstream.Clean(value) != value { // the stored value would differ from this value
 			f.Repair = Repair{Advice: f.Repair.Advice}
 			break
 		}
@@ -189,7 +192,7 @@ func (c *comparison) reportNeeding(needs []part, code Code, about Finding, subje
 	return &c.candidates[len(c.candidates)-1].Finding
 }
 
-// needing replaces what the last finding depends on.
+// The method `needing` replaces the lists that the last reported finding depends on.
 func (c *comparison) needing(needs ...part) { c.candidates[len(c.candidates)-1].needs = needs }
 
 // findingNamespace is the namespace of the ids of findings.
@@ -199,7 +202,8 @@ func findingID(code Code, key ...string) string {
 	return uuid.NewSHA1(findingNamespace, []byte(string(code)+"\x00"+strings.Join(key, "\x00"))).String()
 }
 
-// expects counts an object that a list should have, if the list was read; lacks counts one that it does not have.
+// The method `expects` counts an object that should be in a list, if the list was read. The method `lacks` counts an object that is
+// absent from a list.
 func (c *comparison) expects(p part, list string, about Finding) {
 	if c.has(p, &about) {
 		c.count(list, about).expected++
@@ -217,13 +221,13 @@ func (c *comparison) count(list string, about Finding) *absence {
 	return a
 }
 
-// The limits of absences: if more objects of a list seem absent than both limits, the list is suspect.
+// The limits of absences. A list is suspect if the number of its absent objects exceeds both limits.
 const (
-	suspectShare  = 10 // percent
+	suspectShare  = 10 // percent of the expected objects
 	suspectNumber = 20
 )
 
-// suspect replaces the absences of a list that seems to lack too much by one finding.
+// The method `suspect` finds the lists that lack too many objects. It replaces all absences of such a list by one finding.
 func (c *comparison) suspect() {
 	if c.suspects == nil {
 		c.suspects, c.dropped = map[string]bool{}, map[string]bool{}
@@ -254,7 +258,8 @@ func (c *comparison) suspect() {
 	}
 }
 
-// suspected reports whether a stored finding may be there, although it was not seen: the list of its cloud or merchant is suspect.
+// The method `suspected` reports whether a stored finding may still exist although the audit has not seen it, because a list of its cloud
+// or merchant is suspect.
 func (c *comparison) suspected(f *Finding) bool {
 	if c.dropped[f.ID] {
 		return true
@@ -267,10 +272,10 @@ func (c *comparison) suspected(f *Finding) bool {
 	return false
 }
 
-// listOf names a list in absences.
+// listOf returns the name of a list: the key in the map absences.
 func listOf(p part, of string) string { return string(p) + " of " + of }
 
-// compareRuns reports the runs that wait for a person.
+// compareRuns reports the runs that have waited too long for a person.
 func (c *comparison) compareRuns() {
 	for _, w := range c.waiting {
 		if c.now.Sub(w.since) < waitsTooLong {
@@ -284,10 +289,11 @@ func (c *comparison) compareRuns() {
 	}
 }
 
-// waitsTooLong is how long a run may wait for a person before that is a finding.
+// waitsTooLong is the time after which a run that waits for a person is reported.
 const waitsTooLong = 24 * time.Hour
 
-// customerOf returns the customer that the runs of a subject are about; empty if none of them has made one.
+// customerOf returns the id of the customer that the runs of a subject have made or adopted. The result is empty if there is no such
+// customer.
 func (c *comparison) customerOf(subject string) string {
 	for id, known := range c.ledger.customers {
 		if known.subject == subject {
@@ -297,14 +303,14 @@ func (c *comparison) customerOf(subject string) string {
 	return ""
 }
 
-// runState returns the state of a run; false if the ledger does not have it.
+// runState returns the state of a run. The second result is false if the ledger does not contain the run.
 func (c *comparison) runState(id string) (saga.RunState, bool) {
 	run, known := c.runs[id]
 	return run.state, known
 }
 
-// object names an object in a finding.
+// The function `object` returns an entry for Finding.Objects.
 func object(kind, id, name string) Object { return Object{Kind: kind, ID: id, Name: name} }
 
-// projectObject names a project.
+// projectObject returns the entry for a project in Finding.Objects.
 func projectObject(p *keystone.Project) Object { return object(kindProject, p.ID, p.Name) }

@@ -30,8 +30,8 @@ func (c *comparison) compareCustomers() {
 		case want.gone:
 		case found == nil:
 			c.expects(partCustomers, list, about)
-			if t == nil || c.project(t) == nil { // otherwise, the tenant is reported
-				c.report(ObjectsGone, about, want.subject, list, "the merchant no longer has the customer in BillingStack, which run "+want.run+" has used", kindCustomer, id)
+			if t == nil || c.project(t) == nil { // otherwise, compareOwner reports the tenant
+				c.report(ObjectsGone, about, want.subject, list, "run "+want.run+" has used the customer, but the merchant no longer has the customer in BillingStack", kindCustomer, id)
 			}
 		case found.merchant != want.merchant:
 			about.Objects = append(about.Objects, object("merchant", found.merchant, ""))
@@ -47,15 +47,15 @@ func (c *comparison) compareCustomers() {
 			if c.runs[run].merchant == found.merchant {
 				about.Repair.Action, about.Repair.Values = RemoveCustomer, map[string]string{"customer_id": id}
 			}
-			c.report(ObjectsLeft, about, "", "", "run "+run+" is compensated, but its customer is there", kindCustomer, id)
+			c.report(ObjectsLeft, about, "", "", "run "+run+" is compensated, but its customer still exists", kindCustomer, id)
 		}
 	}
 }
 
-// left says that BillingStack has an object again.
+// The method `left` returns the detail of a finding: BillingStack has an object that a run has removed.
 func (m *made) left(kind string) string {
 	if m.missing {
-		return "the " + kind + " was missing in BillingStack when run " + m.run + " removed its tenant, but is there again"
+		return "the " + kind + " was missing in BillingStack when run " + m.run + " removed its tenant, but the " + kind + " exists again"
 	}
 	return "run " + m.run + " has deleted the " + kind + ", but BillingStack has it"
 }
@@ -76,8 +76,9 @@ func (c *comparison) compareCustomerTenant(about Finding, want *customer, t *ten
 	c.report(CustomerWithoutTenant, about, want.subject, list, "the customer's tenant "+t.name+" does not exist"+omitted, kindCustomer, about.CustomerID)
 }
 
-// createTenant returns the repair that makes a tenant again, with the roles that users had on it. There is none if the subscription has
-// ended, or if a project has the name. The result omitted ends the finding's detail: it names the roles that are not assigned again.
+// createTenant returns the repair that creates a tenant again, with the roles that users had on it. The action is empty if the tenant
+// cannot be created again: its subscription has ended, another project has its name, its domain is not known, or it had too many roles.
+// The result `omitted` names the roles that the repair does not assign again. It is a text for the end of the finding's detail.
 func (c *comparison) createTenant(t *tenant) (action RepairAction, values map[string]string, omitted string) {
 	cloud := c.cloudFound(t.cloud)
 	taken := slices.ContainsFunc(cloud.named[t.name], func(id string) bool { return cloud.projects[id].DomainID == t.domain })
@@ -105,7 +106,7 @@ func (c *comparison) createTenant(t *tenant) (action RepairAction, values map[st
 	return CreateTenant, v, omittedRoles(others)
 }
 
-// maxOmitted is the maximum number of roles that a finding names.
+// maxOmitted is the maximum number of omitted roles that the detail of a finding names.
 const maxOmitted = 10
 
 func omittedRoles(all []string) string {
@@ -121,7 +122,7 @@ func omittedRoles(all []string) string {
 	return text
 }
 
-// compareSubscriptions reports what is wrong with the subscriptions of BillingStack.
+// compareSubscriptions reports subscriptions that are gone, that are left over, or that differ from their orders.
 func (c *comparison) compareSubscriptions() {
 	for id, want := range c.ledger.subscriptions {
 		found := c.world.subscriptions[id]
@@ -155,12 +156,12 @@ func (c *comparison) subscriptionGone(about Finding, want *subscription) {
 	list := listOf(partSubscriptions, want.merchant)
 	c.expects(partSubscriptions, list, Finding{MerchantID: want.merchant})
 	if t := c.tenantOf(want); t != nil && c.project(t) != nil {
-		return // the tenant is reported
+		return // compareOwner reports the tenant
 	}
 	if customer := c.ledger.customers[want.customer]; customer != nil && c.world.customers[want.customer] == nil {
-		return // the customer is reported
+		return // compareCustomers reports the customer
 	}
-	c.report(ObjectsGone, about, want.subject, list, "the merchant no longer has the subscription in BillingStack, which run "+want.run+" has used", kindSubscription, about.SubscriptionID)
+	c.report(ObjectsGone, about, want.subject, list, "run "+want.run+" has used the subscription, but the merchant no longer has the subscription in BillingStack", kindSubscription, about.SubscriptionID)
 }
 
 // compareSubscription compares the fields of a subscription that one of the runs has made.
@@ -170,7 +171,7 @@ func (c *comparison) compareSubscription(about Finding, want *subscription, foun
 	case found.customer != want.customer || found.merchant != want.merchant && !c.moved(want.customer):
 		detail := fmt.Sprintf("the subscription is of customer %s of merchant %s, and should be of customer %s", found.customer, found.merchant, want.customer)
 		c.report(SubscriptionMoved, about, want.subject, "", detail, id)
-	case c.moved(want.customer): // the merchant has other plans
+	case c.moved(want.customer): // the plan is not compared: the other merchant has other plans
 	case c.merchantFound(found.merchant).plansRead && !c.merchantFound(found.merchant).plans[found.plan]:
 		c.planGone(about, want.subject, found)
 	case found.plan != want.plan:
@@ -199,7 +200,7 @@ func (c *comparison) compareSubscription(about Finding, want *subscription, foun
 	c.report(SubscriptionWithoutTenant, about, want.subject, list, detail, kindSubscription, id)
 }
 
-// moved reports whether the customer is reported as moved to another merchant.
+// The method `moved` reports whether the merchant of the customer in BillingStack is another one than in the ledger.
 func (c *comparison) moved(customerID string) bool {
 	want, found := c.ledger.customers[customerID], c.world.customers[customerID]
 	return want != nil && found != nil && want.merchant != found.merchant
@@ -211,7 +212,7 @@ func (c *comparison) planGone(about Finding, subject string, found *foundSubscri
 	c.report(PlanGone, about, subject, "", "the merchant no longer has plan "+found.plan, about.SubscriptionID)
 }
 
-// strangeSubscription compares a subscription that none of the runs has made.
+// strangeSubscription compares a subscription that is not in the ledger.
 func (c *comparison) strangeSubscription(id string, found *foundSubscription) {
 	m := c.merchantFound(found.merchant)
 	about := Finding{
@@ -227,7 +228,7 @@ func (c *comparison) strangeSubscription(id string, found *foundSubscription) {
 		if c.runs[run].merchant == found.merchant {
 			about.Repair.Action, about.Repair.Values = RemoveSubscription, map[string]string{"subscription_id": id, "resource_id": found.resource}
 		}
-		c.report(ObjectsLeft, about, subject, "", "run "+run+" is compensated, but its subscription is there", kindSubscription, id)
+		c.report(ObjectsLeft, about, subject, "", "run "+run+" is compensated, but its subscription still exists", kindSubscription, id)
 		return
 	}
 	if m.plansRead && !m.plans[found.plan] {

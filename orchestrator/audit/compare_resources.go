@@ -18,7 +18,8 @@ func (c *comparison) namedTenants(m *merchantWorld, subscriptionID string) (ids 
 	return ids
 }
 
-// tenantFor returns the id and the cloud of the tenant that a subscription should be billed for; empty if it has none.
+// tenantFor returns the cloud and the id of the tenant whose usage should be billed to a subscription. The id is empty if the
+// subscription has no tenant.
 func (c *comparison) tenantFor(id string, found *foundSubscription) (cloud, project string) {
 	if want := c.ledger.subscriptions[id]; want != nil {
 		if t := c.tenantOf(want); t != nil {
@@ -33,7 +34,7 @@ func (c *comparison) tenantFor(id string, found *foundSubscription) (cloud, proj
 	return m.cloud, ""
 }
 
-// compareResources reports the subscriptions whose resource_id is not their tenant.
+// compareResources reports the subscriptions whose resource_id is not the id of their tenant.
 func (c *comparison) compareResources() {
 	sharing := map[string][]string{} // the subscriptions of a resource
 	for id, found := range c.world.subscriptions {
@@ -43,16 +44,16 @@ func (c *comparison) compareResources() {
 		want := c.ledger.subscriptions[id]
 		cloud, project := c.tenantFor(id, found)
 		switch {
-		case c.left[left{kindSubscription, "", id}] != "", want != nil && want.gone: // left over: nothing else is said about it
-		case project == "" && want != nil: // it has ended, and keeps its last resource for the last bill
-		case project == "" && len(sharing[found.resource]) < 2: // nobody knows which resource is right
+		case c.left[left{kindSubscription, "", id}] != "", want != nil && want.gone: // left over: no other finding is reported
+		case project == "" && want != nil: // the subscription has ended: it keeps its last resource for the last bill
+		case project == "" && len(sharing[found.resource]) < 2: // it is not known which resource is right
 		case project != found.resource:
 			c.wrongResource(id, found, cloud, project, sharing[found.resource])
 		}
 	}
 }
 
-// wrongResource reports a subscription whose resource is not its tenant.
+// wrongResource reports a subscription whose resource_id is not the id of its tenant.
 func (c *comparison) wrongResource(id string, found *foundSubscription, cloud, project string, sharing []string) {
 	about := Finding{
 		Cloud: cloud, MerchantID: found.merchant, CustomerID: found.customer, SubscriptionID: id, ProjectID: project,
@@ -85,12 +86,13 @@ func (c *comparison) wrongResource(id string, found *foundSubscription, cloud, p
 		about.Objects = append(about.Objects, object(kindProject, found.resource, ""))
 	}
 	c.report(code, about, subject, absent, detail, id)
-	if code == ResourceShared { // both subscriptions were seen
+	if code == ResourceShared { // the lists of the other merchants are not needed: both subscriptions were seen
 		c.needing(partSubscriptions, partProjects)
 	}
 }
 
-// resourceCode says what is wrong with the resource of a subscription. The code is empty if that cannot be said.
+// resourceCode returns the code and the detail of the finding about a subscription's wrong resource. The code is empty if it is not known
+// what is wrong.
 func (c *comparison) resourceCode(found *foundSubscription, cloud string, sharing []string) (Code, string) {
 	r := found.resource
 	if r == "" || strings.HasPrefix(r, "pending") || !keystone.ValidID(r) {
@@ -120,7 +122,8 @@ func (c *comparison) bills(subscriptionID, resource string) bool {
 	return s != nil && s.resource == resource
 }
 
-// ownerOf returns the subscription whose tenant the project is, and the merchant of the project. They are empty if they are not known.
+// ownerOf returns the subscription that has the project as its tenant, and the merchant of the project. A result is empty if it is not
+// known.
 func (c *comparison) ownerOf(cloud string, p *foundProject) (subscriptionID, merchant string) {
 	name := p.Name
 	if t := c.tenants[ref{cloud, p.ID}]; t != nil {
@@ -142,7 +145,8 @@ func (c *comparison) ownerOf(cloud string, p *foundProject) (subscriptionID, mer
 	return subscriptionID, merchant
 }
 
-// elsewhere says what is wrong with a resource that is not among the projects of the merchants' domains.
+// The method `elsewhere` returns the code and the detail of the finding about a resource that is not among the projects of the merchants'
+// domains.
 func (c *comparison) elsewhere(found *foundSubscription, cloud string) (Code, string) {
 	p, looked := c.cloudFound(cloud).elsewhere[found.resource]
 	switch {

@@ -11,9 +11,9 @@ import (
 
 // compareRoles reports role assignments that are missing, that no run has made, or whose user is gone or disabled.
 func (c *comparison) compareRoles() {
-	users := map[string]int{}                                                 // the findings about users among the candidates, by cloud, user and subject
-	expected := map[ref]bool{}                                                // the users that were counted
-	for _, at := range slices.SortedFunc(maps.Keys(c.tenants), ref.compare) { // the first assignment of a user decides what is said
+	users := map[string]int{}                                                 // indexes in c.candidates, by code, cloud, user and subject
+	expected := map[ref]bool{}                                                // the users that c.expects has counted
+	for _, at := range slices.SortedFunc(maps.Keys(c.tenants), ref.compare) { // sorted: the first assignment of a user decides the finding
 		t := c.tenants[at]
 		p := c.project(t)
 		if t.gone || t.replaced || p == nil {
@@ -75,14 +75,15 @@ func (c *comparison) compareRole(users map[string]int, t *tenant, p *foundProjec
 	}
 }
 
-// roleValues are the values of a repair of a user's role on a tenant.
+// roleValues returns the values for a repair of a user's role on a tenant.
 func roleValues(t *tenant, user, role, roleName string) map[string]string {
 	v := t.values()
 	v["user_id"], v["role_id"], v["role"] = user, role, roleName
 	return v
 }
 
-// reportUser reports something about a user once for each customer, with all assignments.
+// reportUser reports a finding about a user, once for each code and subject. If the finding is already reported, reportUser adds the role
+// assignment to its objects.
 func (c *comparison) reportUser(users map[string]int, code Code, about Finding, t *tenant, user, detail string) {
 	key := string(code) + " " + t.cloud + " " + user + " " + t.subject
 	if i, reported := users[key]; reported {
@@ -93,7 +94,7 @@ func (c *comparison) reportUser(users map[string]int, code Code, about Finding, 
 	}
 	about.Objects = append([]Object{object(kindUser, user, c.cloudFound(t.cloud).userName[user])}, about.Objects...)
 	about.ProjectID, about.SubscriptionID = "", ""
-	about.Repair = Repair{} // it would be about one of the assignments
+	about.Repair = Repair{} // a repair would change only one of the assignments
 	absent := ""
 	if code == SubscriberGone {
 		absent = listOf(partUsers, t.cloud)
@@ -118,7 +119,7 @@ func (c *comparison) compareGrant(users map[string]int, t *tenant, p *foundProje
 	}
 	roleName := cmp.Or(cloud.roles[g.role], g.role)
 	run := c.left[left{kindAssignment, t.cloud, id}]
-	if t.maker == "" && run == "" && t.role(grant{g.user, g.role}) == nil { // the owner of an adopted tenant has given the role
+	if t.maker == "" && run == "" && t.role(grant{g.user, g.role}) == nil { // adopted tenant: its owner has given the role
 		about.Repair = Repair{Advice: about.Repair.Advice}
 	}
 	switch {
@@ -126,7 +127,7 @@ func (c *comparison) compareGrant(users map[string]int, t *tenant, p *foundProje
 		c.reportAdmin(about, t.subject, cmp.Or(g.user, g.group), g.role)
 	case run != "":
 		about.RunID = run
-		c.report(ObjectsLeft, about, t.subject, "", "run "+run+" is compensated, but its role assignment is there", kindAssignment, id)
+		c.report(ObjectsLeft, about, t.subject, "", "run "+run+" is compensated, but its role assignment still exists", kindAssignment, id)
 	case t.maker == "": // an adopted tenant: its owner gives roles, too
 	case g.user == "":
 		c.report(RoleExtraGroup, about, t.subject, "", fmt.Sprintf("group %s has role %s on %s", g.group, roleName, t.name), id)
@@ -136,7 +137,7 @@ func (c *comparison) compareGrant(users map[string]int, t *tenant, p *foundProje
 	case cloud.users[g.user] == userDisabled:
 		c.reportUser(users, RoleOfDisabledUser, about, t, g.user, "a disabled user has roles that no run has given")
 	default:
-		c.report(RoleExtraUser, about, t.subject, "", fmt.Sprintf("user %s has role %s on %s, which no run has given",
+		c.report(RoleExtraUser, about, t.subject, "", fmt.Sprintf("user %s has role %s on %s, but no run has given the role",
 			c.userName(t.cloud, g.user), roleName, t.name), id)
 	}
 }
@@ -146,13 +147,13 @@ func (c *comparison) reportAdmin(about Finding, subject, who, role string) *Find
 	name := c.cloudFound(about.Cloud).roles[role]
 	f := c.report(RoleAdmin, about, subject, "", fmt.Sprintf("%s has role %s, which is or implies role admin", who, name),
 		about.ProjectID, who, role)
-	if keystone.IsAdminRole(name) { // what roles imply does not matter
+	if keystone.IsAdminRole(name) { // the list of implied roles is not needed
 		c.needing(partAssignments, partProjects, partRoles)
 	}
 	return f
 }
 
-// aboutRole returns what a finding is about that concerns a role on a tenant.
+// aboutRole returns a Finding with the ids and objects that all findings about a role on a tenant have.
 func (c *comparison) aboutRole(t *tenant, p *foundProject, g given, roleName string) Finding {
 	f := c.about(t, p)
 	f.UserID = g.user
@@ -164,7 +165,7 @@ func (c *comparison) aboutRole(t *tenant, p *foundProject, g given, roleName str
 	return f
 }
 
-// userName names a user in texts.
+// userName returns the name and the id of a user for texts, or only the id if the name is not known.
 func (c *comparison) userName(cloud, id string) string {
 	if name := c.cloudFound(cloud).userName[id]; name != "" {
 		return fmt.Sprintf("%s (%s)", name, id)
@@ -172,7 +173,8 @@ func (c *comparison) userName(cloud, id string) string {
 	return id
 }
 
-// compareInherited reports the roles that somebody has on all projects of a domain with tenants: once each, at their source.
+// compareInherited reports the inherited roles of the domains with tenants. An inherited role is valid on all projects of its domain. It
+// is reported once, for the domain, and not for each project.
 func (c *comparison) compareInherited() {
 	for name, cloud := range c.clouds {
 		for _, g := range cloud.inherited {

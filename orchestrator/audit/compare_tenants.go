@@ -9,15 +9,15 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// project returns what was found of a tenant; nil if it was not found.
+// The method `project` returns the project of a tenant as it was found; nil if it was not found.
 func (c *comparison) project(t *tenant) *foundProject { return c.cloudFound(t.cloud).projects[t.id] }
 
-// compareProjects reports what is wrong with the projects that were found.
+// compareProjects compares the projects that were found with the tenants in the ledger.
 func (c *comparison) compareProjects() {
 	for name, cloud := range c.clouds {
 		for id, p := range cloud.projects {
 			if t := c.tenants[ref{name, id}]; t != nil && t.replaced {
-				continue // it was renamed, so only some readings show it: nothing is said about it
+				continue // it may have been renamed: then only some lists contain it, so nothing is reported about it
 			} else if t != nil && !t.gone {
 				c.compareTenant(t, p)
 			} else if keystone.IsTenantName(p.Name) || t != nil {
@@ -27,7 +27,7 @@ func (c *comparison) compareProjects() {
 	}
 }
 
-// about returns what the findings about a tenant have in common.
+// The method `about` returns a Finding with the ids and objects that all findings about a tenant have.
 func (c *comparison) about(t *tenant, p *foundProject) Finding {
 	f := Finding{
 		Cloud: t.cloud, MerchantID: t.merchant, ProjectID: t.id, RunID: t.run, Objects: []Object{object(kindProject, t.id, t.name)},
@@ -57,7 +57,7 @@ func (c *comparison) compareTenant(t *tenant, p *foundProject) {
 
 func (c *comparison) compareEnabled(about Finding, t *tenant, p *foundProject) {
 	switch {
-	case !p.Enabled && !t.disabled && c.ownerless(t): // the tenant without its owner is reported
+	case !p.Enabled && !t.disabled && c.ownerless(t): // compareOwner reports the tenant
 	case !p.Enabled && !t.disabled:
 		if t.maker != "" { // only the owner of an adopted tenant may enable or disable it
 			about.Repair.Action, about.Repair.Values = EnableProject, t.ownValues()
@@ -88,22 +88,22 @@ func (c *comparison) ownerless(t *tenant) bool {
 // compareOwner reports a tenant whose customer or subscription is gone, although no run has deleted it.
 func (c *comparison) compareOwner(about Finding, t *tenant) {
 	customerID, subscriptionID := t.owner()
-	if t.maker != "" && !t.ended() { // adopted tenants are not removed, and the removal of an ended subscription's tenant is due anyway
+	if t.maker != "" && !t.ended() { // adopted tenants are not removed; the tenant of an ended subscription is removed without a repair
 		about.Repair.Action, about.Repair.Values = RemoveTenant, t.ownValues()
 	}
 	if want := c.ledger.customers[customerID]; want != nil && !want.gone && c.world.customers[customerID] == nil {
 		about.Objects = append(about.Objects, object(kindCustomer, customerID, ""))
 		c.reportNeeding([]part{partProjects, partCustomers}, TenantWithoutCustomer, about, t.subject, listOf(partCustomers, t.merchant),
-			"the merchant no longer has the customer in BillingStack, which run "+want.run+" has used", t.id)
+			"run "+want.run+" has used the customer, but the merchant no longer has the customer in BillingStack", t.id)
 	}
 	if want := c.ledger.subscriptions[subscriptionID]; want != nil && !want.gone && c.world.subscriptions[subscriptionID] == nil {
 		about.Objects = append(about.Objects, object(kindSubscription, subscriptionID, ""))
 		c.reportNeeding([]part{partProjects, partSubscriptions}, TenantWithoutSubscription, about, t.subject, listOf(partSubscriptions, t.merchant),
-			"the merchant no longer has the subscription in BillingStack, which run "+want.run+" has used", t.id)
+			"run "+want.run+" has used the subscription, but the merchant no longer has the subscription in BillingStack", t.id)
 	}
 }
 
-// compareTags reports the tags of a tenant that should be there: the gravest fault only.
+// compareTags reports missing and wrong tags of a tenant. If several tags are missing or wrong, it reports only the most severe fault.
 func (c *comparison) compareTags(about Finding, t *tenant, p *foundProject) {
 	if len(t.marks) == 0 {
 		return
@@ -129,7 +129,7 @@ func (c *comparison) compareTags(about Finding, t *tenant, p *foundProject) {
 	}
 }
 
-// tagAdvice returns the command that gives a project the tags of its run.
+// tagAdvice returns the command that adds the missing tags to a project, and removes the wrong tags from it.
 func tagAdvice(id string, missing, foreignMerchants, unknownRuns []string) string {
 	words := []string{"openstack", "project", "set"}
 	for _, tag := range missing {
@@ -151,8 +151,8 @@ func wrongTags(foreignMerchants, unknownRuns []string) (tags []string) {
 	return tags
 }
 
-// strangeProject compares a project that has the name of a tenant, but which no run has left. The argument t is the tenant that a run has
-// removed; nil if there was none.
+// strangeProject compares a project that no run should have left. If a run has removed the project, the argument t is the removed tenant.
+// Otherwise, the project has the name of a tenant, and t is nil.
 func (c *comparison) strangeProject(cloud string, p *foundProject, t *tenant) {
 	about := Finding{Cloud: cloud, ProjectID: p.ID, Objects: []Object{projectObject(&p.Project)}}
 	about.CustomerID, about.SubscriptionID = keystone.TenantOf(p.Name)
@@ -175,7 +175,7 @@ func (c *comparison) strangeProject(cloud string, p *foundProject, t *tenant) {
 					"project_id": p.ID, "tenant": p.Name, "domain_id": p.DomainID, "made_by": run,
 				}
 			}
-			c.report(ObjectsLeft, about, "", "", "run "+run+" is compensated, but its project is there", kindProject, p.ID)
+			c.report(ObjectsLeft, about, "", "", "run "+run+" is compensated, but its project still exists", kindProject, p.ID)
 		}
 		return
 	}
@@ -185,8 +185,8 @@ func (c *comparison) strangeProject(cloud string, p *foundProject, t *tenant) {
 	c.withoutOwner(about, p)
 }
 
-// compensated returns the compensated run that has made the project; empty if there is none. The result live is true if the run that has
-// made the project has not ended.
+// The method `compensated` returns the run that has made the project, if this run is compensated or has not ended. Otherwise, the result
+// `run` is empty. The result `live` is true if the run has not ended.
 func (c *comparison) compensated(cloud string, p *foundProject) (run string, live bool) {
 	if run := c.left[left{kindProject, cloud, p.ID}]; run != "" {
 		return run, false
@@ -203,12 +203,14 @@ func (c *comparison) compensated(cloud string, p *foundProject) (run string, liv
 	return "", false
 }
 
-// madeBy reports whether the tags and the name of a project show that the run has made it, and not somebody who copied a tag.
+// madeBy reports whether the run has made the project. The tags alone do not show this, because anybody can copy a tag. The project must
+// also have the name of a project that the run may have made.
 func (c *comparison) madeBy(run, cloud string, p *foundProject) bool {
 	return p.HasTag(keystone.RunTag(run)) && p.HasTag(keystone.InstallationTag(c.installation)) && c.names[left{kindProject, cloud, p.Name}] == run
 }
 
-// withoutOwner reports a project with the name of a tenant whose customer or subscription does not exist, or has another tenant.
+// withoutOwner compares a project with the name of a tenant. It reports the project if the customer or subscription in the name does not
+// exist, or has another tenant.
 func (c *comparison) withoutOwner(about Finding, p *foundProject) {
 	var merchant string
 	var own *tenant
@@ -223,18 +225,18 @@ func (c *comparison) withoutOwner(about Finding, p *foundProject) {
 	}
 	switch {
 	case merchant == "" && about.SubscriptionID == "":
-		c.report(TenantWithoutCustomer, about, "", "", "no merchant has the customer of the project's name", p.ID)
+		c.report(TenantWithoutCustomer, about, "", "", "no merchant has the customer in the project's name", p.ID)
 	case merchant == "":
-		c.report(TenantWithoutSubscription, about, "", "", "no merchant has the subscription of the project's name", p.ID)
+		c.report(TenantWithoutSubscription, about, "", "", "no merchant has the subscription in the project's name", p.ID)
 	case own != nil && own.id != p.ID && c.project(own) != nil:
 		about.MerchantID, about.Objects = merchant, append(about.Objects, object(kindProject, own.id, own.name))
-		c.report(TenantDuplicate, about, subject, "", "the tenant is project "+own.id+", and this project has its name", p.ID)
+		c.report(TenantDuplicate, about, subject, "", "the tenant is project "+own.id+", and this project has the same name", p.ID)
 	default:
 		c.compareStrangeTags(about, merchant, subject, p)
 	}
 }
 
-// compareStrangeTags reports the tags of a project that is a tenant, but that no run has made or adopted.
+// compareStrangeTags reports wrong tags of a tenant that no run has made or adopted.
 func (c *comparison) compareStrangeTags(about Finding, merchant, subject string, p *foundProject) {
 	foreign := slices.DeleteFunc(keystone.MerchantsOfTags(p.Tags), func(m string) bool { return m == merchant })
 	about.MerchantID = merchant

@@ -18,7 +18,7 @@ type damage struct {
 	want   []Code
 }
 
-// damages are what can be done behind Tenantry's back, each with the findings that it must lead to.
+// The variable `damages` lists changes to a house. Each change has the codes of the findings that it must cause.
 var damages = []damage{
 	{"nothing", func(*house) {}, nil},
 	{"a subscription's tenant is deleted", func(h *house) { h.cloud("default").dropProject("p-m1-c0-s0") }, []Code{SubscriptionWithoutTenant}},
@@ -192,7 +192,7 @@ var damages = []damage{
 	}, []Code{SubscriptionWithoutTenant}},
 }
 
-// waitFor adds a run that has waited for a person.
+// waitFor adds a run that has waited for a person for the time d.
 func (h *house) waitFor(d time.Duration) {
 	h.store(&saga.Run{
 		ID: otherRun, Workflow: "w", Merchant: "m1", Subject: "m1:new", State: saga.Waiting, AttentionAt: new(epoch.Add(-d)),
@@ -218,7 +218,7 @@ func TestEachDamageIsFoundAndNothingElse(t *testing.T) {
 }
 
 func TestEachCodeIsFoundByADamage(t *testing.T) {
-	found := map[Code]bool{SuspectAbsence: true} // below
+	found := map[Code]bool{SuspectAbsence: true} // other tests find it
 	for _, d := range damages {
 		for _, code := range d.want {
 			found[code] = true
@@ -246,7 +246,7 @@ func TestAFindingSaysWhatIsWrongWhereAndWhatToDo(t *testing.T) {
 	}
 }
 
-// TestWhatWasNotReadIsNotAssessed compares each damage without each of the parts.
+// TestWhatWasNotReadIsNotAssessed makes each damage, and compares several times. Each time, another list counts as not read.
 func TestWhatWasNotReadIsNotAssessed(t *testing.T) {
 	parts := map[part]func(*house){
 		partProjects:      func(h *house) { h.cloud("default").projectsRead = false; clear(h.cloud("default").domains) },
@@ -281,7 +281,7 @@ func TestWhatWasNotReadIsNotAssessed(t *testing.T) {
 	}
 }
 
-// TestEmptyListsAreNoFindings compares with worlds in which a list has nothing, or nothing of most customers, although it was answered.
+// TestEmptyListsAreNoFindings compares with worlds in which one list lacks all objects, although the upstream has answered.
 func TestEmptyListsAreNoFindings(t *testing.T) {
 	empty := map[string]func(*house){
 		"projects": func(h *house) {
@@ -325,7 +325,7 @@ func TestEmptyListsAreNoFindings(t *testing.T) {
 	}
 }
 
-// TestSomeAbsencesAreReported has fewer absences than are suspect.
+// TestSomeAbsencesAreReported makes 20 objects absent: each absence is reported. With one more absence, the list is suspect.
 func TestSomeAbsencesAreReported(t *testing.T) {
 	h := newHouse()
 	for i := range 20 {
@@ -342,7 +342,8 @@ func TestSomeAbsencesAreReported(t *testing.T) {
 	}
 }
 
-// If allow_cloud_admin_role is set, runs may assign role admin. Everybody else who has it is still reported as critical.
+// If allow_cloud_admin_role is set, runs may assign role admin. If a user has role admin, but no run has assigned it, the finding is
+// still critical.
 func TestAnAdminRoleThatIsAllowedIsForInformation(t *testing.T) {
 	h := newHouse()
 	h.allowAdmin = true
@@ -359,7 +360,7 @@ func TestAnAdminRoleThatIsAllowedIsForInformation(t *testing.T) {
 	}
 }
 
-// If a list seems to lack much, and a merchant's lists are read alone, this is no reason to report each absence.
+// If only one merchant's lists were read, they can be suspect, too. Then their absences are not reported one by one.
 func TestASuspectListIsSuspectInEachScope(t *testing.T) {
 	h := newHouse()
 	for i := range 30 {
@@ -392,7 +393,7 @@ func TestAFindingHasTheSameIDInEveryAudit(t *testing.T) {
 	}
 }
 
-// A repair that creates a tenant again does not assign some of the roles. The finding names them.
+// A repair that creates a tenant again does not assign some of the roles. The finding names these roles.
 func TestAFindingNamesTheRolesThatAreNotAssignedAgain(t *testing.T) {
 	lost := func(roles ...string) *house {
 		h := newHouse()
@@ -449,8 +450,8 @@ func TestAFindingNamesTheRolesThatAreNotAssignedAgain(t *testing.T) {
 	}
 }
 
-// replaceTenant adds a run that gives user u2 a role on the tenant of customer m1-c0, and a later run that makes or adopts another project
-// as the tenant, with a role of user u-m1-c0.
+// replaceTenant adds two runs. The first run gives user u2 a role on the tenant of customer m1-c0. The second run makes or adopts another
+// project as this tenant, and gives user u-m1-c0 a role on it.
 func (h *house) replaceTenant(origin saga.Origin, more ...saga.Expected) {
 	h.cloud("default").users["u2"] = userEnabled
 	name, fields := keystone.CustomerTenant("m1-c0"), map[string]string{"domain_id": domain, "enabled": "true"}
@@ -518,7 +519,7 @@ func TestATenantIsReplacedAgain(t *testing.T) {
 	}
 }
 
-// A repair that creates a tenant again says which roles it gives: no others are missing afterwards.
+// A repair that creates a tenant again determines the roles on the new tenant. Other roles of the old tenant are not missing afterwards.
 func TestARepairThatReplacesATenantDecidesAboutTheRoles(t *testing.T) {
 	h := newHouse()
 	h.cloud("default").dropProject("p-m1-c0")
@@ -528,7 +529,7 @@ func TestARepairThatReplacesATenantDecidesAboutTheRoles(t *testing.T) {
 	}
 }
 
-// What is said of a user with roles on several tenants is the same in every audit.
+// The finding about a user with roles on several tenants is the same in every audit.
 func TestAFindingAboutAUserIsAlwaysTheSame(t *testing.T) {
 	seen := map[string]bool{}
 	for range 40 {

@@ -13,10 +13,12 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// confirm reads the objects of all candidates again, one by one, and returns what still differs about them. What a list lacks is thereby
-// reported only if it is absent alone, too; and what changed while the audit was reading is compared as it is afterwards.
+// The method `confirm` reads the objects of all candidates again, each with a request of its own, and returns the differences that still
+// exist. So if a list lacks an object, the object is reported only if the request for this object does not find it either. If an object
+// has changed during the audit, its new state is compared.
 //
-// The argument stored are the findings of older audits. What is no longer seen of them is read alone, too, before they are resolved.
+// The argument `stored` contains the findings of older audits. Their objects are read again, too, so that a finding is resolved only
+// after such a read.
 func (r *reading) confirm(ctx context.Context, compare func() []candidate, stored []Finding) ([]candidate, error) {
 	first := compare()
 	all := slices.Clone(stored)
@@ -58,15 +60,16 @@ func (r *reading) confirm(ctx context.Context, compare func() []candidate, store
 	}), ctx.Err()
 }
 
-// maxAgain is the maximum number of subjects, and of other objects, that are read again. Each takes some requests.
+// maxAgain is the maximum number of subjects that are read again. It is also the maximum number of other objects that are read again.
+// Each of them takes several requests.
 const maxAgain = 2_000
 
-// bounded leaves out the subjects and objects beyond the maximum. Nothing is said about them.
+// The method `bounded` leaves out the subjects and objects beyond the maximum. Nothing is reported about them.
 func (r *reading) bounded(subjects []string, strangers []stranger) ([]string, []stranger) {
 	if len(subjects) <= maxAgain && len(strangers) <= maxAgain {
 		return subjects, strangers
 	}
-	r.note(Gap{Code: GapTooManyFindings, Detail: fmt.Sprintf("something differs about %d customers and %d other objects: %d of each were read again",
+	r.note(Gap{Code: GapTooManyFindings, Detail: fmt.Sprintf("something differs about %d customers and %d other objects: at most %d of each were read again",
 		len(subjects), len(strangers), maxAgain)})
 	for _, subject := range subjects[min(len(subjects), maxAgain):] {
 		r.live[subject] = "a limit of the audit"
@@ -77,13 +80,13 @@ func (r *reading) bounded(subjects []string, strangers []stranger) ([]string, []
 	return subjects[:min(len(subjects), maxAgain)], strangers[:min(len(strangers), maxAgain)]
 }
 
-// stranger is an object that no run is known to have made.
+// The type `stranger` is an object that is not in the ledger.
 type stranger struct {
 	Object
 	cloud, merchant string
 }
 
-// concerned returns the subjects of the findings, and the objects without a subject.
+// The method `concerned` returns the subjects of the findings, and the objects without a subject.
 func (r *reading) concerned(all []Finding) (subjects []string, strangers []stranger) {
 	for i := range all {
 		f := &all[i]
@@ -136,11 +139,12 @@ func (r *reading) subjectOf(cloud string, o Object) string {
 	return ""
 }
 
-// patience is how often a subject is read again, because a run about it was stored while it was read.
+// The constant `patience` is the maximum number of times that refresh reads a subject. It reads the subject again if a run about the
+// subject was stored during the reading.
 const patience = 3
 
-// refresh reads all that is known about a subject again. If a run changes its objects meanwhile, or if an upstream does not answer, the
-// subject counts as busy: nothing is said about it.
+// The method `refresh` reads the runs and the objects of a subject again. If a run is changing the objects, or if an upstream does not
+// answer, the subject counts as busy, and nothing is reported about it.
 func (r *reading) refresh(ctx context.Context, subject string) error {
 	for range patience {
 		before, err := r.readSubject(ctx, subject)
@@ -161,7 +165,7 @@ func (r *reading) refresh(ctx context.Context, subject string) error {
 	return nil
 }
 
-// readSubject reads the runs about a subject again, and returns their versions.
+// readSubject reads the runs about a subject again, and returns the versions of the runs.
 func (r *reading) readSubject(ctx context.Context, subject string) (versions []int64, err error) {
 	var runs []*saga.Run
 	err = r.Store.EachRun(ctx, RunFilter{Subject: subject}, func(run *saga.Run) error {
@@ -199,7 +203,8 @@ func (r *reading) readObjects(ctx context.Context, subject string) error {
 	return err
 }
 
-// ofSubject returns the keys of a subject's objects, sorted, so that the calls about them have the same sequence each time.
+// ofSubject returns the sorted keys of a subject's objects. Because the keys are sorted, the calls for these objects always have the same
+// order.
 func ofSubject[K comparable, V interface{ isOf(subject string) bool }](all map[K]V, subject string, compare func(a, b K) int) (keys []K) {
 	for key, object := range all {
 		if object.isOf(subject) {
@@ -245,7 +250,7 @@ func (r *reading) readUserAgain(ctx context.Context, cloud, user string) error {
 	}
 	err = r.readUser(ctx, r.cloud(cloud), inventory, user)
 	if errors.Is(err, keystone.ErrForbidden) {
-		return nil // nothing is said about the user
+		return nil // nothing is reported about the user
 	}
 	return err
 }
@@ -296,8 +301,8 @@ func (r *reading) readProject(ctx context.Context, at ref) error {
 	return err
 }
 
-// listed looks for a project in the lists of its names. With the token of a domain, Keystone answers 403 to the id of a project that does
-// not exist, so that only a list shows that a project is absent.
+// The method `listed` looks for a project by its names instead of its id. With a domain's token, Keystone answers 403 to the id of a
+// project that does not exist. So only a list by name shows that the project is absent.
 func (r *reading) listed(ctx context.Context, inventory keystone.Inventory, at ref) (found keystone.Project, err error) {
 	absent := &upstream.Error{Service: keystone.Service, Class: upstream.Permanent, Op: "listing project " + at.id, Err: keystone.ErrNotFound}
 	names := map[string]bool{}
@@ -308,7 +313,7 @@ func (r *reading) listed(ctx context.Context, inventory keystone.Inventory, at r
 	if p := r.cloud(at.cloud).projects[at.id]; p != nil && p.DomainID == domain {
 		names[p.Name] = true
 	}
-	if len(names) == 0 { // in which list it would be is not known
+	if len(names) == 0 { // the project's name is not known
 		absent.Class, absent.Err = upstream.Blocked, keystone.ErrForbidden
 		return found, absent
 	}
@@ -368,8 +373,8 @@ func (r *reading) readSubscription(ctx context.Context, merchant, id string) err
 	return nil
 }
 
-// refreshStranger reads an object again that no run is known to have made, and all that is known about the runs that have made it: they
-// may have been stored after the ledger was read. An object that cannot be read is unread: nothing is said about it.
+// refreshStranger reads a stranger again. It also reads the subjects of all runs that have made the stranger: they may have been stored
+// after the ledger was read. If the stranger cannot be read, refreshStranger adds it to r.unread, and nothing is reported about it.
 func (r *reading) refreshStranger(ctx context.Context, s stranger) error {
 	err := r.readStranger(ctx, s)
 	if err != nil && ctx.Err() == nil {
@@ -404,7 +409,7 @@ func (r *reading) refreshStranger(ctx context.Context, s stranger) error {
 	return nil
 }
 
-// readStranger reads an object that no run has made, with what belongs to it.
+// readStranger reads a stranger, and the objects that belong to the stranger.
 func (r *reading) readStranger(ctx context.Context, s stranger) error {
 	switch s.Kind {
 	case kindCustomer:
@@ -425,11 +430,11 @@ func (r *reading) readStranger(ctx context.Context, s stranger) error {
 	return err
 }
 
-// maxOwners is the maximum number of merchants at which the owner of a project without a merchant's tag is looked for.
+// maxOwners limits the search for the owner of a project that has no merchant tag. It is the maximum number of merchants that are asked.
 const maxOwners = 50
 
-// possibleOwners returns the merchants that may have the customer or subscription of a project's name: those of its tags or, without a
-// known tag, those with tenants in the same domain.
+// possibleOwners returns the merchants that may have the customer or subscription in a project's name. These are the merchants in the
+// project's tags. If the tags name no known merchant, these are the merchants with tenants in the project's domain.
 func (r *reading) possibleOwners(p *foundProject) (ids []string) {
 	for _, id := range keystone.MerchantsOfTags(p.Tags) {
 		if r.merchants[id] != nil {
@@ -448,7 +453,7 @@ func (r *reading) possibleOwners(p *foundProject) (ids []string) {
 	return ids[:min(len(ids), maxOwners)]
 }
 
-// readOwner reads the customer or subscription of a project's name again.
+// readOwner reads the customer or subscription in a project's name again.
 func (r *reading) readOwner(ctx context.Context, p *foundProject) error {
 	customerID, subscriptionID := keystone.TenantOf(p.Name)
 	for _, merchant := range r.possibleOwners(p) {

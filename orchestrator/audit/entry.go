@@ -13,8 +13,8 @@ type Entry struct {
 	Name   string
 	Cloud  string
 	Origin saga.Origin
-	// RemovedAt is when this run has removed the object. Another run may have removed it, too: it has an entry of its own. Removing a
-	// project also removes the role assignments on it.
+	// RemovedAt is the time when this run removed the object. If another run has removed the object, too, that run has an entry of its
+	// own. When a run removes a project, the role assignments on the project are also removed.
 	RemovedAt *time.Time
 
 	RunID      string
@@ -22,7 +22,7 @@ type Entry struct {
 	RunState   saga.RunState
 	MerchantID string
 	Step       string
-	At         time.Time // when the step ended, or when the run was accepted if the step has not ended
+	At         time.Time // the time when the step ended; if it has not ended, the time when the run was accepted
 	By         string    // who asked for the run: the Who of its first event
 	Why        string    // the Why of its first event
 	RequestID  string    // see [saga.Object]
@@ -33,11 +33,11 @@ func (e *Entry) Cursor() string { return e.RunID + "/" + e.Kind + "/" + e.ID }
 
 // EntryFilter selects entries. Exactly one of the first four fields is set.
 //
-//   - A project has the entries of the project itself and of all role assignments on it.
-//   - A user has all entries of the runs for the user. It also has the entries of the user's role assignments in other runs, if a run
-//     for the user has an entry of the same project.
-//   - A customer has all entries of the runs that have made or adopted the customer, and of all other runs about the customer.
-//   - A subscription has all entries of the runs that have made, adopted or removed the subscription.
+//   - ProjectID selects the entries of the project itself and of all role assignments on it.
+//   - UserID selects all entries of the runs for the user. It also selects the entries of the user's role assignments in other runs, if a
+//     run for the user has an entry of the same project.
+//   - CustomerID selects all entries of the runs that have made or adopted the customer, and of all other runs about the customer.
+//   - SubscriptionID selects all entries of the runs that have made, adopted or removed the subscription.
 type EntryFilter struct {
 	ProjectID      string
 	UserID         string

@@ -36,12 +36,12 @@ const (
 	New      Status = "new"      // one audit has seen it
 	Known    Status = "known"    // several audits have seen it
 	Resolved Status = "resolved" // the last audit that looked for it has not seen it
-	Accepted Status = "accepted" // a person has said that it may be so: see Acceptance
+	Accepted Status = "accepted" // a person has accepted it: see Acceptance
 )
 
-// Finding is one difference between what should be and what is.
+// Finding is one difference between the expected state and the actual state.
 type Finding struct {
-	// ID is computed from the code and from the objects that make the finding the same one in every audit.
+	// ID is computed from the code, the cloud and the ids that identify the difference. So a difference has the same ID in every audit.
 	ID       string
 	Code     Code
 	Severity Severity
@@ -71,8 +71,8 @@ type Finding struct {
 // Open reports whether somebody should look at the finding.
 func (f *Finding) Open() bool { return f.Status == New || f.Status == Known }
 
-// staysAccepted reports whether an accepted finding is still accepted after an audit has seen it again, now with this severity: see
-// [Store.Finish].
+// staysAccepted reports whether an accepted finding stays accepted when an audit sees it again at the time `at`. The argument `now` is
+// the severity that the audit has determined. See [Store.Finish].
 func (f *Finding) staysAccepted(now Severity, at time.Time) bool {
 	ended := f.Acceptance != nil && f.Acceptance.Until != nil && !f.Acceptance.Until.After(at)
 	return !ended && f.Severity.AtLeast(now)
@@ -80,30 +80,30 @@ func (f *Finding) staysAccepted(now Severity, at time.Time) bool {
 
 // Object names something in Keystone, BillingStack or Tenantry.
 type Object struct {
-	Kind string `json:"kind"` // customer, subscription, project, role-assignment, user, group, role, domain, plan or run
+	Kind string `json:"kind"` // customer, subscription, project, role-assignment, user, group, role, domain, plan, merchant or run
 	ID   string `json:"id"`
 	Name string `json:"name,omitempty"`
 }
 
-// Acceptance says who lets a finding be, and why.
+// Acceptance says who has accepted a finding, and why.
 type Acceptance struct {
 	Who   string     `json:"who"`
 	Why   string     `json:"why"`
 	At    time.Time  `json:"at"`
-	Until *time.Time `json:"until,omitempty"` // nil: as long as it lasts
+	Until *time.Time `json:"until,omitempty"` // nil: the acceptance does not end
 }
 
-// Repair says how a finding can be resolved. With an Action, the finding can be part of a [Plan], and Tenantry resolves it. Advice says
-// what a person can do instead.
+// Repair says how a finding can be resolved. If Action is set, the finding can be an entry of a [Plan], and Tenantry can resolve it.
+// Advice says what a person can do.
 type Repair struct {
 	Action RepairAction `json:"action,omitempty"`
-	// Values are the objects and values that the change is about, and those that the audit has found.
+	// Values contains the ids and names of the objects, the new values, and the values that the audit has found.
 	Values map[string]string `json:"values,omitempty"`
 	Advice string            `json:"advice"`
 }
 
-// RoleValue begins the names of the values of a [CreateTenant] that are roles to assign. Such a value is USER/ROLE/NAME: the id of the
-// user, and the id and the name of the role.
+// RoleValue is the prefix of some names in the Values of a [CreateTenant]. A value with this prefix is a role to assign. It has the form
+// USER/ROLE/NAME: the id of the user, the id of the role, and the name of the role.
 const RoleValue = "assign_"
 
 // maxRoleValues is the maximum number of roles of a repair. A tenant with more roles is not created again.
@@ -126,8 +126,8 @@ const (
 	RemoveCustomer     RepairAction = "remove-customer"
 )
 
-// RepairActions are all actions of repairs, in the order in which the entries of a plan are carried out: an entry may need that an
-// earlier one has been carried out.
+// RepairActions are all actions of repairs. The entries of a plan are carried out in this order, because an entry may depend on an
+// earlier one.
 var RepairActions = []RepairAction{
 	TagProject, EnableProject, DisableProject, CreateTenant, SetResource, AssignRole, RevokeRole, RemoveTenant, RemoveSubscription, RemoveCustomer,
 }

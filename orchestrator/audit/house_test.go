@@ -18,7 +18,8 @@ const (
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// house is a ledger and a world that agree: two merchants with three customers each, who have two subscriptions each.
+// The type `house` is a ledger and a world that agree with each other. It has two merchants. Each merchant has three customers, and each
+// customer has two subscriptions.
 type house struct {
 	*comparison
 
@@ -27,7 +28,7 @@ type house struct {
 	made map[string][]saga.Expected // by run
 }
 
-// newHouse returns a house without anything to find.
+// newHouse returns a house in which an audit finds nothing.
 func newHouse() *house {
 	h := &house{made: map[string][]saga.Expected{}, comparison: &comparison{
 		ledger: newLedger(), world: newWorld(), now: epoch, installation: theInstallation, whole: true,
@@ -51,7 +52,8 @@ func newHouse() *house {
 	return h
 }
 
-// run adds a run that has ended in a state, and left the objects of `all`.
+// The method `run` adds a run in the given state, and returns the run's id. The argument `all` lists the objects that should exist if the
+// run has succeeded.
 func (h *house) run(merchant, customer string, state saga.RunState, all []saga.Expected) string {
 	h.n++
 	id := fmt.Sprintf("0190%04d-0000-7000-8000-000000000000", h.n)
@@ -67,7 +69,8 @@ func (h *house) store(r *saga.Run, all []saga.Expected) {
 	h.add(r, all, true)
 }
 
-// subscribe adds a run as a subscribe leaves it, and what it has made.
+// The method `subscribe` adds a succeeded run that has made a subscription, and adds the objects of the run. If `first` is true, the run
+// has also made the customer.
 func (h *house) subscribe(merchant, customer, subscription string, first bool) {
 	id := fmt.Sprintf("0190%04d-0000-7000-8000-000000000000", h.n+1)
 	user := "u-" + customer
@@ -103,7 +106,7 @@ func (h *house) subscribe(merchant, customer, subscription string, first bool) {
 	h.give(st, user, "r-member")
 }
 
-// remakes adds a run that has made the tenant of customer m1-c0 again, for another user.
+// The method `remakes` adds a run that has made the tenant of customer m1-c0 again, for another user.
 func (h *house) remakes(project string) string {
 	run := fmt.Sprintf("0190%04d-0000-7000-8000-000000000000", h.n+1)
 	tenant := expected(kindProject, project, keystone.CustomerTenant("m1-c0"), saga.Own, map[string]string{"domain_id": domain, "enabled": "true"})
@@ -111,7 +114,7 @@ func (h *house) remakes(project string) string {
 	return h.run("m1", "m1-c0", saga.Succeeded, []saga.Expected{tenant, expected(kindAssignment, project+"/u-other/r-member", "member", saga.Own, nil)})
 }
 
-// adopt adds a project that a run of a new customer has adopted.
+// The method `adopt` adds a new customer, and a project that a run has adopted as the customer's tenant.
 func (h *house) adopt(project string) {
 	h.world.customers["m1-adopted"] = &foundCustomer{"m1"}
 	name := keystone.CustomerTenant("m1-adopted")
@@ -148,7 +151,7 @@ func (h *house) p(id string) *foundProject { return h.cloud("default").projects[
 
 func (h *house) s(id string) *foundSubscription { return h.world.subscriptions[id] }
 
-// dropUser removes a user with all assignments, as Keystone does.
+// dropUser removes a user with all role assignments, as Keystone does.
 func (h *house) dropUser(id string) {
 	c := h.cloud("default")
 	c.users[id] = userGone
@@ -157,7 +160,7 @@ func (h *house) dropUser(id string) {
 	}
 }
 
-// codes returns the findings as "CODE what".
+// The method `codes` compares, and returns the sorted codes of the findings.
 func (h *house) codes() (all []string) {
 	for _, f := range h.compare() {
 		all = append(all, string(f.Code))

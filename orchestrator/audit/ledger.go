@@ -23,56 +23,56 @@ const (
 	kindDomain       = "domain"
 )
 
-// ledger is what the runs of this installation should have left. Of the runs about an object, the one that has ended last decides. The runs
-// of a subject must be added in the sequence of their ends: see inSequence. Runs are read by their ids, and this is nearly always the same:
-// but a run gets its id before it is accepted.
+// The type `ledger` contains the objects that should exist after the runs of this installation. If several runs are about an object, the
+// run that has ended last decides. The runs of a subject must be added in the order of their ends: see inSequence. The database returns
+// runs in the order of their ids. The two orders rarely differ. They can differ because a run gets its id before it is accepted.
 type ledger struct {
 	tenants       map[ref]*tenant
-	named         map[ref]*tenant // the newest tenant of a name; the id in the key is the domain and the name
+	named         map[ref]*tenant // the newest tenant with a name; the id in the key is DOMAIN/NAME
 	customers     map[string]*customer
 	subscriptions map[string]*subscription
 
 	runs     map[string]runInfo
-	live     map[string]string // the run that is changing the objects of a subject; by subject
-	pending  map[left]string   // the subject of the live run that makes the object
-	unclear  map[string]string // the workflow that this release does not know, of a run about the subject; by subject
+	live     map[string]string // by subject: the run that is changing the subject's objects, or another reason to report nothing
+	pending  map[left]string   // by object: the subject of the live run that makes the object
+	unclear  map[string]string // by subject: a workflow of the subject's runs that this release does not know
 	subjects map[string]subject
-	mixed    map[string]bool // the subjects whose runs were added in another sequence than that of their ends
-	left     map[left]string // the compensated run that should not have left the object
-	names    map[left]string // the compensated run that may have made a project of this name; the name is in the field id
+	mixed    map[string]bool // the subjects whose runs were not added in the order of their ends
+	left     map[left]string // by object: the compensated run that should have removed the object
+	names    map[left]string // by project, with its name as the id: the compensated run that may have made the project
 	waiting  []waitingRun
 }
 
-// ref names a project or a user: ids are unique in a cloud.
+// The type `ref` identifies a project or a user. Ids are unique only within a cloud.
 type ref struct{ cloud, id string }
 
 func (r ref) compare(other ref) int {
 	return cmp.Or(cmp.Compare(r.cloud, other.cloud), cmp.Compare(r.id, other.id))
 }
 
-// runInfo is what the ledger keeps of a run.
+// The type `runInfo` contains the properties of a run that the ledger keeps.
 type runInfo struct {
 	state    saga.RunState
 	merchant string
 }
 
-// subject is what the ledger keeps of the runs about a subject.
+// The type `subject` contains the properties that the ledger keeps of the runs about a subject.
 type subject struct {
-	runs  []string  // their ids
-	ended time.Time // when the last of them has succeeded
+	runs  []string  // the ids of the runs
+	ended time.Time // the end of the succeeded run that was added last
 }
 
-// left names an object that a run has made, and that no succeeded run has left.
+// The type `left` identifies an object of a compensated run or of a live run. The cloud is empty for BillingStack's objects.
 type left struct{ kind, cloud, id string }
 
-// made is what is known about each object.
+// The type `made` contains the properties that all objects in the ledger have.
 type made struct {
 	subject  string
 	merchant string
 	run      string // the newest run about the object
 	maker    string // the run that has made the object; empty: it was adopted
 	gone     bool   // the newest run has removed it
-	missing  bool   // with gone: it was missing when that run removed its tenant
+	missing  bool   // with gone: the object was missing when this run removed the object's tenant
 }
 
 func (m *made) isOf(subject string) bool { return m.subject == subject }
@@ -83,7 +83,7 @@ type tenant struct {
 	ref
 	name, domain string
 	disabled     bool
-	replaced     bool     // a newer run has made or adopted another project of this name: somebody has deleted or renamed this one
+	replaced     bool     // a newer run has made or adopted another project with this name: somebody has deleted or renamed this project
 	marks        []string // its tags
 	roles        []role
 }
@@ -125,7 +125,7 @@ func newLedger() *ledger {
 	}
 }
 
-// inSequence sorts the runs of a subject by their ends. Those that have not ended are the last.
+// inSequence sorts the runs of a subject by the times of their ends. Runs that have not ended are last.
 func inSequence(runs []*saga.Run) {
 	end := func(r *saga.Run) int64 {
 		if r.EndedAt == nil {
@@ -136,9 +136,9 @@ func inSequence(runs []*saga.Run) {
 	slices.SortStableFunc(runs, func(a, b *saga.Run) int { return cmp.Compare(end(a), end(b)) })
 }
 
-// add adds a run that has ended after all runs about its subject so far, or has not ended. The argument all is what the run should have left if it has
-// succeeded: see [saga.Expected]. If known is false, this release does not know the run's workflow, and nothing can be said about the
-// subject.
+// The method `add` adds a run. The argument `all` lists the objects that should exist if the run has succeeded: see [saga.Expected]. If
+// `known` is false, this release does not know the run's workflow, and nothing is reported about the subject. If a succeeded run that was
+// added before has ended later, `add` notes the subject in `mixed`.
 func (l *ledger) add(r *saga.Run, all []saga.Expected, known bool) {
 	id, name := canon(r.ID), canon(r.Subject)
 	l.runs[id] = runInfo{r.State, canon(r.Merchant)}
@@ -158,7 +158,7 @@ func (l *ledger) add(r *saga.Run, all []saga.Expected, known bool) {
 		for _, e := range all {
 			l.expect(r, e)
 		}
-		for _, e := range all { // when it is known which tenants and roles the run itself has removed
+		for _, e := range all { // after the loop above, which records the tenants and roles that the run itself has removed
 			l.replace(e)
 		}
 	case r.State == saga.Compensated:
@@ -174,7 +174,7 @@ func (l *ledger) add(r *saga.Run, all []saga.Expected, known bool) {
 	}
 }
 
-// expect takes one object of a succeeded run.
+// The method `expect` records one object of a succeeded run.
 func (l *ledger) expect(r *saga.Run, e saga.Expected) {
 	if e.ID == "" {
 		return
@@ -206,7 +206,7 @@ func (l *ledger) expect(r *saga.Run, e saga.Expected) {
 	}
 }
 
-// touch notes that the run is the newest one about the object.
+// The method `touch` records that the run is the newest run about the object.
 func (m *made) touch(r *saga.Run, e saga.Expected) {
 	m.subject, m.merchant, m.run, m.gone = canon(r.Subject), canon(r.Merchant), canon(r.ID), e.Gone
 	m.missing = e.Gone && e.On != ""
@@ -239,9 +239,10 @@ func (l *ledger) expectTenant(r *saga.Run, e saga.Expected) {
 	}
 }
 
-// replace notes that the tenant is the newest one of its name. If an older one was expected until now, somebody has deleted or renamed it.
-// The users should then have their roles on the new tenant, too. If the run says itself that the older one is gone, as a repair that creates
-// a tenant does, it also says who has roles.
+// The method `replace` records that the tenant is the newest tenant with its name. If the ledger has an older tenant with this name,
+// somebody has deleted or renamed the older one. Then `replace` marks the older tenant as replaced, and expects the users' roles on the
+// new tenant, too. The run of a repair that creates a tenant again declares that the older tenant is gone, and declares the roles on the
+// new tenant. Then `replace` copies no roles.
 func (l *ledger) replace(e saga.Expected) {
 	t := l.tenants[ref{e.Cloud, e.ID}]
 	if e.Kind != kindProject || t == nil || t.gone || t.name == "" || t.domain == "" {
@@ -261,12 +262,12 @@ func (l *ledger) replace(e saga.Expected) {
 	}
 }
 
-// expectRole takes a role assignment, whose id is PROJECT/USER/ROLE.
+// expectRole records a role assignment. The id of the assignment is PROJECT/USER/ROLE.
 func (l *ledger) expectRole(r *saga.Run, e saga.Expected) {
 	project, rest, _ := strings.Cut(e.ID, "/")
 	user, id, _ := strings.Cut(rest, "/")
 	t := l.tenants[ref{e.Cloud, project}]
-	if t == nil { // the run does not change the tenant, and an older release has made it
+	if t == nil { // an older release has made the tenant, and this run does not change it
 		return
 	}
 	found := t.role(grant{user, id})
@@ -277,7 +278,7 @@ func (l *ledger) expectRole(r *saga.Run, e saga.Expected) {
 	found.name, found.run, found.gone = canon(e.Name), canon(r.ID), e.Gone
 }
 
-// role returns what the runs have done with a role of a user; nil: nothing.
+// The method `role` returns the record of a user's role on the tenant. The result is nil if no run has assigned or revoked the role.
 func (t *tenant) role(g grant) *role {
 	i := slices.IndexFunc(t.roles, func(r role) bool { return r.grant == g })
 	if i < 0 {
@@ -286,10 +287,11 @@ func (t *tenant) role(g grant) *role {
 	return &t.roles[i]
 }
 
-// canon returns the same text with shared memory: ids, names and tags are in the ledger and in the world many times.
+// The function `canon` returns an equal text whose memory is shared by all equal texts. The ledger and the world contain the same ids,
+// names and tags many times.
 func canon(text string) string { return unique.Make(text).Value() }
 
-// leave notes what a compensated run has made: nothing of it should be left.
+// The method `leave` records the objects that a compensated run has made. None of these objects should exist.
 func (l *ledger) leave(r *saga.Run, all []saga.Expected) {
 	for _, e := range all {
 		if e.Origin == saga.Own && !e.Gone && e.ID != "" && e.Kind != kindAssignment {
@@ -311,7 +313,7 @@ func (l *ledger) leave(r *saga.Run, all []saga.Expected) {
 	}
 }
 
-// cloudOf returns the cloud of an object of a run: the objects of BillingStack are in no cloud.
+// cloudOf returns the cloud of a run's object. The result is empty for an object of BillingStack.
 func cloudOf(kind, cloud string) string {
 	if kind == kindCustomer || kind == kindSubscription {
 		return ""
@@ -330,7 +332,7 @@ func (l *ledger) wait(r *saga.Run) {
 	l.waiting = append(l.waiting, w)
 }
 
-// forget drops all that is known about a subject, so that its runs can be added again.
+// The method `forget` removes everything about a subject from the ledger. Then the subject's runs can be added again.
 func (l *ledger) forget(subject string) {
 	of := func(m made) bool { return m.subject == subject }
 	maps.DeleteFunc(l.tenants, func(_ ref, t *tenant) bool { return of(t.made) })
@@ -352,8 +354,8 @@ func (l *ledger) forget(subject string) {
 	l.waiting = slices.DeleteFunc(l.waiting, func(w waitingRun) bool { return w.subject == subject })
 }
 
-// busy reports whether nothing can be said about the subject now: a run is changing its objects, or this release does not know one of
-// its runs.
+// The method `busy` reports whether nothing may be reported about the subject. This is the case if a run is changing the subject's
+// objects, or if this release does not know the workflow of one of the subject's runs.
 func (l *ledger) busy(subject string) bool { return l.live[subject] != "" || l.unclear[subject] != "" }
 
 // tenantOf returns the tenant that the subscription should have; nil if there is none, or if it should be gone.
@@ -364,19 +366,20 @@ func (l *ledger) tenantOf(s *subscription) *tenant {
 	return nil
 }
 
-// values are the values of a repair of the tenant.
+// The method `values` returns the values for a repair of the tenant.
 func (t *tenant) values() map[string]string {
 	return map[string]string{"project_id": t.id, "tenant": t.name, "domain_id": t.domain}
 }
 
-// ownValues are the values of a repair that only a project allows that a run has made.
+// ownValues returns the values for a repair that is possible only if a run has made the project.
 func (t *tenant) ownValues() map[string]string {
 	v := t.values()
 	v["made_by"] = t.maker
 	return v
 }
 
-// ended reports whether the tenant is that of a subscription that has ended, and can still be restored: nobody has a role on it.
+// The method `ended` reports whether the tenant belongs to a subscription that has ended and can still be restored. Such a tenant is
+// disabled, and all roles on it are revoked.
 func (t *tenant) ended() bool {
 	return t.disabled && len(t.roles) > 0 && !slices.ContainsFunc(t.roles, func(r role) bool { return !r.gone })
 }

@@ -17,7 +17,7 @@ type Plan struct {
 	By           string // who asked for the plan
 	Entries      []PlanEntry
 	LeftOut      int // the number of findings that have a repair, but did not fit into the plan
-	Suspect      int // the number of findings that have a repair, but are left out because an upstream seems to show less than it has
+	Suspect      int // the number of findings with a repair that are left out because an upstream seems to show less than it has
 }
 
 // PlanEntry is the repair of one finding, with the values on which it was planned.
@@ -33,7 +33,7 @@ type PlanEntry struct {
 	ProjectID      string            `json:"project_id,omitempty"`
 	UserID         string            `json:"user_id,omitempty"`
 	RunID          string            `json:"run_id"`  // the run that the finding is about
-	Objects        []Object          `json:"objects"` // of the finding
+	Objects        []Object          `json:"objects"` // the objects of the finding
 	Action         RepairAction      `json:"action"`
 	Values         map[string]string `json:"values"`
 }
@@ -64,7 +64,7 @@ type PlanStore interface {
 	Plan(ctx context.Context, id string) (Plan, error)
 }
 
-// entryOf returns the entry that repairs a finding; false if the finding has no repair.
+// entryOf returns the entry that repairs a finding. The second result is false if Tenantry cannot repair the finding.
 func entryOf(f *Finding) (PlanEntry, bool) {
 	if f.Repair.Action == "" || f.RunID == "" || f.MerchantID == "" {
 		return PlanEntry{}, false

@@ -19,7 +19,7 @@ import (
 
 // The codes of gaps.
 const (
-	GapKeystoneForbidden   = "keystone-forbidden"   // the credential may not read a list
+	GapKeystoneForbidden   = "keystone-forbidden"   // the credential has no permission to read a list
 	GapKeystoneUnavailable = "keystone-unavailable" // Keystone has not answered, or not completely
 	GapOutOfReach          = "out-of-reach"         // the credential is for another domain
 	GapListCut             = "list-cut"             // Keystone has cut a list that cannot be divided
@@ -28,10 +28,10 @@ const (
 	GapWorkflowUnknown     = "workflow-unknown" // this release does not know the workflow of a run
 	GapCloudUnknown        = "cloud-unknown"    // the service has no configuration of the cloud, or the cloud has no such domain
 	GapTooManyFindings     = "too-many-findings"
-	GapTooManyObjects      = "too-many-objects" // a cloud has more than an audit keeps in memory
+	GapTooManyObjects      = "too-many-objects" // a cloud has more objects than an audit keeps in memory
 )
 
-// reading is one audit while it reads.
+// The type `reading` is the state of an audit that is being executed.
 type reading struct {
 	*Auditor
 	*ledger
@@ -39,10 +39,10 @@ type reading struct {
 
 	scope                  Scope
 	endedOnly              bool // runs that have not ended are left out
-	maxProjects, maxGrants int  // of a cloud
+	maxProjects, maxGrants int  // the maximum numbers for one cloud
 
-	mu       sync.Mutex                // of the fields below
-	reach    map[string]keystone.Reach // of the credentials, by cloud
+	mu       sync.Mutex                // guards the fields below
+	reach    map[string]keystone.Reach // the reach of the credentials, by cloud
 	gaps     []Gap
 	fault    error // the first error of an upstream
 	read     map[string]int
@@ -66,7 +66,7 @@ func (r *reading) note(g Gap) {
 	r.gaps[MaxGaps-1] = Gap{Code: "more", Detail: "more parts could not be assessed"}
 }
 
-// step tells how far the audit is.
+// The method `step` sets the progress of the audit.
 func (r *reading) step(phase string, done, total int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -80,8 +80,8 @@ func (r *reading) counted(kind string, n int) {
 	r.read[kind] += n
 }
 
-// readAll reads the ledger, Keystone and BillingStack. An error means that nothing can be compared: the database cannot be read.
-// What Keystone or BillingStack do not show becomes a gap.
+// readAll reads the runs, Keystone and BillingStack. It returns an error if the database cannot be read, because then nothing can be
+// compared. If a part of Keystone or BillingStack cannot be read, readAll adds a gap.
 func (r *reading) readAll(ctx context.Context) error {
 	all, err := r.merchantsOf(ctx)
 	if err != nil {
@@ -110,7 +110,7 @@ func (r *reading) readAll(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// readScope reads what the audit's scope needs.
+// readScope reads everything that an audit of the scope needs.
 func (r *reading) readScope(ctx context.Context) error {
 	if r.scope.CustomerID == "" && r.scope.ProjectID == "" {
 		return r.readAll(ctx)
@@ -152,7 +152,7 @@ func (r *reading) addRun(run *saga.Run, unknown map[string]bool) {
 		return
 	}
 	all, known, err := r.Expect(run)
-	if err != nil { // nothing is said about its subject
+	if err != nil { // nothing is reported about the run's subject
 		r.note(Gap{Code: GapWorkflowUnknown, MerchantID: run.Merchant, Detail: err.Error()})
 		known = false
 	}
@@ -162,7 +162,8 @@ func (r *reading) addRun(run *saga.Run, unknown map[string]bool) {
 	r.add(run, all, known)
 }
 
-// domainsOf returns the ids of the domains of the merchants' tenants, by cloud, and stores each merchant's.
+// domainsOf returns the ids of the domains with the merchants' tenants, by cloud. It also stores the cloud and the domain of each
+// merchant.
 func (r *reading) domainsOf(ctx context.Context, all []merchants.Merchant) map[string][]string {
 	domains := map[string][]string{}
 	for _, m := range all {
@@ -182,7 +183,7 @@ func (r *reading) domainsOf(ctx context.Context, all []merchants.Merchant) map[s
 				code = GapKeystoneForbidden
 			}
 			r.note(Gap{Code: code, Cloud: m.Cloud, MerchantID: m.ID, Detail: fmt.Sprintf("domain %s of the merchant: %v", name, err)})
-			domains[m.Cloud] = append(domains[m.Cloud], "") // the cloud is not whole
+			domains[m.Cloud] = append(domains[m.Cloud], "") // the cloud cannot be read completely
 			continue
 		}
 		here.domain = domain.ID
@@ -203,7 +204,7 @@ func (r *reading) gapOf(cloud string, err error) {
 	r.note(Gap{Code: code, Cloud: cloud, Detail: err.Error()})
 }
 
-// failed keeps the first error of an upstream, unless the credential may not read something.
+// The method `failed` stores the first error of an upstream. It ignores an error that says that the credential has no permission.
 func (r *reading) failed(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -212,12 +213,12 @@ func (r *reading) failed(err error) {
 	}
 }
 
-// readCloud reads the projects, role assignments and roles of a cloud. Assignments on projects that are created after the projects were
-// read are not noticed: an audit compares them the next time.
+// readCloud reads the projects, role assignments and roles of a cloud. If a project is created after the projects were read, its role
+// assignments are ignored. The next audit compares them.
 func (r *reading) readCloud(ctx context.Context, name string, c *cloudWorld, domains []string) {
 	inventory, err := r.Inventory(name)
 	if err != nil {
-		return // noted before
+		return // the caller has added a gap
 	}
 	reach, err := r.reachOf(ctx, name, inventory)
 	if err != nil {
@@ -267,7 +268,7 @@ func (r *reading) readCloud(ctx context.Context, name string, c *cloudWorld, dom
 	r.readRoles(ctx, name, c, inventory)
 }
 
-// The limits of what an audit keeps of a cloud. With them, an audit needs about 1 GiB.
+// The maximum numbers of objects that an audit keeps for one cloud. At these limits, an audit needs about 1 GiB of memory.
 const (
 	maxProjects = 300_000
 	maxGrants   = 3_000_000
@@ -292,7 +293,7 @@ func (r *reading) readAssignments(ctx context.Context, name string, c *cloudWorl
 	r.counted(kindAssignment, read)
 }
 
-// reachOf returns what the credential of a cloud may see.
+// reachOf returns and stores the reach of the credential for a cloud.
 func (r *reading) reachOf(ctx context.Context, name string, inventory keystone.Inventory) (keystone.Reach, error) {
 	reach, err := inventory.Reach(ctx)
 	r.mu.Lock()
@@ -369,8 +370,8 @@ func (r *reading) sells(merchant string) bool {
 	return false
 }
 
-// takeSubscription takes a subscription of a merchant's list. The merchant of a subscription is the merchant of its customer: an original
-// server may list the subscriptions of others, too.
+// takeSubscription stores a subscription from a merchant's list. The subscription belongs to the merchant of its customer: an original
+// BillingStack server may list the subscriptions of other merchants, too.
 func (r *reading) takeSubscription(merchant string, s billing.Subscription) {
 	if customer := r.world.customers[s.CustomerID]; customer != nil {
 		merchant = customer.merchant
@@ -378,11 +379,12 @@ func (r *reading) takeSubscription(merchant string, s billing.Subscription) {
 	r.addSubscription(merchant, s)
 }
 
-// readRest reads what follows from the other readings: the users with roles, and the projects that only subscriptions name.
+// readRest reads the objects that are known only from the objects that were read before: the users with roles, and the projects that only
+// subscriptions name.
 func (r *reading) readRest(ctx context.Context) {
 	for at, t := range r.tenants {
 		if !t.gone && (r.scope.Cloud == "" || r.scope.Cloud == at.cloud) {
-			r.cloud(at.cloud) // it may be no merchant's cloud any more
+			r.cloud(at.cloud) // the cloud may be a former cloud of a merchant
 		}
 	}
 	for name, c := range r.clouds {
@@ -403,7 +405,7 @@ func (r *reading) readRest(ctx context.Context) {
 	}
 }
 
-// formerDomains returns the domains of tenants that are no merchant's domain any more.
+// formerDomains returns the domains that contain tenants, but are no longer the domain of a merchant.
 func (r *reading) formerDomains(name string, c *cloudWorld) (former []string) {
 	for at, t := range r.tenants {
 		if at.cloud == name && !t.gone && t.domain != "" && !c.asked[t.domain] && !slices.Contains(former, t.domain) {
@@ -413,7 +415,8 @@ func (r *reading) formerDomains(name string, c *cloudWorld) (former []string) {
 	return former
 }
 
-// lookForResource looks for the project that a subscription names, unless it is the subscription's tenant or was removed.
+// lookForResource reads the project that a subscription's resource_id names. It reads nothing if this project is the subscription's
+// tenant, or if the subscription should have no tenant.
 func (r *reading) lookForResource(ctx context.Context, id string, s *foundSubscription) {
 	want := r.ledger.subscriptions[id]
 	if want != nil && (r.tenantOf(want) == nil || want.tenant == s.resource) {
@@ -421,15 +424,15 @@ func (r *reading) lookForResource(ctx context.Context, id string, s *foundSubscr
 	}
 	m := r.merchant(s.merchant)
 	if want == nil && len(r.cloud(m.cloud).named[keystone.SubscriptionTenant(id)]) == 0 {
-		return // nobody knows which project it should be
+		return // it is not known which project is right
 	}
 	if r.cloud(m.cloud).domains[m.domain] {
 		r.lookFor(ctx, m.cloud, s.resource)
 	}
 }
 
-// readUsers reads the users that have roles on tenants, or should have: those of the merchants' domains as a list, the others alone. A
-// user is absent only if it is absent alone.
+// readUsers reads the users that have roles on tenants, or should have roles there. It lists the users of the merchants' domains, and
+// reads each remaining user with a request of its own. A user counts as absent only if this request does not find the user.
 func (r *reading) readUsers(ctx context.Context, name string, c *cloudWorld, inventory keystone.Inventory) {
 	needed := c.needed(r.ledger, name)
 	c.usersRead = true
@@ -463,7 +466,8 @@ func (r *reading) readUsers(ctx context.Context, name string, c *cloudWorld, inv
 	r.counted("user", len(needed))
 }
 
-// fewUsers is a number of users. If an audit needs fewer, it reads each of them alone: the list of all users of a domain takes longer.
+// fewUsers is the minimum number of users for which an audit lists all users of a domain. Fewer users are read one by one, because the
+// list takes longer.
 const fewUsers = 50
 
 // readUser reads one user.
@@ -490,7 +494,7 @@ func (c *cloudWorld) setUser(u keystone.User) {
 	}
 }
 
-// lookFor looks for a project that a subscription names and that is not among the projects of the merchants' domains.
+// lookFor reads a project that a subscription names, if the project is not among the projects of the merchants' domains.
 func (r *reading) lookFor(ctx context.Context, cloud, id string) {
 	c := r.cloud(cloud)
 	if c.projects[id] != nil || !keystone.ValidID(id) || strings.HasPrefix(id, "pending:") {

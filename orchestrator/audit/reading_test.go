@@ -11,8 +11,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// TestAReadThatFailsIsNoAbsence lets each kind of call fail, in each way: no damage may be found that is not there, and nothing is resolved
-// that is.
+// TestAReadThatFailsIsNoAbsence lets each kind of call fail, in each way. The audit must not find damage that does not exist, and must
+// not resolve a finding that still exists.
 func TestAReadThatFailsIsNoAbsence(t *testing.T) {
 	ways := map[string]struct {
 		err  error
@@ -61,12 +61,12 @@ func TestAReadThatFailsIsNoAbsence(t *testing.T) {
 	}
 }
 
-// lessKnown reports whether f is what can be said about the role assignment of another finding if the roles or the user cannot be read.
+// lessKnown reports whether an audit may report f instead of the finding `other`, because the audit could not read everything.
 func lessKnown(f, other Finding) bool {
 	about := map[Code][]Code{
 		RoleAdmin:         {RoleExtraUser, RoleExtraGroup, RoleExtraInherited, RoleOfDeletedUser},
 		RoleOfDeletedUser: {RoleExtraUser}, RoleOfDisabledUser: {RoleExtraUser},
-		CustomerMoved: {TenantWithoutCustomer, TenantWithoutSubscription}, // nobody reads the other merchant's
+		CustomerMoved: {TenantWithoutCustomer, TenantWithoutSubscription}, // the other merchant's customers are not read
 	}
 	same := f.ProjectID == other.ProjectID || other.Code == RoleOfDisabledUser && f.UserID == other.UserID
 	return (same || other.Code == CustomerMoved) && slices.Contains(about[other.Code], f.Code)
@@ -90,7 +90,8 @@ func TestACutListIsNotWhole(t *testing.T) {
 	}
 }
 
-// TestTheCredentialOfADomain audits with a credential that sees one domain only, and not which objects elsewhere are absent.
+// TestTheCredentialOfADomain audits with a credential that sees only one domain. With this credential, an audit cannot find out whether
+// an object outside of the domain is absent.
 func TestTheCredentialOfADomain(t *testing.T) {
 	unseen := []Code{SubscriberGone, RoleAdmin, ResourceNoProject, ResourceInForeignDomain, RoleOfDeletedUser, RoleOfDisabledUser}
 	for _, d := range damages {
@@ -116,7 +117,7 @@ func TestTheCredentialOfADomain(t *testing.T) {
 	}
 }
 
-// TestWhatChangesWhileAnAuditReadsIsReadAgain mends or makes the damage when the lists have been read.
+// TestWhatChangesWhileAnAuditReadsIsReadAgain undoes each damage after the lists have been read.
 func TestWhatChangesWhileAnAuditReadsIsReadAgain(t *testing.T) {
 	for _, d := range damages {
 		if len(d.want) == 0 {
@@ -128,7 +129,7 @@ func TestWhatChangesWhileAnAuditReadsIsReadAgain(t *testing.T) {
 			s := newShelf(h)
 			s.at = func(call string) error {
 				switch call {
-				case "Project", "Customer", "Subscription": // read alone: the damage is mended by now
+				case "Project", "Customer", "Subscription": // a request for one object: the lists have been read
 					s.house = newHouse()
 				}
 				return nil
@@ -144,7 +145,7 @@ func TestWhatChangesWhileAnAuditReadsIsReadAgain(t *testing.T) {
 	}
 }
 
-// TestARunThatStartsWhileAnAuditReads stores a run about the customer when the lists have been read.
+// TestARunThatStartsWhileAnAuditReads stores a run about the customer after the lists have been read.
 func TestARunThatStartsWhileAnAuditReads(t *testing.T) {
 	h := newHouse()
 	h.p("p-m1-c0-s0").Enabled = false
@@ -163,7 +164,8 @@ func TestARunThatStartsWhileAnAuditReads(t *testing.T) {
 	}
 }
 
-// TestANewSubscriptionIsNoFinding subscribes after the runs were read, and before the projects are.
+// TestANewSubscriptionIsNoFinding makes a subscription just before the first list of projects is read. The runs may have been read
+// before.
 func TestANewSubscriptionIsNoFinding(t *testing.T) {
 	h := newHouse()
 	s := newShelf(h)
@@ -308,7 +310,7 @@ func TestTenantsInAFormerCloud(t *testing.T) {
 	}
 }
 
-// A run in progress has made a subscription without a resource, of a customer that no other run is about.
+// A run in progress has made a subscription without a resource. No other run is about the subscription's customer.
 func TestTheObjectsOfARunInProgressAreNoFindings(t *testing.T) {
 	h := newHouse()
 	h.run("m1", "new", saga.Waiting, []saga.Expected{
@@ -325,7 +327,7 @@ func TestTheObjectsOfARunInProgressAreNoFindings(t *testing.T) {
 	}
 }
 
-// A run in progress does not know the id of its project yet. What has no project is not about this run.
+// A run in progress does not know the id of its project yet. A finding without a project is not about this run.
 func TestARunInProgressKeepsNoOtherFinding(t *testing.T) {
 	h := newHouse()
 	h.cloud("default").addGrant(keystone.Granted{DomainID: domain, UserID: "u2", RoleID: "r-reader", Inherited: true})
@@ -338,7 +340,7 @@ func TestARunInProgressKeepsNoOtherFinding(t *testing.T) {
 	}
 }
 
-// The resource of one subscription is the tenant of another merchant's. This tenant cannot be read alone.
+// The resource of a subscription is a tenant of another merchant. The request for this tenant fails.
 func TestAFindingAboutSomethingUnreadStays(t *testing.T) {
 	h := newHouse()
 	h.s("m1-c0-s0").resource = "p-m2-c0-s0"
@@ -355,7 +357,7 @@ func TestAFindingAboutSomethingUnreadStays(t *testing.T) {
 	}
 }
 
-// What differs is read alone up to a limit. Beyond it, nothing is found or resolved, and the audit says so.
+// The number of objects that are read again is limited. Beyond the limit, nothing is found or resolved, and the audit has a gap.
 func TestWhatIsReadAgainIsBounded(t *testing.T) {
 	h := newHouse()
 	for i := range maxAgain + 10 {
@@ -368,7 +370,7 @@ func TestWhatIsReadAgainIsBounded(t *testing.T) {
 	}
 }
 
-// BillingStack does not have the merchant: its lists are empty, and nothing is absent because of that.
+// BillingStack does not have the merchant, so the merchant's lists are empty. The objects that they lack are not reported as absent.
 func TestAMerchantThatBillingStackDoesNotHave(t *testing.T) {
 	for _, scope := range []Scope{{}, {MerchantID: "m1"}, {MerchantID: "m1", CustomerID: "m1-c0"}} {
 		h := newHouse()
@@ -388,7 +390,7 @@ func TestAMerchantThatBillingStackDoesNotHave(t *testing.T) {
 	}
 }
 
-// Beyond what an audit keeps of a cloud, nothing is absent.
+// An audit keeps a limited number of objects of a cloud. The objects beyond the limit are not reported as absent.
 func TestWhatIsKeptOfACloudIsBounded(t *testing.T) {
 	for what, limit := range map[string]func(*reading){
 		"projects": func(r *reading) { r.maxProjects = 10 }, "role assignments": func(r *reading) { r.maxGrants = 10 },

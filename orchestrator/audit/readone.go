@@ -13,14 +13,14 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// GapInProgress is the code of the gap if a run is changing the objects in the scope.
+// GapInProgress is the code of a gap: a run is changing the objects in the scope.
 const GapInProgress = "in-progress"
 
-// errNothingKnown is the failure of an audit of a customer or project that no run is about and that does not exist.
+// errNothingKnown is the failure of an audit of one customer or project, if no run is about it and it does not exist.
 var errNothingKnown = errors.New("no run of this installation is about the customer or project, and Keystone does not have it")
 
-// readOne reads one customer or one project, each object alone. Comparisons with other customers, such as that of a shared resource_id,
-// are not made.
+// readOne reads the objects of one customer or one project, each with a request of its own. These objects are not compared with those of
+// other customers: for example, a resource_id that two customers share is not reported.
 func (r *reading) readOne(ctx context.Context) error {
 	r.step("reading the objects", 0, 0)
 	at := ref{r.scope.Cloud, r.scope.ProjectID}
@@ -59,7 +59,7 @@ func (r *reading) readOne(ctx context.Context) error {
 	return r.readUnknown(ctx, at)
 }
 
-// readUnknown reads the project of the scope, which no run is about.
+// readUnknown reads the project in the scope, if no run is about it.
 func (r *reading) readUnknown(ctx context.Context, at ref) error {
 	if at.id == "" {
 		return errNothingKnown
@@ -88,7 +88,8 @@ func (r *reading) runsAbout(ctx context.Context, object saga.ObjectRef) (subject
 	return slices.Compact(subjects), slices.Compact(of), err
 }
 
-// prepare makes the comparison take what is read of a merchant alone for whole.
+// The method `prepare` marks the lists of a merchant and its cloud as completely read, although only single objects are read. So the
+// comparison assesses these objects.
 func (r *reading) prepare(ctx context.Context, m merchants.Merchant) {
 	here := r.merchant(m.ID)
 	here.cloud = m.Cloud
@@ -116,7 +117,8 @@ func (r *reading) prepare(ctx context.Context, m merchants.Merchant) {
 	r.readCloudAlone(ctx, m.Cloud)
 }
 
-// readCloudAlone reads the roles of a cloud, and makes the comparison take what is read of the cloud alone for whole.
+// readCloudAlone reads the roles of a cloud. It marks the other lists of the cloud as completely read, although only single objects are
+// read. So the comparison assesses these objects.
 func (r *reading) readCloudAlone(ctx context.Context, name string) {
 	c := r.cloud(name)
 	if c.projectsRead {
@@ -135,7 +137,7 @@ func (r *reading) readCloudAlone(ctx context.Context, name string) {
 	r.readRoles(ctx, name, c, inventory)
 }
 
-// readOthers reads the customer's subscriptions that no run has made.
+// readOthers reads the customer's subscriptions that are not in the ledger.
 func (r *reading) readOthers(ctx context.Context, merchant, customer string) error {
 	all, err := r.Billing.SubscriptionsOf(ctx, merchant, customer)
 	for _, s := range all {
@@ -146,7 +148,7 @@ func (r *reading) readOthers(ctx context.Context, merchant, customer string) err
 	return err
 }
 
-// readNamed reads the projects that have the name of a tenant, unless they are known.
+// readNamed reads the projects that have the name of a tenant, and adds those that are not known yet.
 func (r *reading) readNamed(ctx context.Context, cloud, domainID, name string) error {
 	inventory, err := r.Inventory(cloud)
 	if err != nil || domainID == "" {

@@ -14,28 +14,30 @@ var (
 	ErrNotFound = errors.New("no such audit, finding or plan")
 	// ErrExists: there is an audit with this id.
 	ErrExists = errors.New("the audit exists already")
-	// ErrBusy: MaxPending audits wait already.
+	// ErrBusy: MaxPending audits are pending already.
 	ErrBusy = errors.New("too many audits wait")
-	// ErrLost: another replica executes the audit, or it has ended. Nothing was written.
+	// ErrLost: another replica executes the audit, or the audit has ended. Nothing was written.
 	ErrLost = errors.New("another replica executes the audit")
-	// ErrResolved: the finding is resolved, so that it cannot be accepted.
+	// ErrResolved: the finding is resolved, and cannot be accepted.
 	ErrResolved = errors.New("the finding is resolved")
 )
 
-// MaxPending is the maximum number of audits that wait.
+// MaxPending is the maximum number of pending audits.
 const MaxPending = 10
 
-// Store stores audits, findings and, as a PlanStore, the plans that list their repairs. Times are those of the caller's clock.
+// Store stores audits, findings and, as a PlanStore, plans of repairs. All times come from the caller's clock.
 type Store interface {
 	PlanStore
 
-	// Create stores a pending audit. It returns ErrExists if the id is taken, and ErrBusy if MaxPending audits wait.
+	// Create stores a pending audit. It returns ErrExists if the id is taken, and ErrBusy if MaxPending audits are pending.
 	Create(ctx context.Context, a Audit) error
-	// Take gives the oldest pending audit to a replica, or a running audit whose BeatAt is before lost. The audit is then running, its
-	// StartedAt and BeatAt are now, and its progress is empty. At most one audit runs at a time: if one runs whose BeatAt is not before
-	// lost, or if there is none to take, Take returns ErrNotFound. Of several replicas, one takes an audit.
+	// Take assigns an audit to a replica: the oldest pending audit, or a running audit whose BeatAt is before `lost`. Take sets the
+	// audit's State to running, sets its StartedAt and BeatAt to `now`, and empties its Progress. At most one audit runs at a time. So if
+	// an audit runs whose BeatAt is not before `lost`, Take returns ErrNotFound. Take also returns ErrNotFound if there is no audit to
+	// take. If several replicas call Take at once, one of them gets the audit.
 	Take(ctx context.Context, replica string, now, lost time.Time) (Audit, error)
-	// Beat says that the replica is alive, and stores the progress. It returns ErrLost if the replica no longer executes the audit.
+	// Beat stores a heartbeat of the replica, and the progress of the audit. It returns ErrLost if the replica no longer executes the
+	// audit.
 	Beat(ctx context.Context, auditID, replica string, now time.Time, p Progress) error
 	// Finish ends an audit, and stores its findings, in one transaction: see Outcome. It returns ErrLost if the replica no longer
 	// executes the audit.
@@ -50,19 +52,22 @@ type Store interface {
 	Findings(ctx context.Context, f Filter) ([]Finding, error)
 	// Finding reads one finding.
 	Finding(ctx context.Context, id string) (Finding, error)
-	// History returns the last changes of the status of a finding, oldest first, at most 100.
+	// History returns the last changes of a finding's status, oldest first. It returns at most 100 changes.
 	History(ctx context.Context, id string) ([]Change, error)
-	// Accept changes the status of an open or accepted finding to accepted, or back to known if the acceptance is nil. An open finding
-	// without an acceptance then stays as it is. `by` is who does it, and when. Accept returns ErrResolved if the finding is resolved.
+	// Accept changes the status of an open or accepted finding. With an acceptance, the finding becomes accepted. If the acceptance is
+	// nil, an accepted finding becomes known, and an open finding stays as it is. The argument `by` says who makes the change, and when.
+	// Accept returns ErrResolved if the finding is resolved.
 	Accept(ctx context.Context, id string, by Change, a *Acceptance) (Finding, error)
 
-	// EachRun reads all runs that the filter selects, sorted by their ids, and calls take for each. It reads in pages, so a run that is created
-	// meanwhile may be left out. If take returns an error, EachRun stops and returns it.
+	// EachRun reads all runs that the filter selects, sorted by their ids, and calls take for each. It reads in pages, so it may
+	// miss a run that is created meanwhile. If take returns an error, EachRun stops, and returns this error.
 	//
-	// A run that has succeeded has only the fields that say what it has left: ID, Workflow, WorkflowVersion, Merchant, Cloud, Subject,
-	// State, Version, Input, EndedAt, and of its steps what is pinned and the output. Other runs have all fields, steps and objects.
+	// A succeeded run has only the fields from which Expect computes the run's objects: ID, Workflow, WorkflowVersion, Merchant, Cloud,
+	// Subject, State, Version, Input, EndedAt and, of its steps, the pinned fields and the outputs. Other runs have all fields, steps and
+	// objects.
 	EachRun(ctx context.Context, f RunFilter, take func(*saga.Run) error) error
-	// Entries reads at most f.Limit entries of the ledger, also those of objects that are gone. The entries of the newest run are first.
+	// Entries reads at most f.Limit entries of the ledger, including the entries of removed objects. The entries of the newest run are
+	// first.
 	Entries(ctx context.Context, f EntryFilter) ([]Entry, error)
 }
 
@@ -74,29 +79,28 @@ type RunFilter struct {
 	Object     *saga.ObjectRef // only runs that made, adopted or removed the object
 }
 
-// Outcome is the end of an audit.
+// Outcome is the result of an audit that has ended.
 type Outcome struct {
 	Audit    Audit // State, EndedAt, Progress, Gaps, Found, Read and Failure are stored
 	Seen     []Finding
-	Resolved []string // the ids of the findings that the audit has looked for and not seen
+	Resolved []string // the ids of the findings that the audit has assessed and not seen
 }
 
 // Finish stores the findings of Seen by their ids, with the time Audit.EndedAt:
 //
-//   - A finding that was not stored is new.
-//   - A finding that was new or known is known.
-//   - A finding that was resolved is new again; its FirstSeen and FirstAudit are those of this audit.
-//   - A finding that was accepted stays accepted, unless its acceptance has ended by then, or it is more severe than it was: then it is
-//     known.
+//   - A finding that was not stored becomes new.
+//   - A finding that was new or known becomes known.
+//   - A finding that was resolved becomes new again; its FirstSeen and FirstAudit are those of this audit.
+//   - A finding that was accepted becomes known if its acceptance has ended, or if its severity is now worse. Otherwise, it stays accepted.
 //
-// The other fields are replaced. A finding of Resolved that is open or accepted is resolved; its acceptance is kept in the history only.
-// A finding that is in Seen, too, is not resolved.
+// The other fields are replaced. Of the findings in Resolved, those that are open or accepted become resolved, unless they are also in
+// Seen. The acceptance of a resolved finding is kept only in the history.
 
 // Change is a change of the status of a finding.
 type Change struct {
 	At      time.Time
 	Status  Status
-	AuditID string // the audit that has changed it; empty: a person
+	AuditID string // the audit that has changed the status; empty: a person has changed it
 	Who     string // the person
 	Why     string
 	Until   *time.Time
@@ -105,7 +109,7 @@ type Change struct {
 // Filter selects findings. An empty field selects all.
 type Filter struct {
 	Statuses               []Status
-	Severity               Severity // this one and worse
+	Severity               Severity // only findings with this severity or a worse one
 	Codes                  []Code
 	Cloud                  string
 	MerchantID             string

@@ -15,15 +15,16 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// upstreams are Keystone, BillingStack and the runs of a house, as an audit reads them. A test can let a call fail, or act at it.
+// The type `upstreams` serves the Keystone, the BillingStack and the runs of a house. A test can let a call fail, or execute code before
+// a call.
 type upstreams struct {
 	*house
 
-	mu   sync.Mutex              // an audit reads several lists at once
-	at   func(call string) error // called before each call; an error fails it
-	half bool                    // a list that fails has shown half of its objects
+	mu   sync.Mutex              // necessary, because an audit reads several lists concurrently
+	at   func(call string) error // called before each call; if it returns an error, the call fails
+	half bool                    // a list returns half of its objects before it fails
 	cut  bool                    // Keystone cuts its lists of projects
-	mine bool                    // the credential is for the domain, as Keystone 22 serves such a credential
+	mine bool                    // the credential is for one domain, and the answers are those of Keystone 22 to such a credential
 }
 
 func (u *upstreams) before(call string) error {
@@ -33,7 +34,7 @@ func (u *upstreams) before(call string) error {
 	return u.at(call)
 }
 
-// list shows the objects, or fails.
+// The function `list` calls take for each object, or fails.
 func list[T any](u *upstreams, call string, all []T, take func(T)) error {
 	err := u.before(call)
 	if err != nil && !u.half {
@@ -136,7 +137,7 @@ func (u *upstreams) Implied(context.Context) (map[string][]string, error) {
 	return map[string][]string{"r-boss": {"r-admin"}, "r-admin": {"r-member"}}, u.before("Implied")
 }
 
-// Project is the read of one project; it also shows projects in other domains.
+// Project implements [keystone.Inventory]. It also returns projects in other domains.
 func (u *upstreams) Project(_ context.Context, id string) (keystone.Project, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -172,7 +173,7 @@ func (u *upstreams) User(_ context.Context, id string) (keystone.User, error) {
 	return keystone.User{ID: id, Name: "name of " + id, DomainID: domain, Enabled: state == userEnabled}, nil
 }
 
-// bill is the BillingStack of a house.
+// The type `bill` is the BillingStack of a house.
 type bill struct{ *upstreams }
 
 func (b bill) Merchant(_ context.Context, id string) (billing.Merchant, error) {
@@ -270,7 +271,7 @@ func (b bill) EachPlanID(_ context.Context, merchant string, take func(string)) 
 	return list(b.upstreams, "EachPlanID", all, take)
 }
 
-// shelf is a store in memory with one audit. The stores of package store have a suite of their own.
+// The type `shelf` is a store in memory, with the upstreams of one house. Package store has its own tests for its stores.
 type shelf struct {
 	Store
 
@@ -360,7 +361,7 @@ func (s *shelf) EachRun(_ context.Context, f RunFilter, take func(*saga.Run) err
 	return nil
 }
 
-// shops are the merchants m1 and m2.
+// The type `shops` is a store with the merchants m1 and m2.
 type shops struct{ merchants.Store }
 
 func (shops) List(_ context.Context, after string, _ int) ([]merchants.Merchant, error) {

@@ -5,36 +5,37 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 )
 
-// world is what was found in Keystone and BillingStack.
+// The type `world` contains the objects that were found in Keystone and BillingStack.
 type world struct {
 	clouds    map[string]*cloudWorld    // by name
 	merchants map[string]*merchantWorld // by id
 
-	unread map[Object]bool // objects that could not be read alone: nothing is said about them. Only kind and id are set.
+	unread map[Object]bool // objects whose own request has failed: nothing is reported about them. Only Kind and ID are set.
 
 	customers     map[string]*foundCustomer // by id
 	subscriptions map[string]*foundSubscription
 }
 
-// cloudWorld is what was found in the Keystone of one cloud.
+// The type `cloudWorld` contains the objects that were found in the Keystone of one cloud.
 type cloudWorld struct {
-	domains  map[string]bool // the ids of the domains whose projects were read whole
-	asked    map[string]bool // the ids of the domains that were read, or could not be
+	domains  map[string]bool // the ids of the domains whose projects were all read
+	asked    map[string]bool // the ids of the domains that the audit has read or tried to read
 	projects map[string]*foundProject
 	named    map[string][]string // the ids of the projects with a tenant's name
 	users    map[string]userState
 	userName map[string]string
 	roles    map[string]string // names, by id
-	// elsewhere has the projects outside of the merchants' domains that subscriptions name; nil: there is no such project.
+	// elsewhere contains, by id, the projects outside of the merchants' domains that subscriptions name. The value is nil if there is no
+	// such project.
 	elsewhere map[string]*keystone.Project
 	// inherited are the roles that somebody has on all projects of a domain.
 	inherited []keystone.Granted
 	admin     map[string]bool // the ids of the roles that are, or imply, role admin
 
-	projectsRead, assignmentsRead, usersRead, rolesRead, impliedRead bool // whole
+	projectsRead, assignmentsRead, usersRead, rolesRead, impliedRead bool // true if the list was read completely
 }
 
-// userState says whether a user exists. The zero value says that it is not known.
+// The type `userState` says whether a user exists. The zero value means that this is not known.
 type userState int
 
 const (
@@ -49,15 +50,15 @@ type foundProject struct {
 	grants []given // on the project
 }
 
-// given is a role that a user or a group has on a project.
+// The type `given` is a role that a user or a group has on a project.
 type given struct {
 	role, user string
 	group      string // empty: the role is given to a user
 }
 
-// merchantWorld is what BillingStack has of one merchant.
+// The type `merchantWorld` contains the properties of one merchant that were found.
 type merchantWorld struct {
-	cloud, domain string // where the merchant's tenants are; the domain's id
+	cloud, domain string // the cloud and the id of the domain with the merchant's tenants
 	plans         map[string]bool
 
 	customersRead, subscriptionsRead, plansRead bool
@@ -76,7 +77,7 @@ func newWorld() *world {
 	}
 }
 
-// cloud returns what is to be filled with the findings of a cloud.
+// The method `cloud` returns the cloudWorld of a cloud. If there is none, it adds an empty one.
 func (w *world) cloud(name string) *cloudWorld {
 	c := w.clouds[name]
 	if c == nil {
@@ -89,7 +90,7 @@ func (w *world) cloud(name string) *cloudWorld {
 	return c
 }
 
-// cloudFound returns what was found in a cloud: nothing if nothing was read.
+// cloudFound returns the cloudWorld of a cloud. If there is none, the result is empty.
 func (w *world) cloudFound(name string) *cloudWorld {
 	if c := w.clouds[name]; c != nil {
 		return c
@@ -97,7 +98,7 @@ func (w *world) cloudFound(name string) *cloudWorld {
 	return &cloudWorld{}
 }
 
-// merchantFound returns what was found of a merchant: nothing if nothing was read.
+// merchantFound returns the merchantWorld of a merchant. If there is none, the result is empty.
 func (w *world) merchantFound(id string) *merchantWorld {
 	if m := w.merchants[id]; m != nil {
 		return m
@@ -105,7 +106,7 @@ func (w *world) merchantFound(id string) *merchantWorld {
 	return &merchantWorld{}
 }
 
-// merchant returns what is to be filled with the findings of a merchant.
+// The method `merchant` returns the merchantWorld of a merchant. If there is none, it adds an empty one.
 func (w *world) merchant(id string) *merchantWorld {
 	m := w.merchants[id]
 	if m == nil {
@@ -115,7 +116,7 @@ func (w *world) merchant(id string) *merchantWorld {
 	return m
 }
 
-// addProject takes a project, and forgets the role assignments of an older reading.
+// addProject adds a project without role assignments. It replaces an earlier version of the project.
 func (c *cloudWorld) addProject(p keystone.Project) {
 	c.dropProject(p.ID)
 	p.ID, p.Name, p.DomainID = canon(p.ID), canon(p.Name), canon(p.DomainID)
@@ -154,8 +155,8 @@ func (c *cloudWorld) forgetGrants() {
 	}
 }
 
-// addGrant takes a role assignment if it is on one of the projects, or is inherited by all projects of a domain. The result reports
-// whether addGrant has taken it.
+// addGrant adds a role assignment to its project. If all projects of a domain inherit the role, addGrant adds the assignment to
+// c.inherited. The result is false if addGrant has ignored the assignment.
 func (c *cloudWorld) addGrant(g keystone.Granted) bool {
 	switch p := c.projects[g.ProjectID]; {
 	case g.Inherited && g.DomainID != "":
@@ -197,7 +198,8 @@ func (c *cloudWorld) needed(l *ledger, cloud string) map[string]bool {
 	return all
 }
 
-// setAdmins sets the roles that are, or imply, role admin. The argument implied has the ids of the roles that a role implies directly.
+// setAdmins finds the roles that are, or imply, role admin. The argument `implied` maps the id of a role to the ids of the roles that it
+// implies directly.
 func (c *cloudWorld) setAdmins(implied map[string][]string) {
 	for id, name := range c.roles {
 		if keystone.IsAdminRole(name) {

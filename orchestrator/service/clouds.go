@@ -64,9 +64,9 @@ func (c *clouds) identity(name string) (keystone.Identity, error) {
 // ownConnections is the maximum number of concurrent requests with a credential other than the service's own.
 const ownConnections = 2
 
-// The method configOf returns the configuration with which an entry of clouds.yaml reads the Keystone of a cloud, and names its
-// purpose. An entry other than the cloud's has a gate of its own: if Keystone refuses its login, the circuit opens for this entry
-// only, and not for the runs and orders.
+// configOf returns the configuration of a client that reads the Keystone of a cloud with the credential of an entry of clouds.yaml. If
+// the entry is not the cloud's own, the client has a gate of its own, whose name contains `purpose`. So if Keystone refuses the login of
+// the entry, the circuit opens only for this client, and not for runs and orders.
 func (c *clouds) configOf(cloud, entry, purpose string) (v3.Config, error) {
 	cfg, err := c.config(entry)
 	if err != nil {

@@ -81,7 +81,7 @@ func TestOnlyDomainsOfMerchantsAreWritten(t *testing.T) {
 	}
 	p, err := create(acme)
 	if err != nil {
-		t.Fatalf("the domain of a merchant who came meanwhile: %v", err)
+		t.Fatalf("the domain of a merchant that was added meanwhile: %v", err)
 	}
 	if _, err := create(other); !errors.Is(err, keystone.ErrGuard) {
 		t.Errorf("a domain of a merchant on another cloud: got %v, want %v", err, keystone.ErrGuard)
@@ -131,8 +131,9 @@ func TestAKeystoneOutOfReachFailsAWriteForNow(t *testing.T) {
 	}
 }
 
-// TestADatabaseThatFailsDoesNotMakeAProjectForeign calls the writes that know the domain of their project. Without the domains of the
-// merchants, the guard would refuse these writes for good.
+// TestADatabaseThatFailsDoesNotMakeAProjectForeign closes the database, so that the merchants' domains cannot be read. It then calls the
+// writes whose arguments contain the domain of the project. They must fail with a transient error. A refusal by the guard would be
+// permanent.
 func TestADatabaseThatFailsDoesNotMakeAProjectForeign(t *testing.T) {
 	fake := keystonetest.New(keystonetest.Options{})
 	url, stop, err := fake.Start()

@@ -38,7 +38,7 @@ type Config struct {
 	EmptinessIgnore []string // service types that are not asked for resources
 
 	AuditEvery time.Duration // interval between the audits that the service starts itself; zero means none
-	AuditCloud string        // the cloud whose credential reads the default cloud's Keystone for audits; empty means the default cloud's
+	AuditCloud string        // the cloud whose credential reads the default cloud's Keystone for audits; empty means the default cloud
 
 	KeepTenant  time.Duration // how long an ended subscription can be restored; zero means 7 days
 	KeepBilling time.Duration // how long BillingStack keeps a subscription without a tenant; zero means 35 days

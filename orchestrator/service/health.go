@@ -38,7 +38,7 @@ type check struct {
 // The type `health` checks the service's dependencies, keeps their states, and logs each change of a state.
 type health struct {
 	needed    []check
-	upstreams func(context.Context) []check // the clouds of the merchants may change
+	upstreams func(context.Context) []check // returns the checks of the upstreams, which change when the merchants' clouds change
 	failing   func() []string               // the upstreams whose last calls have failed
 	now       func() time.Time
 	log       zerolog.Logger
@@ -61,7 +61,7 @@ type state struct {
 	asked time.Time
 }
 
-// The method `watch` checks all dependencies at once, every 30 s, and when calls of an upstream begin or cease to fail. `watch` returns
+// The method `watch` checks all dependencies immediately, every 30 s, and when calls of an upstream begin or cease to fail. `watch` returns
 // when ctx ends.
 func (h *health) watch(ctx context.Context) {
 	tick := time.NewTicker(failurePoll)
@@ -102,7 +102,7 @@ func (h *health) check(ctx context.Context) {
 	h.once.Do(func() { close(h.first) })
 }
 
-// checkNeeded checks the needed dependencies, unless they have just been checked.
+// checkNeeded checks each needed dependency, unless the result of its last check is still fresh.
 func (h *health) checkNeeded(ctx context.Context) {
 	h.local.Lock()
 	defer h.local.Unlock()
@@ -119,7 +119,7 @@ func (h *health) checkNeeded(ctx context.Context) {
 	all.Wait()
 }
 
-// The method `report` returns the states of the dependencies. Before that, `report` checks the needed dependencies.
+// The method `report` checks the needed dependencies, and then returns the states of all dependencies.
 func (h *health) report(ctx context.Context) []api.Dependency {
 	wait := time.NewTimer(firstWait)
 	defer wait.Stop()
@@ -172,7 +172,7 @@ func (h *health) ask(ctx context.Context, c check, limit time.Duration) {
 	}
 }
 
-// The function `asked` calls the check. A panic is an error: it must not end the process.
+// The function `asked` calls the check. It returns a panic as an error, so that the panic does not end the process.
 func asked(ctx context.Context, c check) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -182,7 +182,7 @@ func asked(ctx context.Context, c check) (err error) {
 	return c.ask(ctx)
 }
 
-// The method `turned` logs a change.
+// The method `turned` logs a change of a dependency's state.
 func (h *health) turned(c check, before, after *state) {
 	line, text := h.log.Warn(), c.name+": "+string(after.Status)
 	switch {
@@ -199,7 +199,7 @@ func (h *health) turned(c check, before, after *state) {
 	line.Str("check", c.name).Str("status", string(after.Status)).Msg(text)
 }
 
-// The function `brief` returns a duration without trailing zeros, such as 4m.
+// The function `brief` returns the text of a duration, without zero seconds or minutes at the end: 4m, and not 4m0s.
 func brief(d time.Duration) string {
 	text := d.Round(time.Second).String()
 	if strings.HasSuffix(text, "m0s") {
@@ -239,7 +239,7 @@ func codeOf(err error) string {
 
 // reasonOf returns the cause of an error in few words. If there is no such short form, reasonOf returns the error's text. The text
 // of an open circuit soon becomes wrong, because it names the time of the next trial. If the circuit is open because of a refused
-// login, reasonOf returns the text of the login.
+// login, reasonOf returns the text of the refused login.
 func reasonOf(err error) string {
 	if refused := upstream.RefusedLogin(err); refused != nil && upstream.NotSent(err) {
 		return upstream.Clean(refused.Text)

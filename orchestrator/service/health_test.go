@@ -137,7 +137,7 @@ func TestTheReasonOutlivesTheCircuit(t *testing.T) {
 	}
 }
 
-// The circuit is open because the login was refused: the reason is the login, without the time of the next trial.
+// The circuit is open because the login was refused. The reason is the text of the refused login, without the time of the next trial.
 func TestTheReasonOfARefusedLogin(t *testing.T) {
 	p := newPatient()
 	refused := &upstream.RefusedLoginError{Text: "Keystone refuses the login of user tenantry"}
@@ -198,7 +198,8 @@ func TestTheChecksAreRepeated(t *testing.T) {
 	})
 }
 
-// A caller that goes away does not make a needed dependency fail, and a check that panics reports only that one dependency as down.
+// If the caller goes away, the check of a needed dependency does not fail. If a check panics, only its own dependency is reported as
+// down.
 func TestNeededDependenciesAreCheckedForTheRequest(t *testing.T) {
 	p := newPatient()
 	p.check(t.Context())

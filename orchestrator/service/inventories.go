@@ -10,8 +10,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 )
 
-// inventories are the clients with which audits read the Keystones of the clouds. The client of a cloud is built when it is first used.
-// It cannot write: its guard refuses all writes to projects.
+// The type `inventories` holds one Keystone client per cloud, with which audits read. Each client is built when it is first used. A
+// client cannot write, because its guard refuses all writes to projects.
 type inventories struct {
 	clouds *clouds
 	entry  string // the cloud whose credential reads the default cloud; empty: the default cloud's own
@@ -20,7 +20,7 @@ type inventories struct {
 	known map[string]keystone.Inventory
 }
 
-// of returns the client of a cloud. After an error, the next call tries again.
+// The method `of` returns the client of a cloud. After an error, the next call tries again.
 func (i *inventories) of(cloud string) (keystone.Inventory, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -56,7 +56,7 @@ func OpenLocal(ctx context.Context, c Config, user string, log zerolog.Logger) (
 // Close closes the database.
 func (l *Local) Close() error { return l.store.Close() }
 
-// localAPI returns the API without upstreams, with an engine that does not serve.
+// localAPI returns the API without upstreams. Its engine stores actions, but executes no runs.
 func localAPI(c Config, s *store.Store, clock *engine.Clock, installation string, log zerolog.Logger) (http.Handler, error) {
 	noCloud := func(string) (keystone.Identity, error) { return nil, errors.New("there is no connection to Keystone") }
 	deps := workflows.Deps{Identity: noCloud, Merchants: s.Merchants(), Now: clock.Now, NewID: newID, Installation: installation}

@@ -6,10 +6,11 @@ import (
 	"runtime/debug"
 )
 
-// collectOften makes Go's garbage collector run whenever the heap has grown by half, and lifts the limit of the memory, until the returned
-// function is called. An audit keeps a whole cloud in memory, about 3 KiB for each tenant. With the settings of `tenantry serve`, the heap
-// would grow to five times of that if the cloud is small; and the collector would run all the time if the cloud needs more than the limit.
-// The variables GOGC and GOMEMLIMIT override this, as they override the settings of `tenantry serve`.
+// collectOften changes the settings of Go's garbage collector until the returned function is called. The collector then runs whenever the
+// heap has grown by half, and there is no memory limit. This is for audits, because an audit keeps a whole cloud in memory, about 3 KiB
+// for each tenant. With the settings of `tenantry serve`, the heap would grow to five times this size for a small cloud. For a cloud that
+// needs more memory than the limit, the collector would run all the time. The variables GOGC and GOMEMLIMIT override collectOften, as
+// they override the settings of `tenantry serve`.
 func collectOften() (restore func()) {
 	restorePercent, restoreLimit := func() {}, func() {}
 	if os.Getenv("GOGC") == "" {

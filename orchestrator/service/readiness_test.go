@@ -161,7 +161,8 @@ func TestWithAReadOnlyDatabaseAReplicaIsNotReady(t *testing.T) {
 	})
 }
 
-// The function `within` repeats a check until it succeeds. The result of a check of the database is kept for a second.
+// The function `within` repeats a check until it succeeds. A repetition can be necessary, because the result of a database check is kept
+// for a second.
 func within(t *testing.T, what string, check func() (got string, ok bool)) {
 	t.Helper()
 	for last := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {

@@ -55,7 +55,7 @@ func TestARefusedLoginOfTheServiceIsSeenAtOnceAndNotRepeated(t *testing.T) {
 			t.Fatalf("got %s, %q, want 503, %q", resp.Status, problem.Detail, want)
 		}
 	}
-	if got := logins.Load() - began; got > 2 { // a slow test may see the first trial
+	if got := logins.Load() - began; got > 2 { // in a slow test, the circuit may already have made its first trial
 		t.Errorf("%d refused logins for 20 requests, want 1", got)
 	}
 	within(t, "the refused login in the state", func() (string, bool) {

@@ -14,8 +14,8 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// The type `provers` has a Prover for each cloud, which asks the cloud's services for the resources of projects. A Prover is built
-// when it is first used.
+// The type `provers` holds one Prover per cloud. A Prover asks the services of its cloud for the resources of projects. Each Prover is
+// built when it is first used.
 type provers struct {
 	clouds *clouds
 	entry  string   // the cloud whose credential is used for the default cloud; empty: the default cloud's own

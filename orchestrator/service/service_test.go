@@ -153,7 +153,7 @@ func TestAWorkflowOfATestRuns(t *testing.T) {
 		t.Error(err)
 	}
 	if got := seen.all(); len(got) != 1 || !strings.HasPrefix(got[0], "billingstack GET") || !strings.HasSuffix(got[0], in.Merchant.ID) {
-		t.Errorf("the upstreams' requests: got %q, want the run's alone", got)
+		t.Errorf("the upstreams' requests: got %q, want only the run's request", got)
 	}
 }
 

@@ -101,7 +101,7 @@ func wire(p parts) (w wired, err error) {
 	return w, err
 }
 
-// expects returns the function with which audits learn what a run should have left.
+// The function `expects` returns a function for audits. The returned function returns the objects that should exist after a run.
 func expects(all []*saga.Definition) func(*saga.Run) ([]saga.Expected, bool, error) {
 	byName := map[string]*saga.Definition{}
 	for _, d := range all {
@@ -119,8 +119,8 @@ func expects(all []*saga.Definition) func(*saga.Run) ([]saga.Expected, bool, err
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// The function `embedded` returns the handler of the embedded BillingStack. Unless `remote` is true, the handler refuses requests
-// whose Host is not a loopback name.
+// The function `embedded` returns the handler of the embedded BillingStack. If `remote` is false, the handler refuses requests whose Host
+// is not a loopback name.
 func embedded(s *store.Store, remote bool, log zerolog.Logger) http.Handler {
 	e := server.New(s.Billing(), func(r *http.Request, err error) {
 		log.Error().Err(err).Str("method", upstream.Clean(r.Method)).Str("path", upstream.Clean(r.URL.EscapedPath())).Msg("embedded BillingStack")
