@@ -41,7 +41,7 @@ func (a *Auditor) Confirm(ctx context.Context, e PlanEntry, subject string) (cha
 	}
 	changed = c.changed(&e)
 	if len(r.gaps) > 0 && changed != "" {
-		changed = "it is not known whether the difference still exists, because the credential for audits has no permission to read it (" + r.gaps[0].Code + ")"
+		changed = "it is not known whether the difference still exists, because not everything could be read (" + r.gaps[0].Code + ")"
 	}
 	return changed, nil
 }

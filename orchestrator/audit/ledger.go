@@ -358,6 +358,18 @@ func (l *ledger) forget(subject string) {
 // objects, or if this release does not know the workflow of one of the subject's runs.
 func (l *ledger) busy(subject string) bool { return l.live[subject] != "" || l.unclear[subject] != "" }
 
+// busyWith returns the reason why nothing can be said about a busy subject.
+func (l *ledger) busyWith(subject string) string {
+	live := l.live[subject]
+	if _, isRun := l.runs[live]; isRun {
+		return "run " + live + " is changing the objects"
+	}
+	if live != "" { // see refresh and bounded
+		return "the objects were not compared, because of " + live
+	}
+	return "this release does not know workflow " + l.unclear[subject] + " of a run about the objects"
+}
+
 // tenantOf returns the tenant that the subscription should have; nil if there is none, or if it should be gone.
 func (l *ledger) tenantOf(s *subscription) *tenant {
 	if t := l.tenants[ref{s.cloud, s.tenant}]; t != nil && !t.gone {

@@ -433,3 +433,20 @@ func TestTheRunThatHasEndedLastDecides(t *testing.T) {
 		}
 	}
 }
+
+// A gap says why nothing is known about the objects of a subject.
+func TestWhySomethingIsInProgress(t *testing.T) {
+	l := newLedger()
+	l.add(&saga.Run{ID: "r1", Subject: "s1", State: saga.Running}, nil, true)
+	l.add(&saga.Run{ID: "r2", Subject: "s2", Workflow: "future", State: saga.Compensated}, nil, false)
+	l.live["s3"] = "an upstream that did not answer"
+	for subject, want := range map[string]string{
+		"s1": "run r1 is changing the objects",
+		"s2": "this release does not know workflow future of a run about the objects",
+		"s3": "the objects were not compared, because of an upstream that did not answer",
+	} {
+		if got := l.busyWith(subject); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

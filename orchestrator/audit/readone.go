@@ -50,7 +50,7 @@ func (r *reading) readOne(ctx context.Context) error {
 			return err
 		}
 		if r.busy(subject) {
-			r.note(Gap{Code: GapInProgress, Detail: "run " + cmp.Or(r.live[subject], r.unclear[subject]) + " is changing the objects"})
+			r.note(Gap{Code: GapInProgress, Detail: r.busyWith(subject)})
 		}
 	}
 	if len(subjects) > 0 {
