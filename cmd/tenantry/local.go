@@ -50,7 +50,7 @@ func (p *program) asLocal(ctx context.Context) (remote, error) {
 	local, err := service.OpenLocal(ctx, c.Config, localUser(), log)
 	if err != nil {
 		return remote{}, exit(exitUnreachable, lines(err.Error(), "  --local uses the database "+store.Address(c.DatabaseURL)+
-			": check that TENANTRY_CONFIG and TENANTRY_DATABASE_URL are those of the server, and that this user may read and write the database"))
+			": check that it is up, that TENANTRY_CONFIG and TENANTRY_DATABASE_URL are those of the server, and that this user may read and write the database"))
 	}
 	p.say("tenantry: using the database %s", store.Address(c.DatabaseURL))
 	over := newHTTPClient()

@@ -67,10 +67,11 @@ func (c *Cloud) ownLogin(credential Credential) func(context.Context) (string, t
 	}
 }
 
-// refusesLogin reports whether the status of an answer to a login says that Keystone refuses the credential.
+// refusesLogin reports whether the status of an answer to a login says that Keystone refuses the credential. The status 404 says
+// nothing about the credential: Keystone answers 401 even if the user or the project does not exist. See lacksRole for a 404.
 func refusesLogin(status int) bool {
 	switch status {
-	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+	case http.StatusNotFound, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
 		return false
 	}
 	return status >= 400 && status < 500

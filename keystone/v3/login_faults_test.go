@@ -10,6 +10,23 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
+// lacksRole is the answer of Keystone 22 to a login, or to the validation of a token, if a role that another role implies was deleted.
+const lacksRole = `{"error":{"code":404,"message":"Could not find role: bf95bd5adf1d43da8f2c8315369d4516.","title":"Not Found"}}`
+
+// If Keystone cannot check the user's token, the user's token is not at fault.
+func TestAKeystoneThatLacksARoleSaysNothingAboutTheUsersToken(t *testing.T) {
+	for text, want := range map[string]classification{
+		lacksRole: {class: upstream.Unavailable},
+		`{"error":{"code":404,"message":"Could not find user: u1.","title":"Not Found"}}`: {class: upstream.Permanent, sentinel: keystone.ErrTokenInvalid},
+		`{"error":{"code":404,"message":"Failed to validate token","title":"Not Found"}}`: {class: upstream.Permanent, sentinel: keystone.ErrTokenInvalid},
+	} {
+		h := newHouse(t)
+		h.wire.intercept(func(r *http.Request) bool { return r.Method == http.MethodGet && r.Header.Get("X-Subject-Token") != "" }, answer(404, text))
+		_, err := h.cloud.ValidateToken(t.Context(), "gAAAA")
+		compare(t, text, err, want)
+	}
+}
+
 func TestFaultsOfAnExchange(t *testing.T) {
 	for _, c := range []struct {
 		what  string
@@ -21,6 +38,7 @@ func TestFaultsOfAnExchange(t *testing.T) {
 		{"401 from a proxy", answer(401, "<html>"), classification{class: upstream.Unavailable}},
 		{"403", answer(403, body(403)), classification{class: upstream.Permanent, sentinel: keystone.ErrNoAccess}},
 		{"404", answer(404, body(404)), classification{class: upstream.Permanent, sentinel: keystone.ErrTokenInvalid}},
+		{"404 because an implied role is gone", answer(404, lacksRole), classification{class: upstream.Unavailable}},
 		{"404 from a proxy", answer(404, "<html>"), classification{class: upstream.Unavailable}},
 		{"429", answer(429, "", "Retry-After", "1"), classification{class: upstream.Transient, after: time.Second}},
 		{"500", answer(500, body(500)), classification{class: upstream.Transient}},
@@ -51,7 +69,8 @@ func TestAFaultAtTheLoginIsNeverTheFaultOfAWrite(t *testing.T) {
 	}{
 		{"400", answer(400, body(400)), classification{class: upstream.Unavailable, own: true}},
 		{"401", answer(401, own401), classification{class: upstream.Unavailable, own: true}},
-		{"404", answer(404, "<html>"), classification{class: upstream.Unavailable, own: true}},
+		{"404", answer(404, "<html>"), classification{class: upstream.Unavailable}},
+		{"404 because an implied role is gone", answer(404, lacksRole), classification{class: upstream.Unavailable}},
 		{"429", answer(429, "", "Retry-After", "3"), classification{class: upstream.Transient, after: 3 * time.Second}},
 		{"500", answer(500, body(500)), classification{class: upstream.Transient}},
 		{"503", answer(503, ""), classification{class: upstream.Unavailable}},
