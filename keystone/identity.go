@@ -86,8 +86,8 @@ type Identity interface {
 	// Servers and other resources in the project continue to run.
 	DisableProject(ctx context.Context, p Project, mark string) (after Project, err error)
 
-	// EnableProject enables the project with the id of p, and removes the given marks of DisableProject from its tags.
-	// EnableProject may be repeated. The result `after` is the project after the call. The result `changed` reports whether this
+	// EnableProject enables the project with the id of p. EnableProject also removes the given marks from the project's tags:
+	// DisableProject has added these marks. EnableProject may be repeated. The result `after` is the project after the call. The result `changed` reports whether this
 	// call sent a write.
 	//
 	// If the project has none of the marks, EnableProject sends no write, because none of these runs disabled the project. If the

@@ -74,8 +74,8 @@ func (d Deps) retryChangePlan(ctx context.Context, old ChangePlan, runID string)
 	return o.request(runID), nil
 }
 
-// The method `changeable` returns the order with the standing and the current plan of the subscription. If the plan of the subscription
-// cannot be changed now, `changeable` returns an *AdmissionError.
+// The method `changeable` reads the [Standing] of the subscription and its current plan, and returns the order with both. If the plan of the
+// subscription cannot be changed now, `changeable` returns an *AdmissionError.
 func (d Deps) changeable(ctx context.Context, o ChangePlan) (ChangePlan, error) {
 	now, err := d.Standing(ctx, o.MerchantID, o.SubscriptionID)
 	if err != nil {

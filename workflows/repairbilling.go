@@ -40,8 +40,8 @@ func (d Deps) repairBilling() []saga.Step[Repair] {
 		},
 		Do: func(ctx context.Context, o *Repair) error { return d.setResource(ctx, o, o.resource()) },
 		// If the run has created a tenant, the compensation removes the tenant. The undo of this step therefore sets the resource that the
-		// subscription had before, or the tenant that a newer run has left. If the repair does not create a tenant, the resource in the plan
-		// is correct, and the undo does not change it.
+		// subscription had before, or the tenant that a newer run has left. If the run has not created a tenant,
+		// the undo changes nothing: the value of the repair plan is correct, and stays.
 		Undo: func(ctx context.Context, o *Repair) error {
 			if o.does(audit.SetResource) || o.TenantID == "" {
 				return nil

@@ -30,7 +30,7 @@ func (c *Cloud) ChangeProject(ctx context.Context, p keystone.Project, change ke
 }
 
 // changedTags returns the tags after the change. changedTags adds no tag twice, because Keystone refuses a list with duplicates. The
-// result is not nil if `tags` is not nil.
+// result is nil only if `tags` is nil.
 func changedTags(tags []string, change keystone.ProjectChange) []string {
 	changed := slices.DeleteFunc(slices.Clone(tags), func(tag string) bool {
 		return slices.Contains(change.Remove, tag) && !slices.Contains(change.Add, tag)

@@ -107,7 +107,7 @@ func (a *Auditor) Serve(ctx context.Context) {
 
 // The method `schedule` stores the audit of the current interval. It stores nothing if a replica has already stored this audit, or if the
 // last scheduled audit has not ended. The id of a scheduled audit is computed from the installation and the interval. So if several
-// replicas store the audit of the same interval, only the first one succeeds.
+// replicas try to store the audit of the same interval, only the first one succeeds.
 func (a *Auditor) schedule(ctx context.Context) error {
 	if a.Every <= 0 {
 		return nil

@@ -12,7 +12,7 @@ import (
 // The method `project` returns the project of a tenant as it was found; nil if it was not found.
 func (c *comparison) project(t *tenant) *foundProject { return c.cloudFound(t.cloud).projects[t.id] }
 
-// compareProjects compares the projects that were found with the tenants in the ledger.
+// compareProjects compares the projects in the clouds with the tenants in the ledger.
 func (c *comparison) compareProjects() {
 	for name, cloud := range c.clouds {
 		for id, p := range cloud.projects {

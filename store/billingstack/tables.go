@@ -14,8 +14,8 @@ import (
 	"github.com/tenantry/tenantry/billing/server"
 )
 
-// Records returns the BillingStack tables of the database db. Records calls the function `tx` to start a transaction. This function
-// must call `f` with a transaction of db.
+// Records returns the BillingStack tables of the database db. The function `tx` must start a transaction of db, and call its argument f
+// with this transaction.
 func Records(db *gorm.DB, tx func(ctx context.Context, f func(tx *gorm.DB) error) error) server.Records {
 	d := database{db, tx}
 	return server.Records{

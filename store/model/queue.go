@@ -25,8 +25,9 @@ func (s *Store) Join(ctx context.Context, replica string, until time.Time) (time
 	return now, nil
 }
 
-// Renew extends a lease that has not ended, and frees the runs of replicas whose leases have ended: see saga.Queue. Like the
-// statement for PostgreSQL, Renew frees the runs of other replicas even if the caller's own lease has ended.
+// Renew extends a lease that has not ended, and frees the runs of replicas whose leases have ended: see saga.Queue. If the
+// caller's own lease has ended, Renew does not extend this lease, but still frees the runs of the other replicas whose leases have ended.
+// The statement for PostgreSQL does the same.
 func (s *Store) Renew(ctx context.Context, replica string, now, until time.Time) (saga.Renewal, error) {
 	database := s.now()
 	s.mu.Lock()
