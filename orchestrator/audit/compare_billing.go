@@ -87,9 +87,9 @@ func (c *comparison) createTenant(t *tenant) (action RepairAction, values map[st
 	}
 	v := map[string]string{"tenant": t.name, "domain_id": t.domain, "old_project_id": t.id, "enabled": strconv.FormatBool(!t.disabled)}
 	var roles, others []string
-	for _, r := range t.roles {
+	for _, r := range c.wanted(t) {
 		switch {
-		case r.gone, cloud.users[r.user] == userGone:
+		case cloud.users[r.user] == userGone:
 		case cloud.admin[r.role] && !c.allowAdmin, !keystone.ValidID(r.name):
 			others = append(others, cmp.Or(r.name, r.role)+" of user "+c.userName(t.cloud, r.user))
 		default:

@@ -19,20 +19,56 @@ func (c *comparison) compareRoles() {
 		if t.gone || t.replaced || p == nil {
 			continue
 		}
-		for _, r := range t.roles {
-			if user := (ref{t.cloud, r.user}); !r.gone && !expected[user] {
+		for _, r := range c.wanted(t) {
+			if user := (ref{t.cloud, r.user}); !expected[user] {
 				expected[user] = true
 				c.expects(partUsers, listOf(partUsers, t.cloud), Finding{Cloud: t.cloud, MerchantID: t.merchant})
 			}
-			if !r.gone {
-				c.compareRole(users, t, p, r, slices.Contains(p.grants, given{role: r.role, user: r.user}))
-			}
+			c.compareRole(users, t, p, r, slices.Contains(p.grants, given{role: r.role, user: r.user}))
 		}
 		for _, g := range p.grants {
 			c.compareGrant(users, t, p, g)
 		}
 	}
 	c.compareInherited()
+}
+
+// wanted returns the assignments that should be on the tenant: see remade. If a run has assigned or revoked the new role of a user, this
+// decides, and the assignment of the old role is left out.
+func (c *comparison) wanted(t *tenant) (all []role) {
+	for _, old := range t.roles {
+		r := c.remade(t, old)
+		if !old.gone && (r.role == old.role || t.role(r.grant) == nil) {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// remade returns the assignment with the role that should be assigned now. If somebody has deleted the role, and created a role with the
+// same name, that is the new role: runs look up roles by their names. In all other cases, remade returns the assignment unchanged.
+func (c *comparison) remade(t *tenant, r role) role {
+	cloud := c.cloudFound(t.cloud)
+	if !cloud.rolesRead || cloud.roles[r.role] != "" {
+		return r
+	}
+	var named []string
+	for id, name := range cloud.roles {
+		if name == r.name {
+			named = append(named, id)
+		}
+	}
+	if len(named) > 0 {
+		r.role = slices.Min(named)
+	}
+	return r
+}
+
+// expectsRemade reports whether the assignment replaces an expected assignment of a deleted role: see remade.
+func (c *comparison) expectsRemade(t *tenant, g given) bool {
+	return slices.ContainsFunc(t.roles, func(r role) bool {
+		return !r.gone && r.user == g.user && r.role != g.role && c.remade(t, r).role == g.role
+	})
 }
 
 // compareRole compares an assignment that should be there.
@@ -59,7 +95,7 @@ func (c *comparison) compareRole(users map[string]int, t *tenant, p *foundProjec
 		}
 		if cloud.rolesRead && cloud.roles[g.role] == "" {
 			about.Repair.Action, about.Repair.Values = "", nil
-			about.Repair.Advice = "the role was deleted in Keystone: let the user subscribe again, with the roles that the configuration has now"
+			about.Repair.Advice = "create a role of this name: the next audit then offers to assign it"
 			detail = fmt.Sprintf("role %s (%s) no longer exists", r.name, g.role)
 		}
 		c.report(RoleMissing, about, t.subject, list, detail, t.id, g.user, g.role)
@@ -106,7 +142,8 @@ func (c *comparison) reportUser(users map[string]int, code Code, about Finding, 
 // compareGrant compares an assignment that was found.
 func (c *comparison) compareGrant(users map[string]int, t *tenant, p *foundProject, g given) {
 	cloud := c.cloudFound(t.cloud)
-	if r := t.role(grant{g.user, g.role}); r != nil && !r.gone && g.user != "" {
+	r := t.role(grant{g.user, g.role})
+	if g.user != "" && (r != nil && !r.gone || r == nil && c.expectsRemade(t, g)) {
 		return
 	}
 	about := c.aboutRole(t, p, g, cloud.roles[g.role])

@@ -563,3 +563,55 @@ func TestTheResourceOfALostTenantIsNotSet(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
+
+// Somebody has deleted a role in Keystone, and has created a role with the same name. Runs look up roles by their names, so the users should
+// have the new role.
+func TestARoleThatWasMadeAgain(t *testing.T) {
+	again := func(h *house) {
+		c := h.cloud("default")
+		delete(c.roles, "r-member")
+		c.roles["r-member-2"] = "member"
+		for _, p := range c.projects {
+			p.grants = slices.DeleteFunc(p.grants, func(g given) bool { return g.role == "r-member" })
+		}
+	}
+	giveAll := func(h *house) {
+		for at, ten := range h.tenants {
+			for _, r := range ten.roles {
+				h.give(at.id, r.user, "r-member-2")
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		damage func(h *house)
+		want   map[string]int // findings by code, action and role
+	}{
+		"nobody has the new role":  {again, map[string]int{"role-missing assign-role r-member-2": 18}},
+		"somebody has assigned it": {func(h *house) { again(h); giveAll(h) }, map[string]int{}},
+		"a run has revoked it": {func(h *house) {
+			again(h)
+			giveAll(h)
+			h.run("m1", "m1-c0", saga.Succeeded, []saga.Expected{gone(kindAssignment, "p-m1-c0/u-m1-c0/r-member-2")})
+		}, map[string]int{"role-extra-user revoke-role r-member-2": 1}},
+		"there is no new role": {func(h *house) {
+			again(h)
+			delete(h.cloud("default").roles, "r-member-2")
+		}, map[string]int{"role-missing  ": 18}},
+		"the tenant is lost, too": {func(h *house) {
+			again(h)
+			giveAll(h)
+			h.cloud("default").dropProject("p-m1-c0")
+		}, map[string]int{"customer-without-tenant create-tenant u-m1-c0/r-member-2/member": 1}},
+	} {
+		h := newHouse()
+		c.damage(h)
+		got := map[string]int{}
+		for _, f := range h.compare() {
+			v := f.Repair.Values
+			got[string(f.Code)+" "+string(f.Repair.Action)+" "+v["role_id"]+v[RoleValue+"001"]]++
+		}
+		if !maps.Equal(got, c.want) {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		}
+	}
+}
