@@ -125,7 +125,7 @@ func classifyRefused(p purpose, e *upstream.Error, fromKeystone bool) {
 	e.Class = upstream.Permanent
 	switch {
 	case p == login:
-		e.Class, e.OwnCredential = upstream.Unavailable, refusesLogin(e.Status)
+		e.Class, e.OwnCredential = upstream.Unavailable, e.Status != http.StatusNotFound || !lacksRole(e.Message)
 	case !fromKeystone && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden || e.Status == http.StatusNotFound):
 		e.Class = upstream.Unavailable // the answer is from a proxy, not from Keystone
 	case (p == exchange || p == validation) && e.Status == http.StatusNotFound && lacksRole(e.Message):
@@ -149,7 +149,7 @@ func classifyRefused(p purpose, e *upstream.Error, fromKeystone bool) {
 // lacksRole reports whether Keystone could not make or check a token, because a role that another role implies was deleted. Keystone 22
 // on SQLite keeps the rule that implies the deleted role. Until an administrator deletes the rule, Keystone answers 404 to each login
 // and to each validation of a token with the implying role. The message is "Could not find role: ID".
-func lacksRole(message string) bool { return strings.HasPrefix(message, "Could not find role") }
+func lacksRole(message string) bool { return strings.Contains(message, "Could not find role: ") }
 
 // isJSONForHead reports whether the request is a HEAD request, and the type of the answer is JSON. If Keystone has no route for a
 // path, it answers 404, and the type of the answer is HTML. Such an answer says nothing about an object.

@@ -67,15 +67,25 @@ func (c *Cloud) ownLogin(credential Credential) func(context.Context) (string, t
 	}
 }
 
-// refusesLogin reports whether the status of an answer to a login says that Keystone refuses the credential. The status 404 says
-// nothing about the credential: Keystone answers 401 even if the user or the project does not exist. See lacksRole for a 404.
-func refusesLogin(status int) bool {
-	switch status {
-	case http.StatusNotFound, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
-		return false
+// refusesLogin reports whether the answer to a login says that Keystone refuses the credential. Keystone answers 404 if it does not have
+// the application credential, but also if it lacks a role: see lacksRole. The caller can still read the answer's body afterwards.
+func refusesLogin(resp *http.Response) (bool, error) {
+	switch status := resp.StatusCode; {
+	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests:
+		return false, nil
+	case status != http.StatusNotFound:
+		return status >= 400 && status < 500, nil
 	}
-	return status >= 400 && status < 500
+	begin, err := io.ReadAll(io.LimitReader(resp.Body, maxMessage))
+	resp.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(begin), resp.Body), resp.Body}
+	return !lacksRole(string(begin)), err
 }
+
+// maxMessage is the maximum number of bytes in which refusesLogin looks for Keystone's message.
+const maxMessage = 4 << 10
 
 // The method `refused` returns the error of a login that Keystone refused with this status. The error contains no secret.
 func (c Credential) refused(status int) *upstream.RefusedLoginError {

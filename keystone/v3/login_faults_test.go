@@ -69,7 +69,7 @@ func TestAFaultAtTheLoginIsNeverTheFaultOfAWrite(t *testing.T) {
 	}{
 		{"400", answer(400, body(400)), classification{class: upstream.Unavailable, own: true}},
 		{"401", answer(401, own401), classification{class: upstream.Unavailable, own: true}},
-		{"404", answer(404, "<html>"), classification{class: upstream.Unavailable}},
+		{"404", answer(404, "<html>"), classification{class: upstream.Unavailable, own: true}},
 		{"404 because an implied role is gone", answer(404, lacksRole), classification{class: upstream.Unavailable}},
 		{"429", answer(429, "", "Retry-After", "3"), classification{class: upstream.Transient, after: 3 * time.Second}},
 		{"500", answer(500, body(500)), classification{class: upstream.Transient}},

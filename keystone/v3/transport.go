@@ -187,8 +187,15 @@ func (t turn) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	var refused error
-	if by := noteOf(req.Context()).login; by != nil && refusesLogin(resp.StatusCode) {
-		refused = by.refused(resp.StatusCode)
+	if by := noteOf(req.Context()).login; by != nil {
+		is, err := refusesLogin(resp)
+		if err != nil {
+			leave(0, err)
+			return nil, errors.Join(err, resp.Body.Close())
+		}
+		if is {
+			refused = by.refused(resp.StatusCode)
+		}
 	}
 	resp.Body = &endedBody{ReadCloser: resp.Body, ended: func() { leave(resp.StatusCode, refused) }}
 	return resp, nil
