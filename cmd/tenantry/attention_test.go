@@ -161,6 +161,26 @@ func TestACompensatedRunNamesItsRetry(t *testing.T) {
 	}
 }
 
+func TestAStoppedRunSaysThatItsDetailIsAReason(t *testing.T) {
+	for code, want := range map[string]string{
+		"cancelled": "stopped on request: not wanted", "compensated-by-operator": "stopped on request: not wanted", "role-gone": "not wanted",
+	} {
+		if got := failureText(client.Failure{Code: code, Detail: "not wanted"}); got != want {
+			t.Errorf("%s: got %q, want %q", code, got, want)
+		}
+	}
+}
+
+// While Keystone is down, operators cannot log in. The message names what they can do; a database that is down is not Keystone's fault.
+func TestAnOutageOfKeystoneNamesTheLocalFlag(t *testing.T) {
+	for detail, want := range map[string]bool{"the server's own login to Keystone is refused": true, "the database could not be reached": false} {
+		body := `{"type": "/problems/upstream-unavailable", "title": "The database or an upstream is not available", "detail": "` + detail + `"}`
+		if err := problemError(503, []byte(body)); strings.Contains(err.Error(), "--local") != want {
+			t.Errorf("%s: got %v", detail, err)
+		}
+	}
+}
+
 func TestTheHelpOfAnActionSaysWhoSeesTheReason(t *testing.T) {
 	for _, action := range []string{"retry", "skip", "compensate", "hold", "cancel"} {
 		code, out, stderr := line(t, nil, "runs", action, "--help")

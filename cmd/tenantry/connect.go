@@ -90,7 +90,7 @@ func (p *program) asEither(ctx context.Context) (remote, error) {
 }
 
 // withoutKeystone tells operators what they can do although nobody can log in.
-const withoutKeystone = "until this is fixed, use --local on a host of the server"
+const withoutKeystone = "until this is fixed, operators can use \"tenantry runs --local\" on a host of the server"
 
 func ofLogin(err error) error {
 	if errors.Is(err, keystone.ErrUnscoped) {

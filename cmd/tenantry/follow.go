@@ -92,7 +92,7 @@ func outcome(r client.Run) error {
 func failureText(f client.Failure) string {
 	text := f.Detail
 	if f.Code == "compensated-by-operator" || f.Code == "cancelled" { // the detail is the reason that somebody gave
-		text = "given up by order: " + text
+		text = "stopped on request: " + text
 	}
 	if f.Step != nil {
 		text = *f.Step + ": " + text
