@@ -165,7 +165,7 @@ func TestOperatorsAreNotLockedOutWhileKeystoneIsDown(t *testing.T) {
 
 		n.stopped.Store(true)
 		code, _, stderr := n.command(true, "runs", "list", "--attention")
-		if code != 5 || !strings.Contains(stderr, "use --local on a host of the server") {
+		if code != 5 || !strings.Contains(stderr, "use \"tenantry runs --local\" on a host of the server") {
 			t.Errorf("with a credential: got %d, %s", code, stderr)
 		}
 		out, stderr := n.local(0, "list", "--attention")
