@@ -1,5 +1,5 @@
-# Requires Go. `make test` also requires Debian's PostgreSQL, PgBouncer, Keystone, Glance, Node.js and npm, which
-# deploy/testservices/run installs if it runs as root.
+# Requires Go. `make test` also requires Debian's PostgreSQL, PgBouncer, Keystone, Glance, Node.js and npm. As root,
+# deploy/testservices/run installs these packages.
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOTESTSUM     := go run gotest.tools/gotestsum@v1.13.0
@@ -49,7 +49,7 @@ audit: ## damage subscriptions in each known way, with a real Keystone and Postg
 
 SOAK := 10m
 
-soak: ## let one of four merchants attack a replica while all four order: SOAK=DURATION; `make test` does the same for some seconds
+soak: ## let one of four merchants attack a replica while all four place orders: SOAK=DURATION; `make test` does the same for some seconds
 	TENANTRY_TEST_SOAK=$(SOAK) deploy/testservices/run -- \
 		go test -count=1 -timeout 60m -v -run '^TestOneMerchantDoesNotHurtTheOthers$$' ./cmd/tenantry/stories
 

@@ -20,9 +20,9 @@ type Config struct {
 	// URL is the address of BillingStack with the version of the API, such as http://host:9091/v2. If the URL ends in /v1, the
 	// client sends updates as PUT instead of PATCH.
 	URL string
-	// Connections is the maximum number of concurrent requests; the default is 1. If Connections is 1, the client closes each
-	// connection after one request: the original v2 server serves one connection at a time, so an idle connection would block all
-	// others. If Connections is greater than 1, the client keeps connections alive.
+	// Connections is the maximum number of concurrent requests; the default is 1. The original v2 server serves one connection at a
+	// time, so an idle connection would block all others. If Connections is 1, the client therefore closes each connection after
+	// one request. If Connections is greater than 1, the client keeps connections alive.
 	Connections int
 	// Timeout is the time limit of one request. Timeout does not include the wait in Enter. The default is 65 s, because the
 	// original server waits up to 60 s for its internal services.

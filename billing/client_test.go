@@ -221,8 +221,8 @@ func TestWhatFaultsOfTheDatabaseSay(t *testing.T) {
 	}
 }
 
-// MySQL without strict mode replaces the characters that its encoding lacks. The client must still accept the customer as the
-// customer that it has created, because the client has chosen the customer's id.
+// MySQL without strict mode replaces the characters that its encoding lacks. The client has chosen the customer's id. The client
+// must therefore accept the stored customer as its own, despite the changed name.
 func TestACustomerIsFoundThoughItsNameWasChanged(t *testing.T) {
 	for stored, same := range map[string]bool{"?ód?": true, "Łódź": true, "?ód": false, "Lódz": false, "??d?": true} {
 		there := answer{status: "200 OK", body: fmt.Sprintf(`[{"id": %q, "merchant_id": %q, "name": %q, "currency": "nok", "language": null}]`, customerID, merchantID, stored)}

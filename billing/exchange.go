@@ -155,7 +155,7 @@ func (s *sending) watch(ctx context.Context) context.Context {
 }
 
 // sent.never() reports whether the request was certainly not sent: the transport asked for a connection and did not get one. If the
-// transport did not ask for a connection, another RoundTripper handled the request, so the outcome of the request is unknown.
+// transport did not ask for a connection, another RoundTripper handled the request. The outcome of the request is then unknown.
 func (s *sending) never() bool { return s.asked.Load() && !s.connected.Load() }
 
 // The method `lost` returns the error for a request without an answer. The parameter `caller` is the caller's context, which does

@@ -58,9 +58,9 @@ func isTypeError(err error) bool {
 }
 
 // notFound reports whether the fault means that the object of the request does not exist. The text of such a fault is the id of
-// the object. The original server answers 500 for a missing object, also if the object is the merchant of a POST. Any other 404
-// comes from a missing route, a wrong API version or another server, so it does not prove that the object is missing: v2's router
-// answers 404 with {"code": 404, "title": "Not Found", "description": null}.
+// the object. The original server answers 500 for a missing object. It also answers 500 to a POST if the merchant is missing. Any
+// other 404 comes from a missing route, a wrong API version or another server. Such a 404 does not prove that the object is
+// missing. For example, v2's router answers 404 with {"code": 404, "title": "Not Found", "description": null}.
 func (f fault) notFound(r request) bool {
 	switch {
 	case r.item == "": // a collection always exists
@@ -84,7 +84,8 @@ func (f fault) ofRequest() bool {
 	return f.mentions(requestFaults[:]) || f.mentions(unstorable[:]) || f.refusedValue() != ""
 }
 
-// The method `mentions` reports whether the fault's text contains one of the words, in any case.
+// The method `mentions` reports whether the fault's text contains one of the words, which must be in lower case. `mentions` ignores
+// case in the text.
 func (f fault) mentions(words []string) bool {
 	text := strings.ToLower(f.text)
 	return slices.ContainsFunc(words, func(one string) bool { return strings.Contains(text, one) })

@@ -111,8 +111,8 @@ func (c *Client) RemoveSubscription(ctx context.Context, merchantID, id string) 
 }
 
 // SetResource sets the ResourceID of a subscription. The call may be repeated. SetResource returns ErrNotFound if the
-// subscription does not exist. The original server does not check the subscription's merchant, so pass only the id of a
-// subscription that this client created or read.
+// subscription does not exist. The original server does not check the subscription's merchant. Therefore pass only the id of a
+// subscription that this client has created or read.
 func (c *Client) SetResource(ctx context.Context, merchantID, subscriptionID, resourceID string) (Subscription, error) {
 	op := fmt.Sprintf("setting the resource of subscription %q", upstream.Clean(subscriptionID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"subscription", subscriptionID}); err != nil {
@@ -126,8 +126,8 @@ func (c *Client) SetResource(ctx context.Context, merchantID, subscriptionID, re
 
 // SetPlan sets the PlanID of a subscription, and leaves the other fields as they are. The call may be repeated. SetPlan returns
 // ErrNotFound if the subscription does not exist. If the plan does not exist, SetPlan returns ErrReference with the original server,
-// and another Permanent error with the embedded server. The original server does not check the merchant of the
-// subscription or of the plan, so pass only ids that this client read for the merchant.
+// and another Permanent error with the embedded server. The original server does not check the merchant of the subscription or of
+// the plan. Therefore pass only ids that this client has read for the merchant.
 func (c *Client) SetPlan(ctx context.Context, merchantID, subscriptionID, planID string) (Subscription, error) {
 	op := fmt.Sprintf("setting the plan of subscription %q to %q", upstream.Clean(subscriptionID), upstream.Clean(planID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}, namedID{"subscription", subscriptionID}, namedID{"plan", planID}); err != nil {

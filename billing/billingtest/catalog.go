@@ -54,7 +54,7 @@ func plan(t *testing.T, target Target) {
 
 func plans(t *testing.T, target Target) {
 	s := newShop(t, target)
-	newShop(t, target) // Plans must not list the plan of this other merchant
+	newShop(t, target) // creates another merchant with a plan; Plans must not list this plan
 	all, err := s.Plans(t.Context(), s.merchant.ID)
 	is(t, all, err, []billing.Plan{s.plan})
 	none, err := s.Plans(t.Context(), uuid.NewString())

@@ -276,8 +276,8 @@ func castProperties(stored any) map[string]any {
 	return v
 }
 
-// The method `items` returns the items of a plan, the newest first, so that tests detect a client that relies on the order of
-// creation.
+// The method `items` returns the items of a plan, the newest first. This order lets tests detect a client that relies on the order
+// of creation.
 func (q *QuirkServer) items(plan any) []row {
 	found := []row{}
 	for _, r := range slices.Backward(q.rows["plan_item"]) {

@@ -40,7 +40,7 @@ func newShop(t *testing.T, target Target) shop {
 	_, err1 := s.CreateMerchant(t.Context(), s.merchant)
 	_, err2 := s.CreateProduct(t.Context(), s.merchant.ID, s.product)
 	_, err3 := s.CreatePlan(t.Context(), s.merchant.ID, s.plan)
-	// The second call adds an existing item, which must succeed.
+	// The second call adds the same item again. This call must succeed too.
 	err4 := s.AddPlanItem(t.Context(), s.merchant.ID, s.plan.ID, s.product.ID)
 	err5 := s.AddPlanItem(t.Context(), s.merchant.ID, s.plan.ID, s.product.ID)
 	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {

@@ -181,7 +181,7 @@ func (c *changes) pricing(to *[]any, f field[[]any]) {
 	*to = f.value
 }
 
-// The function `maybe` sets an optional field of an object. If the key is not in the body, the field stays the same. A null clears
+// The function `maybe` sets an optional field of an object. If the key is not in the body, the field does not change. A null clears
 // the field.
 func maybe[T any](to **T, f field[T]) {
 	switch {

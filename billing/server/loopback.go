@@ -9,7 +9,8 @@ import (
 )
 
 // LoopbackOnly makes the server answer 403 to every request whose Host is not a loopback name. Otherwise a web page could use DNS
-// rebinding: its own host name then resolves to a loopback address, and the user's browser sends the page's requests to the server.
+// rebinding: the page's host name would resolve to a loopback address, and the user's browser would send the page's requests to the
+// server.
 func LoopbackOnly(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if !loopback(c.Request().Host) {

@@ -18,8 +18,8 @@ type Table[T any] interface {
 	// List returns the objects that meet all conditions. A condition's Field is a column that a filter may use. A condition's Op is
 	// eq, ne, ge, le, gt, lt or like.
 	List(ctx context.Context, merchantID string, where []billing.Condition) ([]T, error)
-	// Each calls the function `take` for each object that List would return. Each need not hold all objects in memory. If `take`
-	// returns an error, Each returns this error at once.
+	// Each calls the function `take` for every object that List would return. The method need not hold all objects in memory. If
+	// `take` returns an error, the method returns this error at once.
 	Each(ctx context.Context, merchantID string, where []billing.Condition, take func(T) error) error
 	// Create stores a new object. Create returns billing.ErrConflict if any merchant has an object with this id. Create returns
 	// billing.ErrReference if the object refers to another object that the merchant does not have.

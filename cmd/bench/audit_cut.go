@@ -16,7 +16,8 @@ type damage struct {
 	billing  string
 }
 
-// The variable `damages` has the damages that the benchmark does. It does each of them to damagedEach subscriptions.
+// The variable `damages` lists the damages that the benchmark causes. The benchmark causes each damage in damagedEach
+// subscriptions.
 var damages = []damage{
 	{"subscription-without-tenant", deleted("{subscription_tenant}"), ""},
 	{"customer-without-tenant", deleted("{customer_tenant}"), ""},
@@ -49,7 +50,8 @@ func given(role string) string {
 	return "INSERT INTO assignment SELECT 'UserProject', '{user}', '{subscription_tenant}', id, 0 FROM role WHERE name = '" + role + "'"
 }
 
-// The type `cut` has the results of two audits of the same damaged world. In the second audit, Keystone's option list_limit cuts its lists.
+// The type `cut` has the results of two audits of the same damaged world. In the second audit, Keystone's option list_limit
+// shortens the lists that Keystone returns.
 type cut struct {
 	ListLimit int     `json:"list_limit"`
 	Findings  int     `json:"findings"` // number of findings; the same in both audits
@@ -73,24 +75,24 @@ func (w *world) compareCut(ctx context.Context) (*cut, error) {
 	}
 	for _, d := range damages {
 		if codes[d.code] != damagedEach {
-			return nil, fmt.Errorf("the audit has found %d times %s, wanted %d: %v", codes[d.code], d.code, damagedEach, codes)
+			return nil, fmt.Errorf("the audit has %d findings with the code %s, wanted %d: %v", codes[d.code], d.code, damagedEach, codes)
 		}
 	}
 	if len(codes) != len(damages) {
-		return nil, fmt.Errorf("the audit has found more than the damages: %v", codes)
+		return nil, fmt.Errorf("the audit has findings that no damage has caused: %v", codes)
 	}
 	parts, again, err := w.findings(ctx, fmt.Sprintf("/list_limit/%d", c.ListLimit))
 	if err != nil {
 		return nil, err
 	}
 	if !maps.Equal(found, again) {
-		return nil, fmt.Errorf("with list_limit, the audit has %d findings, without it %d", len(again), len(found))
+		return nil, fmt.Errorf("the audit has %d findings with list_limit, and %d without list_limit", len(again), len(found))
 	}
 	c.Findings, c.Whole, c.Cut = len(found), whole.took.Seconds(), parts.took.Seconds()
 	return c, nil
 }
 
-// The method `damage` does each of the damages to damagedEach subscriptions.
+// The method `damage` causes each of the damages in damagedEach subscriptions.
 func (w *world) damage(ctx context.Context) error {
 	rest := w.copies
 	var inKeystone []string

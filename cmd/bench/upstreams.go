@@ -126,8 +126,8 @@ func (u *upstreams) handler() http.Handler {
 	return all
 }
 
-// The function `echo` answers a write with the request's body. The result of instead(request) replaces the text beginning in this
-// body.
+// The function `echo` answers a write with the request's body. In the answer, the result of instead(request) replaces the first
+// occurrence of the parameter `beginning`.
 func echo(status int, beginning string, instead func(*http.Request) string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)

@@ -171,7 +171,8 @@ func TestAStoppedRunSaysThatItsDetailIsAReason(t *testing.T) {
 	}
 }
 
-// While Keystone is down, operators cannot log in. The message names what they can do; a database that is down is not Keystone's fault.
+// While Keystone is down, operators cannot log in. The message therefore names the flag --local. If the database is down, the flag
+// does not help, and the message does not name it.
 func TestAnOutageOfKeystoneNamesTheLocalFlag(t *testing.T) {
 	for detail, want := range map[string]bool{"the server's own login to Keystone is refused": true, "the database could not be reached": false} {
 		body := `{"type": "/problems/upstream-unavailable", "title": "The database or an upstream is not available", "detail": "` + detail + `"}`

@@ -10,7 +10,7 @@ import (
 
 const auditHelp = `Audit the objects that Tenantry's runs have made. An audit compares the objects in Keystone and BillingStack with the objects that
 the runs should have left there, and reports each difference as a finding. An audit only reads. A finding has the same id in
-each audit. The last two commands repair findings: one writes a list of repairs, and the other carries out the repairs that you
+each audit. Two commands repair findings: "plan" writes a list of repairs, and "apply" carries out the repairs that you
 approve. These commands are for operators.
 
 `
@@ -54,7 +54,7 @@ func (p *program) auditList() *cobra.Command {
 
 func (p *program) auditShow() *cobra.Command {
 	c := &cobra.Command{
-		Use: "show AUDIT", Short: "Show an audit, and what it could not assess", Args: exactly("AUDIT"),
+		Use: "show AUDIT", Short: "Show an audit, and the parts that it could not assess", Args: exactly("AUDIT"),
 		Long: "Show the progress of an audit, the number of its open findings, and the parts of its scope that it could not assess.\n\n" + connectHelp + localHelp,
 	}
 	f := formatFlag(c)

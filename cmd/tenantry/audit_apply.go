@@ -22,7 +22,8 @@ The server checks each entry again before it starts a run. It refuses an entry i
 has changed since the plan was made. The command then waits for the runs, and prints their states. If you repeat the command, it shows
 the same runs: no repair is started twice. To repair a finding whose run has failed, audit again and make a new plan.
 
-The exit code is 0 if no repair has failed and no repair was refused. A run that has not ended after the time of --wait has not failed.
+The exit code is 0 if no repair has failed and no repair was refused. A run that is still in progress after the time of --wait does not
+count as failed.
 
 `
 
@@ -36,7 +37,7 @@ func (p *program) auditApply() *cobra.Command {
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if local, err := cmd.Flags().GetBool(localFlag); err == nil && local {
-			return usage("audit apply has no --local: each repair is checked with Keystone and BillingStack, which only a server does")
+			return usage("audit apply has no --local: only a server can check repairs with Keystone and BillingStack")
 		}
 		if *wait < 0 {
 			return usage("--wait: %s is less than 0", *wait)
@@ -88,7 +89,8 @@ type applying struct {
 	dryRun bool
 }
 
-// apply sends the approved entries, waits for their runs, and prints the result. If apply fails, it prints what is known so far.
+// apply sends the approved entries, waits for their runs, and prints the result. If apply fails, it prints the results that it has
+// so far.
 func (a *applying) apply(ctx context.Context, plan client.RepairPlan, approved map[string]fileEntry, wait time.Duration, f format) error {
 	show, done := statusLine(a.err)
 	err := a.send(ctx, plan, approved, show)
@@ -185,8 +187,8 @@ func theRepairs(answer *client.RepairAnswer, request client.RepairRequest, statu
 	return answer.Repairs, nil
 }
 
-// settle waits until each run has ended or waits for a person, but not longer than until the time `until`. It stores the states of the
-// runs in the result.
+// settle waits until each run has ended or needs a person. It stops waiting at the time `until`. It stores the states of the runs
+// in the result.
 func (a *applying) settle(ctx context.Context, until time.Time, show func(func(int) string)) error {
 	all := a.result.Repairs
 	for i := range all {
@@ -207,8 +209,8 @@ func (a *applying) settle(ctx context.Context, until time.Time, show func(func(i
 	return nil
 }
 
-// settled waits until a run has ended or waits for a person, but not longer than until the time `until`. It returns the run, or nil if
-// the server has too many requests at the time `until`.
+// settled waits until a run has ended or needs a person, and returns the run. At the time `until`, it returns the run as last read,
+// or nil if the server has too many requests.
 func (a *applying) settled(ctx context.Context, runID string, until time.Time) (*client.Run, error) {
 	for {
 		began := time.Now()
@@ -226,7 +228,7 @@ func (a *applying) settled(ctx context.Context, runID string, until time.Time) (
 		} else if over {
 			return nil, nil
 		}
-		if time.Since(began) < time.Duration(wait)*time.Second/2 || wait <= 0 { // the server does not wait
+		if time.Since(began) < time.Duration(wait)*time.Second/2 || wait <= 0 { // the server has answered without waiting
 			if err := a.pauseUntil(ctx, until, answer.HTTPResponse.Header); err != nil {
 				return nil, err
 			}
@@ -245,7 +247,8 @@ func (a *applying) pauseUntil(ctx context.Context, until time.Time, h http.Heade
 	return err
 }
 
-// outcome returns nil if no repair has failed or was refused.
+// outcome returns an error if a repair has failed, was refused or could not be checked. It also prints how many repairs have not
+// ended.
 func (a *applying) outcome() error {
 	var failed, unchecked, unfinished int
 	for _, r := range a.result.Repairs {

@@ -11,8 +11,8 @@ import (
 )
 
 const findingsHelp = `List findings, sorted by id. Without --status, the list has the open findings, which are the new and the known findings. A
-finding is new if one audit has seen it, and known if several audits have seen it. It is resolved if the last audit that
-looked for it has not seen it, and accepted if a person has accepted it.
+finding is new if one audit has seen it, and known if several audits have seen it. A finding is resolved if the last audit that
+looked for it has not seen it. A finding is accepted if a person has accepted it.
 
 `
 
@@ -84,7 +84,7 @@ func (p *program) auditFinding() *cobra.Command {
 
 const acceptHelp = `Accept a finding. An accepted finding is not open. The acceptance ends when the finding becomes more severe, when an audit no
 longer sees it, or at the time of --until. If an audit sees the finding after the end of the acceptance, the finding is open again.
-With --withdraw, an accepted finding is open again now. The history of the finding records who has accepted it or withdrawn the
+The flag --withdraw opens an accepted finding again at once. The history of the finding records who has accepted it or withdrawn the
 acceptance, and why.
 
 `

@@ -98,8 +98,8 @@ func exists(path string) error {
 	return usage("%s exists already: choose another file, or replace it with --force", path)
 }
 
-// writeFile writes a file. If the file exists, force says what happens: if force is true, writeFile replaces the whole file; otherwise,
-// it returns an error.
+// writeFile writes a file. If the file exists and force is true, writeFile replaces the whole file. If the file exists and force is
+// false, writeFile returns an error.
 func writeFile(path string, force bool, text string) (err error) {
 	if !force {
 		file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)

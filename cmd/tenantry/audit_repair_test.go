@@ -22,7 +22,7 @@ import (
 
 const somePlan = "0199f0a4-6c1e-7d3b-9a55-0c2f6f7c8b1d"
 
-// repairer is a fake server that has one plan of repairs. The test sets its answers to requests for repairs.
+// repairer is a fake server that has one plan of repairs. The test sets the server's answers to requests for repairs.
 type repairer struct {
 	t     *testing.T
 	plan  client.RepairPlan
@@ -36,7 +36,7 @@ type repairer struct {
 	answer   func(n int, finding string) client.RepairResult // returns the result of entry number n of a request; nil means that each entry gets a run that succeeds
 	problem  func(request int) (status int, kind string)     // returns the problem for a request for repairs; requests are counted from 0; nil or status 0 means no problem
 	runs     map[string][]client.Run                         // by run id: the answers to the requests for the run, in order; the last answer is repeated
-	refuse   int                                             // the number of requests for a run that get the problem overloaded before a run is returned
+	refuse   int                                             // the number of requests for a run that get the problem overloaded; later requests get the run
 }
 
 // start starts the server, and returns the environment of an operator who uses it.
@@ -239,7 +239,7 @@ entries:
 		t.Errorf("with --force: the file has %s", content)
 	}
 	if files, err := os.ReadDir(filepath.Dir(name)); err != nil || len(files) != 1 {
-		t.Errorf("there are the files %v, %v", files, err)
+		t.Errorf("got the files %v, %v; want only the plan", files, err)
 	}
 	for _, path := range []string{t.TempDir(), filepath.Join(name, "x"), filepath.Join(t.TempDir(), "no", "x")} {
 		if code, _, stderr := line(t, env, "audit", "plan", "--force", "-o", path); code != exitUsage || stderr == "" {
@@ -308,7 +308,7 @@ func TestHostileTextsOfAPlan(t *testing.T) {
 	harmless(t, "audit apply", "\n"+out+stderr)
 	code, out, _ = line(t, env, "audit", "plan", "-o", "-")
 	if code != 0 || out != text {
-		t.Errorf("to standard output: got %d, and another text than in the file", code)
+		t.Errorf("to standard output: got %d, and a text that differs from the file", code)
 	}
 	for i := range r.plan.Entries { // now each entry of the plan differs from the file
 		r.plan.Entries[i].Values["user_id"] += "!"
@@ -360,7 +360,7 @@ func TestRefusedFiles(t *testing.T) {
 	env := r.start()
 	name, text := r.planned(env)
 	text = approve(text)
-	head := strings.Count(strings.SplitAfter(text, "\n\n")[0], "\n") // lines
+	head := strings.Count(strings.SplitAfter(text, "\n\n")[0], "\n") // the number of lines of the header
 	entry := text[strings.Index(text, "  - finding"):strings.LastIndex(text, "\n  - finding")]
 	second := strings.LastIndex(text, "  - finding")
 	before, _, _ := strings.Cut(text, "entries:")

@@ -145,7 +145,8 @@ func (r audited) outcome(least audit.Severity) error {
 	return nil
 }
 
-// progress returns two functions: draw shows the progress of an audit, and done erases it. If w is not a terminal, both do nothing.
+// progress returns two functions. The function `draw` shows the progress of an audit. The function `done` erases the line that
+// shows the progress. If w is not a terminal, both do nothing.
 func progress(w io.Writer) (draw func(client.Audit), done func()) {
 	show, done := statusLine(w)
 	return func(a client.Audit) { show(func(width int) string { return progressLine(a, width) }) }, done
@@ -190,8 +191,8 @@ func barLine(done, total int, text string, width int) string {
 	return cut(fmt.Sprintf("[%-*s] %3.0f%%  %s", barWidth, bar, part*100, text), width)
 }
 
-// errEndless is the error for a list whose pages do not advance.
-var errEndless = exit(exitUnreachable, errors.New("the server's list does not end: its next page does not advance"))
+// errEndless is the error for a list in which a page has no new objects, but a link to a next page.
+var errEndless = exit(exitUnreachable, errors.New("the server's list does not end: a page has no new objects, but a link to a next page"))
 
 // allFindings returns the findings of all pages.
 func (s remote) allFindings(ctx context.Context, q client.ListFindingsParams) ([]client.Finding, error) {

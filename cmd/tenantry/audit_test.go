@@ -179,7 +179,7 @@ FINDING     SEVERITY  CODE            STATUS  SINCE                 OBJECT      
 		t.Errorf("--no-wait: got %d, %s%s", code, out, stderr)
 	}
 	if got := encoded(t, server.asked); got != `{"customer_id":"c","merchant_id":"m"}` || server.reads != 1 {
-		t.Errorf("the command asked for an audit of %s, and %d times for the audit", got, server.reads)
+		t.Errorf("the command requested an audit of %s, and read the audit %d times", got, server.reads)
 	}
 }
 
@@ -214,7 +214,7 @@ func TestAnAuditIsFollowed(t *testing.T) {
 	}
 }
 
-// If a command ends before its audit, it prints the command that shows the audit.
+// If `audit run` ends before its audit has ended, it prints the command that shows the audit.
 func TestAnAuditOutlivesItsCommand(t *testing.T) {
 	note := "tenantry: this command has not stopped the audit: to look at the audit, type tenantry audit show " + someMerchant + "\n"
 	down := &audits{states: []client.Audit{auditIn("pending")}, problem: "upstream-unavailable"}
