@@ -13,8 +13,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service"
 )
 
-// Config has all settings of the server. loadConfig checks the values, but makes no network calls to check them. Config does not
-// contain the clouds: clouds.yaml and the OS_* variables describe the clouds, as for every OpenStack client.
+// Config has all settings of the server. loadConfig checks the values without network calls. Config does not contain the clouds. As
+// for every OpenStack client, clouds.yaml and the OS_* variables describe the clouds.
 type Config struct {
 	service.Config // SecretKey may be nil until withSecretKey sets it
 
@@ -120,8 +120,8 @@ func (c *Config) relations() []relation {
 	return all
 }
 
-// The method `reserved` returns the reason why users must not get one of the roles. If users may get all of the roles, the result
-// is empty.
+// The method `reserved` looks for a role that users must not get, and returns the reason why users must not get this role. If users
+// may get all of the roles, the result is empty.
 func (c *Config) reserved(roles []string) string {
 	name, found := keystone.FindReserved(roles, keystone.ReservedRoles(c.AdminRole, c.AllowCloudAdminRole))
 	switch {
@@ -156,8 +156,8 @@ func fault(key, source, wrong, example string) error {
 // The function `variable` returns the name of a setting's environment variable.
 func variable(key string) string { return "TENANTRY_" + strings.ToUpper(key) }
 
-// notSettings reports whether a TENANTRY_* variable is not a setting of the server. The client commands and the tests read other
-// TENANTRY_* variables. TENANTRY_CONFIG names the file of settings.
+// notSettings reports whether a TENANTRY_* variable is not a setting of the server. There are three kinds of such variables: the
+// variables of the client commands, the variables of the tests, and TENANTRY_CONFIG, which names the file of settings.
 func notSettings(name string) bool {
 	ofClients := []string{envURL, envAPIKey, envAPISecret, envUserToken}
 	return name == "TENANTRY_CONFIG" || slices.Contains(ofClients, name) || strings.HasPrefix(name, "TENANTRY_TEST_")
@@ -185,8 +185,8 @@ func defaultDatabase(env map[string]string) string {
 	return "sqlite:" + filepath.Join(data, "tenantry", "tenantry.db")
 }
 
-// defaultBillingConnections returns 1 for a BillingStack that is not embedded. The original BillingStack serves one connection at
-// a time, and an idle connection blocks all other connections.
+// defaultBillingConnections returns the default of billing_connections. If BillingStack is not embedded, the default is 1, because
+// the original BillingStack serves one connection at a time, and an idle connection blocks all other connections.
 func defaultBillingConnections(url string) int {
 	if url != "" {
 		return 1

@@ -44,7 +44,7 @@ func (c *Config) settings() []setting {
 		}),
 		masked(of(&c.DatabaseURL, database, about{
 			key: "database_url", otherwise: "`tenantry/tenantry.db` in `$XDG_DATA_HOME` or `~/.local/share`", example: databaseExample,
-			meaning: "PostgreSQL database or SQLite file. Several replicas can share a PostgreSQL database. If the URL lists several hosts, Tenantry uses the first host that accepts writes, unless the URL sets `target_session_attrs`.",
+			meaning: "PostgreSQL database or SQLite file. Several replicas can share a PostgreSQL database. If the URL lists several hosts and does not set `target_session_attrs`, Tenantry uses the first host that accepts writes.",
 		}), func() string { return maskURL(c.DatabaseURL) }),
 		masked(of(&c.DatabaseListenURL, postgresURL, about{
 			key: "database_listen_url", otherwise: "`database_url`", example: listenExample,
@@ -112,19 +112,19 @@ func (c *Config) settings() []setting {
 		}),
 		of(&c.KeepTenant, duration, about{
 			key: "keep_tenant", fallback: "168h", example: "168h",
-			meaning: "Time for which a subscription tenant is kept after its end. During this time, it can be restored. Afterwards, the tenant is removed if it is empty, but not earlier than 10 minutes after it was disabled.",
+			meaning: "Time for which a subscription tenant is kept after the subscription has ended. During this time, the subscription can be restored. Afterwards, Tenantry removes the tenant when it is empty and has been disabled for at least 10 minutes.",
 		}),
 		of(&c.KeepBilling, duration, about{
 			key: "keep_billing", fallback: "840h", example: "840h",
-			meaning: "Time for which BillingStack keeps its records of a subscription tenant after the tenant was removed, so that BillingStack can make the last bill.",
+			meaning: "Time for which a subscription is kept in BillingStack after the subscription tenant was removed. During this time, BillingStack can make the last bill.",
 		}),
 		of(&c.ResourcesCloud, text, about{
 			key: "resources_cloud", otherwise: "the default cloud's own credential", example: "tenantry-admin",
-			meaning: "Entry in clouds.yaml with the credential that Tenantry uses to ask the services of the default cloud whether a tenant is empty. The credential must see the resources of all projects.",
+			meaning: "Entry in clouds.yaml with a credential for the default cloud. With this credential, Tenantry asks the cloud's services whether a tenant is empty. The credential must see the resources of all projects.",
 		}),
 		of(&c.EmptinessIgnore, roles, about{
 			key: "emptiness_ignore", otherwise: "none", example: "dns,orchestration",
-			meaning: "Types of services in the catalog that Tenantry does not ask whether a tenant is empty. Tenantry can ask only some types of services. If the catalog has a service of another type that is not in this list, no tenant is removed.",
+			meaning: "Types of services that Tenantry skips when it checks whether a tenant is empty. Tenantry can check only some types of services. If the catalog has a service that Tenantry can neither check nor skip, no tenant is removed.",
 		}),
 		of(&c.AuditEvery, interval, about{
 			key: "audit_every", otherwise: "no automatic audits", example: "24h",
@@ -132,7 +132,7 @@ func (c *Config) settings() []setting {
 		}),
 		of(&c.AuditCloud, text, about{
 			key: "audit_cloud", otherwise: "the default cloud's own credential", example: "tenantry-reader",
-			meaning: "Entry in clouds.yaml with the credential that audits use to read the Keystone of the default cloud. The credential needs no permission to write.",
+			meaning: "Entry in clouds.yaml with a credential for the default cloud. Audits read Keystone with this credential. The credential needs no permission to write.",
 		}),
 		of(&c.MaxLiveRuns, positive, about{
 			key: "max_live_runs", fallback: "1000", example: "1000",

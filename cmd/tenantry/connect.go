@@ -61,8 +61,8 @@ func (p *program) asPortal() (remote, error) {
 	})
 }
 
-// asOperator returns a client that authenticates with a Keystone token. asOperator logs in only if the token may be sent to the
-// server.
+// asOperator returns a client that authenticates with a Keystone token. asOperator first checks whether the address of the server
+// is safe for the token, and only then logs in.
 func (p *program) asOperator(ctx context.Context) (remote, error) {
 	address, err := p.server("an operator's token")
 	if err != nil {
@@ -89,7 +89,7 @@ func (p *program) asEither(ctx context.Context) (remote, error) {
 	return p.asOperator(ctx)
 }
 
-// withoutKeystone tells operators what they can do although nobody can log in.
+// withoutKeystone is advice for operators. It is printed when operators cannot log in because of Keystone.
 const withoutKeystone = "until this is fixed, operators can use \"tenantry runs --local\" on a host of the server"
 
 func ofLogin(err error) error {
@@ -122,8 +122,8 @@ func dial(address string, credential client.RequestEditorFn) (remote, error) {
 	return remote{ClientWithResponses: c, after: time.After}, err
 }
 
-// newHTTPClient returns a client that limits the server's answers and does not follow redirects. The client's time-out is longer than
-// the server's longest wait for a run.
+// newHTTPClient returns a client that limits the size of the server's answers and does not follow redirects. The client's time-out is
+// longer than the server's longest wait for a run.
 func newHTTPClient() *http.Client {
 	return &http.Client{
 		Timeout:       90 * time.Second,

@@ -149,7 +149,7 @@ func (t *story) count(ctx context.Context, collection string, where url.Values) 
 	return len(all), nil
 }
 
-// idOf returns the id with this name from the run's result, or "" if there is none.
+// idOf returns the id with this name from the run's result, or "" if the result has no such id.
 func idOf(run client.Run, name string) string {
 	id, _ := run.Result[name].(string)
 	return id

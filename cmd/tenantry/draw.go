@@ -108,7 +108,7 @@ func stepLine(s client.Step) string {
 	return text
 }
 
-// The function `cut` makes a line visible and shortens it to the width.
+// The function `cut` escapes the control characters in a line, and shortens the line to the width.
 func cut(line string, width int) string {
 	line = visible(line)
 	if utf8.RuneCountInString(line) <= width {

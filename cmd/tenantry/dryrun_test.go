@@ -71,7 +71,7 @@ assign-customer-role/member      would-create   remove                          
 		}
 	}
 	if n := runs(); n != 1 {
-		t.Errorf("there are %d runs, want the one that is no dry run", n)
+		t.Errorf("there are %d runs, want only the run that is not a dry run", n)
 	}
 }
 

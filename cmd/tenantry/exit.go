@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Exit codes, besides 0 for success and 1 for all other errors.
+// These are the exit codes for some kinds of errors. A command exits with 0 after success, and with 1 after any other error.
 const (
 	exitUsage       = 2
 	exitRefused     = 3
@@ -76,7 +76,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 	return 1
 }
 
-// errOutputClosed is the cause with which the context of a command is canceled if the reader of the command's output is gone.
+// errOutputClosed is the cause of a context that is canceled because the reader of the command's output is gone.
 var errOutputClosed = errors.New("the reader of the output is gone")
 
 // linesOf returns the text of an error, with one line for each error that was joined with errors.Join.

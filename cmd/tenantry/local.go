@@ -17,9 +17,9 @@ import (
 	"github.com/tenantry/tenantry/store"
 )
 
-const localHelp = `With --local, the command uses the database directly: for example, while Keystone is down. It then needs the settings of the
-server (TENANTRY_CONFIG, TENANTRY_*) and an operating-system user who may read and write the database, but no server and no
-credential. The history records the user as local:USER. Running servers carry out an action within seconds.
+const localHelp = `With --local, the command uses the database directly, for example while Keystone is down. It then needs no server and no
+credential. It needs the settings of the server (TENANTRY_CONFIG, TENANTRY_*), and an operating-system user who may read and
+write the database. The history records the user as local:USER. Running servers carry out an action within seconds.
 
 `
 
@@ -27,11 +27,11 @@ credential. The history records the user as local:USER. Running servers carry ou
 const localFlag = "local"
 
 func addLocalFlag(c *cobra.Command) {
-	c.PersistentFlags().Bool(localFlag, false, "open the database of the server's settings directly; no server and no credential are needed")
+	c.PersistentFlags().Bool(localFlag, false, "use the database in the server's settings directly; needs no server and no credential")
 }
 
-// The method `connect` returns the client that the flag --local chooses: a client of the database, or the client that the function
-// asRemote returns. The caller must close the client.
+// The method `connect` returns a client of the database if the flag --local is set. Otherwise, `connect` returns the client that
+// the function asRemote returns. The caller must close the client.
 func (p *program) connect(cmd *cobra.Command, asRemote func(context.Context) (remote, error)) (remote, error) {
 	if local, err := cmd.Flags().GetBool(localFlag); err != nil || !local {
 		return asRemote(cmd.Context())
@@ -79,7 +79,8 @@ func (s remote) close() {
 	}
 }
 
-// The method `flags` returns the flags that a command needs to use the same client.
+// The method `flags` returns the flags that select this client. If the output of a command suggests another command, that command
+// has these flags.
 func (s remote) flags() []string {
 	if s.local == nil {
 		return nil

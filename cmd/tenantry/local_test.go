@@ -10,7 +10,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// A command with --local needs no server and no credential, but an existing database with the schema of this release.
+// A command with --local needs no server and no credential. It needs an existing database with the schema of this release.
 func TestLocalNeedsTheDatabaseOfTheServer(t *testing.T) {
 	keystoneEnv(t, "http://127.0.0.1:1/v3")
 	env := append(newDatabase(t), "TENANTRY_URL=http://127.0.0.1:1", "TENANTRY_API_KEY=k", "TENANTRY_API_SECRET=s")

@@ -17,14 +17,15 @@ func newLog(c Config, w io.Writer) (zerolog.Logger, error) {
 		return zerolog.Nop(), err
 	}
 	if c.LogFormat == "console" {
-		// A screen would escape the writer's colors. Therefore the texts are escaped before the writer adds colors.
+		// The type `screen` would also escape the colors of the console writer. Therefore escapeLine escapes the texts before the console
+		// writer adds colors.
 		w = zerolog.ConsoleWriter{Out: underneath(w), NoColor: !terminal(w), TimeFormat: time.RFC3339, FormatPrepare: escapeLine}
 	}
 	return zerolog.New(w).Level(level).With().Timestamp().Logger(), nil
 }
 
-// escapeLine escapes the texts of a log line, except for the strings in fields, because the console writer quotes these strings
-// itself. A message or a name may contain the text of an upstream.
+// escapeLine escapes the texts of a log line. It does not escape strings in fields, because the console writer quotes these strings
+// itself. The message and the names of the fields may contain text of an upstream.
 func escapeLine(line map[string]any) error {
 	escaped := map[string]any{}
 	for name, value := range line {

@@ -17,9 +17,9 @@ import (
 // keystoneTime is the time limit of each request to Keystone.
 const keystoneTime = 5 * time.Second
 
-// checkKeystone checks the domain and the roles of a merchant if they have changed. It returns an error if Keystone has no domain or role
-// with the new name, if it has several, or if Tenantry refuses a role. If checkKeystone cannot ask Keystone, it prints a warning and
-// returns no error: the command may run on a host without a credential, or before Keystone is installed.
+// checkKeystone checks the domain and the roles of a merchant if they have changed. It returns an error if a new domain or role does not
+// exist, if its name is ambiguous, or if Tenantry refuses a role. If checkKeystone cannot ask Keystone, it prints a warning and returns
+// no error, because the command may run on a host without a credential, or before Keystone is installed.
 func (p *program) checkKeystone(ctx context.Context, c Config, before, after merchants.Merchant) error {
 	moved := before.Cloud != after.Cloud
 	var checks []func(keystone.Identity) error
@@ -68,7 +68,7 @@ func ofFlag(flag string, err error) error {
 	return fmt.Errorf("%s: %w", flag, err)
 }
 
-// identityOf returns a client of a cloud's Keystone, with the credential that serve would use in this environment.
+// identityOf returns a client of a cloud's Keystone, with the credential that `tenantry serve` would use in this environment.
 func identityOf(c Config, cloud string) (keystone.Identity, error) {
 	config, err := v3.FromCloud(cloud)
 	if err != nil {

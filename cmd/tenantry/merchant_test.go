@@ -59,7 +59,7 @@ func TestMerchantLife(t *testing.T) {
 		t.Errorf("first rotation: got %d, %s", code, out)
 	}
 	if code, out, _ = line(t, env, "merchant", "rotate-key", someMerchant); code != 0 || !strings.Contains(out, key) {
-		t.Errorf("second rotation: got %d, %s, want %s among the revoked", code, out, key)
+		t.Errorf("second rotation: got %d, %s, want %s among the revoked keys", code, out, key)
 	}
 	if code, out, _ = line(t, env, "merchant", "disable", someMerchant, "-f", "json"); code != 0 || !strings.Contains(out, "disabled_at") {
 		t.Errorf("disable: got %d, %s", code, out)

@@ -39,7 +39,7 @@ const planHeader = `# Repairs of audit findings, planned by Tenantry.
 
 `
 
-// planned is a key of a plan, with the text of its value.
+// The type `planned` is a key of a plan, with the text of its value.
 type planned struct{ key, text string }
 
 // headOf returns the keys of a plan that are not about an entry.
@@ -106,8 +106,8 @@ var (
 	wordForm  = regexp.MustCompile(`^(?i:true|false|null|yes|no|on|off|y|n)$`) // words that some version of YAML does not read as texts
 )
 
-// quoted returns a text as a YAML scalar. It quotes each text that does not consist of plain words, because YAML has many rules for
-// unquoted texts. The package goccy/go-yaml writes some texts without quotes that it cannot read then, such as "? a". All escapes of
+// The function `quoted` returns a text as a YAML scalar. It quotes each text that does not consist of plain words, because YAML has many
+// rules for unquoted texts. For example, goccy/go-yaml writes the text "? a" without quotes, and then cannot read it. All escapes of
 // strconv.Quote are valid in YAML. strconv.Quote also escapes the characters that control a terminal: see the function `controls`.
 func quoted(text string) string {
 	if plainForm.MatchString(text) && !wordForm.MatchString(text) {
@@ -135,13 +135,13 @@ type fileEntry struct {
 	comment string
 }
 
-// field is a value in a file.
+// The type `field` is a value in a file.
 type field struct {
 	text string
 	line int
 }
 
-// faults are the faults of a file, each with its line.
+// The type `faults` has the faults of a file, each with its line.
 type faults []field
 
 func (f *faults) add(line int, format string, args ...any) {
@@ -242,9 +242,9 @@ const onlyApprove = "only approve and comment may be changed"
 // that begin on one line.
 const maxNesting = 10
 
-// The function `unwanted` returns the first fault for which a file must not be parsed, and the line of the fault. Such a fault is an
-// anchor, an alias, a tag, or deeply nested lists and mappings, for which the parser needs much time. If there is no fault, the text is
-// empty.
+// The function `unwanted` looks for faults in a file before the file is parsed, and returns the first fault and its line. Anchors,
+// aliases and tags are faults. Deeply nested lists and mappings are faults too, because the parser needs much time for them. If there
+// is no fault, the text is empty.
 func unwanted(tokens token.Tokens) (line int, text string) {
 	open, begun := 0, 0 // lists and mappings: those of flow style that are open, and those of block style that begin on this line
 	for _, t := range tokens {
@@ -269,15 +269,15 @@ func unwanted(tokens token.Tokens) (line int, text string) {
 	return 0, ""
 }
 
-// keyed is a key of a mapping, with its value.
+// The type `keyed` is a key of a mapping, with its value.
 type keyed struct {
 	key   string
 	line  int // of the key
 	value ast.Node
 }
 
-// The method `mapping` returns the keys of a node with their values. If the node is not a mapping, `mapping` adds a fault. It need not
-// look for a key that occurs twice, because the parser refuses such a key.
+// The method `mapping` returns the keys of a node with their values. If the node is not a mapping, `mapping` adds a fault. `mapping`
+// does not look for duplicate keys, because the parser refuses them.
 func (f *planFile) mapping(node ast.Node, what string) (all []keyed) {
 	m, ok := node.(*ast.MappingNode)
 	if !ok {
@@ -311,8 +311,8 @@ func (f *planFile) scalar(fields map[string]field, v keyed, prefix string) {
 	fields[v.key] = field{text, v.line}
 }
 
-// scalarText returns the text of a scalar. If the scalar is not a text, such as a number, scalarText returns it as it is written in the
-// file: an id such as 0123 keeps its zero.
+// scalarText returns the text of a scalar. It returns numbers and other values exactly as the file has them, so that an id such as 0123
+// keeps its zero.
 func scalarText(node ast.Node) (text string, ok bool) {
 	switch n := node.(type) {
 	case *ast.StringNode:
@@ -347,7 +347,7 @@ func (f *planFile) list(node ast.Node) {
 	}
 }
 
-// entryKeys are the keys of an entry whose values are texts that nobody may change.
+// entryKeys are keys of an entry. Their values are texts, and nobody may change these texts.
 var entryKeys = []string{
 	"finding", "code", "severity", "what", "action", "merchant_id", "cloud", "customer_id", "subscription_id", "project_id", "user_id", "run_id",
 }
@@ -420,7 +420,7 @@ func (f *planFile) comment(e *fileEntry, v keyed) {
 	}
 }
 
-// approved returns the approved entries by the ids of their findings.
+// The method `approved` returns the approved entries. The keys of the map are the ids of the findings.
 func (f *planFile) approved() map[string]fileEntry {
 	all := map[string]fileEntry{}
 	for _, e := range f.entries {
@@ -431,8 +431,8 @@ func (f *planFile) approved() map[string]fileEntry {
 	return all
 }
 
-// The method `compare` returns an error if the file differs from the plan. A person may change only approve and comment, which the plan
-// does not have.
+// The method `compare` returns an error if the file differs from the plan. A person may change only the keys approve and comment. The
+// plan does not have these keys.
 func (f *planFile) compare(p client.RepairPlan) error {
 	f.same(f.head, headOf(p), "", 1)
 	inPlan, inFile := map[string]client.RepairPlanEntry{}, map[string]bool{}
@@ -459,14 +459,13 @@ func (f *planFile) compare(p client.RepairPlan) error {
 	}
 	for _, e := range p.Entries {
 		if !inFile[e.FindingID] {
-			f.faults.add(f.line, "entries: the entry for the finding %s is missing: leave it there, with approve: false", e.FindingID)
+			f.faults.add(f.line, "entries: the entry for the finding %s is missing: add the entry again, with approve: false", e.FindingID)
 		}
 	}
 	return f.err()
 }
 
-// The method `same` adds a fault for each field that differs from the plan. The argument `line` is the line for the fault of a missing
-// field.
+// The method `same` adds a fault for each field that differs from the plan. If a field is missing, the fault gets the line `line`.
 func (f *planFile) same(fields map[string]field, plan []planned, prefix string, line int) {
 	known := map[string]bool{}
 	for _, want := range plan {
@@ -486,7 +485,7 @@ func (f *planFile) same(fields map[string]field, plan []planned, prefix string, 
 	}
 }
 
-// shortened returns a text in quotes, cut to a length that fits into a line.
+// The function `shortened` returns a text in quotes, cut to a length that fits into a line.
 func shortened(text string) string {
 	if short := []rune(text); len(short) > 100 {
 		return strconv.Quote(string(short[:99]) + "…")

@@ -7,8 +7,8 @@ the OpenStack tenants of both, and the user's role assignments.
 
 Commands that run on a server (serve, migrate, merchant) read their settings from TENANTRY_* variables and the file at
 TENANTRY_CONFIG. OS_* variables or clouds.yaml describe Keystone. Commands that talk to a server (subscribe, subscriptions,
-runs, audit, whois) read TENANTRY_URL and credentials from the environment, as their help describes. With --local, the commands
-under "runs" and "audit" (except audit apply), and whois, read the settings of the server instead, and use its database.
+runs, audit, whois) read TENANTRY_URL and credentials from the environment, as their help describes. With --local, whois and
+the commands under "runs" and "audit" (except audit apply) use the settings and the database of the server instead.
 
 ` + exitHelp
 

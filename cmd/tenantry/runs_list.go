@@ -66,7 +66,7 @@ func (p *program) runsList() *cobra.Command {
 	return c
 }
 
-// as converts strings to another string type.
+// The function `as` converts strings to another string type.
 func as[T ~string](texts []string) (all []T) {
 	for _, text := range texts {
 		all = append(all, T(text))

@@ -86,8 +86,8 @@ func objectsTable(w io.Writer, objects []client.Object) {
 	}
 }
 
-// failingStep returns the name of the step because of which a run waits, is stuck or compensates. The result is empty if there is no such
-// step.
+// failingStep returns the name of the step that caused a run to wait, to get stuck or to be compensated. The result is empty if there is
+// no such step.
 func failingStep(r client.Run) string {
 	switch {
 	case r.Reason != nil && valueOf(r.Reason.Step) != "":

@@ -17,7 +17,7 @@ import (
 // `visible`.
 type screen struct {
 	to io.Writer
-	// The function `broken` is called when the reader of the output is gone: for example `head`, which reads only a few lines.
+	// The function `broken` is called when the reader of the output is gone. For example, `head` reads a few lines and ends.
 	broken func()
 }
 
@@ -45,7 +45,8 @@ func underneath(w io.Writer) io.Writer {
 // text that becomes a part of a line: otherwise, a newline in the text of a server could add a line to the output.
 func visible(text string) string { return escape(text, "") }
 
-// The function `escape` replaces all characters that control a terminal by escapes, except the characters in `kept`.
+// The function `escape` replaces each character that controls a terminal with an escape. It does not replace the characters in
+// `kept`.
 func escape(text, kept string) string {
 	unsafe := func(r rune) bool { return controls(r) && !strings.ContainsRune(kept, r) }
 	if utf8.ValidString(text) && !strings.ContainsFunc(text, unsafe) {
@@ -72,9 +73,9 @@ func escape(text, kept string) string {
 	return b.String()
 }
 
-// The function `controls` reports whether a character can control a terminal or hide other characters: C0 and C1 controls, line
-// separators, and invisible format characters, such as the marks that change the direction of text. The two joiners are allowed,
-// because names in some scripts need them.
+// The function `controls` reports whether a character can control a terminal or hide other characters. These characters are C0 and
+// C1 controls, line separators, and invisible format characters, such as the marks that change the direction of text. The result is
+// false for the two joiners, because names in some scripts need them.
 func controls(r rune) bool {
 	const nonJoiner, joiner = '\u200C', '\u200D'
 	return r != nonJoiner && r != joiner && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)

@@ -69,7 +69,7 @@ func encoded(t *testing.T, v any) string {
 	return string(text)
 }
 
-// evilRun returns a run at rest in which each text is the constant `evil`.
+// evilRun returns a run whose field AtRest is true. Each text of the run is the constant `evil`.
 func evilRun() client.Run {
 	failure := client.Failure{Code: evil, Detail: evil, FixBy: evil, Step: some(evil), Service: some(evil), RequestID: some(evil)}
 	return client.Run{

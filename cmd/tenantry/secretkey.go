@@ -35,7 +35,7 @@ func withSecretKey(c Config) (Config, error) {
 	return c, nil
 }
 
-// makeSecretKey creates the file at path with a new key, unless the file already exists. makeSecretKey syncs the file to disk
+// makeSecretKey creates the file at path with a new key. It does not change an existing file. makeSecretKey syncs the file to disk
 // before the key is used, because the tokens in a database cannot be read without the key.
 func makeSecretKey(path string) error {
 	directory := filepath.Dir(path)

@@ -30,7 +30,7 @@ func TestSecretKeyIsMadeOnce(t *testing.T) {
 	starts.Wait()
 	for _, k := range keys {
 		if len(k) != 32 || !bytes.Equal(k, keys[0]) {
-			t.Fatalf("got %x, want 32 bytes, the same for all", keys)
+			t.Fatalf("got %x, want one key of 32 bytes for all calls", keys)
 		}
 	}
 	files, err := os.ReadDir(filepath.Dir(path))

@@ -83,7 +83,7 @@ func (p *program) subscribe() *cobra.Command {
 	return c
 }
 
-// order sends an order, and does not wait for its run to end.
+// The method `order` sends an order. It does not wait until the order's run has ended.
 func (s remote) order(ctx context.Context, merchant, key, token string, body client.SubscribeRequest) (*client.SubscribeResponse, error) {
 	answer, err := s.SubscribeWithResponse(ctx, merchant, &client.SubscribeParams{
 		IdempotencyKey: `"` + key + `"`, XSubjectToken: token, Prefer: async,
@@ -94,7 +94,7 @@ func (s remote) order(ctx context.Context, merchant, key, token string, body cli
 	return answer, nil
 }
 
-// ordered returns the run in the server's answer to an order.
+// The function `ordered` returns the run in the server's answer to an order.
 func ordered(answer *client.SubscribeResponse) (client.Run, error) {
 	if answer.JSON201 != nil {
 		return theRun(answer.JSON201, answer.StatusCode(), answer.Body)

@@ -31,7 +31,7 @@ func (p *program) subscriptions() *cobra.Command {
 		p.subscriptionsHold(), p.subscriptionsRelease())
 }
 
-// merchantFlag adds the flag --merchant, which every command needs.
+// merchantFlag adds the flag --merchant. All commands under `tenantry subscriptions` need this flag.
 func merchantFlag(c *cobra.Command) *string {
 	return c.Flags().String("merchant", "", "id of the merchant in BillingStack (required)")
 }
@@ -101,7 +101,8 @@ func checkSubscription(merchant, id string) error {
 	return checkID("subscription", id)
 }
 
-// change asks the server to change a subscription. The run may not have ended when the server answers.
+// The type `change` is a function that asks the server to change a subscription. The run may not have ended when the server
+// answers.
 type change func(ctx context.Context, s remote, merchant, id, key string, asked changeAsked) (*http.Response, error)
 
 // changeAsked contains the fields that all requests to change a subscription have.
@@ -177,7 +178,7 @@ func answerTo(ctx context.Context, resp *http.Response, err error) (status int, 
 	return resp.StatusCode, body, nil
 }
 
-// accepted returns the run in the server's answer to a change.
+// The function `accepted` returns the run in the server's answer to a change.
 func accepted(status int, body []byte) (client.Run, error) {
 	if status != http.StatusCreated && status != http.StatusAccepted {
 		return client.Run{}, problemError(status, body)

@@ -12,16 +12,16 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-const whoisHelp = `Show who made a project, customer or subscription, or gave a user a role, when and why. The first table has a line for each
-object and each role assignment. The line has the run that made, adopted or removed it, the run's step, who asked for the
-run, the upstream's request id, and the open and accepted findings that name the object. Objects that are gone are shown,
-too. The second table has the findings about ID itself.
+const whoisHelp = `Show who made a project, customer or subscription, or who gave a user a role. The first table has a line for each object
+and each role assignment. The line has the run that made, adopted or removed the object, the run's step, the time, the
+caller who asked for the run, the reason, the upstream's request id, and the open and accepted findings that name the
+object. Objects that are gone are shown, too. The second table has the findings about ID itself.
 
 Without a flag, ID may be the id of a project, a user, a customer or a subscription. This command is for operators.
 
 `
 
-// subject is a kind of id that whois looks up.
+// The type `subject` is a kind of id that `tenantry whois` looks up.
 type subject struct {
 	kind  string
 	uuid  bool // the ids of this kind are uuids
@@ -35,12 +35,12 @@ var subjects = []subject{
 	{"subscription", true, func(q *client.ListLedgerParams, id *string) { q.SubscriptionID = id }},
 }
 
-// accounts is the output of whois.
+// The type `accounts` is the output of `tenantry whois`.
 type accounts struct {
 	Found []account `json:"found"`
 }
 
-// account has all entries of the ledger, and all findings, about an id.
+// The type `account` has all entries of the ledger and all findings that are about one id.
 type account struct {
 	Kind     string               `json:"kind"`
 	ID       string               `json:"id"`
@@ -164,7 +164,7 @@ func theLedger(page *client.Ledger, status int, body []byte) (client.Ledger, err
 	return *page, nil
 }
 
-// accountTable prints the entries of the ledger, and then the findings, about an id.
+// accountTable prints an account: first the entries of the ledger, and then the findings.
 func accountTable(w io.Writer, a account) {
 	row(w, a.Kind+" "+a.ID)
 	if len(a.Entries) > 0 {

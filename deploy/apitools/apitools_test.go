@@ -19,7 +19,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
 
-// The function `install` installs the packages in package-lock.json, unless they are already installed.
+// The function `install` installs the packages in package-lock.json. It does nothing if the packages are already installed.
 func install(t *testing.T) {
 	t.Helper()
 	lock, err := os.ReadFile("package-lock.json")

@@ -17,8 +17,8 @@ function check(ok: boolean, what: string, got: unknown): asserts ok {
 	if (!ok) throw new Error(`${what}: got ${JSON.stringify(got)}`);
 }
 
-// closed returns a copy of a schema that allows no other properties of objects than the listed ones. A field that the types do not
-// have is therefore a fault, too.
+// closed returns a copy of a schema. The copy does not allow objects to have properties that the schema does not list. Therefore a
+// field that the types do not have is a fault.
 function closed(schema: any): any {
 	if (Array.isArray(schema)) return schema.map(closed);
 	if (typeof schema !== 'object' || schema === null) return schema;

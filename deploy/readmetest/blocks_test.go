@@ -14,7 +14,7 @@ import (
 //	sh file=NAME    save the block as NAME
 //	sh shell=N      run the block in shell N, after all earlier blocks
 type block struct {
-	line  int // of its fence
+	line  int // line number of the opening fence
 	file  string
 	shell string
 	text  string

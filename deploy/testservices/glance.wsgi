@@ -1,6 +1,6 @@
 """Glance's WSGI application. It first creates the tables in Glance's database, unless they exist.
 
-It creates them from Glance's models, because the migrations of glance-manage take seconds.
+The tables are created from Glance's models, because the migrations of glance-manage take seconds.
 """
 
 import os

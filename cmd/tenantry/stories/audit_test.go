@@ -24,7 +24,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// audited is a site. The test damages its objects in Keystone and BillingStack, without Tenantry.
+// The type `audited` is a site. The test damages the site's objects directly in Keystone and BillingStack, and not with Tenantry.
 type audited struct {
 	*site
 	url      string
@@ -47,7 +47,7 @@ type audited struct {
 	want       map[string]int // the expected number of findings of each code
 }
 
-// subscribed is a subscription, with the user and both tenants.
+// The type `subscribed` is a subscription, with the user and both tenants.
 type subscribed struct {
 	run, user, customer, customerTenant, id, tenant string
 }
@@ -65,8 +65,8 @@ func auditSize(t *testing.T) (damages, more int) {
 	return 3, n
 }
 
-// TestAnAuditFindsAndRepairsEachDamageOnRealParts does each of the damages to subscriptions: three times with `make audit`, and once with
-// `make test`. It uses the openstack client and calls of BillingStack. If no call can do a damage, the test changes the database of
+// TestAnAuditFindsAndRepairsEachDamageOnRealParts does each damage in the list `damages`: three times with `make audit`, and once with
+// `make test`. It uses the openstack client and calls to BillingStack. If no call can do a damage, the test changes the database of
 // Keystone or BillingStack. Then the test repairs the findings that have a repair, and accepts the rest.
 func TestAnAuditFindsAndRepairsEachDamageOnRealParts(t *testing.T) {
 	times, more := auditSize(t)
@@ -146,7 +146,7 @@ func (a *audited) made(list, kind string, body map[string]any) string {
 	return answer[kind].ID
 }
 
-// subscribeAll subscribes users, each for a new customer.
+// subscribeAll subscribes n users. For each user, it creates a new customer.
 func (a *audited) subscribeAll(n int) {
 	a.subscribed = make([]subscribed, n)
 	sideBySide(n, func(i int) { a.subscribed[i] = a.subscription(fmt.Sprint("order-", i)) })

@@ -104,7 +104,7 @@ func newWorld(t *testing.T, c chaos, seed uint64) *world {
 	cloud, keystone := ownKeystone(t, h, &upstream{})
 	w.keystone = keystone
 	if w.postgres.disk == nil && !c.short {
-		t.Fatal("run it as root, which the full disk requires")
+		t.Fatal("run the test as root: only root can mount the small disk that the test fills")
 	}
 	if !c.short {
 		_ = t.TempDir()      // creates the log's directory first, so that the directory is removed last
@@ -222,7 +222,8 @@ func (w *world) report(took time.Duration) {
 	t.Logf("the last run ended %s after the last fault", time.UnixMicro(last).Sub(w.last).Round(time.Second/10))
 }
 
-// keepLog writes the replicas' output to a file if the test has failed, because a second run of the test may succeed.
+// keepLog writes the replicas' output to a file if the test has failed. A second run of the test may succeed, and then does not
+// show the cause.
 func (w *world) keepLog() {
 	if !w.t.Failed() || w.site == nil {
 		return

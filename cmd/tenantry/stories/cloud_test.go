@@ -54,7 +54,7 @@ func realCloud(t testing.TB, in *upstream) cloud {
 	t.Helper()
 	base := os.Getenv("TENANTRY_TEST_KEYSTONE_URL")
 	if base == "" {
-		t.Fatal("there is no Keystone: run it with `make test`, which starts one")
+		t.Fatal("there is no Keystone: run the test with `make test`, which starts a Keystone")
 	}
 	t.Log("real: keystone")
 	in.next = passedOn(t, base)

@@ -66,7 +66,8 @@ func TestKilledAtEveryInstant(t *testing.T) {
 	}
 }
 
-// killEverywhere tests one workflow. At most as many cases as the channel `room` has places are tested at once.
+// killEverywhere tests one workflow. The capacity of the channel `room` is the maximum number of cases that are tested at the same
+// time.
 func (c crashTrial) killEverywhere(t *testing.T, room chan struct{}) endings {
 	all := endings{}
 	var mu sync.Mutex
@@ -121,7 +122,7 @@ func (c crashTrial) killAt(t *testing.T, p place, i instant, living bool) ending
 		t.Fatalf("this instant was not reached: %s", s.log.read())
 	}
 	if want := c.stateAt(p, i); k.state != want {
-		t.Errorf("when it was killed the step was %q, want %q", k.state, want)
+		t.Errorf("when the replica was killed, the step was %q, want %q", k.state, want)
 	}
 	if !living {
 		second = s.serve()

@@ -63,7 +63,7 @@ func newHome(t testing.TB) home {
 	}
 	u, err := user.Lookup("postgres")
 	if err != nil {
-		t.Fatalf("%v: run it with `deploy/testservices/run`, which installs PostgreSQL", err)
+		t.Fatalf("%v: run the test with `deploy/testservices/run`, which installs PostgreSQL", err)
 	}
 	uid, _ := strconv.Atoi(u.Uid)
 	gid, _ := strconv.Atoi(u.Gid)
@@ -120,7 +120,7 @@ func (d *daemon) keep() {
 	}
 }
 
-// The method `start` starts the daemon, unless the test has ended or keeps the daemon down.
+// The method `start` starts the daemon. If the test has ended or keeps the daemon down, `start` does nothing.
 func (d *daemon) start() (*exec.Cmd, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

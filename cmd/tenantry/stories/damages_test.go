@@ -9,8 +9,8 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// damages are the changes that are made to subscriptions without Tenantry. Each function makes one kind of change, and adds the findings
-// that the audit must report.
+// The variable `damages` contains the changes that are made to subscriptions without Tenantry. Each function makes one kind of change,
+// and adds the findings that the audit must report.
 var damages = []func(*audited){
 	func(a *audited) { a.openstack("subscription-without-tenant", "project delete %s", a.one().tenant) },
 	func(a *audited) { a.openstack("customer-without-tenant", "project delete %s", a.one().customerTenant) },
@@ -56,7 +56,7 @@ var damages = []func(*audited){
 		someone := a.made("users", "user", map[string]any{"name": uuid.NewString(), "domain_id": a.cloud.domain})
 		a.openstack("role-extra-inherited", "role add --domain %s --user %s --inherited reader", a.domain, someone)
 	},
-	func(a *audited) { // changes the database: a call cannot do this, because Keystone deletes the roles of a user with the user
+	func(a *audited) { // changes the database, because no call can do this: when Keystone deletes a user, it also deletes the user's roles
 		a.inKeystone = append(a.inKeystone, fmt.Sprintf("INSERT INTO assignment (type, actor_id, target_id, role_id, inherited) "+
 			"SELECT 'UserProject', '%032x', '%s', id, 0 FROM role WHERE name = 'reader'", len(a.inKeystone)+1, a.one().tenant))
 		a.expect("role-of-deleted-user")
@@ -80,7 +80,7 @@ var damages = []func(*audited){
 		a.ok(err)
 		a.expect("tenant-without-subscription")
 	},
-	func(a *audited) { // the customer is deleted with the subscription
+	func(a *audited) { // the subscription and the customer are deleted
 		s := a.one()
 		_, err := a.billing.RemoveSubscription(a.t.Context(), a.merchant.ID, s.id)
 		a.ok(err)
@@ -89,7 +89,7 @@ var damages = []func(*audited){
 		a.expect("tenant-without-subscription")
 		a.expect("tenant-without-customer")
 	},
-	func(a *audited) { // the subscription is deleted with its tenant
+	func(a *audited) { // the subscription and its tenant are deleted
 		s := a.one()
 		_, err := a.billing.RemoveSubscription(a.t.Context(), a.merchant.ID, s.id)
 		a.ok(err)
@@ -114,7 +114,7 @@ var damages = []func(*audited){
 		a.openstack("objects-left", "project create --domain %s --tag tenantry --tag tenantry-run-%s --tag tenantry-merchant-%s --tag tenantry-installation-%s bs-subscription-%s",
 			a.domain, left.ID, a.merchant.ID, a.installation(), left.Result["subscription_id"])
 	},
-	func(a *audited) { // changes the database: a call cannot do this, because BillingStack refuses to delete a plan with subscriptions
+	func(a *audited) { // changes the database, because no call can do this: BillingStack refuses to delete a plan that has subscriptions
 		plan, err := a.billing.CreatePlan(a.t.Context(), a.merchant.ID, billing.Plan{ID: uuid.NewString(), Name: "short-lived"})
 		a.ok(err)
 		a.insist(a.url, a.change("change-plan-"+plan.ID, a.one().id, "change-plan", fmt.Sprintf(`{"why": "a test", "plan_id": %q}`, plan.ID)))
@@ -131,7 +131,7 @@ var damages = []func(*audited){
 	},
 }
 
-// othersTenant creates a subscription of the other merchant without a run, and returns the tenant of the subscription.
+// othersTenant creates a subscription of the other merchant with its tenant, and returns the tenant. No run creates these objects.
 func (a *audited) othersTenant() string {
 	id := uuid.NewString()
 	tenant := a.made("projects", "project", map[string]any{"name": "bs-subscription-" + id, "domain_id": a.otherDomain})

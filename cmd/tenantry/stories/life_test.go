@@ -11,7 +11,7 @@ import (
 func TestTheLifeOfASubscriptionOnRealParts(t *testing.T) {
 	t.Parallel()
 	a := newAudited(t)
-	a.subscribeAll(2) // the second one must not change
+	a.subscribeAll(2) // the second subscription must not change
 	s, other := a.one(), a.one()
 	tell := func(command string, more ...string) {
 		t.Helper()

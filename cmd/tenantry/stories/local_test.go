@@ -28,7 +28,7 @@ type night struct {
 
 	stopped     atomic.Bool  // Keystone closes every connection without an answer
 	noExchange  atomic.Bool  // Keystone answers 503 to the exchange of a user's token
-	exchanges   atomic.Int64 // exchanges of a user's token that have begun
+	exchanges   atomic.Int64 // number of exchanges of a user's token that have begun
 	booksClosed atomic.Bool
 	replicaURL  string
 }
@@ -170,7 +170,7 @@ func TestOperatorsAreNotLockedOutWhileKeystoneIsDown(t *testing.T) {
 		}
 		out, stderr := n.local(0, "list", "--attention")
 		if !strings.Contains(out, "\nthen type  tenantry runs retry "+held+" --why REASON --local\n") {
-			t.Errorf("the list of what needs attention: got %s", out)
+			t.Errorf("the list of runs that need attention: got %s", out)
 		}
 		if where := store.Address(database); !strings.Contains(stderr, where) {
 			t.Errorf("the database is not named: got %s, want %s", stderr, where)

@@ -9,7 +9,8 @@ import (
 )
 
 // heldFor is the reason code of a run that is held because it was taken over three times without progress. The engine holds such a
-// run for an operator, because the run itself may crash the replicas. In these tests, the test kills the replicas, and not the run.
+// run for an operator, because the run itself may crash the replicas. In these tests, however, the replicas end because the test
+// kills them.
 const heldFor = "taken-over-too-often"
 
 // The method `operate` retries all runs that are held with the code heldFor, until stop is closed, and returns the number of

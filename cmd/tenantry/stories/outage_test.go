@@ -15,8 +15,9 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// Keystone goes down during a run. Meanwhile the run waits for Keystone, the service answers orders with status 503 and the header
-// Retry-After, and /readyz answers that the service is degraded. When Keystone is up again, the run succeeds without an operator.
+// Keystone goes down during a run. The run then waits for Keystone. Meanwhile, the service answers orders with status 503 and the
+// header Retry-After, and /readyz answers that the service is degraded. When Keystone is up again, the run succeeds without an
+// operator.
 func TestAKeystoneThatIsOutOfOrderIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	var reached, down atomic.Bool

@@ -36,7 +36,7 @@ func newPostgres(t testing.TB, h home) *ownPostgres {
 	}
 	p, room := &ownPostgres{}, filepath.Join(h.dir, "postgres.d")
 	if p.disk, err = newDisk(t, room, postgresRoom, h.uid()); err != nil {
-		t.Logf("PostgreSQL has no disk of its own, and its disk is never full, because only root can mount a disk: %v", err)
+		t.Logf("the test does not fill PostgreSQL's disk, because only root can mount a small disk: %v", err)
 	}
 	if err := os.MkdirAll(room, 0o700); err != nil {
 		t.Fatal(err)

@@ -118,9 +118,9 @@ type pair struct {
 	begun   chan struct{} // closed when the request or statement is blocked
 	refuse  bool          // if true, BillingStack refuses to attach a tenant
 	held    chan held     // receives the blocked request or statement
-	leases  [2]string     // the replica id under which each replica joined last
-	stopped int           // index of the replica that was stopped and has not joined again since; otherwise -1
-	sleeper int           // index of the stopped replica while it must write nothing: from the end of its lease until it joins again; otherwise -1
+	leases  [2]string     // the id that each replica had when it last joined
+	stopped int           // index of the stopped replica until it joins again; -1 if no replica is stopped
+	sleeper int           // index of the stopped replica that must not write: its lease has ended, and it has not joined again; otherwise -1
 	awake   chan struct{} // closed when the stopped replica joins again
 	strays  []string      // writes that the paused replica sent; the test expects none
 }
@@ -159,7 +159,7 @@ func newPair(t *testing.T, rng *rand.Rand) *pair {
 type replicaKey struct{}
 
 // The method `pause` sends one order, and stops the replica that executes the run. On a busy machine, the replica's lease of 1 s
-// may end before `pause` stops the replica. In this case, `pause` sends another order, but not more than three orders.
+// may end before `pause` stops the replica. In this case, `pause` sends another order. It sends at most three orders.
 func (p *pair) pause(what pause) {
 	p.t.Helper()
 	for range 3 {
@@ -167,7 +167,7 @@ func (p *pair) pause(what pause) {
 			return
 		}
 	}
-	p.t.Fatalf("%v: the replica lost its lease before it could be stopped, three times: %s", what, p.site.log.read())
+	p.t.Fatalf("%v: three times, the replica lost its lease before it could be stopped: %s", what, p.site.log.read())
 }
 
 // stopIn sends one order, and tries once to stop the replica that executes the run. The result is false if the replica lost its
@@ -223,8 +223,8 @@ func (p *pair) stopIn(what pause) bool {
 		<-call.done
 	})
 	moments.Go(func() {
-		// Wait until the other replica has ended the stopped replica's lease. The number of replicas does not show this: on a busy
-		// machine, the other replica may have lost its own lease just before.
+		// Wait until the other replica has ended the stopped replica's lease. The query does not count the replicas, because on a busy
+		// machine the other replica may just have lost its own lease.
 		err := awaitTrue(p.t.Context(), p.database, "SELECT NOT EXISTS (SELECT FROM replicas WHERE id = $1)", lease)
 		<-time.After(asleep)
 		p.mu.Lock()

@@ -15,9 +15,9 @@ var notRepaired = []string{
 	"objects-gone", "plan-gone", "plan-differs", "subscription-moved",
 }
 
-// remaining returns the number of findings of each code that must remain after the repairs. Tenantry does not repair a project that has
-// the name of a tenant but was not made by a run. The test has made `times` such projects with the name of a customer tenant, and `times`
-// with the name of a subscription tenant.
+// The method `remaining` returns the number of findings of each code that must remain after the repairs. Tenantry does not repair a
+// project that has the name of a tenant but was not made by a run. The test has made `times` such projects with the name of a customer
+// tenant, and `times` with the name of a subscription tenant.
 func (a *audited) remaining(times int) map[string]int {
 	left := map[string]int{"tenant-without-subscription": times, "tenant-without-customer": times}
 	for code, n := range a.want {
@@ -45,7 +45,7 @@ func (a *audited) repair() {
 	}
 	once := a.apply(file)
 	if twice := a.apply(file); !maps.Equal(once, twice) {
-		a.t.Errorf("applied twice: %v, and %v", once, twice)
+		a.t.Errorf("the first application has the runs %v, the second %v: want the same runs", once, twice)
 	}
 	a.removeTenants()
 }

@@ -33,7 +33,7 @@ func TestNoSecretIsKeptOfWhatFails(t *testing.T) {
 	var page struct{ Runs []run }
 	s.unmarshal(listed.body, &page)
 	if len(page.Runs) != 1 {
-		t.Fatalf("%d runs were accepted, want the one with a good token", len(page.Runs))
+		t.Fatalf("%d runs were accepted, want only the run with a valid token", len(page.Runs))
 	}
 	_, err = s.get(r.url, "/v1/runs/"+page.Runs[0].ID+"/events")
 	s.ok(err)

@@ -46,7 +46,7 @@ type site struct {
 	secret   string
 
 	others workflowstest.Outside // runs may adopt these objects, but must not change them
-	byHand []saga.ObjectRef      // objects of runs that the test has changed
+	byHand []saga.ObjectRef      // objects that runs have created and the test has changed
 
 	mu      sync.Mutex
 	answers bytes.Buffer           // the bodies of all answers
@@ -107,7 +107,7 @@ func newSite(t testing.TB, database string, c cloud, in *upstream) *site {
 	s.unmarshal(s.run("merchant", "create", s.merchant.ID, "--name", "ACME", "-f", "json"), &made)
 	s.apiKey, s.secret = made.APIKey, made.APISecret
 	if s.apiKey == "" || s.secret == "" {
-		t.Fatal("merchant create printed no key")
+		t.Fatal("`tenantry merchant create` printed no key")
 	}
 	if c.all != nil {
 		s.checkAtTheEnd(database)
@@ -139,7 +139,7 @@ func (s *site) run(args ...string) []byte {
 	return out
 }
 
-// exits executes a `tenantry` command, and returns the command's output, exit code and error output.
+// The method `exits` executes a `tenantry` command, and returns the command's output, exit code and error output.
 func (s *site) exits(args ...string) (out []byte, code int, stderr []byte) {
 	s.t.Helper()
 	path, err := binary()

@@ -39,12 +39,12 @@ type soak struct {
 
 	replica *replica
 	shops   []shop
-	token   string // of a user
+	token   string // a user's token
 	held    string // path of a run of the first merchant that waits for an operator
 
 	hostile atomic.Pointer[[]byte] // BillingStack's answer to a list of the first merchant's plans; nil means the real list
 
-	orders, refused atomic.Int64 // numbers of the other merchants' orders
+	orders, refused atomic.Int64 // number of all orders, and of refused orders, of the other merchants
 }
 
 // In TestOneMerchantDoesNotHurtTheOthers, one merchant makes each attack in turn, while four merchants order at the usual rate. No

@@ -24,8 +24,8 @@ import (
 )
 
 // The test repeatedly kills the only replica during several concurrent runs. Because several runs are in progress, most kills
-// interrupt a database commit. Every order must end, and no invariant may be violated. An operator retries the runs that are held
-// because three replicas in a row were killed before a step of the run had ended.
+// interrupt a database commit. Every order must end, and no invariant may be violated. If three replicas in a row are killed before
+// a step of a run has ended, the run is held. An operator retries these runs.
 func TestKilledInACommitOfSQLite(t *testing.T) {
 	const kills, portals = 15, 6
 	seed := rand.Uint64()
@@ -206,7 +206,7 @@ func TestTheDiskOfSQLiteIsFull(t *testing.T) {
 			t.Fatalf("the full disk has no effect: %s", s.log.read())
 		}
 	}
-	s.eventually("it is not ready, because the disk is full", func() bool {
+	s.eventually("the service is not ready, because the disk is full", func() bool {
 		s.ok(d.fill())
 		ready, err := s.get(r.url, "/readyz")
 		s.ok(err)

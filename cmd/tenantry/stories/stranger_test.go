@@ -67,14 +67,14 @@ func TestAStrangersWorkflowIsServedLikeAnyOther(t *testing.T) {
 
 	s.env = append(s.env, "TENANTRY_URL="+r.url, "OS_TOKEN="+s.cloud.token)
 	if got := s.runsIn(s.run("runs", "list", "--workflow", workflowstest.StrangerName, "-f", "json")); !slices.Equal(got, []string{failed.Run, lent.Run}) {
-		t.Errorf("runs list --workflow lists %v", got)
+		t.Errorf("`tenantry runs list --workflow` lists %v", got)
 	}
 	if got := s.runsIn(s.run("runs", "list", "--object", "project:"+shown.Result["room"], "-f", "json")); !slices.Equal(got, []string{lent.Run}) {
-		t.Errorf("runs list --object lists %v", got)
+		t.Errorf("`tenantry runs list --object` lists %v", got)
 	}
 	for _, want := range []string{workflowstest.StrangerName, "invite/bs-admin", shown.Result["book"]} {
 		if text := string(s.run("runs", "show", lent.Run)); !strings.Contains(text, want) {
-			t.Errorf("runs show does not name %s:\n%s", want, text)
+			t.Errorf("`tenantry runs show` does not show %s:\n%s", want, text)
 		}
 	}
 	s.unmarshal(s.run("runs", "retry", failed.Run, "--why", "the books are open again", "-f", "json"), &shown)

@@ -41,7 +41,7 @@ func TestOneCallSubscribesAUserOnRealParts(t *testing.T) {
 			if err != nil || again.status != first.status || string(again.body) != string(first.body) ||
 				again.header.Get("Idempotency-Replayed") != "true" || again.header.Get("X-Subject-Token") != "" {
 				if failed.Add(1) == 1 {
-					t.Errorf("again: %v, %d %v\n got %s\nwant %s", err, again.status, again.header, again.body, first.body)
+					t.Errorf("the repeated order: %v, %d %v\n got %s\nwant %s", err, again.status, again.header, again.body, first.body)
 				}
 			}
 		})

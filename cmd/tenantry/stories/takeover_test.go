@@ -48,7 +48,7 @@ func TestThreeReplicasTwoKilledTheThirdFinishesAll(t *testing.T) {
 		s.until(replicas[2].url, id, "succeeded")
 	}
 	took := time.Since(killed)
-	t.Logf("the third replica finished all after %s", took)
+	t.Logf("the third replica finished all runs after %s", took)
 	if took > 30*time.Second {
 		t.Error("that is more than 30 s")
 	}

@@ -22,8 +22,8 @@ type crashTrial struct {
 	workflowstest.Trial
 
 	workflow string
-	// The function `order` creates the objects that an order for the workflow needs, and returns the portal that places the order.
-	// If other runs must have succeeded before, the replica with the address `url` executes these runs.
+	// The function `order` creates the objects that an order for the workflow needs, and returns the portal that places the order. If
+	// the order needs earlier runs, the replica with the address `url` executes these runs.
 	order func(s *site, p place, url string) portal
 	// The function `replica` returns the command that starts a replica. The test kills this replica.
 	replica func() (*exec.Cmd, error)
@@ -97,8 +97,9 @@ func orderChange(name string, before ...string) func(*site, place, string) porta
 	}
 }
 
-// orderAfter returns a function that creates and ends a subscription, and then makes a run of each of the given trials, except the last
-// trial. Each run follows the previous run. The portal that the function returns orders the run of the last trial.
+// orderAfter returns a function that first creates and ends a subscription. Then the function makes one run for each of the given
+// trials, except the last trial. Each run follows the previous run. The function returns a portal that orders the run of the last
+// trial.
 func orderAfter(trials ...int) func(*site, place, string) portal {
 	return func(s *site, p place, url string) portal {
 		before := s.insist(url, orderChange("unsubscribe")(s, p, url)).Run
@@ -110,8 +111,8 @@ func orderAfter(trials ...int) func(*site, place, string) portal {
 	}
 }
 
-// orderRepair returns a function that makes the runs that the trial n follows, and then does the trial's damage. The portal that the
-// function returns orders the run of the trial.
+// orderRepair returns a function for the trial n. The function first makes the earlier runs that the trial needs, and then does the
+// trial's damage. The function returns a portal that orders the run of the trial.
 func orderRepair(n int) func(*site, place, string) portal {
 	trials := workflowstest.Trials()
 	return func(s *site, p place, url string) portal {
@@ -133,7 +134,8 @@ func orderRepair(n int) func(*site, place, string) portal {
 	}
 }
 
-// The function `followed` returns the trials whose runs must succeed before the given trial, in their order, without the first trial.
+// The function `followed` returns the trials whose runs must succeed before the given trial, in the order of the runs. The result
+// does not contain the first of these trials.
 func followed(trial workflowstest.Trial) (chain []workflowstest.Trial) {
 	for before := trial.Follows; before.Follows != nil; before = before.Follows {
 		chain = append([]workflowstest.Trial{*before}, chain...)
