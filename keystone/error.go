@@ -31,11 +31,11 @@ var (
 // Service identifies Keystone in errors.
 //
 // The rules below map a failed request to the class of its error. A write creates, changes or removes a project, or creates
-// or removes a role assignment. All other requests count as reads. Logins, validations and exchanges of tokens count as reads too,
-// because they leave nothing that must be removed. MaybeDone can be true only for the error of a write.
+// or removes a role assignment. All other requests count as reads. A login, the validation of a token and the exchange of a token
+// count as reads too, because they leave nothing that must be removed. MaybeDone can be true only for the error of a write.
 //
 //	Status 400, 405, 413 or any other 4xx is Permanent.
-//	A login that Keystone refuses is Unavailable with OwnCredential, and wraps an [upstream.RefusedLoginError].
+//	A refused login is Unavailable with OwnCredential, and wraps an [upstream.RefusedLoginError].
 //	Status 401 leads to a new login. If the new login does not help or is refused, the error is Unavailable with OwnCredential.
 //	Status 403 that names a policy rule leads to a new login. A second such 403 is Blocked with ErrForbidden.
 //	Any other status 403 from Keystone is Permanent, for example if a project has a child or is immutable.
@@ -46,14 +46,15 @@ var (
 //	Status 404 is Unavailable if its body is not a Keystone error, because the answer then says nothing about the requested object.
 //	Status 401 or 403 is Unavailable if a server other than Keystone, such as a proxy, sent the answer.
 //	Status 404 for the validation or the exchange of a token is Permanent with ErrTokenInvalid.
+//	Status 404 for a login, a validation or an exchange is Unavailable without OwnCredential if the cause is a deleted implied role.
 //	Status 401 or 403 for the exchange of a token is Permanent with ErrNoAccess.
 //	Status 409 makes EnsureProject look the project up by name.
 //	Status 409 is Permanent with ErrConflict if EnsureProject finds no project with the name.
 //	Status 408, 425 or 429 is Transient, with the Retry-After of the answer.
-//	Status 500 or another 5xx is Transient, with MaybeDone for a write.
 //	Status 502 or 504 is Transient with MaybeDone for a write, and Unavailable for a read.
 //	Status 503 is Unavailable, with the Retry-After of the answer.
 //	Status 503 for a write has MaybeDone: some proxies answer 503 if the connection breaks after the proxy has sent the write.
+//	Any other 5xx, such as status 500, is Transient, with MaybeDone for a write.
 //	Status 3xx is Unavailable, because redirects are never followed.
 //	A refused connection, an unknown host or a failed TLS handshake is Unavailable.
 //	A lost connection, a time-out or the end of ctx is Transient, with MaybeDone for a write that may have been sent.

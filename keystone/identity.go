@@ -16,8 +16,8 @@ import (
 // Every method returns when ctx ends. Every error of a method is an *[upstream.Error]. The Class of an error tells the caller
 // whether to retry, and [errors.Is] recognizes the sentinel errors of this package. All methods are safe for concurrent use.
 type Identity interface {
-	// Domain returns the domain with this id. If no domain has this id, Domain returns the domain that Keystone returns for this
-	// name. On MySQL, Keystone ignores the case of names, so the name of the result can have another spelling. The result is
+	// Domain returns the domain whose id is nameOrID. If there is none, Domain returns the domain that Keystone returns for the name
+	// nameOrID. On MySQL, Keystone ignores the case of names, so the name of the result can have another spelling. The result is
 	// cached. Domain returns ErrNotFound if no domain has this id or name, and ErrAmbiguous if Keystone returns several domains.
 	Domain(ctx context.Context, nameOrID string) (Domain, error)
 
@@ -50,7 +50,7 @@ type Identity interface {
 
 	// EnsureProject creates a project, or returns the existing project with the same name and domain. The result `made` is true if
 	// this call, or an earlier call with the same n.RunTag, created the project. If `made` is false, the caller must check the
-	// project's tags to decide whether to use the project. A disabled project keeps its name, so the result can be disabled.
+	// project's tags to decide whether to use the project. A disabled project keeps its name, so the result can be a disabled project.
 	//
 	// EnsureProject sends one request, and a second request if the name is taken. If the second request finds no project with this
 	// name, EnsureProject returns ErrConflict.
@@ -74,8 +74,8 @@ type Identity interface {
 	//     no write, and the caller recognizes this case by the missing mark.
 	//
 	// DisableProject reads the project, and then sends one write with the new state and all tags. If the write takes effect late,
-	// the mark shows which run disabled the project. Keystone has no conditional writes: the write, even a late one, overwrites a
-	// change of the state or of the tags that another client made after the read.
+	// the mark shows which run disabled the project. Keystone has no conditional writes. If another client changes the state or the
+	// tags after the read, the write overwrites this change. A late write does this too.
 	//
 	// DisableProject returns ErrNotFound if the project does not exist. The error is Permanent if the project has 80 tags, or has an
 	// enabled child. The error wraps ErrGuard if the project is not Tenantry's, or lacks the tags of Tenantry's tenants.
@@ -86,15 +86,15 @@ type Identity interface {
 	// Servers and other resources in the project continue to run.
 	DisableProject(ctx context.Context, p Project, mark string) (after Project, err error)
 
-	// EnableProject enables the project with the id of p. EnableProject also removes the given marks from the project's tags:
-	// DisableProject has added these marks. EnableProject may be repeated. The result `after` is the project after the call. The result `changed` reports whether this
-	// call sent a write.
+	// EnableProject enables the project with the id of p. EnableProject also removes the given marks, which DisableProject added, from
+	// the project's tags. EnableProject may be repeated. The result `after` is the project after the call. The result `changed` reports
+	// whether this call sent a write.
 	//
-	// If the project has none of the marks, EnableProject sends no write, because none of these runs disabled the project. If the
-	// project has other marks too, EnableProject enables the project and keeps the other marks: see [Project.DisabledBy].
+	// If the project has none of the marks, EnableProject sends no write, because the runs with these marks did not disable the project.
+	// If the project has other marks too, EnableProject enables the project and keeps the other marks: see [Project.DisabledBy].
 	//
 	// EnableProject reads and writes in the same way as DisableProject, and returns ErrNotFound and ErrGuard in the same cases. The
-	// error is Permanent if the project's parent is disabled. Tokens with the project's scope that have not expired are valid again.
+	// error is Permanent if the project's parent is disabled. Unexpired tokens with the project's scope are valid again.
 	EnableProject(ctx context.Context, p Project, marks ...string) (after Project, changed bool, err error)
 
 	// ChangeProject makes the change c to the project with the id of p. The change may affect a state or a tag that another run or an

@@ -13,8 +13,8 @@ import "context"
 //     [Identity.Domain] returns ErrForbidden for every argument except the id of the token's domain. Project and User return ErrForbidden
 //     for an object outside of the domain, and also for an object that does not exist. With a domain token, only a list can therefore
 //     prove that an object is missing.
-//   - A domain token with role admin gets the same lists as a domain token with role reader. For all other requests, it has the rights of
-//     any administrator.
+//   - A domain token with role admin gets the same lists as a domain token with role reader. For all other requests, a domain token with
+//     role admin has the rights of an administrator.
 //   - Any other token may see its own user, its own project, and the domain of its project. All other requests return ErrForbidden.
 //
 // A method with a parameter `take` calls take for one object at a time, while the method reads the answer. A list is therefore never in
@@ -35,8 +35,8 @@ type Inventory interface {
 	//   - If whole is true, take was called for every tenant whose name begins with the prefix. Here, a tenant's name is "bs-customer-" or
 	//     "bs-subscription-", then a UUID in lower case, and possibly more text. Projects with other names may be missing, because
 	//     Keystone may have cut a list.
-	//   - If whole is false, any project may be missing. Keystone has cut a part that cannot be divided, because no tenant's name begins
-	//     with the part's prefix, or because this prefix contains a complete UUID.
+	//   - If whole is false, any project may be missing. Keystone has cut a part that cannot be divided. A part cannot be divided if no
+	//     tenant's name begins with the part's prefix, or if this prefix contains a complete UUID.
 	//
 	// In both cases, a project that was created, renamed or deleted during the call may be missing.
 	EachProject(ctx context.Context, domainID, prefix string, take func(Project)) (whole bool, err error)

@@ -26,8 +26,8 @@ func SubscriptionTenant(subscriptionID string) string { return subscriptionPrefi
 
 var tenantName = regexp.MustCompile(`^(` + customerPrefix + `|` + subscriptionPrefix + `)[^\s/]+$`)
 
-// TenantOf returns the id of the customer or of the subscription that a tenant's name contains. The other id is empty. Both ids are empty
-// if the name is not a tenant's name.
+// TenantOf returns the id in a tenant's name, which is the id of a customer or of a subscription. The other result is empty. If the name
+// is not a tenant's name, both results are empty.
 func TenantOf(name string) (customerID, subscriptionID string) {
 	if !IsTenantName(name) {
 		return "", ""
@@ -56,7 +56,7 @@ func InstallationTag(installationID string) string { return installationPrefix +
 // TenantTags returns the tags of a project that a run of a merchant creates.
 func TenantTags(runID, merchantID, installationID string) []string {
 	tags := []string{serviceTag, RunTag(runID), MerchantTag(merchantID)}
-	if installationID != "" { // the id is empty in orders that old releases of Tenantry stored, because these had no installation ids
+	if installationID != "" { // old releases of Tenantry stored orders without an installation id
 		tags = append(tags, InstallationTag(installationID))
 	}
 	return slices.Clip(tags)

@@ -59,7 +59,7 @@ type Keystone struct {
 	projects    table[string, project]
 	grants      table[grant, grant]
 	credentials table[string, applicationCredential]
-	implied     map[string][]string // the ids of the roles that a role implies directly, by the id of the role
+	implied     map[string][]string // the ids of the roles that a role implies directly, by the id of the implying role
 	tokens      map[string]*token
 	sweepAt     int // the number of tokens at which expired tokens are dropped
 

@@ -14,7 +14,7 @@ func (k *Keystone) createToken(c call) (int, any, error) {
 	if !ok {
 		return 0, nil, badRequest("'identity' is a required property")
 	}
-	// Keystone checks the scope before the token. If the project in the scope is missing, the answer is 401 for valid tokens too. An
+	// Keystone checks the scope before the token. If the project in the scope is missing, the answer is 401 even for a valid token. An
 	// invalid token therefore gets a 404 only if the project exists.
 	project, err := k.scopedProject(auth["scope"])
 	if err != nil {
@@ -96,7 +96,7 @@ func (k *Keystone) named(who object) (*user, error) {
 	return k.userNamed(name, func(id string) bool { return k.isDomain(id, home) }), nil
 }
 
-// isDomain reports whether the object contains the id or the name of this domain.
+// isDomain reports whether the object contains the id or the name of the domain with this id.
 func (k *Keystone) isDomain(id string, named object) bool {
 	d := k.domain(id)
 	return d != nil && (k.sameValue(named["id"], d.id) || k.sameValue(named["name"], d.name))

@@ -221,7 +221,7 @@ func (k *Keystone) patchProject(c call) (int, any, error) {
 }
 
 // checkEnabled refuses to disable the parent of an enabled project, and to enable the child of a disabled project. As in Keystone,
-// an update without the field `enabled` counts as an update to the enabled state.
+// an update without the field `enabled` counts as an update that enables the project.
 func (k *Keystone) checkEnabled(p *project, wanted object) error {
 	enabled := wanted["enabled"] != false
 	if p.enabled && !enabled && k.childOf(p, func(child *project) bool { return child.enabled }) != nil {

@@ -148,7 +148,7 @@ func (c *call) read() error {
 }
 
 // The method `identify` sets c.token to the caller's token. It refuses an invalid token, except in a login. It accepts a request
-// without a token. If a call needs a token, its handler refuses such a request.
+// without a token. If the call needs a token, the handler of the call refuses a request without a token.
 func (k *Keystone) identify(c *call) error {
 	text := c.Header.Get("X-Auth-Token")
 	if text == "" {

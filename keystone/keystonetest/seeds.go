@@ -163,8 +163,8 @@ func (k *Keystone) Projects() []keystone.Project {
 	return all
 }
 
-// Assignments returns the role assignments of users on projects, the oldest first. It omits inherited assignments, which apply only to the
-// projects below.
+// Assignments returns the role assignments of users on projects, the oldest first. It omits inherited assignments, because an inherited
+// assignment applies only to the projects below its project.
 func (k *Keystone) Assignments() []keystone.Assignment {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// These types are the objects that Keystone stores. Keystone.mu guards the tables and the tokens. The other objects are not changed
-// after they were stored.
+// These types are the objects that Keystone stores. Keystone.mu guards the tables and the tokens. A stored object that is not a token
+// is never changed, only replaced.
 type (
 	domain struct {
 		id, name, description string
@@ -128,7 +128,8 @@ func (k *Keystone) removeCredentials(fits func(*applicationCredential) bool) {
 	}
 }
 
-// childOf returns a child of the project for which the function `fits` returns true, or nil.
+// childOf returns a child of the project. The function `fits` must return true for this child. If there is no such child, childOf
+// returns nil.
 func (k *Keystone) childOf(p *project, fits func(*project) bool) *project {
 	for _, id := range k.children[p.id] {
 		if child := k.projects.get(id); fits(child) {
@@ -138,8 +139,8 @@ func (k *Keystone) childOf(p *project, fits func(*project) bool) *project {
 	return nil
 }
 
-// actor and target are the keys of a role assignment in Keystone.grantsOf and Keystone.grantsOn. An assignment on the system has an
-// empty target.
+// actor is the key of a role assignment in Keystone.grantsOf, and target is its key in Keystone.grantsOn. An assignment on the system
+// has an empty target.
 func (g grant) actor() string  { return g.user + g.group }
 func (g grant) target() string { return g.project + g.domain }
 
@@ -204,7 +205,7 @@ func (k *Keystone) userNamed(name string, home func(domainID string) bool) *user
 	return nil
 }
 
-// The function `is` returns a function that reports whether another id is equal to the given id.
+// The function `is` returns a function that reports whether its argument is equal to id.
 func is(id string) func(string) bool { return func(other string) bool { return other == id } }
 
 // rolesOn returns the roles of a user on a project: the assigned and the inherited roles, and all roles that these roles imply. Groups

@@ -81,7 +81,7 @@ func (k *Keystone) tokenRoles(t *token) []*role {
 	return k.rolesOn(t.user, p)
 }
 
-// homeOf returns the domain of a new object if the request names no domain. The token is the token of the request.
+// homeOf returns the domain of a new object if the request names no domain. The parameter `t` is the token of the request.
 func (k *Keystone) homeOf(t *token) string {
 	if p := k.projects.get(t.project); p != nil {
 		return p.domain

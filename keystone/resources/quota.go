@@ -10,7 +10,7 @@ import (
 	"slices"
 )
 
-// Some services hide the resources of other projects from a credential, but count these resources in the quota of their project. If
+// Some services hide the resources of other projects from a credential, but count these resources in the quotas of these projects. If
 // a quota counts more resources than the lists have, the lists are incomplete. If a credential may not read the quota, nothing
 // shows that the credential sees all resources.
 
@@ -56,8 +56,8 @@ func (q *inquiry) volumeQuota(ctx context.Context, base *url.URL, seen map[strin
 // both numbers are large. In both cases, the result is the larger of the two numbers.
 func inUse(used, reserved int64) int64 { return max(used, reserved, used+reserved) }
 
-// networkQuota compares the lists with Neutron's quota of the project. For every other kind in the quota, it adds the number of resources
-// to the proof. It does not add the rules of security groups, because they belong to a group.
+// networkQuota compares the lists with Neutron's quota of the project. For every kind that has no list, it adds the number of resources in
+// the quota to the proof. It does not add the rules of security groups, because each rule belongs to a group.
 func (q *inquiry) networkQuota(ctx context.Context, base *url.URL, seen map[string]int64) {
 	used := map[string]int64{}
 	at := base.JoinPath("quotas", url.PathEscape(q.project), "details")

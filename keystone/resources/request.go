@@ -158,9 +158,9 @@ func ended(d *json.Decoder) error {
 	return errForm
 }
 
-// The method `clean` returns a text from outside with at most the given number of characters. Every character that is not printable
-// is replaced, such as a control character or a character that changes the direction of the text. A service may repeat the token in
-// the request, so the token is masked.
+// The method `clean` returns a text from outside with at most the given number of characters. It replaces every character that is not
+// printable, such as a control character or a character that changes the direction of the text. It masks the request's token, because
+// a service may repeat the token.
 func (a asker) clean(text string, limit int) string {
 	text = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {

@@ -16,9 +16,9 @@
 // endpoints that are disabled in Keystone, because the catalog does not contain them.
 //
 // A Prover asks Keystone (type identity) only for the project. Billing (type billing) and Tenantry (type tenantry) are exempt, and
-// so are the service types that an operator ignores. If volumev3 or block-storage has the same address in the same region, the
-// types volume and volumev2 are older interfaces of the same service, and are exempt. If the catalog has any other type that a
-// Prover cannot ask, the project is not proven empty.
+// so are the service types that an operator ignores. An endpoint of type volume or volumev2 is exempt if volumev3 or block-storage
+// has the same address in the same region: the endpoint is then an older interface of this service. If the catalog has any other
+// type that a Prover cannot ask, the project is not proven empty.
 //
 // # Not proven
 //
@@ -46,8 +46,8 @@
 //   - Neutron returns an empty list. Neutron answers 403 to a request for the details of another project's quota. The Prover
 //     compares the counts of the quota with the lists, as for Cinder.
 //   - Glance lists the project's images that are public. The rule context_is_admin decides whether Glance lists all images, but no
-//     answer of Glance shows the result of this rule. The Prover therefore also asks for the list of tasks. By default, the rule
-//     tasks_api_access of this list demands the role admin too.
+//     answer of Glance shows the result of this rule. The Prover therefore also asks for the list of tasks. This list has the rule
+//     tasks_api_access, which by default demands the role admin too.
 //   - If the credential lacks the role reseller_admin_role, Swift answers 403 to a request for another project's account. The
 //     Prover derives the name of the account from the last part of the catalog's URL: it replaces the id of the credential's
 //     project by the id of the project. The Prover does not ask for accounts with another prefix.
@@ -80,8 +80,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// TokenCacheTime is the maximum time for which services accept a token after the token's project was disabled, because services
-// cache tokens. During this time, a user with a token can still create resources. The default of keystonemiddleware is 5 min.
+// TokenCacheTime is the maximum time for which services accept a cached token after the token's project was disabled. During this
+// time, a user with a token can still create resources. The default of keystonemiddleware is 5 min.
 const TokenCacheTime = 10 * time.Minute
 
 // Service stands for the services of a cloud in the errors of this package. The class of a [Proof]'s error follows from the classes
@@ -154,8 +154,8 @@ func New(cfg Config) (*Prover, error) {
 // error: the Proof names the service, and the State of the Proof is not [Empty]. If the project was disabled less than
 // [TokenCacheTime] ago, Empty sends no request, and the Proof says when to ask again.
 //
-// If the login to Keystone fails, ctx ends, the id is not valid or the time is zero, Empty returns an error and the zero Proof. The
-// error is an [*upstream.Error]. Empty may be repeated. Each call logs in again.
+// Empty returns an error and the zero Proof in these cases: the login to Keystone fails, ctx ends, the id is not valid, or the time is
+// zero. The error is an [*upstream.Error]. Empty may be repeated. Each call logs in again.
 //
 // The Proof is valid for the time of the call. If the project is enabled afterwards, the Proof is void.
 func (p *Prover) Empty(ctx context.Context, projectID string, disabledAt time.Time) (Proof, error) {

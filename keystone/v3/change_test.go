@@ -36,8 +36,8 @@ func (r repaired) change(t *testing.T, c keystone.ProjectChange) (keystone.Proje
 	return r.cloud.ChangeProject(t.Context(), keystone.Project{ID: r.id}, c)
 }
 
-// The method `is` checks the state and the tags of the tenant. The parameter `tags` lists the tags that must follow the tags of every
-// tenant.
+// The method `is` checks the state and the tags of the tenant. The first tags must be Tenantry's own tags. The parameter `tags` lists
+// the tags that must follow.
 func (r repaired) is(t *testing.T, enabled bool, tags ...string) {
 	t.Helper()
 	all := r.Projects()
@@ -83,7 +83,7 @@ func TestAChangeSendsOnlyWhatChanges(t *testing.T) {
 		change  keystone.ProjectChange
 		want    map[string]any // nil if no update is sent
 		after   bool           // whether the project is enabled after the change
-		tags    []string       // the tags that must follow the tags of every tenant
+		tags    []string       // the tags that must follow Tenantry's own tags
 	}{
 		{"nothing", true, keystone.ProjectChange{}, nil, true, []string{"gold"}},
 		{"nothing, disabled", false, keystone.ProjectChange{}, nil, false, []string{"gold"}},
@@ -184,7 +184,7 @@ func TestTheAnswerToAChangeMustShowTheChange(t *testing.T) {
 		change              keystone.ProjectChange
 		answer              string // the fields of the answer that follow domain_id
 		passes, wantEnabled bool
-		wantTags            []string // the tags that must follow the tags of every tenant
+		wantTags            []string // the tags that must follow Tenantry's own tags
 	}{
 		{"the new state", disable, disabled + "," + list("gold"), true, false, []string{"gold"}},
 		{"the new state, and tags that another client set", disable, disabled + "," + list("x"), true, false, []string{"x"}},

@@ -212,7 +212,7 @@ func changeRefused(_ *testing.T, f *fixture) {
 	f.changes(full, disable, "enabled", marked(tagged(full, []string{"a"}, []string{"gold"}), false))
 }
 
-// changeFamily changes a project with a child, and the child.
+// changeFamily changes a project that has a child project, and changes the child project.
 func changeFamily(_ *testing.T, f *fixture) {
 	p := f.newTenant()
 	child := keystone.Project{Name: "bs-customer-" + random(), DomainID: "default", Enabled: true, Tags: p.Tags}

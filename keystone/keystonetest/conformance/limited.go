@@ -28,7 +28,7 @@ func Limited(t *testing.T, target Target) {
 }
 
 // The variable `tenants` contains names of tenants. In the first four names, the UUID begins with the digit 1. Four is more than
-// ListLimit, so Keystone cuts even the part with this digit.
+// ListLimit, so Keystone cuts even the list of the tenants with this digit.
 var tenants = []string{
 	"bs-customer-10000000-0000-4000-8000-000000000001", "bs-customer-11000000-0000-4000-8000-000000000001",
 	"bs-customer-1e000000-0000-4000-8000-000000000001", "bs-customer-1f000000-0000-4000-8000-000000000001-2",

@@ -27,7 +27,7 @@ func managersRights(_ *testing.T, f *fixture) {
 	}
 	users, _ := f.users(c.ofManager, c.domain)
 	same(f, "users", len(users), 2)
-	// The test eachAssignment checks the list of the assignments in the domain.
+	// The test eachAssignment lists the assignments in the manager's own domain. Here, the manager lists assignments in the other domain.
 	same(f, "assignments on a project of the other domain", f.assignments(c.ofManager, keystone.AssignmentFilter{ProjectID: c.outside}),
 		map[keystone.Granted]int{})
 
