@@ -28,9 +28,9 @@ type Config struct {
 	// TLS may be nil. If Base is set, New ignores TLS.
 	TLS *tls.Config
 
-	// Base is the transport that sends the requests; nil means NewTransport(TLS). If Base returns an [upstream.NotSentError], the
-	// request counts as not sent. Concurrent calls share one login. One of these calls starts the login, and the request of the login
-	// has the context values of this call.
+	// Base is the transport that sends the requests; nil means NewTransport(TLS). If Base returns an [upstream.NotSentError], the request
+	// counts as not sent. Concurrent calls share one login: the first of these calls starts it. The login request has the context values of
+	// this first call.
 	Base http.RoundTripper
 	// Timeout limits the time from the start of a request until the whole answer is read. The wait in Enter does not count. Zero
 	// means 30 s.
@@ -214,7 +214,7 @@ func (c Credential) authOptions() *gophercloud.AuthOptions {
 	return opts
 }
 
-// String returns the name or id of the application credential or, if there is none, of the user.
+// String returns, for example, "application credential a1" or "user tenantry".
 func (c Credential) String() string {
 	if id := cmp.Or(c.ApplicationCredentialID, c.ApplicationCredentialName); id != "" {
 		return "application credential " + id

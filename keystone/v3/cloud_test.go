@@ -55,8 +55,8 @@ func newHouseOf(t *testing.T, k *keystonetest.Keystone, change ...func(*v3.Confi
 	return h
 }
 
-// The function `turns` returns a value for Config.Enter that limits the number of concurrent requests. At the end of the test, all
-// requests must have ended.
+// The function `turns` returns a Config.Enter that admits at most 64 concurrent requests. At the end of the test, all requests must have
+// ended.
 func turns(t *testing.T) func(context.Context) (func(int, error), error) {
 	place := make(chan struct{}, 64)
 	t.Cleanup(func() {

@@ -14,7 +14,7 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// The type `mapping` is a mapping of a YAML file. Hyphens in the names of keys have been replaced by underscores.
+// The type `mapping` is a mapping in a YAML file. Its keys contain underscores in place of hyphens.
 type mapping = map[string]any
 
 // cloudEntry is the entry of a cloud in clouds.yaml, merged with secure.yaml, the vendor's profile and the values of the region.
@@ -22,12 +22,12 @@ type cloudEntry struct {
 	name   string
 	file   string  // the path of clouds.yaml; or of secure.yaml if there is no clouds.yaml
 	values mapping // the field auth, if any, is a mapping
-	vendor string  // the vendor's profile that the entry names; empty if a file contains this profile
+	vendor string  // the name of the vendor's profile, if no file contains this profile; otherwise empty
 }
 
-// readCloud reads the entry of a cloud in the same way as the openstack command. The parameter `region` is the value of OS_REGION_NAME.
-// If region is empty, readCloud uses the entry's first region. The parameter `strict` matters if the entry lists regions, but not this
-// region. If strict is true, readCloud then returns an error. If strict is false, readCloud uses the first region.
+// readCloud reads the entry of a cloud in the same way as the openstack command. The parameter `region` is the value of OS_REGION_NAME. If
+// region is empty, readCloud uses the entry's first region. If the entry lists only other regions, the result depends on the parameter
+// `strict`: if strict is true, readCloud returns an error; if strict is false, readCloud uses the first region.
 func readCloud(name, region string, strict bool) (cloudEntry, error) {
 	e := cloudEntry{name: name}
 	file, content, err := firstFile("clouds", "OS_CLIENT_CONFIG_FILE")
@@ -74,8 +74,8 @@ func (e cloudEntry) fault(err error) error {
 	return fmt.Errorf("reading cloud %q in %s: %w", e.name, e.file, err)
 }
 
-// The method `profile` merges the entry into the vendor's profile that the entry names. If no file contains this profile, `profile`
-// stores the name of the profile in e.vendor, and returns the entry alone, because the entry can contain all values.
+// The method `profile` merges the entry into the vendor's profile that the entry names. If no file contains this profile, `profile` stores
+// the name of the profile in e.vendor, and returns the unchanged entry. The entry alone can contain all required values.
 func (e *cloudEntry) profile(own mapping) (mapping, error) {
 	name := text(own["profile"])
 	if name == "" {
@@ -197,7 +197,7 @@ func readFile(path string) (mapping, error) {
 	return content, nil
 }
 
-// lineOf returns the position of a YAML error. The text of the error is omitted, because it quotes the file, which contains passwords.
+// lineOf returns the line of a YAML error. The text of the error is omitted, because it can quote passwords from the file.
 func lineOf(err error) string {
 	if e, ok := errors.AsType[yaml.Error](err); ok && e.GetToken() != nil && e.GetToken().Position != nil {
 		return fmt.Sprintf(" (line %d)", e.GetToken().Position.Line)
@@ -222,8 +222,8 @@ func normalized(value any) any {
 	return value
 }
 
-// The function `merged` returns a mapping with the keys of both mappings. If both have a mapping for the same key, these two are
-// merged too. For other values, the second mapping wins.
+// The function `merged` returns a mapping with the keys of both mappings. If a key has a mapping in a and in b, `merged` merges these two
+// mappings too. For other values, the value in b wins.
 func merged(a, b mapping) mapping {
 	all := maps.Clone(a)
 	if all == nil {
@@ -242,8 +242,8 @@ func merged(a, b mapping) mapping {
 	return all
 }
 
-// The function `inner` returns the mapping in a field. A missing field or an empty field counts as an empty mapping. If the field has any
-// other value, `inner` returns an error.
+// The function `inner` returns the mapping in a field. A missing or empty field counts as an empty mapping. If the field contains a value
+// that is not a mapping, `inner` returns an error.
 func inner(m mapping, key string) (mapping, error) {
 	switch v := m[key].(type) {
 	case nil:

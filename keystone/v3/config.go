@@ -99,9 +99,9 @@ func (s settings) set(key, value string) {
 	}
 }
 
-// settingsOf merges the entry of a cloud with the variables in the same way as the openstack command. For keys of projects and domains,
-// the value in the field `auth` wins. For all other keys, the variable wins over the value outside of `auth`, and the value outside of
-// `auth` wins over the value in `auth`.
+// settingsOf merges the entry of a cloud with the variables in the same way as the openstack command. If several places contain a key, the
+// first place wins. For keys of projects and domains, the order is: the field `auth`, the variable, the entry outside of `auth`. For all
+// other keys, the order is: the variable, the entry outside of `auth`, the field `auth`.
 func settingsOf(entry mapping, variables settings) settings {
 	s := settings{}
 	auth, _ := entry["auth"].(mapping)

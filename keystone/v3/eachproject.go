@@ -34,8 +34,8 @@ type projectReader struct {
 
 // The method `read` reads the projects whose names begin with the prefix. If Keystone cuts the list, `read` divides the list into parts.
 //
-// If a cut part cannot be divided, `read` does not read the other parts, because the whole list would still be incomplete. Without this
-// rule, `read` would send requests without end to a Keystone that ignores the filter, because such a Keystone cuts every part.
+// If a cut part cannot be divided, `read` does not read the other parts, because the whole list would still be incomplete. A Keystone that
+// ignores the filter cuts every part. Without this rule, `read` would send requests to such a Keystone without end.
 func (r *projectReader) read(ctx context.Context, prefix string) (whole bool, err error) {
 	cut, err := r.part(ctx, prefix)
 	if err != nil || !cut {
@@ -54,8 +54,8 @@ func (r *projectReader) read(ctx context.Context, prefix string) (whole bool, er
 // The method `part` reads the projects whose names begin with the prefix. The result `cut` reports whether Keystone has cut the list.
 //
 // The request contains the filter name__istartswith, which ignores the case. Keystone passes this filter to its database, and the answer
-// for a short part takes 20 ms. Keystone does not pass the case-sensitive filter name__startswith to its database: it reads all projects
-// of the domain and then drops most of them. Each part would take 1.6 s in a domain with 10,000 projects.
+// for a short part takes 20 ms. For the case-sensitive filter name__startswith, Keystone reads all projects of the domain from the
+// database, and then drops most of them. With this filter, each part would take 1.6 s in a domain with 10,000 projects.
 //
 // The database evaluates the filter with LIKE. The characters "_" and "%" then match other characters too, and some databases drop "\".
 // Therefore `part` sends only the text before the first "\", and compares the names in the answer with the prefix.
@@ -78,9 +78,9 @@ func (r *projectReader) part(ctx context.Context, prefix string) (cut bool, err 
 	})
 }
 
-// The function `divide` returns longer prefixes that together match all tenants whose names begin with the prefix. If "bs-customer-" or
-// "bs-subscription-" begins with the prefix, this text is a longer prefix. If the prefix begins with one of these texts, the longer
-// prefixes add each possible next digit of the UUID. The result is nil if there are no longer prefixes.
+// The function `divide` returns longer prefixes. Together, they match all tenants whose names begin with the prefix. If the prefix is the
+// beginning of "bs-customer-" or "bs-subscription-", `divide` completes this text. If the prefix contains the whole text, `divide` adds
+// each possible next digit of the UUID. The result is nil if there are no longer prefixes.
 func divide(prefix string) (parts []string) {
 	for _, kind := range []string{keystone.CustomerTenant(""), keystone.SubscriptionTenant("")} {
 		digits, ok := strings.CutPrefix(prefix, kind)

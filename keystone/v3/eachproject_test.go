@@ -13,7 +13,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// tenantNames returns the names of tenants of both kinds. The first digits of their UUIDs are spread evenly.
+// tenantNames returns names of customer tenants and of subscription tenants. The first digits of their UUIDs are spread evenly.
 func tenantNames(n int) (names []string) {
 	for i := range n {
 		kind := []func(string) string{keystone.CustomerTenant, keystone.SubscriptionTenant}[i%2]

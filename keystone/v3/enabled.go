@@ -48,8 +48,8 @@ func (c *Cloud) EnableProject(ctx context.Context, p keystone.Project, marks ...
 	return after, err == nil, err
 }
 
-// updateProject sends all changes in one request. Keystone therefore applies either all changes or none. updateProject does not send the
-// fields of `change` that are nil, and these fields of the project do not change.
+// updateProject sends all changes in one request. Keystone therefore applies either all changes or none. If a field of `change` is nil,
+// updateProject omits the field, and the project keeps its value.
 func (c *Cloud) updateProject(
 	ctx context.Context, doing string, p keystone.Project, change projects.UpdateOpts,
 ) (after keystone.Project, err error) {
@@ -90,7 +90,8 @@ func (b projectBody) project() (keystone.Project, error) {
 	return p, nil
 }
 
-// The function `complete` returns the project in an answer. It returns errIncomplete if the answer lacks a field or has another id.
+// The function `complete` returns the project in an answer. It returns errIncomplete if the answer lacks a field, or if the project does
+// not have the given id.
 func complete(answer interface{ ExtractInto(v any) error }, id string) (keystone.Project, error) {
 	var content struct {
 		Project projectBody `json:"project"`

@@ -59,8 +59,7 @@ func elsewhere(scheme, host string) roundTrip {
 	}
 }
 
-// The function `afterwards` creates a transport. For each request, the transport sends the request, discards the answer, and then
-// returns err.
+// The function `afterwards` creates a transport that sends each request, discards the answer, and returns err.
 func afterwards(err error) roundTrip {
 	return func(req *http.Request) (*http.Response, error) {
 		resp, sent := v3.NewTransport(nil).RoundTrip(req)
@@ -222,7 +221,7 @@ func TestARequestOutOfTimeIsToldByWhetherItWasSent(t *testing.T) {
 		t.Run(c.what, func(t *testing.T) {
 			h := newHouse(t, func(cfg *v3.Config) { cfg.Timeout = 100 * time.Millisecond })
 			next := h.wire.next
-			// Remove the time limit from all other requests. Only the requests to which the test applies the fault can time out.
+			// Remove the time limit from all other requests. Then only the requests with the fault can time out.
 			h.wire.next = roundTrip(func(req *http.Request) (*http.Response, error) {
 				return next.RoundTrip(req.WithContext(context.WithoutCancel(req.Context())))
 			})

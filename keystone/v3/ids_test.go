@@ -62,7 +62,7 @@ func TestEveryIDIsEncodedOnce(t *testing.T) {
 				t.Errorf("got  %q\nwant %q", paths, want)
 			}
 
-			// The paths of the other methods are encoded too, although Keystone chooses hexadecimal ids for these objects.
+			// Keystone chooses hexadecimal ids for domains, projects and roles. These ids must be encoded in paths nevertheless.
 			paths = nil
 			other := keystone.Assignment{ProjectID: id, UserID: "u", RoleID: id}
 			for _, call := range []func(context.Context) error{

@@ -12,8 +12,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// Reach implements [keystone.Inventory]. Reach asks Keystone about the same token that authenticates the request. Therefore Reach needs
-// no separate login.
+// Reach implements [keystone.Inventory]. Reach asks Keystone about the token with which it sends the request. Therefore Reach needs no
+// separate login.
 func (c *Cloud) Reach(ctx context.Context) (keystone.Reach, error) {
 	const op = "reading the scope of Tenantry's own token"
 	var reach keystone.Reach

@@ -23,8 +23,8 @@ type listing struct {
 	timeout      time.Duration // zero means Config.Timeout
 }
 
-// The function `list` sends one GET request and returns the list in the answer. If Keystone has cut the list, `list` returns an error,
-// because callers create an object that is not in the list.
+// The function `list` sends one GET request and returns the list in the answer. Callers create an object if it is not in the list.
+// Therefore `list` returns an error if Keystone has cut the list.
 //
 // Keystone ignores an unknown filter and then lists all resources. Therefore, callers must filter the result again.
 func list[T any](ctx context.Context, c *Cloud, op, resource string, query url.Values) (found []T, err error) {

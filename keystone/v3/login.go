@@ -50,8 +50,8 @@ func (c *Cloud) login(credential Credential) func(context.Context) (string, time
 	}
 }
 
-// ownLogin is like `login`, but for Tenantry's own credential. If Keystone refuses the login, Keystone's message may name the user.
-// Therefore ownLogin moves the message to the Text of the [upstream.RefusedLoginError], which only operators may read.
+// ownLogin is like `login`, but for Tenantry's own credential. If Keystone refuses the login, Keystone's message may name the user. Only
+// operators may read the Text of an [upstream.RefusedLoginError]. Therefore ownLogin moves the message to this Text.
 func (c *Cloud) ownLogin(credential Credential) func(context.Context) (string, time.Time, error) {
 	login := c.login(credential)
 	return func(ctx context.Context) (string, time.Time, error) {
@@ -67,8 +67,9 @@ func (c *Cloud) ownLogin(credential Credential) func(context.Context) (string, t
 	}
 }
 
-// refusesLogin reports whether the answer to a login says that Keystone refuses the credential. Keystone answers 404 if it does not have
-// the application credential, but also if it lacks a role: see lacksRole. The caller can still read the answer's body afterwards.
+// refusesLogin reports whether the answer to a login says that Keystone refuses the credential. A 404 means that Keystone does not have the
+// application credential, or that Keystone lacks a role: see lacksRole. The lack of a role does not count as a refusal. The caller can
+// still read the answer's body afterwards.
 func refusesLogin(resp *http.Response) (bool, error) {
 	switch status := resp.StatusCode; {
 	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests:
@@ -185,7 +186,7 @@ type authenticated struct {
 	next    http.RoundTripper
 }
 
-// RoundTrip needs the request's GetBody if the request has a body.
+// RoundTrip may send a request twice. Therefore, a request with a body must have a GetBody.
 func (a *authenticated) RoundTrip(req *http.Request) (*http.Response, error) {
 	token, err := a.session.get(req.Context())
 	if err != nil {

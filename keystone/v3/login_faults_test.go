@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// lacksRole is the answer of Keystone 22 to a login, or to the validation of a token, if a role that another role implies was deleted.
+// lacksRole is the answer of Keystone 22 to a login, or to the validation of a token, after an implied role was deleted.
 const lacksRole = `{"error":{"code":404,"message":"Could not find role: bf95bd5adf1d43da8f2c8315369d4516.","title":"Not Found"}}`
 
 // If Keystone cannot check the user's token, the user's token is not at fault.

@@ -24,8 +24,8 @@ var accepted = map[string]string{
 	"secure: fills an empty auth":            "the openstack command cannot merge a mapping into an empty value",
 }
 
-// TestTheConfigurationIsReadLikeTheOpenstackCommandReadsIt compares logins with the logins of python3-openstackclient. The script
-// testdata/openstackclient/answers.py writes the logins of python3-openstackclient.
+// TestTheConfigurationIsReadLikeTheOpenstackCommandReadsIt compares Tenantry's logins with the logins of python3-openstackclient. The
+// script testdata/openstackclient/answers.py writes the logins of python3-openstackclient.
 func TestTheConfigurationIsReadLikeTheOpenstackCommandReadsIt(t *testing.T) {
 	var inputs []input
 	var answers map[string]*struct {

@@ -12,7 +12,7 @@ import (
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
 
-// The variable `echoes` contains the ways in which a stub of Keystone repeats a secret. The parameter `sent` is a text of the request that
+// The variable `echoes` contains the ways in which a stub of Keystone repeats a secret. The parameter `sent` is a text from the request; it
 // contains the secret.
 var echoes = map[string]func(sent string) roundTrip{
 	"in the message": func(sent string) roundTrip {

@@ -24,8 +24,8 @@ func Login(ctx context.Context, cfg Config) (token string, err error) {
 	return token, nil
 }
 
-// ofPerson returns the error of a login with a person's credential. Unlike the error of a login with Tenantry's own credential, the new
-// error does not have OwnCredential, and its text may contain the name of the person.
+// ofPerson returns the error of a login with a person's credential. In this error, OwnCredential is false, and the text may contain the
+// name of the person.
 func ofPerson(c Credential, err error) error {
 	e, ok := errors.AsType[*upstream.Error](err)
 	if !ok {

@@ -80,8 +80,8 @@ func (c *Cloud) Ping(ctx context.Context) error {
 // projects are not kept in memory.
 var pingLimits = upstream.Limits{Bytes: 32 << 20, Values: 4_000_000, Flat: 3, List: 2, Elements: 100_000, Element: 512 << 10}
 
-// newToken sends one POST request for a token. The parameter nocatalog makes Keystone omit the catalog, which can be longer than all
-// other answers.
+// newToken sends one POST request for a token. The parameter nocatalog makes Keystone omit the catalog. The catalog alone can be longer
+// than all other answers.
 func (c *Cloud) newToken(ctx context.Context, opts tokens.AuthOptionsBuilder) (id string, t keystone.Token, err error) {
 	scope, err := opts.ToTokenV3ScopeMap()
 	if err != nil {
@@ -145,7 +145,7 @@ func (t tokenBody) token() keystone.Token {
 	}
 }
 
-// isToken reports whether the text may be a token. A text that an HTTP header cannot contain is not a token.
+// isToken reports whether the text can be sent as a token in an HTTP header.
 func isToken(s string) bool {
 	return s != "" && len(s) <= 8192 && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }

@@ -175,7 +175,7 @@ type turn struct {
 	enter func(context.Context) (leave func(status int, err error), err error)
 }
 
-// RoundTrip sends nothing if the function `enter` returns an error.
+// RoundTrip sends the request after the function `enter` has returned. If `enter` returns an error, RoundTrip sends nothing.
 func (t turn) RoundTrip(req *http.Request) (*http.Response, error) {
 	leave, err := t.enter(req.Context())
 	if err != nil {

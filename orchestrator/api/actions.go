@@ -26,7 +26,7 @@ func (s *server) HoldRun(c echo.Context, runID string) error {
 	return s.action(c, runID, "holdRun", saga.Hold)
 }
 
-// CancelRun compensates a run. A portal may cancel the runs of its merchant, unless an operator has ordered them.
+// CancelRun compensates a run. A portal may cancel the runs of its merchant, except the runs that an operator has ordered.
 func (s *server) CancelRun(c echo.Context, runID string) error {
 	if callerOf(c).merchant != nil {
 		if err := s.notOperators(c, runID); err != nil {
@@ -39,8 +39,8 @@ func (s *server) CancelRun(c echo.Context, runID string) error {
 // maxRetries is the maximum number of retries that notOperators follows back to the first run.
 const maxRetries = 100
 
-// notOperators returns the problem run-of-operator if an operator has ordered the run: for example, the suspension of a subscription, or
-// a repair. If the run is a retry of another run, the order of the first run decides.
+// notOperators returns the problem run-of-operator if an operator has ordered the run. Operators order, for example, suspensions of
+// subscriptions and repairs. If the run is a retry, notOperators checks who ordered the first run.
 func (s *server) notOperators(c echo.Context, runID string) error {
 	ctx := c.Request().Context()
 	run, err := s.seen(c, runID)
@@ -80,8 +80,9 @@ func (s *server) SkipStep(c echo.Context, runID string) error {
 	return s.ask(c, saga.Action{RunID: runID, Name: saga.SkipStep, Step: want.Step, Why: want.Why})
 }
 
-// The method `ask` stores the action v, and then answers the request with the run. If the run is at rest, `ask` waits at most
-// defaultWait until a replica has applied the action. Otherwise, the answer may still show the run's state before the action.
+// The method `ask` stores the action v, and then answers the request with the run. If the run is at rest, `ask` first waits until a replica
+// has applied the action, but at most defaultWait. If the run is not at rest, `ask` does not wait: the answer may still show the run's
+// state before the action.
 func (s *server) ask(c echo.Context, v saga.Action) error {
 	run, err := s.seen(c, v.RunID)
 	if err != nil {

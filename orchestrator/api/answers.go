@@ -34,9 +34,9 @@ func (r *reservation) change(n int) error {
 	return nil
 }
 
-// The method `reserve` reserves memory for the answers of an operation that reads. A page of a list gets a part of maxPage, in
-// proportion to the limit of the page. When the answer is encoded, answerJSON replaces the reservation by the length of the answer.
-// Callers that do not read their answers therefore leave memory for the other callers.
+// The method `reserve` reserves memory for the answers of an operation that reads. A page of a list gets a part of maxPage, in proportion
+// to the limit of the page. When the answer is encoded, answerJSON replaces the reservation by the length of the answer. The memory of each
+// caller is limited. Therefore a caller that does not read its answers leaves memory for the other callers.
 func (s *server) reserve(o operation) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		if o.method != http.MethodGet || o.Security == nil || o.open() {
@@ -54,7 +54,7 @@ func (s *server) reserve(o operation) echo.MiddlewareFunc {
 	}
 }
 
-// pageSize returns the number of bytes to reserve for an answer of the operation, before the answer is read.
+// pageSize returns the number of bytes to reserve for an answer of the operation, before the length of the answer is known.
 func (o operation) pageSize(c echo.Context) int {
 	limit := o.parameters.GetByInAndName("query", "limit")
 	if limit == nil || o.streams() && acceptsType(c.Request().Header, eventStreamType) {

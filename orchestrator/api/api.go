@@ -32,14 +32,14 @@ type Options struct {
 	Billing   Billing
 	Audits    Audits
 	Auditor   Auditor
-	// Installation is the id of this installation. A plan of repairs that another installation has made is refused.
+	// Installation is the id of this installation. The API refuses the repair plans of other installations.
 	Installation string
 	Now          func() time.Time
 	Random       io.Reader // source of random bytes for API keys, such as crypto/rand.Reader
 	AdminRole    string    // the Keystone role that makes a user an operator
 
-	// Admissions limits the number of requests with a body that are checked and accepted at the same time; zero means 384. Requests
-	// that wait for their runs are limited to four times Admissions. At this limit, the answer does not wait for the run.
+	// Admissions limits how many requests with a body are checked and accepted at the same time. Zero means 384. At most four times as many
+	// requests wait for their runs at the same time. At this limit, the API answers a further request without waiting for its run.
 	Admissions  int
 	Heartbeat   time.Duration // interval between keep-alive comments in a stream of events; zero means 15 s
 	MaxLiveRuns int           // limit of live runs for merchants without a limit in their settings
@@ -53,8 +53,8 @@ type Options struct {
 	Log     zerolog.Logger
 }
 
-// ScopedTokens passes a user's scoped token from the step that created it to the request that waits for the run. Each token is
-// passed once and kept in memory only.
+// ScopedTokens passes the user's scoped token to the request that waits for the run. A step of this run has created the token. Each token
+// is passed once and kept in memory only.
 type ScopedTokens interface {
 	// Await registers a request that will wait for a run. Call Await before the run starts. The function `take` returns the user's
 	// scoped token. If the run has not created this token yet, `take` returns false. Call the function `stop` when the request no

@@ -49,7 +49,7 @@ var (
 	}
 	findingResolved = kind{
 		"finding-resolved", http.StatusConflict, "The finding is resolved",
-		"There is nothing to accept: the last audit that looked for the difference has not seen it.", false, fixByCaller,
+		"There is nothing to accept: the last audit that looked for the finding has not seen it.", false, fixByCaller,
 	}
 	auditsWaiting = kind{
 		"audits-waiting", http.StatusTooManyRequests, "Too many audits wait",

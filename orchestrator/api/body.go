@@ -54,9 +54,9 @@ func readBody(c echo.Context) (jsontext.Value, error) {
 	return body, nil
 }
 
-// The function `check` refuses a body that is not one JSON value, that exceeds a limit, or that contains strings that cannot be stored.
-// The problem lists several strings that cannot be stored, but only the first fault of the other kinds. The problem names the position of
-// a fault, but does not quote the body.
+// The function `check` refuses a body that is not one JSON value, that exceeds a limit, or that contains strings that cannot be stored. The
+// problem lists up to maxFaults strings that cannot be stored. It names only the first fault of any other kind. The problem names the
+// position of a fault, but does not quote the body.
 func check(body jsontext.Value) error {
 	decoder := jsontext.NewDecoder(bytes.NewReader(body))
 	var faults []InvalidParam
@@ -129,9 +129,8 @@ func badText(text string) string {
 	return ""
 }
 
-// The function `fits` decodes a body that must match the schema. The function ignores the keyword oneOf at the top of the schema, and the
-// caller must check its alternatives. If `fits` checked oneOf, and no alternative matched, the check would stop and not name the other
-// faults.
+// The function `fits` decodes a body that must match the schema. `fits` ignores the keyword oneOf at the top of the schema. The caller must
+// check the alternatives of oneOf. If `fits` checked oneOf and no alternative matched, the check would stop and not name the other faults.
 func fits[T any](body jsontext.Value, schema *openapi3.Schema) (T, error) {
 	var value any
 	var decoded T

@@ -35,8 +35,8 @@ func manyKeys(n int) string {
 	return b.String()
 }
 
-// The method `allocated` returns the number of bytes that a request allocates, and the status of its answer. Other goroutines may
-// allocate at the same time. If the number is above the limit, `allocated` therefore sends the request again.
+// The method `allocated` returns the number of bytes that a request allocates, and the status of its answer. Other goroutines may allocate
+// at the same time. Therefore, `allocated` repeats the request if the number is above the limit.
 func (w *world) allocated(q request, limit uint64) (bytes uint64, status int) {
 	for range 5 {
 		var before, after runtime.MemStats
@@ -50,10 +50,10 @@ func (w *world) allocated(q request, limit uint64) (bytes uint64, status int) {
 	return bytes, status
 }
 
-// maxAllocated is the maximum number of bytes that a refused request may allocate beside its body.
+// maxAllocated is the maximum number of bytes that a refused request may allocate in addition to its body.
 const maxAllocated = 1 << 20
 
-// Each operation refuses each hostile body, and allocates at most 1 MiB beside the body.
+// Each operation refuses each hostile body, and allocates at most 1 MiB in addition to the body.
 func TestTheChecksOfABodyUseLittleMemory(t *testing.T) {
 	w := newWorld(t)
 	for name, q := range w.everyOperation() {

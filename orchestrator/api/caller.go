@@ -41,11 +41,11 @@ func (w caller) String() string {
 	return upstream.Clean(w.operator.UserName) + " (user " + w.operator.UserID + ")"
 }
 
-// portalWho is the prefix of a portal's name in the history of runs. The name of an operator cannot be mistaken for a portal's name,
-// because it ends with the user's id in parentheses.
+// portalWho is the prefix of a portal's name in the history of runs. The name of an operator ends with the user's id in parentheses, and so
+// cannot be mistaken for a portal's name.
 const portalWho = "portal with key "
 
-// The method `name` returns the key by which limits count the units of the caller.
+// The method `name` returns the name under which the limits of type `shares` count the caller's units, such as requests or bytes.
 func (w caller) name() string {
 	if w.merchant != nil {
 		return "merchant " + w.merchant.ID
@@ -172,8 +172,8 @@ func (s *server) operator(c echo.Context, tokens []string) (caller, error) {
 	return caller{operator: token}, nil
 }
 
-// tokenNotValidated returns the problem for a validation that failed. If Keystone answered, the text says that the answer was about
-// the token.
+// tokenNotValidated returns the problem for a validation that failed. If Keystone answered, the text says that Keystone was asked to
+// validate the token.
 func tokenNotValidated(err error) error {
 	e, ok := errors.AsType[*upstream.Error](err)
 	if !ok {
@@ -186,9 +186,9 @@ func tokenNotValidated(err error) error {
 	return r
 }
 
-// The method `validate` returns the operator's token if Keystone has accepted the token recently, and otherwise asks Keystone. The
-// number of concurrent requests to Keystone is limited. One client address may use only a part of this limit, so that a client that
-// sends invalid tokens cannot use it up.
+// The method `validate` returns the operator's token if Keystone has accepted the token recently, and otherwise asks Keystone. The number
+// of concurrent requests to Keystone is limited. One client address may use only a part of this limit. Therefore a client with invalid
+// tokens cannot use up the whole limit.
 func (s *server) validate(c echo.Context, text string) (keystone.Token, error) {
 	r, age := c.Request(), tokenCacheTime
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {

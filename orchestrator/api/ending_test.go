@@ -21,8 +21,8 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// The type `calendar` is an installation whose clock the test steps. The database is SQLite, because SQLite uses the clock of the
-// process.
+// The type `calendar` is an installation with a clock that the test sets forward. The database is SQLite, because SQLite uses the clock of
+// the process.
 type calendar struct {
 	*world
 	ahead     atomic.Int64
@@ -198,8 +198,8 @@ func TestACustomerGoesWithTheLastSubscription(t *testing.T) {
 	c.refused(order, 400, "invalid-params")
 }
 
-// A tenant that has a resource is not removed. The run ends with the reason, and is listed among the runs that need attention. The
-// removal is tried again a day later. With `force`, an operator removes the tenant, and the result of the run lists the lost
+// A tenant that has a resource is not removed. The run of the removal stores the reason, and is listed among the runs that need attention.
+// A day later, the removal is tried again. With `force`, an operator removes the tenant, and the result of the run lists the lost
 // resources.
 func TestATenantThatIsNotEmptyStays(t *testing.T) {
 	c := newCalendar(t)
@@ -277,7 +277,7 @@ func TestAHeldEndingWaits(t *testing.T) {
 // The method `now` returns the time of the service.
 func (c *calendar) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
 
-// If somebody has changed the tenant since the subscription was ended, the tenant is not removed.
+// If somebody has changed the tenant after the end of the subscription, the tenant is not removed.
 func TestWhatKeepsATenant(t *testing.T) {
 	for name, k := range map[string]struct {
 		change func(*calendar, sub)
@@ -310,7 +310,7 @@ func TestWhatKeepsATenant(t *testing.T) {
 	}
 }
 
-// If a customer is still used, closing the customer's only subscription removes the subscription, but not the customer. The result
+// If a customer is still used, the closing of the customer's only subscription removes the subscription, but not the customer. The result
 // of the run contains the reason.
 func TestWhatKeepsACustomer(t *testing.T) {
 	for name, k := range map[string]struct {
@@ -382,7 +382,7 @@ func TestASubscriptionWhosePlanIsGoneIsNotRestored(t *testing.T) {
 // The removal becomes due while a restore is in progress. The removal waits for the end of the restore, reads the subscription
 // again, and removes nothing.
 func TestARemovalThatAwaitsARestoreRemovesNothing(t *testing.T) {
-	c := newCalendarOf(t, time.Second) // a short time, because a run is given up after 24 hours
+	c := newCalendarOf(t, time.Second) // the tenant is kept for a short time, because a run is given up after 24 hours
 	s := c.subscribed("k")
 	c.changes(c.change(s.id, "unsubscribe", "u"))
 	release := make(chan struct{})

@@ -112,7 +112,7 @@ func (s *server) stream(c echo.Context, run *saga.Run, after int64) error {
 	return nil
 }
 
-// locksOut reports whether the caller's credential has been refused since the request began: the key was revoked, the merchant was
+// locksOut reports whether the caller's credential has become invalid since the request began: the key was revoked, the merchant was
 // disabled, or the token has expired. If the credential cannot be checked now, locksOut returns false.
 func (s *server) locksOut(c echo.Context) bool {
 	_, err := s.caller(c, s.document.operations["listRunEvents"])

@@ -240,7 +240,7 @@ func TestAStreamEndsWhenItsTokenExpires(t *testing.T) {
 	}
 }
 
-// All streams of one run share the reads of its events.
+// All streams of a run share the reads of the run's events.
 func TestTheEventsOfARunAreReadOnceForAllItsStreams(t *testing.T) {
 	const streams = 100
 	w := newWorld(t)
@@ -289,7 +289,7 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// One caller has at most three quarters of the streams, and all callers have at most the limit. When a stream has ended, another
+// One caller has at most three quarters of the streams, and all callers together have at most the limit. When a stream has ended, another
 // stream can begin.
 func TestStreamsHaveALimit(t *testing.T) {
 	const limit, most = 512, 384
@@ -364,7 +364,7 @@ func TestStreamsHaveALimit(t *testing.T) {
 	})
 }
 
-// If the reader of a stream goes away while the stream has a change to send, the stream ends immediately, and not only at the next
+// If the reader of a stream goes away while the stream has a change to send, the stream ends immediately. It does not wait for the next
 // heartbeat.
 func TestAStreamEndsWithItsReader(t *testing.T) {
 	w := newWorld(t, changed(func(o *service.Options) { o.Heartbeat = time.Hour }))
@@ -392,8 +392,8 @@ func TestAStreamEndsWithItsReader(t *testing.T) {
 	}
 }
 
-// leavingWriter is a reader that goes away during the first write. During the first pause, the stream's watcher reads the run.
-// During the second pause, the watcher notices that the reader has gone.
+// leavingWriter writes to a reader that goes away during the first write. This write pauses twice. During the first pause, the stream's
+// watcher reads the run. During the second pause, the watcher notices that the reader has gone.
 type leavingWriter struct {
 	begunWriter
 	leave context.CancelFunc
@@ -427,7 +427,7 @@ func TestALongPathMakesNoLongLogLine(t *testing.T) {
 		{path: "/healthcheck", method: strings.Repeat("M", 50_000)},
 	} {
 		before := len(w.Log.String())
-		got, err := w.try(q) // the paths and the method are not in the document, so call would refuse the answer
+		got, err := w.try(q) // the paths and the method are not in the document, so w.call would refuse the answer
 		must(t, err)
 		for line := range strings.Lines(w.Log.String()[before:]) {
 			if len(line) > 3<<10 {

@@ -14,7 +14,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/audit"
 )
 
-// The ids of the findings of these tests, and of their objects.
+// The ids of the findings in these tests, and the ids of the findings' objects.
 const (
 	theMerchant, theCustomer, theSubscription, theRun = "f47f51dd-e7db-47e2-bdb1-83935a50cf87", "9b351268-22c6-4cf9-922f-7a5db1c1a27b",
 		"8f5d3d6b-4a3a-5a4e-9d5f-0f6d3d1c2b1a", "0198f000-0000-7000-8000-000000000001"

@@ -53,7 +53,7 @@ func TestFixByNamesNobodyWhomTheOperationRefuses(t *testing.T) {
 	}
 }
 
-// callersOf returns one request for each kind of caller that can get a problem of the operation as the answer.
+// callersOf returns one request from each kind of caller that the operation may answer with a problem.
 func callersOf(o operation) map[string]echo.Context {
 	all := map[string]echo.Context{}
 	for who, h := range map[string]http.Header{

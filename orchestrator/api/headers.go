@@ -27,8 +27,8 @@ const keyForm = "printable ASCII characters, with or without double quotes." +
 // headerKey is the name of the header with the idempotency key of an order.
 const headerKey = "Idempotency-Key"
 
-// idempotencyKey returns the key in the header Idempotency-Key. The key may be in double quotes, as RFC 8941 defines, or without
-// quotes. The same text with and without quotes is the same key.
+// idempotencyKey returns the key in the header Idempotency-Key. The key may be in double quotes, as RFC 8941 defines, or without quotes.
+// The quotes are not a part of the key.
 func idempotencyKey(h http.Header) (string, error) {
 	values := h.Values(headerKey)
 	if len(values) == 0 {

@@ -106,8 +106,8 @@ func TestTheLocalTransport(t *testing.T) {
 // pollOften shortens the interval between polls, so that the replica soon finds an action that no message announces.
 var pollOften = changed(func(o *service.Options) { o.Poll = 20 * time.Millisecond })
 
-// withoutOwn returns the body of an answer without its request id. It also leaves out a field that only the workflow `subscribe` of the
-// release has. Answers of the release and of the world's short workflow are then equal.
+// withoutOwn returns the body of an answer without its request id and without an empty subscription_tenant_id. Only the release's workflow
+// `subscribe` has this field: the world's short workflow does not.
 func withoutOwn(a answer) string {
 	return strings.NewReplacer(a.header.Get("X-Openstack-Request-Id"), "req", `,"subscription_tenant_id":""`, "").Replace(a.body)
 }
@@ -136,8 +136,8 @@ func TestTheLocalTransportIsTheOnlyDoor(t *testing.T) {
 	}
 }
 
-// A replica finds a local caller's action on a run that it executes. On SQLite, no message announces the action, so the replica finds the
-// action when it polls.
+// A replica executes a run, and a local caller sends an action on this run. On SQLite, no message announces the action, so the replica
+// finds the action when it polls.
 func TestAReplicaFindsALocalAction(t *testing.T) {
 	database := storetest.SQLite(t)
 	w := newWorldOn(t, database, pollOften)

@@ -89,8 +89,7 @@ func (s *server) GetMerchant(c echo.Context, merchantID string) error {
 	return answerJSON(c, http.StatusOK, viewMerchant(m))
 }
 
-// UpdateMerchant changes the fields of a merchant that the request contains. Runs that were accepted before the change keep the old
-// values.
+// UpdateMerchant copies the fields of the request to a merchant. Runs that were accepted before the change keep the old values.
 func (s *server) UpdateMerchant(c echo.Context, merchantID string) error {
 	want, err := bodyAs[MerchantUpdate](c, s.document.operations["updateMerchant"])
 	if err != nil {
@@ -139,8 +138,8 @@ func (s *server) change(m *merchants.Merchant, want MerchantUpdate) {
 	}
 }
 
-// The method `resolves` returns an error if the merchant's cloud does not have the merchant's domain and roles. Without this check,
-// the fault would appear only at the merchant's first order, which would be answered with the problem configuration-fault.
+// The method `resolves` returns an error if the merchant's cloud does not have the merchant's domain and roles. Without this check, the
+// merchant's first order would fail with the problem configuration-fault.
 func (s *server) resolves(ctx context.Context, m merchants.Merchant) error {
 	identity, err := s.Identity(m.Cloud)
 	if err != nil {

@@ -200,7 +200,7 @@ func TestEachListHasPages(t *testing.T) {
 	}
 }
 
-// Keystone on MySQL and oslo.policy ignore the case of a role's name.
+// Both oslo.policy and Keystone on MySQL ignore the case of a role's name.
 func TestTheCaseOfTheOperatorsRoleIsIgnored(t *testing.T) {
 	w := newWorld(t)
 	user := w.Keystone.AddUser(keystonetest.User{Name: "otto"})
