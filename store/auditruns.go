@@ -35,8 +35,8 @@ func (t *Audits) EachRun(ctx context.Context, f audit.RunFilter, take func(*saga
 	}
 }
 
-// ledgerRow has the columns that EachRun needs of a run that has succeeded. Nearly all runs have succeeded. EachRun does not read the
-// other columns of these runs, their objects, or their steps without an output.
+// ledgerRow has the columns that EachRun needs of a succeeded run. Nearly all runs have succeeded. Of these runs, EachRun reads no
+// other columns, no objects, and no steps without an output.
 type ledgerRow struct {
 	ID              string `gorm:"column:id"`
 	Workflow        string `gorm:"column:workflow"`
@@ -140,9 +140,10 @@ const runsOfSubject = `
 	UNION ALL
 	SELECT id FROM runs WHERE subject = ? AND ended_at IS NOT NULL AND id > ?`
 
-// runsAfter restricts a query to the runs that the filter selects and whose ids are greater than `after`, oldest first. The query
-// reads runs by merchant or by id, or looks up the few runs of a subject or an object. In the second case, the query appends an empty
-// text to the merchant's id before the comparison, so that the database does not read the index of merchants: see the method `few`.
+// runsAfter restricts a query to the runs that the filter selects and whose ids are greater than `after`, oldest first. If the
+// filter has a run, a subject or an object, the query looks up the few runs that match. This query appends an empty text to the
+// merchant's id before the comparison, so that the database does not read the index of merchants: see the method `few`. For any
+// other filter, the query reads the runs by merchant or by id.
 func (s *Store) runsAfter(db *gorm.DB, f audit.RunFilter, after string) *gorm.DB {
 	subject, merchant := upstream.Clean(f.Subject), upstream.Clean(f.MerchantID)
 	if f.ID != "" {

@@ -27,7 +27,7 @@ type checkpointRow struct {
 	besides
 }
 
-// The type `besides` contains the data of a checkpoint for which the table runs has no column. The checkpoint is written only if
+// The type `besides` contains the part of a checkpoint that has no columns in the table `runs`. The checkpoint is written only if
 // the run is leased to the replica Holder. If DropToken is true, the user's token is deleted.
 type besides struct {
 	Holder    string `json:"holder"`

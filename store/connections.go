@@ -19,8 +19,9 @@ import (
 )
 
 // openServer returns a pool of connections to PostgreSQL. The pool opens a connection only when a caller needs one. If `pooled` is
-// true, the statements of one connection can be executed in different sessions of PostgreSQL. The store then changes no settings of a
-// session. It also uses no prepared statements, unless the URL sets default_query_exec_mode.
+// true, the statements of one connection can be executed in different sessions of PostgreSQL. The store then changes no settings of
+// a session. By default, the store then also uses no prepared statements. The URL parameter default_query_exec_mode overrides this
+// default.
 func openServer(url string, pooled bool) (*sql.DB, error) {
 	config, err := serverConfig(url)
 	if err != nil {
@@ -35,8 +36,9 @@ func openServer(url string, pooled bool) (*sql.DB, error) {
 	return sql.OpenDB(connector{pgxs}), nil
 }
 
-// serverConfig parses the URL of a PostgreSQL database. Unless the URL or PGTARGETSESSIONATTRS says otherwise, the store connects
-// only to a server that accepts writes. If the URL names several hosts, the store connects to the first host that accepts writes.
+// serverConfig parses the URL of a PostgreSQL database. By default, the store connects only to a server that accepts writes. The
+// URL and PGTARGETSESSIONATTRS override this default. If the URL names several hosts, the store connects to the first host that
+// accepts writes.
 func serverConfig(url string) (*pgx.ConnConfig, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {

@@ -50,8 +50,8 @@ const (
 )
 
 // runsOfCustomer finds the runs about a customer. The subject of such a run is MERCHANT:CUSTOMER. The statement also finds
-// runs by this subject, because some runs have not recorded the customer as an object. The results of subqueries are turned into
-// arrays for the same reason as in withID.
+// runs by this subject, because some runs have not recorded the customer as an object. The comment on withID explains why the
+// statement turns the results of subqueries into arrays.
 const runsOfCustomer = `
 	WITH about AS (
 		SELECT DISTINCT subject FROM runs WHERE subject = merchant_id || ':' || @id AND id = ANY (ARRAY(
@@ -64,7 +64,7 @@ const runsOfCustomer = `
 	SELECT id FROM runs WHERE ended_at IS NOT NULL AND subject = ANY (ARRAY(SELECT subject FROM about))`
 
 // runsOfUser finds the runs for a user, and all other runs that have recorded a project of these runs. There is no index of role
-// assignments by user, because each subscribe run would have to write it.
+// assignments by user, because each subscribe run would have to update the index.
 const runsOfUser = `
 	SELECT id FROM runs WHERE user_id = @id
 	UNION

@@ -80,8 +80,8 @@ func TestAQuestionOfAStepToTheDatabaseThatIsNeverAnsweredIsAskedAgain(t *testing
 		o.Lease, o.Store, o.Tokens = time.Second, m, m
 	})
 	run := b.until(t, b.start(t, nil).ID, saga.Succeeded)
-	want(t, "more than one question of a and of b", fmt.Sprint(m.runs.Load() > 1, m.tokens.Load() > 1), "true true")
-	want(t, "more than one attempt of each", fmt.Sprint(run.Step("a").Attempts > 1, run.Step("b").Attempts > 1), "true true")
+	want(t, "more than one call of Runs and of Token", fmt.Sprint(m.runs.Load() > 1, m.tokens.Load() > 1), "true true")
+	want(t, "more than one attempt of the steps a and b", fmt.Sprint(run.Step("a").Attempts > 1, run.Step("b").Attempts > 1), "true true")
 }
 
 func TestAClaimWhoseAnswerIsLostIsHandedBack(t *testing.T) {

@@ -14,7 +14,7 @@ type watchers struct {
 	of map[string]*watched // the keys are the ids of the runs
 }
 
-// The type `watched` is a run with at least one watcher. All watchers of the run share their reads of the run.
+// The type `watched` is a run with at least one watcher. If one watcher reads the run, the other watchers can use the result.
 type watched struct {
 	changes map[chan *saga.Run]struct{} // a channel for each watcher
 	told    time.Time                   // time at which another replica last reported a change
@@ -24,8 +24,8 @@ type watched struct {
 	at   time.Time     // time at which the last read began
 }
 
-// The method `tell` sends a copy of the stored run to the run's watchers. A nil run means that another replica has changed the run
-// before the time `now`. A slow watcher receives only the newest copy.
+// The method `tell` sends a copy of the stored run to the run's watchers. If the argument `run` is nil, another replica has changed
+// the stored run before the time `now`. A slow watcher receives only the newest copy.
 func (w *watchers) tell(runID string, run *saga.Run, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -91,8 +91,8 @@ func (e *Engine) Watch(runID string) saga.Watcher {
 	return &watcher{e, runID, run, changes, stop, since}
 }
 
-// The method `read` returns the run. Two conditions allow the watcher to share the last read of the run: another watcher began that
-// read after this watcher's last read, and no other replica has reported a change since then.
+// The method `read` reads the run from the store, or returns the result of another watcher's read. The other watcher's read must
+// have begun after this watcher's last read, and after the last change that another replica reported.
 func (w *watcher) read(ctx context.Context) (*saga.Run, error) {
 	select {
 	case w.run.turn <- struct{}{}:

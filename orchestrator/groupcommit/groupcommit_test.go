@@ -20,7 +20,7 @@ type recorder struct {
 
 	mu     sync.Mutex
 	groups [][]int
-	ended  bool // whether a context ended during its commit
+	ended  bool // whether the context of a commit ended during the commit
 }
 
 func newRecorder() *recorder {
@@ -60,7 +60,7 @@ func (r *recorder) want(t *testing.T, groups ...[]int) {
 		t.Errorf("committed %s, want %s", got, want)
 	}
 	if r.ended {
-		t.Error("a commit ended with the context of a caller")
+		t.Error("the context of a commit ended with the context of a caller")
 	}
 }
 
@@ -108,7 +108,7 @@ func TestAnItemThatIsGivenUpIsNeverCommitted(t *testing.T) {
 				r.do(t.Context(), t, &all, 9) // another caller leads
 				all.Wait()
 				if last := r.groups[len(r.groups)-1]; !slices.Equal(last, []int{9}) {
-					t.Errorf("committed %v at last, want 9", last)
+					t.Errorf("the last group is %v, want [9]", last)
 				}
 			})
 		})

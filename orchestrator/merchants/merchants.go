@@ -65,8 +65,8 @@ type Store interface {
 	// List reads at most `limit` merchants, sorted by name. The parameter `after` is the id of the last merchant that the caller
 	// already has, or empty for the first page. If `after` is not empty and no merchant has this id, List returns nothing.
 	List(ctx context.Context, after string, limit int) ([]Merchant, error)
-	// Settings reads one enabled merchant for each combination of Cloud, Domain, CustomerRoles and SubscriptionRoles that the enabled
-	// merchants have. Settings reads at most `limit` merchants, sorted by name.
+	// Settings reads enabled merchants with different settings: one merchant for each combination of Cloud, Domain, CustomerRoles
+	// and SubscriptionRoles. Settings reads at most `limit` merchants, sorted by name.
 	Settings(ctx context.Context, limit int) ([]Merchant, error)
 	// Key reads a key and its merchant, even if the key is revoked. Key returns ErrNotFound if there is no such key.
 	Key(ctx context.Context, key string) (APIKey, Merchant, error)

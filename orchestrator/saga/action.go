@@ -154,7 +154,7 @@ func (t *turn) consume(a Action) {
 // The method `apply` carries out an action that the run's state allows.
 func (t *turn) apply(a Action) {
 	run := t.run
-	run.AttentionAt = nil // a person has acted: see attend
+	run.AttentionAt = nil // the action counts as progress: see attend
 	why := Failure{Detail: upstream.Clean(a.Why), FixBy: FixByNobody, At: t.now}
 	switch a.Name {
 	case Retry:

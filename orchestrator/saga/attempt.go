@@ -22,11 +22,11 @@ const (
 	CallDo      CallKind = "do"
 	CallUndo    CallKind = "undo"
 	CallVerify  CallKind = "verify"  // call Undo again when the late window is over
-	CallRecheck CallKind = "recheck" // after the end of the run: call Find, and perhaps Undo; a live run may have the same subject
+	CallRecheck CallKind = "recheck" // after the end of the run: call Find, and perhaps Undo; another run of the subject may be live
 )
 
-// Call is one attempt that the engine must make. A Call is computed from the stored run alone and can be encoded as JSON, so that
-// another process can make the call.
+// Call is one attempt that the engine must make. A Call is computed from the stored run alone, and can be encoded as JSON. Another
+// process can therefore make the call.
 type Call struct {
 	RunID    string
 	Merchant string
@@ -40,8 +40,8 @@ type Call struct {
 	// Begins is true if no call of the run has succeeded yet. If Begins is true and the run's subject is not new, the call waits
 	// until all ended runs with this subject are settled.
 	Begins bool
-	// Input is the run's input. Input is set in two cases. If Begins is true, NewSubject needs the input. In a re-check, Claim
-	// needs the input.
+	// Input is the run's input. Input is set if Begins is true (NewSubject needs the input) or if the call is a re-check (Claim
+	// needs the input).
 	Input json.RawMessage
 	// State is the run's input merged with the outputs of its steps.
 	State json.RawMessage
@@ -69,8 +69,9 @@ type Outcome struct {
 type Env interface {
 	// Token returns the user's token that is stored for a run, or ErrNoToken if the token is gone.
 	Token(ctx context.Context, runID string) (string, error)
-	// Unsettled looks for an ended run with the same subject that is unsettled: a call of that run may still change something. See
-	// Run.Unsettled. Unsettled returns the id of this run, or an empty id if there is no such run.
+	// Unsettled looks for an unsettled run with the same subject. A run is unsettled if it has ended, but one of its calls may
+	// still change something: see Run.Unsettled. Unsettled returns the id of the unsettled run, or an empty id if there is no such
+	// run.
 	Unsettled(ctx context.Context) (by string, err error)
 	// Claimed looks for other runs that claim an effect. A re-check of the run with the id runID has found this effect. Claimed
 	// reads the live runs before the succeeded runs. Otherwise, Claimed could miss a run that succeeds between the two reads. A
@@ -81,21 +82,23 @@ type Env interface {
 
 // Claimed contains the result of Env.Claimed: the runs that claim an effect.
 type Claimed struct {
-	Live      string // the id of a live run that claims the effect or an opposite; the end of that run decides whether the effect stays
-	Succeeded bool   // whether a succeeded run claims the effect
+	// Live is the id of a live run that claims the effect or an opposite of the effect. The final state of that run decides whether
+	// the effect stays.
+	Live      string
+	Succeeded bool // whether a succeeded run claims the effect
 }
 
 // Attempt makes one call on a copy of the state. Attempt classifies the error of the call, and recovers from a panic.
 //
-// For a CallDo, Attempt calls Find first if an earlier Do may have taken effect. If Find returns Made or Usable, the step has
-// succeeded. In all other cases, Attempt calls Do. If Begins is true and the subject is not new, Attempt first looks for an
-// unsettled run: an ended run with the same subject (see Run.Unsettled). While there is an unsettled run, Attempt returns an error,
-// and the engine repeats the call later.
+// For a CallDo, Attempt first looks for an unsettled run with the same subject (see Run.Unsettled). If Begins is false or the
+// subject is new, Attempt skips this search. While there is an unsettled run, Attempt returns an error, and the engine repeats the
+// call later. If an earlier Do may have taken effect, Attempt then calls Find. If Find returns Made or Usable, the step has
+// succeeded. If Find returns Absent or Foreign, or is not called, Attempt calls Do.
 //
 // For a CallUndo or CallVerify, Attempt calls only Undo, because Undo itself looks for the effect.
 //
-// For a CallRecheck, Attempt calls Find. Attempt then calls Undo if Find returns Made and no other run claims the effect. While a
-// live run claims the effect or an opposite, Attempt returns an error, and the engine repeats the call later.
+// For a CallRecheck, Attempt calls Find. If Find returns Made and no other run claims the effect, Attempt then calls Undo. While a
+// live run claims the effect or an opposite of the effect, Attempt returns an error, and the engine repeats the call later.
 func (d *Definition) Attempt(ctx context.Context, c Call, env Env) (o Outcome) {
 	h := &Handle{Call: c, env: env}
 	output, err := h.attempt(ctx, d)
@@ -200,7 +203,7 @@ func (h *Handle) recheck(ctx context.Context, s *step) (output json.RawMessage, 
 	return s.undo(ctx, h.State)
 }
 
-// claimedRetry is the delay after which a re-check looks again, because a live run may have adopted or changed the effect.
+// claimedRetry is the delay between two attempts of a re-check while a live run may have adopted or changed the effect.
 const claimedRetry = time.Hour
 
 // waitError is the error of a call that must be retried later although nothing has failed.

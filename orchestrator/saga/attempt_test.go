@@ -11,8 +11,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// The type `called` is a test double for a workflow and its Env: it records the calls of an attempt, and returns the configured
-// answers.
+// The type `called` is a test double for a workflow and its Env. A `called` records the calls of an attempt, and returns the
+// configured answers.
 type called struct {
 	log        []string
 	found      Found
@@ -213,12 +213,12 @@ func TestEachTimeOfARunIsItsOwn(t *testing.T) {
 	}
 }
 
-// NewSubject and Claim use only the run's input. Therefore the call that begins a run contains the input, and so does each call of
-// a re-check.
+// NewSubject and Claim use only the run's input. Therefore, the call that begins a run and each call of a re-check contain the
+// input.
 func TestACallThatAsksAboutOthersHasTheInput(t *testing.T) {
 	s := newStepped(t)
 	if c := s.calls[0]; !c.Begins || string(c.Input) != `{"id":"i"}` {
-		t.Errorf("a Do that begins has the input %s", c.Input)
+		t.Errorf("the first Do of the run has the input %s", c.Input)
 	}
 	s.compensated()
 	s.now = s.now.Add(10 * time.Minute)

@@ -7,7 +7,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// The method `in` fails the test unless the run needs attention after the duration `want`, counted from now.
+// The method `in` checks that the run needs attention from the time s.now + want.
 func (s *stepped) in(what string, want time.Duration) {
 	s.t.Helper()
 	switch at := s.run.AttentionAt; {
@@ -86,7 +86,7 @@ func TestARunThatMovesNeedsNoAttentionForAQuarterOfAnHour(t *testing.T) {
 	s := newStepped(t)
 	s.run.Steps = append(s.run.Steps, StepRow{Name: "other", State: StepRunning, InFlight: CallDo, Attempts: 1, StartedAt: &s.now})
 	s.next(s.came(down))
-	s.in("a step has failed beside a call in flight", Patience)
+	s.in("a step has failed while a call is in flight", Patience)
 	s.now = s.now.Add(9 * time.Minute)
 	s.next(Input{Outcomes: []Outcome{{Call: Call{Step: "other", Kind: CallDo, Attempt: 1}, StartedAt: s.now, EndedAt: s.now}}})
 	s.in("the other step has succeeded", Patience)
@@ -125,7 +125,7 @@ func TestARunWithARefusedUndoNeedsAttentionAtOnce(t *testing.T) {
 
 	run := Run{State: Compensating, Steps: []StepRow{{State: StepUndoFailed}, {State: StepUndoing, InFlight: CallUndo}}}
 	if !run.needsPerson() {
-		t.Error("an undo was refused and another undo continues, but the run needs nobody")
+		t.Error("an undo was refused and another undo continues, but the run does not need a person")
 	}
 	if run.State = Compensated; run.needsPerson() {
 		t.Error("a re-check of a compensated run was refused, and the run needs a person")

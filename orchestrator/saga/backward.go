@@ -15,9 +15,9 @@ func (t *turn) turnBack(cause Failure) {
 	t.tell(Event{Kind: EventCompensating, Step: cause.Step, Failure: &cause})
 }
 
-// The method `backward` continues the run's compensation: it undoes the steps that have begun. Each step is undone after all steps
-// that depend on it. If the outcome of a call is unknown, the run waits for the end of the call's late window, and the call's step
-// is undone again. Finally, the run ends.
+// The method `backward` continues the run's compensation, and undoes the steps that have begun. Each step is undone after all steps
+// that depend on it. If the outcome of a call is unknown, the run waits for the end of the call's late window. The call's step is
+// then undone again. Finally, the run ends.
 func (t *turn) backward() {
 	if slices.ContainsFunc(t.run.Steps, func(s StepRow) bool { return s.State == StepRunning }) {
 		return // a Do is still in flight
@@ -123,9 +123,9 @@ func (t *turn) stick(row *StepRow) {
 	t.releaseAt(nil)
 }
 
-// The method `verify` is called when all undos of a compensation have finished. If the outcome of a call is unknown, and the last
-// undo of the call's step began before the end of the call's late window, `verify` repeats the undo after the late window. If no
-// undo must be repeated, `verify` ends the compensation.
+// The method `verify` is called when all undos of a compensation have finished. If the outcome of a call is unknown, an undo that
+// began within the call's late window may have missed the call's effect. After the late window, `verify` repeats such an undo. If
+// no undo must be repeated, `verify` ends the compensation.
 func (t *turn) verify() {
 	due := t.now
 	var again []*StepRow

@@ -156,8 +156,8 @@ func (d *Definition) anyClaim(r *Run, is func(claim string) bool) (bool, error) 
 	return false, nil
 }
 
-// Not returns the claim on the opposite of an effect. For example, a step that revokes a role claims the opposite of the role, and
-// a step that enables a tenant claims the opposite of the disabled state.
+// Not returns the claim on the opposite of an effect. For example, a step that revokes a role claims the opposite of the role
+// assignment. A step that enables a tenant claims the opposite of the disabled state.
 func Not(effect string) string {
 	if opposite, found := strings.CutPrefix(effect, "not "); found {
 		return opposite
@@ -195,8 +195,8 @@ func (d *Definition) Result(r *Run) (json.RawMessage, error) {
 	return d.result(state)
 }
 
-// The method `rows` returns the step rows of a new run. A step with Each becomes one row per item. If a step's After names a step
-// with Each, After in the row lists all rows of the step with Each.
+// The method `rows` returns the step rows of a new run. A step with Each has one row per item. The After of a row lists all rows of
+// the steps that must be done first.
 func (d *Definition) rows(input json.RawMessage) ([]StepRow, error) {
 	instances := map[string][]string{}
 	var all []StepRow
@@ -253,8 +253,8 @@ func (d *Definition) step(name string) *step {
 }
 
 // The method `sorted` returns the names of the steps. Each step comes after the steps in its After. If this rule allows several
-// orders, the steps have the order of the definition. A step that can never start, because it depends on itself or on a missing
-// step, is left out.
+// orders, the steps have the order of the definition. If a step depends on itself or on a missing step, the step can never start,
+// and `sorted` leaves the step out.
 func (d *Definition) sorted() []string {
 	var names []string
 	for len(names) < len(d.steps) {

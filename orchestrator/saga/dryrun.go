@@ -31,8 +31,8 @@ type DryStep struct {
 	Why      string   // reason why Outcome is WouldSkip, Undecided or NotReached
 	Failure  *Failure // failure of the step if Outcome is InConflict
 	// Objects are the objects that the step would create, change, remove or adopt, or that the dry run has found. If the upstream
-	// would choose the id of an object, the id is empty. If an id is derived from the id of the run, the real run has a different
-	// id.
+	// would choose the id of an object, the id is empty. If the id of an object is derived from the id of the run, the object of
+	// the real run has a different id.
 	Objects []Object
 	// Undo describes the compensation of the step. Undo begins with "none: " if the step needs no compensation, and with "pivot: "
 	// if the step cannot be undone.
@@ -62,8 +62,9 @@ func (o DryOutcome) writes() bool { return o == WouldCreate || o == WouldChange 
 
 // DryRun makes the decisions of a run. The run is not stored, and its calls change nothing. Instead of Do, a dry run calls Find. If
 // the effect of a step is absent, the dry run continues as if Do had succeeded and had not changed the state. If a step only reads,
-// the dry run calls Do. However, the dry run does not call Do if a step on which the reading step depends would change something
-// upstream. The outcome of the reading step is then Undecided, and so is the outcome of each step that depends on the reading step.
+// the dry run calls Do. There is one exception: the reading step depends on a step that would change something upstream. The dry
+// run then does not call Do, and the outcome of the reading step is Undecided. If a step depends on an undecided step, the step's
+// outcome is Undecided, too.
 //
 // If a step is in conflict, the dry run still looks for the effects of the steps that do not depend on this step. A real run starts
 // these steps, too, if they are ready before the step in conflict has failed. If an effect cannot be looked up, for example because
@@ -151,8 +152,8 @@ func (w *dryWalk) call(ctx context.Context, c Call) (Outcome, error) {
 // errForeign is the error of a step whose Find returned Foreign without an error.
 var errForeign = errors.New("the effect exists, and the run must not use it")
 
-// The method `look` calls Find. If the step only reads, `look` calls Do instead, and returns Usable, so that the output and the
-// objects of Do are used. `look` returns a panic as an error.
+// The method `look` calls Find. If the step only reads, `look` instead calls Do and returns Usable. The dry run then uses the
+// output and the objects of Do. `look` returns a panic as an error.
 func (h *Handle) look(ctx context.Context, s *step) (found Found, output json.RawMessage, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -255,7 +256,8 @@ func (w *dryWalk) uncalled(row *StepRow) *DryStep {
 
 func dependsOn(step string) string { return "the outcome depends on the result of step " + step }
 
-// The function `planned` returns the objects of a step that should exist, or should be gone, when the run has succeeded.
+// The function `planned` returns the expected objects of a step: the objects that should exist when the run has succeeded, and the
+// objects that should then be gone.
 func planned(all []Expected, step string) (objects []Object) {
 	for _, e := range all {
 		if e.Step != step {

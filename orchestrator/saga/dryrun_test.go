@@ -24,7 +24,7 @@ type place struct {
 }
 
 // The type `tried` contains the results of Find in a dry run, and the errors of Do in steps that only read. The keys are the names
-// of the steps without their items. For a missing step, Find returns Absent.
+// of the steps without their items. If the map has no entry for a step, Find returns Absent.
 type tried map[string]struct {
 	found Found
 	err   error
@@ -248,7 +248,7 @@ func TestTheObjectsAndUndosOfADryRun(t *testing.T) {
 	}
 }
 
-// The context of a dry run allows only reads. It keeps the request id of the caller.
+// The context of a dry run allows only reads, and keeps the request id of the caller.
 func TestADryRunMayOnlyRead(t *testing.T) {
 	var seen []upstream.Caller
 	def, err := Define(Workflow[thing]{

@@ -12,8 +12,8 @@ import (
 // Workflow.Then. While a FollowUp waits, nothing executes, and its subject is free. There is at most one FollowUp for each Workflow
 // and ID.
 //
-// When the follow-up is due, a replica starts a run for it. When this run ends, it must drop the follow-up, or put the follow-up
-// again with a later DueAt. A run that ends without such a change leaves the follow-up due, and another run is started.
+// When the follow-up is due, a replica starts a run for it. When this run ends, it must drop the follow-up, or store the follow-up
+// again with a later DueAt. If the run ends without such a change, the follow-up is still due, and another run is started.
 type FollowUp struct {
 	Workflow string // the workflow to start
 	ID       string // the id of the object that the follow-up is about, such as a subscription
@@ -39,23 +39,23 @@ type FollowUpHold struct {
 	At  time.Time `json:"at"`
 }
 
-// FollowUpTimeout is the time for which a follow-up stays taken without a live run. Then the follow-up can be taken again.
+// FollowUpTimeout is the time after which a taken follow-up without a live run can be taken again.
 const FollowUpTimeout = time.Minute
 
 // FollowUpStore stores follow-ups. Store.Commit puts and drops follow-ups: see Checkpoint.FollowUps.
 type FollowUpStore interface {
 	// TakeFollowUps chooses at most d.Limit follow-ups to be started, in the order in which they were due. For each of these
 	// follow-ups, TakeFollowUps sets RunID to a new id and TakenAt to d.Now. A follow-up can be taken if it is due and not held,
-	// and its merchant is not disabled. After FollowUpTimeout, a follow-up that was taken can be taken again if no live run has its
-	// RunID. If several replicas call TakeFollowUps at the same time, only one of them takes a given follow-up. After an error,
-	// follow-ups may have been taken.
+	// and its merchant is not disabled. If no live run has the RunID of a taken follow-up, the follow-up can be taken again after
+	// FollowUpTimeout. If several replicas call TakeFollowUps at the same time, only one of them takes a given follow-up. If
+	// TakeFollowUps returns an error, some follow-ups may have been taken.
 	TakeFollowUps(ctx context.Context, d DueFollowUps, newID func() string) ([]FollowUp, error)
 	// FollowUps reads a merchant's follow-ups of a workflow by their ids. The result has no entry for an id without a follow-up.
 	FollowUps(ctx context.Context, merchant, workflow string, ids []string) (map[string]FollowUp, error)
 	// HoldFollowUp sets the hold of a follow-up. If the parameter `hold` is nil, HoldFollowUp lifts the hold. HoldFollowUp may be
 	// repeated. If the merchant has no such follow-up, HoldFollowUp returns ErrNotFound. If a live run has the follow-up's RunID,
-	// HoldFollowUp returns ErrChanged. HoldFollowUp also returns ErrChanged if a replica took the follow-up less than
-	// FollowUpTimeout before hold.At, because this replica may be about to start the run.
+	// HoldFollowUp returns ErrChanged. If a replica took the follow-up less than FollowUpTimeout before hold.At, this replica may
+	// be about to start the run, and HoldFollowUp returns ErrChanged, too.
 	HoldFollowUp(ctx context.Context, merchant, workflow, id string, hold *FollowUpHold) error
 }
 
@@ -68,7 +68,7 @@ type DueFollowUps struct {
 
 // End describes the end of a run to Workflow.Then.
 type End struct {
-	Cause *Failure // the failure because of which the run was compensated; nil: the run has succeeded
+	Cause *Failure // the failure that caused the compensation; nil: the run has succeeded
 	Now   time.Time
 	RunID string
 }

@@ -74,7 +74,7 @@ func TestTheEndOfARunContainsItsFollowUps(t *testing.T) {
 		ends = nil
 		s := newFollowed(t, then)
 		if d := s.next(s.came(&Classification{Class: upstream.Permanent, Failure: Failure{Code: "no"}})); d.FollowUps != nil {
-			t.Errorf("a run that goes back has the follow-ups %+v", d.FollowUps)
+			t.Errorf("a compensating run has the follow-ups %+v", d.FollowUps)
 		}
 		d := s.next(s.came(nil))
 		cause := s.run.Cause
@@ -145,7 +145,7 @@ func TestWithoutItsFollowUpsARunDoesNotEnd(t *testing.T) {
 				}
 				repaired = true
 				if d := retry(); s.run.State != end || len(d.FollowUps) != 1 || len(d.Calls) > 0 {
-					t.Errorf("after the repair the run is %s, with %+v", s.run.State, d.FollowUps)
+					t.Errorf("after the repair, the run is %s with the follow-ups %+v", s.run.State, d.FollowUps)
 				}
 			})
 		}

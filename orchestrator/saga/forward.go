@@ -8,8 +8,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// The method `forward` continues a run that does not compensate: it starts the steps that are ready. If a step has failed or the
-// run has expired, no step starts; when no call is in flight, the run is compensated or held. If all steps are done, the run ends.
+// The method `forward` continues a run that does not compensate, and starts the steps that are ready. If a step has failed or the
+// run has expired, no step starts. When all calls in flight have ended, such a run is compensated or held. If all steps are done,
+// the run ends.
 func (t *turn) forward() {
 	failed := t.run.failed()
 	if failed != nil || t.expired() && t.run.open() {

@@ -41,9 +41,9 @@ type Reader interface {
 // Watcher receives the changes of one run. If the watcher is made before the run, the watcher misses no change.
 type Watcher interface {
 	// See reports the run to the function `see`, and reports the run again after each change. Watching ends when the function `see`
-	// returns false, when ctx ends, or when the run cannot be read. The caller must first make the watcher, and then read the run
-	// that it passes as the argument `run`. If the argument is nil, the watcher reads the run. Changes in quick succession may be
-	// reported as one change.
+	// returns false, when ctx ends, or when the run cannot be read. Make the watcher first, and then read the run that you pass as
+	// the argument `run`. If the argument is nil, the watcher reads the run. Changes in quick succession may be reported as one
+	// change.
 	See(ctx context.Context, run *Run, see func(*Run) bool) error
 	// Close stops the watcher.
 	Close()

@@ -67,8 +67,8 @@ func object(value json.RawMessage) (members map[string]json.RawMessage) {
 	return members
 }
 
-// The function `merge` adds the fields of a step's output to the state. If the two values of a field are objects, `merge` adds the
-// members of the output's object, so that parallel steps can add members to one object.
+// The function `merge` adds the fields of a step's output to the state. If both values of a field are objects, `merge` adds the
+// output's members to the state's object. Parallel steps can therefore add members to one object.
 func merge(state map[string]json.RawMessage, output json.RawMessage) error {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(output, &fields); err != nil {

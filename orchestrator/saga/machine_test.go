@@ -117,12 +117,12 @@ func TestARetryOfAWaitingRunGivesItNewTime(t *testing.T) {
 	}
 }
 
-// A replica may retry a run that was held because replicas ended. The time limits of the run do not start again.
+// A replica may retry a run that was held because replicas ended. Such a retry does not start the run's time limits again.
 func TestARetryOfAReplicaGivesNoNewTime(t *testing.T) {
 	s := newStepped(t)
 	accepted := s.run.BudgetFrom
 	for range maxTakeOvers {
-		s.run.TakeOvers++ // Queue.Claim does the same
+		s.run.TakeOvers++ // Queue.Claim increments TakeOvers
 		s.next(Input{Claimed: true})
 	}
 	if !s.run.LostTooManyReplicas() {
@@ -388,7 +388,7 @@ func TestARecheckOfAStepWithoutCodeIsMadeAgainLater(t *testing.T) {
 		t.Errorf("after a day %d re-checks are still to come; due %v", d.Run.Rechecks, d.Run.DueAt)
 	}
 	if why := d.Events[len(d.Events)-1].Why; why != "given up: step-unknown: this release has no code for step other; run a release that has it" {
-		t.Errorf("the re-check ended for %q", why)
+		t.Errorf("the re-check ended with the reason %q", why)
 	}
 }
 

@@ -44,7 +44,7 @@ func TestAnUndoAccountsForTheObjects(t *testing.T) {
 				Call: Call{Step: c.step, Kind: CallUndo, Attempt: 1}, StartedAt: s.now, EndedAt: s.now, Removed: c.removed, Err: c.failed,
 			}}})
 			if got := removedIn(s.run.Objects); !slices.Equal(got, c.want) {
-				t.Errorf("the run has %q as removed, want %q", got, c.want)
+				t.Errorf("the run records %q as removed, want %q", got, c.want)
 			}
 			if got := removedIn(d.Objects); !slices.Equal(got, c.want) {
 				t.Errorf("the checkpoint removes %q, want %q", got, c.want)

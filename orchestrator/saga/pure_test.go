@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// The machine is pure: the same run, input and limits return the same decision in every process.
+// The machine is pure: for the same run, input and limits, it makes the same decision in every process.
 func TestThePackageIsPure(t *testing.T) {
 	mayImport := []string{
 		"bytes", "cmp", "context", "encoding/json", "errors", "fmt", "hash/fnv", "maps", "slices", "strings", "time",

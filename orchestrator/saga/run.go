@@ -19,7 +19,7 @@ const (
 	Waiting      RunState = "waiting" // the run waits for a time, a predecessor, an upstream or an operator: see Reason
 	Compensating RunState = "compensating"
 	Succeeded    RunState = "succeeded"
-	Compensated  RunState = "compensated" // the run failed, and its objects are removed, except those in LeftBehind
+	Compensated  RunState = "compensated" // the run failed, and its objects are removed, except the objects in LeftBehind
 	Stuck        RunState = "stuck"       // an undo was refused permanently
 )
 
@@ -72,7 +72,7 @@ type Run struct {
 	State      RunState
 	Reason     *Reason  // reason why the run waits or is stuck
 	Hold       *Reason  // reason why an operator must act before a new call starts; becomes Reason when no call is in flight
-	Cause      *Failure // failure because of which the run compensates; nil if the run goes forward
+	Cause      *Failure // the failure that caused the compensation; nil: the run goes forward
 	WaitsFor   string   // the id of the run with the same subject that must end first; empty: none
 	LeftBehind []LeftBehind
 	RetriedBy  string // the id of the run that repeats this run
@@ -104,7 +104,7 @@ type StepRow struct {
 	Position  int
 	After     []string
 	Optional  bool
-	Pivot     bool // once Do was called, the run only goes forward
+	Pivot     bool // after the first call of Do, the run only goes forward
 	State     StepState
 	Attempts  int // attempts of Do
 	Undos     int // attempts of Undo
@@ -116,7 +116,7 @@ type StepRow struct {
 	Unknowns  int        // the number of attempts of Do whose outcome is unknown
 	UnknownAt *time.Time // the latest time at which a request with an unknown outcome may have been sent
 	UndoneAt  *time.Time // time at which the last successful Undo began
-	InFlight  CallKind   // kind of the call whose intent is stored, and which has no outcome yet; empty: there is no such call
+	InFlight  CallKind   // kind of the call in flight: its intent is stored, and it has no outcome yet; empty: no call is in flight
 }
 
 func (s *StepRow) item() string {
@@ -127,7 +127,7 @@ func (s *StepRow) item() string {
 // Begun reports whether Do may have been called.
 func (s *StepRow) Begun() bool { return s.Attempts > 0 }
 
-// Done reports whether the step has succeeded or was skipped, so that the steps that wait for it may start.
+// Done reports whether the step has succeeded or was skipped. The steps that depend on a done step may start.
 func (s *StepRow) Done() bool { return s.State == StepSucceeded || s.State == StepSkipped }
 
 // effectiveUntil returns the end of the late window of the last unanswered call. If all calls were answered, the result is zero.
@@ -141,8 +141,8 @@ func (s *StepRow) effectiveUntil(lateWindow time.Duration) (at time.Time) {
 // The method `over` reports whether the run will make no more calls: it has ended, and no re-check will follow.
 func (r *Run) over() bool { return r.State == Succeeded || r.State == Compensated && r.Rechecks == 0 }
 
-// The method `pivot` returns the step because of which the run cannot be compensated: a pivot whose Do may have been called. If
-// there is no such step, the result is nil.
+// The method `pivot` returns the step that prevents the compensation of the run: a pivot whose Do may have been called. If there is
+// no such step, the result is nil.
 func (r *Run) pivot() *StepRow {
 	i := slices.IndexFunc(r.Steps, func(s StepRow) bool { return s.Pivot && s.Begun() })
 	if i < 0 {
@@ -176,10 +176,10 @@ func (r *Run) WaitBehind(runID string) {
 	}
 }
 
-// Unsettled reports whether a call of the ended run may still change something upstream. There are two such kinds of calls: a call
-// of a re-check that is in flight, and a call without an answer whose late window has not ended. In a succeeded run, an unanswered
-// call was repeated, and the repetition succeeded. A later run may undo the effect. If the unanswered call then takes effect, the
-// effect exists again. A compensated run has waited for the late windows of its calls, so only the calls of its re-checks count.
+// Unsettled reports whether a call of the ended run may still change something upstream. There are two such kinds of calls: a
+// re-check's call in flight, and an unanswered call whose late window has not ended. In a succeeded run, an unanswered call was
+// repeated, and the repetition succeeded. A later run may undo the effect. If the unanswered call then takes effect, the effect
+// exists again. A compensated run has waited for the late windows of its calls, so only the calls of its re-checks count.
 func (r *Run) Unsettled(now time.Time, lateWindow time.Duration) bool {
 	return r.State.Ended() && slices.ContainsFunc(r.Steps, func(s StepRow) bool {
 		lost := s.UnknownAt != nil && (r.State == Succeeded || s.UnknownAt.After(*r.EndedAt))
@@ -188,7 +188,7 @@ func (r *Run) Unsettled(now time.Time, lateWindow time.Duration) bool {
 }
 
 // Object is an object upstream that a run made or adopted. If an object belongs to another object, its id begins with the other
-// object's id and a slash, and a run that records the object also records the other object. For example, the role assignment
+// object's id and a slash. A run that records such an object also records the other object. For example, the role assignment
 // PROJECT/USER/ROLE belongs to the project PROJECT. Removing an object also removes the objects that belong to it.
 type Object struct {
 	Step   string `json:"step"`
@@ -197,9 +197,9 @@ type Object struct {
 	ID     string `json:"id"`
 	Name   string `json:"name,omitempty"`
 	Origin Origin `json:"origin"`
-	// A call of the run recorded the object. RequestID is the id that the upstream gave to the last request of this call. The request
-	// made the object. If the run adopted the object, or if the answer to an earlier request was lost, the request found the object
-	// instead.
+	// RequestID is the id that the upstream gave to a request: the last request of the call that recorded the object. This request
+	// made the object. If the run adopted the object, or if the answer to an earlier request was lost, this request found the
+	// object instead.
 	RequestID string     `json:"request_id,omitempty"`
 	RemovedAt *time.Time `json:"removed_at,omitempty"`
 }
@@ -217,8 +217,9 @@ const (
 	Adopted Origin = "adopted"
 )
 
-// LeftBehind is an object that stays upstream because an operator skipped the undo of a step: the step's object, or an object that
-// belongs to the step's object. If the answer to a call was lost, the run may not know the step's object. Then only Step is set.
+// LeftBehind is an object that stays upstream because an operator skipped the undo of a step. The object is an object of this step,
+// or belongs to an object of this step. If the answer to a call was lost, the run may not know the step's object. Then only Step is
+// set.
 type LeftBehind struct {
 	Step string `json:"step"` // the step whose undo was skipped
 	Kind string `json:"kind,omitempty"`

@@ -11,10 +11,10 @@ import (
 var (
 	// ErrNotFound: there is no such run, or no such follow-up.
 	ErrNotFound = errors.New("no such run")
-	// ErrFenced: the version or epoch of the run has changed since the writer read it; nothing was written.
+	// ErrFenced: the version or epoch of the run has changed since the writer read the run; nothing was written.
 	ErrFenced = errors.New("another writer has changed the run")
-	// ErrChanged: the version of the run is not the version for which the action was meant, the run has an action that is not
-	// consumed yet, or a run executes the follow-up now. Nothing was written.
+	// ErrChanged: the version of the run is not Action.IfVersion, or the run has an action that is not consumed yet. For a
+	// follow-up, ErrChanged means that a run may be executing the follow-up now. Nothing was written.
 	ErrChanged = errors.New("the run has changed")
 	// ErrBadRow: the database refuses the contents of the checkpoint, and would refuse them again; nothing was written.
 	ErrBadRow = errors.New("the database refuses the checkpoint")
@@ -71,8 +71,8 @@ type Store interface {
 	Runs(ctx context.Context, f Filter) ([]*Run, error)
 	// Latest searches the succeeded runs of a merchant. For each id, Latest reads the run that has made or adopted the object of
 	// this kind and id. If there are several such runs, Latest reads the run that ended last. The runs about an object execute one
-	// at a time, but not in the order of their ids, because a run gets its id before it is accepted. If there is no such run for an
-	// id, the result does not contain the id. The result can contain one run for several ids.
+	// at a time. Their order can differ from the order of their ids, because a run gets its id before it is accepted. If there is
+	// no such run for an id, the result does not contain the id. The result can contain one run for several ids.
 	Latest(ctx context.Context, merchant, kind string, ids []string) (map[string]*Run, error)
 	// Events returns at most `limit` events of a run, in order. The parameter `after` is the Seq of the last event that the caller
 	// already has.
@@ -80,9 +80,9 @@ type Store interface {
 	// LiveRuns counts the runs of a merchant that have not ended.
 	LiveRuns(ctx context.Context, merchant string) (int, error)
 	// AddAction stores an action. AddAction then wakes the replica that executes the run, or makes the run due if no replica executes
-	// it. The times At of a run's actions are in the order in which the actions were stored. If a stored action that is not
-	// consumed yet has a later At than the new action, AddAction therefore stores the new action with that later time. If
-	// Action.IfVersion is set, AddAction may return ErrChanged: of several actions for one version, only one is stored.
+	// it. AddAction keeps the times At of a run's actions in the order in which the actions are stored. If an unconsumed action has
+	// a later At than the new action, AddAction stores the new action with this later time. If Action.IfVersion is set, AddAction
+	// may return ErrChanged: of several actions for one version, only one is stored.
 	AddAction(ctx context.Context, now time.Time, v Action) error
 	// Actions reads the actions of a run that are not consumed yet, oldest first.
 	Actions(ctx context.Context, runID string) ([]Action, error)
@@ -108,8 +108,9 @@ type Checkpoint struct {
 	Objects   []Object // objects that were made or removed
 	Consumed  []int64  // the ids of the consumed actions
 	DropToken bool
-	// FollowUps are put or, if DueAt is zero, dropped. A follow-up that is put replaces the stored follow-up with the same Workflow
-	// and ID, but keeps the RunID and the Hold of the stored follow-up. In both cases, the stored follow-up is no longer taken.
+	// FollowUps are the follow-ups to put or to drop. If DueAt is zero, the stored follow-up with this Workflow and ID is dropped.
+	// Otherwise, the new follow-up replaces the stored follow-up, but the stored RunID and Hold do not change. In both cases, the
+	// stored follow-up is no longer taken.
 	FollowUps []FollowUp
 }
 
@@ -154,7 +155,7 @@ type Queue interface {
 	Leave(ctx context.Context, replica string, now time.Time) error
 	// Claim grants leases on due runs to a replica, and begins the next epoch of each of these runs. Claim first takes the runs
 	// that an action or the end of a predecessor has woken, and the expired runs. For Claim, a run has expired if it still waits
-	// for a predecessor, is not held, and has a BudgetFrom before Expired. Claim then takes the other due runs in the order of
+	// for a predecessor, is not held, and has a BudgetFrom before c.Expired. Claim then takes the other due runs in the order of
 	// their turns, so that merchants are served round-robin. The turn of a run is a number: the number of executing runs of the
 	// same merchant, plus the number of older due runs of this merchant. If runs have the same turn, the oldest run is first.
 	Claim(ctx context.Context, c Claim) (runIDs []string, err error)

@@ -2,9 +2,9 @@
 // called, what is stored before and after each call, and when the run is retried, compensated or held for an operator. The machine
 // is pure: it makes no calls. Package engine stores the machine's decisions and makes the calls.
 //
-// A run executes in turns. In each turn, [Machine.Next] gets the stored run and an [Input], which describes what has happened to
-// the run, and returns a [Decision]. The decision contains a checkpoint and calls. The engine stores the checkpoint and then makes
-// each call with [Definition.Attempt], which returns an [Outcome]. Machine.Next gets these outcomes in a later turn.
+// A run executes in turns. In each turn, [Machine.Next] gets the stored run and an [Input] with the new events of the run, and
+// returns a [Decision]. The decision contains a checkpoint and calls. The engine stores the checkpoint and then makes each call
+// with [Definition.Attempt], which returns an [Outcome]. Machine.Next gets these outcomes in a later turn.
 //
 // Read the files in the order in which they are named here. The files workflow, failure, run and event contain the data. The files
 // machine, accept, forward, attempt and outcome contain the decisions and calls of a run that goes forward. The files backward,
@@ -38,7 +38,7 @@ const (
 	Creates Effect = iota // Do creates an object
 	Changes               // Do changes an object that exists
 	Removes               // Do removes an object
-	Reads                 // Do only reads, and stores what later steps need
+	Reads                 // Do only reads, and stores data for later steps
 )
 
 // Step is one remote effect and its compensation. The machine decides when Find, Do and Undo are called.
@@ -64,9 +64,10 @@ type Step[S any] struct {
 	// re-check also calls Find, and calls Undo if Find returns Made. A re-check never stores the changes and objects of Find. A step
 	// with Undo needs Find. If a step has no Find, Do is repeated without a search for the effect.
 	//
-	// A dry run calls Find at every step, even if the steps in After would create objects that do not exist yet. Find then returns
-	// Absent if its effect cannot exist without such an object. If Find returns Foreign, Find also returns the error that Do would
-	// return. Only a dry run uses this error. If Do would skip the step, Find may return the SkipError that Do would return.
+	// A dry run calls Find at every step, even if the steps in After would create objects that do not exist yet. If its effect
+	// cannot exist without such an object, Find must then return Absent. If Find returns Foreign, Find also returns the error that
+	// Do would return. Only a dry run uses this error. If Do would skip the step, Find may return the SkipError that Do would
+	// return.
 	Find func(ctx context.Context, s *S) (Found, error)
 	// Claim returns the name of the effect. If two runs would make the same effect, Claim must return the same name for both runs.
 	// If two runs would make different effects, Claim must return different names. A re-check does not remove an effect that
@@ -75,10 +76,9 @@ type Step[S any] struct {
 	// step's item, or empty if the step has no Each. A step with Undo needs Claim.
 	Claim func(s *S, item string) string
 	// Do makes the effect. Do is repeated until an attempt is known to have succeeded, so an earlier attempt may already have made the
-	// effect. Therefore, the request should be idempotent. If the request is not idempotent, it must contain a unique name or an id
-	// that the run chose, so that the upstream refuses a second effect. Do's changes to s are stored as the step's output.
-	// Steps that run in parallel must not change the same field. However, if the field is a map, each of these steps may add its
-	// own keys.
+	// effect. Therefore, the request should be idempotent. A request that is not idempotent must contain a unique name, or an id
+	// that the run chose. The upstream then refuses a second effect. Do's changes to s are stored as the step's output. Steps that
+	// run in parallel must not change the same field. However, if the field is a map, each of these steps may add its own keys.
 	Do func(ctx context.Context, s *S) error
 	// Undo removes the effect. Undo is called for every step whose Do may have been called, even if Do failed. Undo may be repeated.
 	// If the answer to Do was lost, the output of Do is missing. Undo must therefore find the effect with the state that Do got. If
@@ -87,7 +87,7 @@ type Step[S any] struct {
 	// NoUndo is the reason why the step needs no compensation. NoUndo is set if Undo and Pivot are not set.
 	NoUndo string
 	// Pivot is the reason why the effect cannot be undone, or empty. After the first attempt of Do, the run can no longer be
-	// compensated or cancelled: if the run cannot continue, it waits for an operator. A step with Pivot needs Find.
+	// compensated or cancelled. If the run cannot continue, it waits for an operator. A step with Pivot needs Find.
 	Pivot string
 	// Optional allows an operator to skip the step, and allows Do to skip the step with a SkipError. Later steps must not need the
 	// output of an Optional step.

@@ -38,8 +38,9 @@ func newChecks(p parts, u *upstreams, leased func(context.Context) error) *healt
 	}
 }
 
-// The type `needs` contains the names of the domains and roles that orders need on one cloud. The value of a name is a prefix for error
-// texts, which identifies the merchant whose setting contains the name. The value is empty for a name in the configuration.
+// The type `needs` contains the names of the domains and roles that orders need on one cloud. The value of a name is a prefix for
+// error texts. The prefix identifies the merchant whose settings contain the name. If the configuration contains the name, the
+// prefix is empty.
 type needs struct{ domains, roles map[string]string }
 
 // The method `needs` returns the names of domains and roles that orders need, by cloud. If the merchants cannot be read, `needs`
@@ -96,7 +97,7 @@ func (u *upstreams) checkOf(cloud string, n needs) check {
 	return c
 }
 
-// The method `resolve` returns an error if a name does not exist in Keystone, or if orders must not use it.
+// The method `resolve` returns an error if a domain or role does not exist in Keystone, or if orders must not use it.
 func (n needs) resolve(ctx context.Context, identity keystone.Identity) error {
 	for _, domain := range slices.Sorted(maps.Keys(n.domains)) {
 		if _, err := identity.Domain(ctx, domain); err != nil {

@@ -64,9 +64,10 @@ func (c *clouds) identity(name string) (keystone.Identity, error) {
 // ownConnections is the maximum number of concurrent requests with a credential other than the service's own.
 const ownConnections = 2
 
-// configOf returns the configuration of a client that reads the Keystone of a cloud with the credential of an entry of clouds.yaml. If
-// the entry is not the cloud's own, the client has a gate of its own, whose name contains `purpose`. So if Keystone refuses the login of
-// the entry, the circuit opens only for this client, and not for runs and orders.
+// configOf returns the configuration of a client that reads a cloud's Keystone. The client uses the credential of an entry in
+// clouds.yaml. If this entry is not the cloud's own entry, the client gets its own gate, and the name of the gate contains
+// `purpose`. If Keystone then refuses the entry's login, only this client's circuit opens. The circuit for runs and orders stays
+// closed.
 func (c *clouds) configOf(cloud, entry, purpose string) (v3.Config, error) {
 	cfg, err := c.config(entry)
 	if err != nil {

@@ -94,10 +94,10 @@ func TestOnlyDomainsOfMerchantsAreWritten(t *testing.T) {
 	user := fake.AddUser(keystonetest.User{Name: "u", DomainID: acme})
 	a := keystone.Assignment{ProjectID: p.ID, UserID: user, RoleID: member.ID}
 	if err := identity.EnsureAssignment(t.Context(), a); err != nil {
-		t.Errorf("giving a role: %v", err)
+		t.Errorf("assigning a role: %v", err)
 	}
 	if removed, err := identity.RemoveAssignment(t.Context(), a); err != nil || !removed {
-		t.Errorf("taking a role: got %v, %v", removed, err)
+		t.Errorf("revoking a role: got %v, %v", removed, err)
 	}
 	if after, changed, err := identity.ChangeProject(t.Context(), p, keystone.ProjectChange{Enabled: new(false)}); err != nil || !changed || after.Enabled {
 		t.Errorf("disabling the project: got %+v, %t, %v", after, changed, err)
@@ -126,14 +126,14 @@ func TestAKeystoneOutOfReachFailsAWriteForNow(t *testing.T) {
 	for what, err := range map[string]error{"making": made, "removing": removed, "giving": given, "taking": taken, "changing": changed} {
 		e, ok := errors.AsType[*upstream.Error](err)
 		if !ok || e.Class != upstream.Unavailable || e.MaybeDone {
-			t.Errorf("%s: got %#v, want it unavailable and certainly not done", what, err)
+			t.Errorf("%s: got %#v, want class Unavailable without MaybeDone", what, err)
 		}
 	}
 }
 
 // TestADatabaseThatFailsDoesNotMakeAProjectForeign closes the database, so that the merchants' domains cannot be read. It then calls the
-// writes whose arguments contain the domain of the project. They must fail with a transient error. A refusal by the guard would be
-// permanent.
+// writes whose arguments contain the domain of the project. These writes must fail with a transient error. A refusal by the guard
+// would be permanent.
 func TestADatabaseThatFailsDoesNotMakeAProjectForeign(t *testing.T) {
 	fake := keystonetest.New(keystonetest.Options{})
 	url, stop, err := fake.Start()

@@ -29,16 +29,16 @@ type Config struct {
 
 	Lease       time.Duration // time without a renewal after which a replica loses its runs; zero means 10 s
 	LateWindow  time.Duration // maximum time between an unanswered request and its effect; zero means 90 s
-	Deadline    time.Duration // maximum working time of a run; then it compensates; zero means 15 min
-	GiveUpAfter time.Duration // maximum time of a run, including all waits; then it compensates; zero means 24 h
+	Deadline    time.Duration // maximum working time of a run; a run that takes longer is compensated or held; zero means 15 min
+	GiveUpAfter time.Duration // maximum time of a run, with all waits; a run that takes longer is compensated or held; zero means 24 h
 	Poll        time.Duration // interval between polls for work that no message announced; zero means 5 s
 	Executors   int           // maximum number of runs that are executed at once; zero means 64
 
-	ResourcesCloud  string   // the cloud whose credential asks the default cloud's services for resources; empty means the default cloud
+	ResourcesCloud  string   // cloud whose credential is used to ask the default cloud's services for resources; empty means the default
 	EmptinessIgnore []string // service types that are not asked for resources
 
 	AuditEvery time.Duration // interval between the audits that the service starts itself; zero means none
-	AuditCloud string        // the cloud whose credential reads the default cloud's Keystone for audits; empty means the default cloud
+	AuditCloud string        // cloud whose credential is used to read the default cloud's Keystone for audits; empty means the default
 
 	KeepTenant  time.Duration // how long an ended subscription can be restored; zero means 7 days
 	KeepBilling time.Duration // how long BillingStack keeps a subscription without a tenant; zero means 35 days

@@ -19,8 +19,8 @@ import (
 
 const (
 	checkEvery   = 30 * time.Second
-	failurePoll  = time.Second     // interval between reads of the failing upstreams, so that a failed call causes a check
-	failureRest  = 3 * time.Second // minimum interval between two checks: an upstream that often fails is not checked all the time
+	failurePoll  = time.Second     // interval between reads of the list of failing upstreams; a change of the list causes a check
+	failureRest  = 3 * time.Second // minimum interval between two checks, even if the list of failing upstreams changes more often
 	neededFresh  = time.Second     // maximum age of a result that is used again
 	neededTime   = 5 * time.Second
 	upstreamTime = 15 * time.Second
@@ -38,12 +38,12 @@ type check struct {
 // The type `health` checks the service's dependencies, keeps their states, and logs each change of a state.
 type health struct {
 	needed    []check
-	upstreams func(context.Context) []check // returns the checks of the upstreams, which change when the merchants' clouds change
+	upstreams func(context.Context) []check // returns the checks of the upstreams; the result depends on the merchants' clouds
 	failing   func() []string               // the upstreams whose last calls have failed
 	now       func() time.Time
 	log       zerolog.Logger
 
-	first chan struct{} // closed after the first round
+	first chan struct{} // closed when all dependencies have been checked once
 	once  sync.Once
 	round sync.Mutex // held during the checks of the upstreams
 	local sync.Mutex // held during the checks of the needed dependencies
@@ -102,7 +102,7 @@ func (h *health) check(ctx context.Context) {
 	h.once.Do(func() { close(h.first) })
 }
 
-// checkNeeded checks each needed dependency, unless the result of its last check is still fresh.
+// checkNeeded checks each needed dependency whose last result is missing or older than neededFresh.
 func (h *health) checkNeeded(ctx context.Context) {
 	h.local.Lock()
 	defer h.local.Unlock()
@@ -172,7 +172,7 @@ func (h *health) ask(ctx context.Context, c check, limit time.Duration) {
 	}
 }
 
-// The function `asked` calls the check. It returns a panic as an error, so that the panic does not end the process.
+// The function `asked` calls the check, and returns a panic as an error, so that the panic does not end the process.
 func asked(ctx context.Context, c check) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {

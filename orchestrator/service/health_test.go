@@ -190,7 +190,7 @@ func TestTheChecksAreRepeated(t *testing.T) {
 		checked(3*time.Second, 14)
 		for range 40 { // an upstream that often fails, for 11.6 s
 			failing.Store(!failing.Load())
-			time.Sleep(290 * time.Millisecond) // no change at the same time as a tick
+			time.Sleep(290 * time.Millisecond) // so that no change coincides with a tick
 		}
 		checked(0, 17)
 		stop()

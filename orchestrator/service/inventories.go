@@ -10,11 +10,11 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 )
 
-// The type `inventories` holds one Keystone client per cloud, with which audits read. Each client is built when it is first used. A
+// The type `inventories` holds the Keystone clients of audits, one client per cloud. Each client is built when it is first used. A
 // client cannot write, because its guard refuses all writes to projects.
 type inventories struct {
 	clouds *clouds
-	entry  string // the cloud whose credential reads the default cloud; empty: the default cloud's own
+	entry  string // the cloud whose credential is used for the default cloud; empty: the default cloud itself
 
 	mu    sync.Mutex
 	known map[string]keystone.Inventory

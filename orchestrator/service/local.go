@@ -17,9 +17,9 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// Local is the part of the API that needs only the database: the operations on runs, findings, plans of repairs and the ledger. A Local
-// listens on no address, executes no runs, has no lease and sends no request to an upstream. The replicas of the database, if there are
-// any, carry out the actions that a Local stores.
+// Local is the part of the API that needs only the database: the operations on runs, findings, repair plans and the ledger. A Local
+// listens on no address, executes no runs, has no lease and sends no request to an upstream. The replicas of the database, if there
+// are any, carry out the actions that a Local stores.
 type Local struct {
 	http.RoundTripper // passes requests to the API
 
@@ -27,8 +27,8 @@ type Local struct {
 }
 
 // noRestart is the reason with which a Local refuses the retry of a compensated run.
-const noRestart = "the retry of a compensated run is a new order, and Tenantry checks a new order with Keystone and BillingStack:" +
-	" when both are available, send the retry to a server, without --local"
+const noRestart = "the retry of a compensated run is a new order, which a server must check with Keystone and BillingStack:" +
+	" when both are available, repeat the command without --local"
 
 // OpenLocal opens the database of the configuration. The parameter `user` is an operating-system user, who is recorded as the
 // author of actions. OpenLocal neither creates nor migrates a database, and uses only the settings MaxLiveRuns and the database's

@@ -39,7 +39,7 @@ func ready(t *testing.T, in *servicetest.Installation) (status int, got readines
 	return resp.StatusCode, got
 }
 
-// The function `credential` returns a change of the credential with which the service logs in.
+// The function `credential` returns an option that changes the credential with which the service logs in.
 func credential(change func(*v3.Config)) func(*service.Options) {
 	return func(o *service.Options) {
 		known := o.Cloud

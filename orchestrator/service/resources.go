@@ -18,7 +18,7 @@ import (
 // built when it is first used.
 type provers struct {
 	clouds *clouds
-	entry  string   // the cloud whose credential is used for the default cloud; empty: the default cloud's own
+	entry  string   // the cloud whose credential is used for the default cloud; empty: the default cloud itself
 	ignore []string // service types that are not asked
 	now    func() time.Time
 

@@ -47,8 +47,8 @@ type Options struct {
 	Around func(upstream string, next http.RoundTripper) http.RoundTripper
 	// TripsAfter is the number of consecutive failed calls that opens the circuit of an upstream; zero means 5.
 	TripsAfter uint32
-	// Heartbeat is the interval between keep-alive comments in a stream of events; zero means 15 s. At each heartbeat, the stream ends
-	// if the caller's credential is no longer valid.
+	// Heartbeat is the interval between keep-alive comments in a stream of events; zero means 15 s. If the caller's credential is
+	// no longer valid at a heartbeat, the stream ends.
 	Heartbeat time.Duration
 	// If CheckByHand is true, the service does not check its dependencies at the start and every 30 s. Only CheckDependencies makes
 	// these checks.
@@ -57,7 +57,8 @@ type Options struct {
 	Now func() time.Time
 }
 
-// Service is a running orchestrator: the API, the engine and, unless BillingURL is configured, the embedded BillingStack.
+// Service is a running orchestrator: the API, the engine and the embedded BillingStack. If BillingURL is configured, the service
+// has no embedded BillingStack.
 type Service struct {
 	URL        string       // URL of the API
 	Handler    http.Handler // the handler of the API that is served at URL
@@ -124,8 +125,8 @@ func Start(ctx context.Context, o Options) (_ *Service, err error) {
 		}
 		opened.add(inside.Close)
 		if tcp, ok := inside.Addr().(*net.TCPAddr); !o.BillingRemote && (!ok || !tcp.IP.IsLoopback()) {
-			return nil, &ConfigurationError{fmt.Errorf("billing_listen: %s is not a loopback address: set billing_remote to true, or choose"+
-				" a loopback address: the embedded BillingStack does not authenticate its callers", o.BillingListen)}
+			return nil, &ConfigurationError{fmt.Errorf("billing_listen: %s is not a loopback address, and the embedded BillingStack does not"+
+				" authenticate its callers: choose a loopback address, or set billing_remote to true", o.BillingListen)}
 		}
 		s.BillingURL = "http://" + reachable(inside.Addr()) + "/v2"
 	}
@@ -156,7 +157,7 @@ func (s *Service) warnOfPlanner(ctx context.Context) error {
 // the results at /readyz.
 func (s *Service) CheckDependencies(ctx context.Context) { s.health.check(ctx) }
 
-// The type `closers` contains the functions that release what Start has opened. If Start fails, it calls these functions.
+// The type `closers` contains functions that close the database and the listeners. If Start fails, Start calls these functions.
 type closers []func() error
 
 func (c *closers) add(closeIt func() error) { *c = append(*c, closeIt) }
@@ -193,8 +194,8 @@ func (s *Service) serveAPI(ctx context.Context, l net.Listener, certificate *tls
 	})
 }
 
-// run starts goroutines that continue until Stop is called. They execute the runs and the audits, check the dependencies if watch is
-// true, and delete expired tokens every hour.
+// run starts goroutines that continue until Stop is called. These goroutines execute the runs and the audits, check the
+// dependencies if watch is true, and delete expired tokens every hour.
 func (s *Service) run(ctx context.Context, w wired, watch bool) {
 	runs := w.runs
 	ctx, s.stopRun = context.WithCancel(context.WithoutCancel(ctx))

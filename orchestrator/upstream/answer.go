@@ -133,9 +133,9 @@ func ReadList(body io.Reader, field string, take func(*json.Decoder) error) erro
 }
 
 // ReadListAnd reads a list in a field, as [ReadList] does, and also decodes other fields of the answer. These fields may be before
-// or after the list. In the map `others`, a key is the name of a field, and the value of the key is a pointer to the variable for
-// the field. If the answer lacks the field, the variable does not change. The part of the answer before the list and the part after
-// the list may have at most 256 KiB each, because each part is in memory as a whole.
+// or after the list. The keys of the map `others` are the names of these fields. The value of a key is a pointer to the variable
+// for the field. If the answer lacks the field, the variable does not change. The parts of the answer before and after the list may
+// have at most 256 KiB each, because each part is in memory as a whole.
 func ReadListAnd(body io.Reader, field string, take func(*json.Decoder) error, others map[string]any) error {
 	beside := &besideReader{body: body, left: maxBeside}
 	d := json.NewDecoder(beside)
@@ -153,7 +153,7 @@ func ReadListAnd(body io.Reader, field string, take func(*json.Decoder) error, o
 
 const maxBeside = 256 << 10
 
-// besideReader reads an answer with a list. It limits the bytes before the list, and the bytes after the list.
+// besideReader reads an answer with a list, and limits the number of bytes before the list and the number of bytes after the list.
 type besideReader struct {
 	body   io.Reader
 	inList bool

@@ -14,8 +14,7 @@ import (
 const shortestSecret = 4
 
 // Mask returns the text with "[secret]" in place of each secret. Use Mask for the texts of a service, because the service may
-// repeat parts of the request. Mask also finds a secret that is encoded as in JSON or in a URL. Mask the text before [Clean] cuts
-// it.
+// repeat parts of the request. Mask also finds a secret in the encoding of JSON or of a URL. Mask the text before [Clean] cuts it.
 func Mask(text string, secrets ...string) string { return Masker(secrets...).Replace(text) }
 
 // Masker returns a replacer for several texts. The replacer changes a text in the same way as [Mask].

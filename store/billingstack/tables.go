@@ -173,8 +173,8 @@ func (t *table[T, R]) Delete(ctx context.Context, merchantID, id string) error {
 	return nil
 }
 
-// ofMerchant restricts a query to the rows of one merchant, unless merchantID is empty. The query selects the columns by name
-// instead of using SELECT *.
+// ofMerchant restricts a query to the rows of one merchant. If merchantID is empty, the query has no such restriction. The query
+// selects the columns by name instead of using SELECT *.
 func ofMerchant(db *gorm.DB, merchantID string) *gorm.DB {
 	db = db.Session(&gorm.Session{QueryFields: true})
 	if merchantID == "" {

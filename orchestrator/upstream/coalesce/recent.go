@@ -19,9 +19,9 @@ type Recent struct {
 	kept map[string]any
 }
 
-// Recently is like [Read], but callers that pass the same key within two seconds after the read get its answer too. If an answer
-// must not be older than a certain time, the key must contain this time. Errors are not kept. While maxKept answers are kept,
-// further answers are not kept.
+// Recently is like [Read], but callers that pass the same key within two seconds after a read also get the answer of this read. If
+// an answer must not be older than a certain time, the key must contain this time. Errors are not kept. While maxKept answers are
+// kept, further answers are not kept.
 func Recently[A, T any](
 	ctx context.Context, r *Recent, key string, read func(context.Context, A) (T, error), argument A,
 ) (T, error) {

@@ -12,7 +12,7 @@ import (
 
 // Fence wraps the transport of an upstream's client. Fence calls the MayWrite function of the request's [upstream.Caller] before
 // the request is sent, and again when the connection is made. Therefore, a replica that was paused until its lease ended sends
-// nothing. For a caller with ReadOnly, Fence sends no request that may change something. Fence also sends the caller's global request
+// nothing. If the caller may only read, Fence sends only requests that change nothing. Fence also sends the caller's global request
 // id.
 func Fence(next http.RoundTripper) http.RoundTripper { return fence{next} }
 

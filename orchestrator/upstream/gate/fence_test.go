@@ -51,7 +51,7 @@ func TestFence(t *testing.T) {
 	for _, n := range []int{0, 1} { // the lease ends before the request, or while the connection is made
 		err := send(upstream.WithCaller(t.Context(), upstream.Caller{MayWrite: lostAfter(n)}))
 		if !errors.Is(err, errLost) || !upstream.NotSent(err) || heard.Load() != nil {
-			t.Errorf("without a lease at question %d: %v, heard %v", n+1, err, heard.Load())
+			t.Errorf("no lease at call %d of MayWrite: %v, heard %v", n+1, err, heard.Load())
 		}
 	}
 	if err := send(t.Context()); err != nil || heard.Load().Get("X-Openstack-Request-Id") != "" {

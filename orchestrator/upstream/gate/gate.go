@@ -18,8 +18,8 @@ import (
 
 const (
 	tripsAfter = 5 // the default of Gates.TripsAfter
-	// restTime is the interval between trials while the circuit is open. restTime is so long that an executor releases a run that
-	// waits for a trial, and can execute other runs.
+	// restTime is the interval between trials while the circuit is open. During a wait of this length, an executor releases the
+	// waiting run, and can execute other runs.
 	restTime = 10 * time.Second
 	// maxRest is the longest interval between trials while the upstream refuses Tenantry's login. The interval doubles with each
 	// refused trial, because the upstream may count refused logins and lock the user.
@@ -40,7 +40,7 @@ type Gate struct {
 	timer *time.Timer // timer for the next trial
 	fault error       // cause of the last failed call
 	trips bool        // a login was refused: the circuit opens at once
-	rests int         // number of trials that were scheduled after a refused login since the circuit was last closed
+	rests int         // number of trials that were scheduled after refused logins; 0 when the circuit closes
 	trial func(context.Context) error
 }
 
@@ -69,8 +69,8 @@ func (g *Gate) TryBy(trial func(context.Context) error) {
 // Enter takes the call's merchant from [upstream.CallerOf].
 //
 // When the call is over, the caller must call the function `leave` with the status of the answer, or with the error if there was no
-// answer. If the upstream refused Tenantry's login, the error must be an [upstream.RefusedLoginError]: the circuit then opens at
-// once, so that only the health check logs in again. Further calls of `leave` do nothing.
+// answer. If the upstream refused Tenantry's login, the error must be an [upstream.RefusedLoginError]. The circuit then opens at
+// once, and only the health check logs in again. Further calls of `leave` do nothing.
 func (g *Gate) Enter(ctx context.Context) (leave func(status int, err error), err error) {
 	if err := g.queue.enter(ctx, upstream.CallerOf(ctx).Merchant); err != nil {
 		return nil, &upstream.NotSentError{Err: fmt.Errorf("waiting for a connection to %s: %w", g.name, err)}
@@ -182,7 +182,7 @@ func (g *Gate) openError() *upstream.NotSentError {
 	}
 	return &upstream.NotSentError{
 		Circuit:    g.name,
-		RetryAfter: min(left, restTime), // a longer wait would go on after an operator has corrected the password and restarted Tenantry
+		RetryAfter: min(left, restTime), // so that runs soon continue after an operator has corrected the password and restarted Tenantry
 		Err:        fmt.Errorf("%s %s in %s: %w", g.name, state, left.Round(time.Second), g.fault),
 	}
 }

@@ -190,15 +190,15 @@ func TestADownUpstreamGetsOnlyTrialsUntilItWorks(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		if tr.made.Load() < 350 || tr.made.Load() > 360 {
-			t.Errorf("it was tried %d times in an hour, want every ten seconds", tr.made.Load())
+			t.Errorf("%d trials in an hour, want a trial every ten seconds", tr.made.Load())
 		}
 		if got := gates.Open(); !slices.Equal(got, []string{"it"}) || refusal(t.Context(), g) == nil {
-			t.Errorf("open circuits: %v, want it", got)
+			t.Errorf("open circuits: %v, want [it]", got)
 		}
 		down.Store(false)
 		time.Sleep(11 * time.Second)
 		if got := gates.Open(); got != nil {
-			t.Errorf("open although it works again: %v", got)
+			t.Errorf("the circuit is open although the upstream works again: %v", got)
 		}
 		order := queue(t, g, "m", "m", "m", "m")
 		if got := order(); len(got) != 4 {
@@ -206,7 +206,7 @@ func TestADownUpstreamGetsOnlyTrialsUntilItWorks(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		if tr.made.Load() > 361 {
-			t.Error("it is tried although it works")
+			t.Error("a trial was made although the upstream works")
 		}
 	})
 }
@@ -217,7 +217,7 @@ func TestGatesSayAfterHowManyFailuresACircuitOpens(t *testing.T) {
 		g := gates.Of("it", 1)
 		fail(t, g, 6)
 		if g.Open() {
-			t.Error("it is open after 6 failures in a row, want 7")
+			t.Error("the circuit is open after 6 failures in a row, want 7")
 		}
 		g.TryBy(func(ctx context.Context) error {
 			leave, err := g.Enter(ctx)
@@ -228,7 +228,7 @@ func TestGatesSayAfterHowManyFailuresACircuitOpens(t *testing.T) {
 		})
 		fail(t, g, 1)
 		if !g.Open() {
-			t.Error("it is not open after 7 failures in a row")
+			t.Error("the circuit is not open after 7 failures in a row")
 		}
 		time.Sleep(time.Minute) // until all trials are over
 	})
@@ -356,8 +356,8 @@ func TestWhichCallsOpenTheCircuit(t *testing.T) {
 	}
 }
 
-// The time in which a call waits for its turn does not count as a fault of the upstream. Here, each call waits for 25 s. Then only
-// 5 s of the call's time limit are left for the upstream, which is too little.
+// If a call waits too long for its turn, the upstream is not at fault. Here, each call waits for 25 s. The upstream then has only
+// the remaining 5 s of the call's time limit, which is too little to judge the upstream.
 func TestTheWaitForATurnOpensNoCircuit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := new(gate.Gates).Of("it", 1)

@@ -57,7 +57,7 @@ func TestAfterARefusedLoginOnlyTheTrialLogsIn(t *testing.T) {
 			time.Sleep(time.Minute)
 			synctest.Wait()
 			if got := gates.Open(); got != nil {
-				t.Errorf("open although the login works again: %v", got)
+				t.Errorf("the circuit is open although the login works again: %v", got)
 			}
 		}
 	})
