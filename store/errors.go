@@ -12,8 +12,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// If an error means that the database cannot be written, the method `explain` returns an error that names the remedy. For SQLite,
-// this error also names the file.
+// The method `explain` returns an error with the remedy if err means that the database cannot be opened or written. For SQLite, the
+// returned error also names the file.
 func (s *Store) explain(err error) error {
 	if errors.Is(err, saga.ErrReadOnly) || errors.Is(err, saga.ErrDiskFull) {
 		return err // explained before

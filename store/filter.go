@@ -11,10 +11,10 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// The method `filtered` restricts a query to a page of runs, newest first. The query reads a single index. The query begins at the
-// newest run that can match, and stops when the page is full. For runs in rare states there are partial indexes. The database uses
-// a partial index only if the query repeats the condition of the index literally. For several states, the query reads one index per
-// state.
+// The method `filtered` restricts a query to a page of runs, newest first. For at most one state, the query reads a single index.
+// For several states, the query reads one index per state. The query begins at the newest run that can match, and stops when the
+// page is full. For runs in rare states there are partial indexes. The database uses a partial index only if the query repeats the
+// condition of the index literally.
 func (s *Store) filtered(db *gorm.DB, f saga.Filter) *gorm.DB {
 	if len(f.States) > 1 && !byID(f) {
 		return s.inAnyState(db, f)
@@ -84,8 +84,8 @@ func only(f saga.Filter) saga.RunState {
 	return f.States[0]
 }
 
-// inAnyState restricts a query to a page of runs in any of the states of the filter. For each state, a subquery finds the ids of a
-// full page. All subqueries are parts of one statement, so a run that changes its state meanwhile is found exactly once.
+// inAnyState restricts a query to a page of runs in any of the states of the filter. For each state, a subquery finds the ids of one
+// page. All subqueries are parts of one statement, so a run that changes its state meanwhile is found exactly once.
 func (s *Store) inAnyState(db *gorm.DB, f saga.Filter) *gorm.DB {
 	var parts []string
 	var pages []any
@@ -98,31 +98,32 @@ func (s *Store) inAnyState(db *gorm.DB, f saga.Filter) *gorm.DB {
 	return s.withID(db, strings.Join(parts, " UNION ALL "), pages...).Order("runs.id DESC").Limit(f.Limit)
 }
 
-// byID reports whether the filter f selects few runs: the runs that created or adopted all objects of the filter, or the runs that
-// need attention. A query with such a filter first finds the ids of these runs.
+// byID reports whether the filter f selects runs by their objects, or the runs that need attention. Few runs match such a filter, so
+// the query first finds the ids of these runs.
 func byID(f saga.Filter) bool { return len(f.Objects) > 0 || !f.Attention.IsZero() }
 
 // runsOfObject finds the runs of an object. The index objects_id contains only ids without a slash.
 const runsOfObject = `
 	SELECT run_id FROM objects WHERE kind = ? AND id = ? AND id NOT LIKE '%/%' AND run_id >= ? AND run_id < ?`
 
-// runsOfPart finds the runs of an object that belongs to another object: see [saga.Object]. The long ids of such objects are not in
-// the index objects_id. Therefore, runsOfPart first finds the runs of the other object.
+// runsOfPart finds the runs of a part: an object that belongs to another object, the whole. See [saga.Object]. The long ids of parts
+// are not in the index objects_id. Therefore, runsOfPart first finds the runs of the whole.
 const runsOfPart = `
 	SELECT part.run_id FROM objects whole JOIN objects part ON part.run_id = whole.run_id
 	WHERE whole.id = ? AND whole.id NOT LIKE '%/%' AND part.kind = ? AND part.id = ? AND whole.run_id >= ? AND whole.run_id < ?`
 
-// runsForAttention finds the runs that need attention. A compensated run that a follow-up started needs attention until the follow-up
-// starts its next run. A subquery looks up the run of each follow-up. With a join, PostgreSQL might read all runs instead.
+// runsForAttention finds the runs that need attention. If a follow-up has started a run and the run is compensated, the run needs
+// attention until the follow-up starts its next run. A subquery looks up the run of each follow-up. With a join, PostgreSQL might
+// read all runs instead.
 const runsForAttention = `
 	SELECT id FROM runs WHERE attention_at IS NOT NULL AND attention_at <= ? AND id >= ? AND id < ?
 	UNION ALL
 	SELECT run_id FROM follow_ups WHERE reason IS NOT NULL AND taken_at IS NULL AND run_id >= ? AND run_id < ?
 		AND (SELECT ended_at FROM runs WHERE runs.id = follow_ups.run_id) IS NOT NULL`
 
-// The method `few` selects the few runs of a filter for which byID is true. The database must look up the ids of these runs, and
+// The method `few` selects the few runs of a filter for which byID is true. The database must look up the ids of these runs. It must
 // not read an index of merchant_id or of another column. Therefore `few` appends an empty text to the value of each column before
-// the comparison: no index contains such an expression.
+// the comparison. No index contains such an expression.
 func (s *Store) few(db *gorm.DB, f saga.Filter, first, last string) *gorm.DB {
 	for _, o := range f.Objects {
 		id, _, belongs := strings.Cut(o.ID, "/")

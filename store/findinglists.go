@@ -48,7 +48,7 @@ func filteredFindings(db *gorm.DB, f audit.Filter) *gorm.DB {
 			// With this condition and order, PostgreSQL uses the index of this column. Otherwise, it might read the findings by id.
 			first = c.column
 			db = db.Where("("+first+", id) > (?, ?) AND "+first+" <= ?", value, after, value)
-		default: // no index has this expression, so the database does not use the index of this column
+		default: // an expression without an index, so that the database does not use the index of the column
 			db = db.Where(c.column+" || '' = ?", value)
 		}
 	}

@@ -167,7 +167,8 @@ func (row *findingRow) changed(c changeRow) changeRow {
 	return c
 }
 
-// writeResolved resolves the findings with the given ids that are stored and not yet resolved.
+// writeResolved resolves the findings with the given ids. It ignores an id if no finding with this id is stored, or if the finding
+// is already resolved.
 func (f *finish) writeResolved(tx *gorm.DB, ids []string) error {
 	stored, err := lockFindings(tx, ids)
 	if err != nil {

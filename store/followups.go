@@ -13,8 +13,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// dueFollowUps is the condition of the follow-ups that can be taken. For each follow-up, the query reads one row of merchants and one
-// row of runs. With EXISTS, PostgreSQL might read all merchants or all live runs instead.
+// dueFollowUps is the condition of the follow-ups that can be taken. For each follow-up, the query reads one row of merchants and
+// one row of runs. If the condition used EXISTS, PostgreSQL might read all merchants or all live runs.
 const dueFollowUps = `
 	due_at <= @now AND hold IS NULL AND workflow IN @workflows
 	AND (SELECT disabled_at FROM merchants WHERE id = follow_ups.merchant_id) IS NULL
@@ -98,8 +98,8 @@ func (s *Store) HoldFollowUp(ctx context.Context, merchant, workflow, id string,
 	return nil
 }
 
-// The function `unstarted` returns saga.ErrChanged if a live run executes the follow-up, or if a replica may be about to start the
-// run.
+// The function `unstarted` returns saga.ErrChanged if a live run executes the follow-up, or if a replica may be about to start such
+// a run.
 func unstarted(tx *gorm.DB, row *followUpRow, hold *saga.FollowUpHold) error {
 	if row.TakenAt == nil {
 		return nil
@@ -161,8 +161,9 @@ func changeOfFollowUp(runID string, f *saga.FollowUp) (followUpChange, error) {
 	return c, encode(&c.row.Reason, f.Reason, f.Reason == nil)
 }
 
-// writeFollowUps stores or deletes the follow-ups in the checkpoints of the runs that were written. writeFollowUps sorts the changes,
-// so that two groups that are written at the same time lock the rows in the same order. The changes of one run keep their order.
+// writeFollowUps stores or deletes the follow-ups of checkpoints. It ignores the changes of a run for which the map `passed` has no
+// true value. writeFollowUps sorts the changes, so that concurrent transactions lock the rows in the same order. The changes of one
+// run keep their order.
 func writeFollowUps(tx *gorm.DB, changes []followUpChange, passed map[string]bool) error {
 	put := clause.OnConflict{ // a stored follow-up keeps its run_id and hold
 		Columns: []clause.Column{{Name: "workflow"}, {Name: "id"}},

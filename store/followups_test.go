@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// PostgreSQL finds text that is not UTF-8 only when PostgreSQL gets the row. In this case, no part of the checkpoint may be stored.
+// PostgreSQL detects invalid UTF-8 when it receives the row. If PostgreSQL refuses a row, no part of the checkpoint may be stored.
 func TestACheckpointWithAFollowUpThatPostgreSQLRefusesWritesNothing(t *testing.T) {
 	s, now := migrated(t, storetest.PostgreSQL(t)), time.Now()
 	_, err := s.Join(t.Context(), "r", now.Add(time.Hour))

@@ -110,8 +110,7 @@ func (g *growth) measureLedger(ctx context.Context, old *saga.Run) {
 	}
 }
 
-// measureAudits measures the calls with which replicas execute audits, and the calls with which operators accept findings and read
-// audits.
+// measureAudits measures the calls of replicas that execute audits, and the calls of operators who accept findings and read audits.
 func (g *growth) measureAudits(ctx context.Context, now time.Time) {
 	g.t.Helper()
 	a := g.Audits()
@@ -143,7 +142,7 @@ func (g *growth) measureAudits(ctx context.Context, now time.Time) {
 		})
 	})
 	accepted := 0
-	g.measure("acceptance", func() error { // each call accepts another finding, so it reads no old versions of the row
+	g.measure("acceptance", func() error { // each call accepts a different finding, so it reads no old versions of a row
 		accepted++
 		_, err := a.Accept(ctx, fmt.Sprint("open ", 40-accepted), audit.Change{At: now, Who: "op"}, &audit.Acceptance{Who: "op"})
 		return err

@@ -79,7 +79,7 @@ func (t *Merchants) List(ctx context.Context, after string, limit int) ([]mercha
 	return listed(db)
 }
 
-// Settings reads one enabled merchant for each combination of settings that orders need, as merchants.Store specifies.
+// Settings reads enabled merchants: one for each combination of cloud, domain and roles, as merchants.Store specifies.
 func (t *Merchants) Settings(ctx context.Context, limit int) ([]merchants.Merchant, error) {
 	return listed(columns(t.store.db.WithContext(ctx)).Where(`id IN (
 		SELECT MIN(id) FROM merchants WHERE disabled_at IS NULL GROUP BY cloud, domain, customer_roles, subscription_roles)`).Limit(limit))
@@ -140,9 +140,9 @@ func (t *Merchants) Rotate(
 		if err != nil {
 			return err
 		}
-		if len(live) > 0 { // the newest live key is then the newest of all keys
-			// The caller read the time before Rotate locked the merchant, perhaps on another host. The newest key can therefore have
-			// a later time than the new key.
+		if len(live) > 0 { // the newest live key is the newest of all keys
+			// The caller, perhaps on another host, read its clock before Rotate locked the merchant. Therefore the newest stored key
+			// can have a later time than the new key.
 			if after := live[len(live)-1].CreatedAt.Add(time.Microsecond); next.CreatedAt.Before(after) {
 				next.CreatedAt = after
 			}

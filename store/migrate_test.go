@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// A run that an older release accepted is read unchanged, and the run's pending steps can still begin.
+// If an older release accepted a run, this release reads the run unchanged, and the run's pending steps can still begin.
 func TestMigrationPinsTheStepsOfARunUnderWay(t *testing.T) {
 	for name, url := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
 		t.Run(name, func(t *testing.T) {

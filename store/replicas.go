@@ -78,8 +78,8 @@ func (s *Store) Leave(ctx context.Context, replica string, now time.Time) error 
 	})
 }
 
-// HandBack releases runs that are leased to the replica, as saga.Queue specifies. HandBack releases a run only if its last write
-// was before the given time and the run is not in the list `working`.
+// HandBack releases runs that are leased to the replica, as saga.Queue specifies. HandBack releases a run only if the run's last
+// write was before the given time and the run is not in the list `working`.
 func (s *Store) HandBack(ctx context.Context, replica string, now, before time.Time, working []string) error {
 	strays := s.db.WithContext(ctx).Model(&runRow{}).
 		Where("replica_id = ? AND updated_at < ?", replica, before.UnixMicro())

@@ -99,8 +99,8 @@ func (s *Store) DeleteExpiredTokens(ctx context.Context, now time.Time) error {
 	return s.db.WithContext(ctx).Where("expires_at < ?", now.UnixMicro()).Delete(&tokenRow{}).Error
 }
 
-// checkKey stores the id of the secret key if the database has no such id. checkKey returns ErrOtherKey if the database has the
-// id of another key.
+// checkKey stores the id of the secret key if the database has no key id. checkKey returns ErrOtherKey if the database has the id of
+// another key.
 func (s *Store) checkKey(ctx context.Context) error {
 	stored, err := s.setOnce(ctx, "secret-key-id", s.seal.keyID)
 	if err == nil && stored != s.seal.keyID {

@@ -18,8 +18,8 @@ type WrongURLError struct{ problem string }
 
 func (e *WrongURLError) Error() string { return e.problem }
 
-// The method `pooled` reports whether the database URL names a connection pooler. Each transaction may then use another session of
-// PostgreSQL. Listen and the lock of Migrate need one session, and therefore use the URL s.direct instead.
+// The method `pooled` reports whether the database URL names a connection pooler. With a pooler, each transaction may use a
+// different session of PostgreSQL. Listen and the lock of Migrate need one session, and therefore use the URL s.direct instead.
 func (s *Store) pooled() bool { return s.direct != s.url }
 
 // The method `session` opens a connection that keeps its session. The caller must close the connection.
@@ -74,7 +74,8 @@ func (s *Store) checkSessions(ctx context.Context) (err error) {
 }
 
 // isDirect reports whether a connection goes to PostgreSQL itself. When a session begins, PostgreSQL sends the number of its server
-// process to the client. A connection pooler sends another number, because the pooler's clients share the sessions of PostgreSQL.
+// process to the client. A connection pooler sends a different number, because the pooler's clients share the sessions of
+// PostgreSQL.
 func isDirect(ctx context.Context, c *pgx.Conn) (bool, error) {
 	var process uint32
 	err := c.QueryRow(ctx, "SELECT pg_backend_pid()", pgx.QueryExecModeSimpleProtocol).Scan(&process)
@@ -119,8 +120,8 @@ func receives(ctx context.Context, listener, notifier *pgx.Conn) (bool, error) {
 	}
 }
 
-// sessionPool returns a pool of connections that keep their sessions, and a function that closes the pool if it was opened for the
-// caller.
+// sessionPool returns a pool of connections that keep their sessions. If sessionPool opens a new pool, closePool closes this pool.
+// Otherwise closePool does nothing.
 func (s *Store) sessionPool() (_ *sql.DB, closePool func() error, err error) {
 	if s.pooled() {
 		pool, err := openServer(s.direct, false)

@@ -15,7 +15,7 @@ var pinnedColumns = []string{
 	"input", "idempotency_key", "fingerprint", "retry_of", "pinned_steps", "created_at",
 }
 
-// TestStatementsNameEveryColumn fails if a statement lacks a column of the rows that it reads or writes.
+// TestStatementsNameEveryColumn fails if a statement reads or writes a row, but does not name all columns of the row.
 func TestStatementsNameEveryColumn(t *testing.T) {
 	inserts := map[string]map[string]any{
 		"pgCommit":     {"steps": stepRow{}, "events": eventRow{}},

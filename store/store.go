@@ -29,7 +29,7 @@ import (
 type Store struct {
 	db     *gorm.DB
 	url    string // PostgreSQL only: the database URL
-	direct string // PostgreSQL only: the URL for connections that keep their sessions; the same as url, unless url names a pooler
+	direct string // PostgreSQL only: the URL for connections that keep their sessions; equal to url if url names no pooler
 	file   string // SQLite only: the path of the file
 	seal   *sealer
 
@@ -137,8 +137,8 @@ func newFile(path string) (gorm.Dialector, error) {
 	return openFile(path, "mode=rwc&_pragma=journal_mode(WAL)"), nil
 }
 
-// openFile returns the gorm dialect for an SQLite file, with options in the syntax of a URI's query. The other options include
-// synchronous(FULL): a commit returns only when the data is on disk.
+// openFile returns the gorm dialect for an SQLite file. The parameter `options` is part of a URI's query. openFile adds more
+// options, such as synchronous(FULL). With this option, a commit returns only after the data is on disk.
 func openFile(path, options string) gorm.Dialector {
 	return sqlite.Open("file:" + uriPath.Replace(filepath.Clean(path)) + "?_pragma=busy_timeout(5000)&" + options +
 		"&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate")

@@ -104,7 +104,7 @@ func (d Deps) changeable(ctx context.Context, o ChangePlan) (ChangePlan, error) 
 		case err != nil:
 			return o, err
 		case left == o.PlanID:
-			return o, refuse(CodePlanUnchanged, saga.FixByNobody, "the subscription has this plan already, from run "+by)
+			return o, refuse(CodePlanUnchanged, saga.FixByNobody, "the subscription has this plan already: it was set by run "+by)
 		}
 	}
 	_, err = d.Billing.Plan(ctx, o.MerchantID, o.PlanID)

@@ -160,7 +160,7 @@ func TestTwoPlansChangedLate(t *testing.T) {
 	}
 }
 
-// A re-check waits for a live run that is to change the plan again.
+// A re-check waits for a live run that will change the plan again.
 func TestARecheckOfAPlanWaitsForALiveRun(t *testing.T) {
 	inNight(t, func(o *outage, began time.Time) {
 		large, huge := o.newPlan(o.merchant.ID), o.newPlan(o.merchant.ID)
@@ -324,7 +324,7 @@ func TestAChangeOfThePlanLeavesTheStateAsItWas(t *testing.T) {
 	})
 }
 
-// oneRun is a ledger that returns the same run as the newest run of every subscription.
+// oneRun is a ledger in which the field `run` is the newest run of every subscription.
 type oneRun struct{ run *saga.Run }
 
 // Latest implements [workflows.Ledger].

@@ -35,8 +35,8 @@ func Classify(err error) saga.Classification {
 	if e, ok := errors.AsType[*upstream.Error](err); ok {
 		return ofUpstream(v, e)
 	}
-	// This error does not come from an upstream. For example, it comes from Tenantry's own database. The text of the error is only in the
-	// log. The error may have occurred before or after the call to the upstream.
+	// This error does not come from an upstream. It may come from Tenantry's own database, for example. The text of the error is
+	// only in the log. The error may have occurred before or after the call to the upstream.
 	v.Class, v.MaybeDone, v.Log = upstream.Transient, true, err
 	v.Failure.Code, v.Failure.Detail = "internal", "an internal error of Tenantry; the log of the service has the cause"
 	return v

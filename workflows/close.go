@@ -22,8 +22,8 @@ type Closure struct {
 	Held
 	RemovedBy string `json:"removed_by"` // the run that has removed the subscription's tenant
 
-	// The steps set the fields below. The first step sets RunID, because the input of a run that a follow-up starts cannot contain the
-	// run's id.
+	// The steps set the fields below. If a follow-up starts the run, the run's input cannot contain the run's id. Therefore the
+	// first step sets RunID.
 
 	RunID            string    `json:"run_id,omitempty"`
 	CustomerStays    string    `json:"customer_stays,omitempty"` // reason why the customer is kept; empty if the customer is removed
@@ -92,10 +92,14 @@ func (d Deps) closable(ctx context.Context, o Closure) error {
 	return nil
 }
 
-// Close returns the workflow that removes an ended subscription from BillingStack. The customer is removed too if four conditions
-// are met: the customer has no other subscription, no order in progress and no payment method; Tenantry has created the customer;
-// Tenantry has created the customer's tenant; and this tenant is proven empty. The customer's tenant is then disabled, and the
-// workflow `remove` removes it ten minutes later.
+// Close returns the workflow that removes an ended subscription from BillingStack. The run also removes the customer if all of the
+// following conditions are met:
+//
+//   - The customer has no other subscription, no order in progress and no payment method.
+//   - Tenantry has created the customer.
+//   - If the customer has a tenant, Tenantry has created the tenant, and the tenant is proven empty.
+//
+// The run then disables the customer's tenant. Ten minutes later, the workflow `remove` removes the tenant.
 func Close(d Deps) saga.Workflow[Closure] {
 	return saga.Workflow[Closure]{
 		Name: CloseName, Version: 1, Classify: Classify,
@@ -141,9 +145,9 @@ func Close(d Deps) saga.Workflow[Closure] {
 	}
 }
 
-// afterClosing returns the changes of follow-ups after a closing. If the run has succeeded, or if the subscription is not ended any
-// more, afterClosing drops the follow-up of the closing. In all other cases, afterClosing schedules the closing again. If the run has
-// disabled the tenant of the removed customer, afterClosing adds the follow-up that removes this tenant.
+// afterClosing returns the changes of follow-ups after a closing. If the run has succeeded, or if the subscription is no longer
+// ended, afterClosing drops the follow-up of the closing. In all other cases, afterClosing schedules the closing again. If the run
+// has disabled the tenant of the removed customer, afterClosing adds the follow-up that removes this tenant.
 func afterClosing(o Closure, end saga.End) []saga.FollowUp {
 	f := o.later(CloseName, o.SubscriptionID, end.Now.Add(again), Closure{Held: o.Held, RemovedBy: o.RemovedBy})
 	f.Reason = end.Cause
@@ -201,8 +205,8 @@ func (d Deps) findNoCustomer(ctx context.Context, o *Closure) (saga.Found, error
 	return goneFrom(ctx, err, "customer", o.CustomerID)
 }
 
-// goneFrom takes the error of a read of an object that another run has created. If the error is ErrNotFound, goneFrom returns Made, and
-// records that this run has removed the object.
+// goneFrom handles the error of reading an object. Another run has created the object. If the error is ErrNotFound, goneFrom returns
+// Made, and records that this run has removed the object.
 func goneFrom(ctx context.Context, err error, kind, id string) (saga.Found, error) {
 	if !errors.Is(err, billing.ErrNotFound) {
 		return saga.Absent, err

@@ -8,8 +8,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// findCustomer reads the customer by id. findCustomer does not read a customer that the order names, because the run's first step
-// has already read this customer.
+// findCustomer reads the customer by id. If the order names an existing customer, the run's first step has already read this
+// customer. In this case, findCustomer does not read the customer.
 func (d Deps) findCustomer(ctx context.Context, o *Order) (saga.Found, error) {
 	if o.NewCustomer == nil {
 		record(ctx, "customer", o.CustomerID, "", saga.Adopted)
@@ -26,7 +26,7 @@ func (d Deps) findCustomer(ctx context.Context, o *Order) (saga.Found, error) {
 	return saga.Made, nil
 }
 
-// createCustomer creates the customer, unless the order names an existing customer.
+// createCustomer creates the customer if the order does not name an existing customer.
 func (d Deps) createCustomer(ctx context.Context, o *Order) error {
 	if o.NewCustomer == nil {
 		record(ctx, "customer", o.CustomerID, "", saga.Adopted)

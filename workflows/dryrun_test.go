@@ -43,7 +43,8 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// The method `grounds` returns functions by the names of situations. Each function prepares the ground of an order for its situation.
+// The method `grounds` returns a function for each situation. The keys of the map are the names of the situations. Each function
+// changes the ground of an order to fit its situation.
 func (w *world) grounds() map[string]func(g *workflowstest.Ground) {
 	tenant := "tenantry-merchant-" + w.Merchant.ID
 	return map[string]func(g *workflowstest.Ground){
@@ -87,11 +88,11 @@ func (w *world) assignByHand(g workflowstest.Ground, roles []keystone.Role) {
 	}
 }
 
-// unchecked lists the situations that the workflow of the stranger does not check.
+// unchecked lists the situations that the workflow workflowstest.StrangerName does not check.
 var unchecked = []string{"a foreign tenant", "a disabled tenant", "a plan that is not"}
 
-// TestADryRunOfEachWorkflow makes a dry run of each workflow in each situation, while the upstreams refuse every write. The run that
-// follows must do what the dry run has said.
+// TestADryRunOfEachWorkflow makes a dry run of each workflow in each situation, while the upstreams refuse every write. The run
+// after the dry run must match the result of the dry run.
 func TestADryRunOfEachWorkflow(t *testing.T) {
 	onBoth(t, func(t *testing.T, database string) {
 		var gate readOnly
@@ -103,7 +104,7 @@ func TestADryRunOfEachWorkflow(t *testing.T) {
 		for _, trial := range workflowstest.Trials() {
 			for situation, prepare := range w.grounds() {
 				if situation != "a new customer" && trial.Follows != nil {
-					continue // the run of the trial Follows has created the customer
+					continue // the run of trial.Follows has created the customer
 				}
 				g, token := w.groundOf(t, trial)
 				prepare(&g)

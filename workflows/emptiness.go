@@ -11,9 +11,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// proveEmpty asks all services of the cloud whether the tenant is empty. If the tenant is not proven empty, proveEmpty returns an error
-// that ends the run. The run does not wait until somebody has deleted the resources, because it would hold the customer's subject
-// during this time. If the order's Force is true, proveEmpty instead stores the resources, and the run continues.
+// proveEmpty asks all services of the cloud whether the tenant is empty. If the tenant is not proven empty, proveEmpty returns an
+// error that ends the run. The run does not wait for the deletion of the resources, because a waiting run would hold the customer's
+// subject. If the order's Force is true, proveEmpty instead stores the resources, and the run continues.
 func (d Deps) proveEmpty(ctx context.Context, o *Removal) error {
 	found, err := d.Resources.Empty(ctx, o.Cloud, o.TenantID, o.DisabledAt)
 	switch {

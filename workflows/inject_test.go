@@ -33,8 +33,8 @@ func (f *faults) whenLifted(call *saga.Handle, then func()) bool {
 	return true
 }
 
-// lateCall registers a request of a run that will be executed after its time-out. The caller must call the function `done` when the
-// request is executed.
+// lateCall registers a request of a run. The upstream executes this request after the request has timed out. The caller must call
+// the function `done` when the request is executed.
 func (f *faults) lateCall(runID string) (done func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -36,7 +36,7 @@ type Removal struct {
 
 	// The steps set the fields below.
 
-	Checked bool     `json:"checked,omitempty"` // the first step has succeeded: the run EndedBy is still the run that has disabled the tenant
+	Checked bool     `json:"checked,omitempty"` // the first step has succeeded: no run has restored the subscription since the run EndedBy
 	Maker   string   `json:"maker,omitempty"`   // the run that has created the tenant
 	Gone    bool     `json:"gone,omitempty"`    // the tenant no longer existed when the run read it
 	Behind  []string `json:"behind,omitempty"`  // with Force: the tenant's resources, and the services that could not be asked
@@ -245,10 +245,10 @@ func Remove(d Deps) saga.Workflow[Removal] {
 	}
 }
 
-// afterRemoval returns the changes of follow-ups after a removal. If the run has succeeded, afterRemoval drops the ending and schedules
-// the closing. If the removal was refused, it is tried again a day later. If the run was compensated before it had read the ending, the
-// subscription may have a newer ending by now. afterRemoval then changes nothing. A follow-up that has started such a run soon starts
-// another run.
+// afterRemoval returns the changes of follow-ups after a removal. If the run has succeeded, afterRemoval drops the ending and
+// schedules the closing. If the removal was refused, it is tried again a day later. If the run was compensated before it had read
+// the ending, the subscription may have a newer ending by now. afterRemoval then changes nothing. If a follow-up has started such a
+// run, the follow-up soon starts another run.
 func (d Deps) afterRemoval(o Removal, end saga.End) []saga.FollowUp {
 	f := o.followUp(end.Now.Add(again))
 	f.Reason = end.Cause
@@ -269,8 +269,8 @@ func (d Deps) afterRemoval(o Removal, end saga.End) []saga.FollowUp {
 	return []saga.FollowUp{f, o.closing(end.RunID, end.Now.Add(d.KeepBilling))}
 }
 
-// The variable `refusals` contains error codes of the first step. The step returns these errors only after it has read that the run
-// EndedBy is still the run that has ended the subscription.
+// The variable `refusals` contains error codes of the first step. Before the step returns one of these errors, it has checked that
+// no run has restored the subscription since the run EndedBy.
 var refusals = []saga.Code{CodeTenantNotSettled, CodeTenantEnabled, CodeTenantNotOurs}
 
 // The method `expected` returns the tenant, which should no longer exist.

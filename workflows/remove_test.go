@@ -8,8 +8,8 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// The end of a removal drops, delays or keeps the ending of the subscription. If a run has not read the subscription, it must keep
-// the ending, because the subscription may have a newer ending by now.
+// The end of a removal drops, delays or keeps the ending of the subscription. If a run has not read the subscription, the run must
+// keep the ending. The subscription may have a newer ending by now.
 func TestWhatARemovalDoesWithTheEnding(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	then := workflows.Remove(workflows.Deps{KeepBilling: time.Hour}).Then

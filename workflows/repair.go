@@ -31,8 +31,8 @@ type Audits interface {
 	Finding(ctx context.Context, id string) (audit.Finding, error)
 	// KeptPlan returns a stored plan, or audit.ErrNotFound.
 	KeptPlan(ctx context.Context, id string) (audit.Plan, error)
-	// Confirm checks that the repair is still needed as it was planned. If it is not, the result `changed` is the reason. Otherwise, the
-	// result is empty.
+	// Confirm checks whether the repair is still needed as it was planned. If so, the result `changed` is empty. Otherwise,
+	// `changed` is the reason.
 	Confirm(ctx context.Context, e audit.PlanEntry, subject string) (changed string, err error)
 }
 
@@ -46,18 +46,18 @@ type Repair struct {
 	// earlier run, and DisabledAt is the time at which it ended.
 	DisabledAt time.Time `json:"disabled_at,omitzero"`
 	DisabledBy string    `json:"disabled_by,omitempty"`
-	// WasDisabled is true if the tenant was already disabled before the repair. The repair begins with the run DisabledBy if DisabledBy is
-	// set, and with this run otherwise.
+	// WasDisabled is true if the tenant was already disabled before the repair. If DisabledBy is set, the repair has begun with the
+	// run DisabledBy. Otherwise, it begins with this run.
 	WasDisabled bool `json:"was_disabled,omitempty"`
 
-	// The steps set the fields below. The first step sets RunID, because the input of a run that a follow-up starts cannot contain the
-	// run's id.
+	// The steps set the fields below. If a follow-up starts the run, the run's input cannot contain the run's id. Therefore the
+	// first step sets RunID.
 
 	RunID string `json:"run_id,omitempty"`
 	// Was is the standing of the subscription before the run. Was is set if the repair changes the tenant or the resource of the
 	// subscription.
 	Was      *Standing `json:"was,omitempty"`
-	Marks    []string  `json:"marks,omitempty"`     // the tags of runs that have disabled the project, as they were before this run
+	Marks    []string  `json:"marks,omitempty"`     // the marks of the runs that had disabled the project before this run
 	TenantID string    `json:"tenant_id,omitempty"` // the id of the tenant that the run has created
 	Kept     string    `json:"kept,omitempty"`      // reason why the customer was not removed; empty if the customer is removed
 	// RemovalDueAt is the time at which another run removes the tenant that this run has disabled.
@@ -274,9 +274,9 @@ func RepairWorkflow(d Deps) saga.Workflow[Repair] {
 	}
 }
 
-// afterRepair returns the follow-up that removes a tenant that the run has disabled. If a follow-up has started this run to remove the
-// tenant, afterRepair drops this follow-up. It does so even if the tenant was not removed. The finding is then still open, and can be
-// planned again.
+// afterRepair returns the follow-up that removes a tenant that the run has disabled. If a follow-up has started this run to remove
+// the tenant, afterRepair drops this follow-up. afterRepair also drops the follow-up if the tenant was not removed. The finding is
+// then still open, and a new plan can contain the repair again.
 func afterRepair(o Repair, end saga.End) []saga.FollowUp {
 	if !o.does(audit.RemoveTenant) || !o.removing() && end.Cause != nil {
 		return nil

@@ -223,8 +223,8 @@ func TestALaterRunUsesTheTenantThatARepairHasCreated(t *testing.T) {
 	}
 }
 
-// Before a run is stored, an entry is refused if its finding is not open or has changed, or if its run does not exist or is another
-// merchant's.
+// An entry is refused if its finding is not open or has changed. An entry is also refused if the run of its finding does not exist,
+// or belongs to another merchant.
 func TestWhichEntriesAreRefused(t *testing.T) {
 	entry := audit.PlanEntry{FindingID: "f", MerchantID: "m1", RunID: "r1"}
 	for name, c := range map[string]struct {

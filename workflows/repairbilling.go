@@ -39,9 +39,10 @@ func (d Deps) repairBilling() []saga.Step[Repair] {
 			return ClaimResource(o.Entry.SubscriptionID, resource)
 		},
 		Do: func(ctx context.Context, o *Repair) error { return d.setResource(ctx, o, o.resource()) },
-		// If the run has created a tenant, the compensation removes the tenant. The undo of this step therefore sets the resource that the
-		// subscription had before, or the tenant that a newer run has left. If the run has not created a tenant,
-		// the undo changes nothing: the value of the repair plan is correct, and stays.
+		// If the run has created a tenant, the compensation removes the tenant. The undo of this step therefore sets the resource
+		// that the subscription had before the run. If a newer run has given the subscription another tenant, the undo sets that
+		// tenant instead. If the run has not created a tenant, the undo changes nothing, because the value of the repair plan is
+		// correct.
 		Undo: func(ctx context.Context, o *Repair) error {
 			if o.does(audit.SetResource) || o.TenantID == "" {
 				return nil
@@ -66,7 +67,7 @@ func (d Deps) repairBilling() []saga.Step[Repair] {
 	}}
 }
 
-// The method `resource` returns the id of the tenant that the subscription is to be billed for.
+// The method `resource` returns the id of the tenant that should be the resource of the subscription.
 func (o Repair) resource() string {
 	if o.does(audit.CreateTenant) {
 		return o.TenantID

@@ -27,9 +27,8 @@ func (d Deps) checkRepair(ctx context.Context, o *Repair) error {
 	return nil
 }
 
-// The method `repairable` checks that the repair is still needed as it was planned. If it is not, `repairable` returns an
-// *AdmissionError. If the repair changes the tenant or the resource of a subscription, the returned order contains the standing of the
-// subscription.
+// The method `repairable` returns an *AdmissionError if the repair is no longer needed as it was planned. If the repair changes the
+// tenant or the resource of a subscription, the returned order contains the standing of the subscription.
 func (d Deps) repairable(ctx context.Context, o Repair) (Repair, error) {
 	changed, err := d.Audits.Confirm(ctx, o.Entry, o.Subject)
 	switch {
@@ -86,8 +85,8 @@ func (d Deps) repairAllowed(ctx context.Context, o Repair) (Repair, error) {
 	return o, refuse(CodeNotRepairable, saga.FixByOperator, "this release does not know the action "+string(o.Entry.Action))
 }
 
-// rolesStay returns an *AdmissionError if a role that the run assigns no longer has its name, or may not be given to users: see
-// [keystone.Identity].
+// rolesStay checks the roles that the run assigns. If one of these roles no longer has its name, or may not be given to users,
+// rolesStay returns an *AdmissionError: see [keystone.Identity].
 func (d Deps) rolesStay(ctx context.Context, o Repair) error {
 	id, err := d.Identity(o.Entry.Cloud)
 	if err != nil {

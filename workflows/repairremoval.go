@@ -21,7 +21,8 @@ func (d Deps) repairByRemoval() []saga.Step[Repair] {
 				o.RemovalDueAt = d.Now().Add(settled)
 				return nil
 			},
-			NoUndo: "ten minutes later, another run deletes the tenant if it is proven empty, and nobody can restore it; accept the finding to prevent this",
+			NoUndo: "another run deletes the tenant ten minutes later if the tenant is proven empty. Nobody can restore a deleted tenant. " +
+				"To prevent the deletion, accept the finding",
 		},
 		{
 			Name: "keep-disabled", Effect: saga.Changes,
@@ -72,8 +73,9 @@ func (d Deps) repairByRemoval() []saga.Step[Repair] {
 	}
 }
 
-// keepTenant enables the tenant that the run was to remove, unless the tenant was disabled before the repair. If the subscription was
-// suspended or has ended since the repair, the tenant stays disabled: the suspension has found it disabled, and relies on that.
+// keepTenant enables the tenant again if the repair has disabled the tenant. In one case, the tenant stays disabled: a run has
+// suspended or ended the subscription since the repair disabled the tenant. That run found the tenant disabled, and relies on this
+// state.
 func (d Deps) keepTenant(ctx context.Context, o *Repair) error {
 	now, err := d.Standing(ctx, o.Entry.MerchantID, o.Entry.SubscriptionID)
 	_, unknown := errors.AsType[*AdmissionError](err)

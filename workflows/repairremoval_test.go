@@ -17,8 +17,8 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// A repair has disabled a tenant, and was to remove it ten minutes later. Meanwhile the subscription is suspended: the suspension finds the
-// tenant disabled. When the removal is refused, the tenant stays disabled, until the subscription is resumed.
+// A repair disables a tenant. The removal of the tenant is due ten minutes later. Meanwhile the subscription is suspended. The
+// suspension finds the tenant disabled. When the removal is refused, the tenant stays disabled until the subscription is resumed.
 func TestARefusedRemovalLiftsNoSuspension(t *testing.T) {
 	w := newWorld(t, storetest.SQLite(t))
 	trial := repairTrial(t, "remove-tenant, after that")
@@ -84,7 +84,7 @@ func TestARepairDisablesATenantBeforeItRemovesIt(t *testing.T) {
 
 	then := workflows.RepairWorkflow(workflows.Deps{}).Then
 	o := decode[workflows.Repair](t, f.Input.(json.RawMessage))
-	// A failed removal is not tried again, because its finding can be planned again.
+	// A failed removal is not tried again, because a new plan can contain the repair again.
 	for _, cause := range []*saga.Failure{nil, {Code: "tenant-not-empty"}} {
 		got := then(o, saga.End{Now: time.Now(), RunID: "r", Cause: cause})
 		if len(got) != 1 || !got[0].DueAt.IsZero() || got[0].ID != h.TenantID {
@@ -96,8 +96,8 @@ func TestARepairDisablesATenantBeforeItRemovesIt(t *testing.T) {
 	}
 }
 
-// A run that disables a tenant before its removal does not expect that the tenant stays disabled. The run that removes the tenant
-// expects that the tenant is gone.
+// The first run of a removal disables the tenant, but does not expect that the tenant stays disabled. The second run removes the
+// tenant, and expects that the tenant is gone.
 func TestATenantThatIsToBeRemovedIsNotExpectedToStayDisabled(t *testing.T) {
 	expect := workflows.RepairWorkflow(workflows.Deps{}).Expect
 	for _, code := range []audit.Code{audit.ObjectsLeft, audit.TenantWithoutSubscription, audit.TenantWithoutCustomer} {

@@ -44,7 +44,7 @@ func (o Repair) items(action ...audit.RepairAction) (items []string) {
 }
 
 // The method `item` returns the item of a step for this role. The item is the role's name, or the role's id if [keystone.ValidID]
-// refuses the name. If the repair is about several users, the user's id and a slash precede it.
+// refuses the name. If the repair is about several users, the item begins with the user's id and a slash.
 func (o Repair) item(r repairRole) string {
 	name := r.role.Name
 	if !keystone.ValidID(name) {
@@ -105,8 +105,8 @@ func (o *Repair) recordRole(ctx context.Context, a keystone.Assignment, origin s
 	saga.CallOf(ctx).Made(saga.Object{Kind: "role-assignment", Cloud: o.Entry.Cloud, ID: assignmentID(a), Name: a.RoleName, Origin: origin})
 }
 
-// findGranted returns Made if the user has the role and the argument `want` is true, or if the user lacks the role and `want` is false.
-// Before the run, the opposite was the case, as the first step has read.
+// findGranted returns Made if the user's role is in the wanted state. If the argument `want` is true, the user should have the role.
+// Otherwise, the user should lack the role. The first step has read that the role was in the opposite state before the run.
 func (d Deps) findGranted(ctx context.Context, o *Repair, want bool) (saga.Found, error) {
 	if o.tenantID() == "" { // in a dry run, the tenant may not exist yet
 		return saga.Absent, nil

@@ -20,7 +20,7 @@ func (d Deps) repairTenant() []saga.Step[Repair] {
 			Each:   inActions(audit.TagProject),
 			Find:   d.findTagged,
 			Do:     d.tagProject,
-			NoUndo: "the tags are those that the project was created with",
+			NoUndo: "the project was created with these tags",
 		},
 		{
 			Name: "enable-project", After: []string{"check"}, Effect: saga.Changes,

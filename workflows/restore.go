@@ -37,8 +37,8 @@ func (o Restoration) result() any {
 	return RestoreResult{o.Switch.result(o.leaves().State).(SwitchResult), o.UserGone}
 }
 
-// The method `leaves` returns the standing of the subscription after a successful run. The subscription then is as it was before it was
-// ended.
+// The method `leaves` returns the standing of the subscription after a successful run. A restored subscription has the state that it
+// had before it was ended.
 func (o Restoration) leaves() Standing {
 	s := Standing{Held: o.Held, State: SubscriptionActive, RunID: o.RunID, Suspension: o.Was.Suspension}
 	if s.Suspension != nil {
@@ -169,8 +169,8 @@ func (d Deps) planStays(ctx context.Context, h Held) error {
 }
 
 // Restore returns the workflow that restores an ending subscription. The workflow gives the subscriber the roles again. If the
-// subscriber no longer exists in Keystone, nobody gets the roles. The workflow then enables the tenant, unless the subscription was
-// suspended before it was ended. When the run has succeeded, the ending is dropped.
+// subscriber no longer exists in Keystone, nobody gets the roles. If the subscription was not suspended when it was ended, the
+// workflow then enables the tenant. When the run has succeeded, the ending is dropped.
 func Restore(d Deps) saga.Workflow[Restoration] {
 	return saga.Workflow[Restoration]{
 		Name: RestoreName, Version: 1, Classify: Classify,

@@ -115,9 +115,9 @@ func (d Deps) assignRole(ctx context.Context, g grant, renew func(pinned, curren
 	return nil
 }
 
-// renewedRole returns the id of the role that now has the name of the step's role. The parameter `cause` is the error that the
-// assignment of the role with the old id has returned: the role, the user or the project does not exist. If the role with the old id
-// still has its name, renewedRole returns `cause`.
+// renewedRole returns the id of the role that now has the name of the step's role. The parameter `cause` is the error of assigning
+// the role with the old id: the role, the user or the project does not exist. If the role with the old id still has its name,
+// renewedRole returns `cause`.
 //
 // On a tenant that the run adopted, the new role is not assigned. If the answer to the assignment were lost, the undo would not know
 // which role to revoke.
@@ -141,8 +141,8 @@ func renewedRole(ctx context.Context, id keystone.Identity, g grant, old string,
 }
 
 // removeRole revokes the role on an adopted tenant if the user lacked the role before the run. On a tenant that the run created,
-// removing the tenant also removes the assignment. If the answer to the assignment was lost, removeRole records the assignment,
-// because the assignment stays if an operator skips the undo of the tenant.
+// removing the tenant also removes the assignment. If the answer to the assignment was lost, removeRole records the assignment. The
+// record is needed if an operator skips the undo of the tenant, because the assignment then stays.
 //
 // A re-check revokes a role under three conditions: the user lacked the role before the run, an attempt to assign the role was
 // never answered, and no run claims the role. Under these conditions, the re-check revokes the role even if an admin has assigned

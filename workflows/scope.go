@@ -50,8 +50,8 @@ func (d Deps) scopeToken(ctx context.Context, o *Order) error {
 // does not have it. If the role was deleted, only a new run can assign a role of the same name.
 func (o *Order) roleMissing(who string, want keystone.Role) error {
 	return StepError{upstream.Transient, "role-missing", fmt.Sprintf(
-		"%s lacks role %s (%s) on the customer tenant %s: assign the role to the user again, then retry the run; if the role with this "+
-			"id was deleted, compensate the run if it is not compensated yet, then retry it: the retry looks up the role by its name",
+		"%s lacks role %s (%s) on the customer tenant %s: assign the role to the user again, then retry the run. If the role with this "+
+			"id was deleted, compensate the run before you retry it: the retry looks up the role by its name",
 		who, want.Name, o.current(want), o.CustomerTenantID), saga.FixByOperator}
 }
 

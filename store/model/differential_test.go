@@ -70,8 +70,8 @@ func compare(t *testing.T, seed uint64, answered map[string]int) {
 	}
 }
 
-// The function `written` reads the stored runs with their events, actions and tokens, the ids of the runs that need attention, and
-// the follow-ups. `written` returns all of them as one text.
+// The function `written` returns the contents of a store as one text. The text contains the follow-ups, the ids of the runs that
+// need attention, and the runs with their events, actions and tokens.
 func written(t *testing.T, s storetest.Store, now time.Time) string {
 	t.Helper()
 	runs, err := s.Runs(t.Context(), saga.Filter{Limit: 1000})

@@ -107,7 +107,7 @@ func (d *drawer) run() string {
 	return young[d.IntN(len(young))]
 }
 
-// The method `leased` draws the id of a run. In nine of ten draws, the run is leased, if a leased run exists.
+// The method `leased` draws the id of a run. If leased runs exist, nine of ten draws return the id of a leased run.
 func (d *drawer) leased() string {
 	var ids []string
 	for _, run := range d.model.Everything().Runs {

@@ -46,7 +46,7 @@ func (s *Store) TakeFollowUps(ctx context.Context, d saga.DueFollowUps, newID fu
 	return taken, nil
 }
 
-// dueFollowUps returns at most d.Limit follow-ups that can be taken, in the order in which they were due.
+// dueFollowUps returns at most d.Limit follow-ups that can be taken, in the order of their due times.
 func (s *Store) dueFollowUps(d saga.DueFollowUps) []*saga.FollowUp {
 	var due []*saga.FollowUp
 	for _, f := range s.followUps {
@@ -120,7 +120,7 @@ func (s *Store) follow(cp *saga.Checkpoint) {
 	}
 }
 
-// toAttend reports whether a run needs attention because it was compensated and a follow-up will start another run.
+// toAttend reports whether a run was compensated and its follow-up will start another run. Such a run needs attention.
 func (s *Store) toAttend(r *row) bool {
 	for _, f := range s.followUps {
 		if f.RunID == r.ID && f.Reason != nil && f.TakenAt == nil && r.EndedAt != nil {

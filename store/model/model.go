@@ -1,5 +1,5 @@
-// Package model stores runs in memory in the same way as package store stores them in PostgreSQL. The model is used by simulations,
-// and by checks that read all stored data.
+// Package model stores runs in memory. The model behaves like package store on PostgreSQL. The model is used by simulations, and by
+// checks that read all stored data.
 //
 // The model is deterministic: the same calls in the same order return the same results. The model starts no goroutine, and gets the
 // time from its caller. The model does not hold its lock while it calls functions of its caller. The model copies all values that

@@ -106,7 +106,7 @@ func (f auditFixture) finish(t *testing.T, o audit.Outcome) {
 	}
 }
 
-// The function `refused` fails the test unless the error `err` is the error `want`.
+// The function `refused` fails the test if the error `err` is not the error `want`.
 func refused(t *testing.T, what string, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) {

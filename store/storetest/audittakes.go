@@ -24,7 +24,7 @@ func takeAudit(t *testing.T, s auditFixture) {
 	take("r1", minutes(0), minutes(0), "")
 	s.wait(t, "b", "a", "c")
 	take("r1", minutes(0), minutes(-1), "a")
-	take("r2", minutes(1), minutes(0), "") // r1 is not lost, because its last heartbeat is not before minute 0
+	take("r2", minutes(1), minutes(0), "") // r1 is not lost, because its last heartbeat was at minute 0
 	take("r1", minutes(1), minutes(0), "")
 	if err := s.audits.Beat(t.Context(), "a", "r1", minutes(2), audit.Progress{Phase: "reading", Done: 5, Total: 6}); err != nil {
 		t.Fatal(err)

@@ -22,8 +22,8 @@ type Store interface {
 }
 
 // Conformance tests whether a store does what saga.Store and saga.Queue specify. Each part of the test begins with an empty store.
-// The name of a part consists of a method and the situation in which the method is called. Wakes tests the messages between
-// replicas.
+// The name of a part consists of a method and the situation in which the method is called. The function Wakes tests the messages
+// between replicas.
 func Conformance(t *testing.T, open func(testing.TB) Store, disable Disable) {
 	for _, part := range []struct {
 		name string
@@ -196,8 +196,8 @@ func (f fixture) commit(t *testing.T, cp saga.Checkpoint) saga.CommitResult {
 	return result
 }
 
-// The method `claim` calls Claim for replica r1 at the time epoch, and sorts the ids of the claimed runs, because a store may
-// return them in any order.
+// The method `claim` calls Claim for replica r1 at the time `epoch`. The result is sorted, because a store may return the ids of the
+// claimed runs in any order.
 func (f fixture) claim(t *testing.T, limit int, down ...string) []string {
 	t.Helper()
 	ids, err := f.Claim(t.Context(), saga.Claim{Due: saga.Due{Now: epoch, Down: down}, Replica: "r1", Limit: limit})

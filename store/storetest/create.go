@@ -128,8 +128,8 @@ func createSubjectBusy(t *testing.T, s fixture) {
 	s.create(t, func(r *saga.Run) { r.Key = n.Run.Key }) // the key of the refused run can still be used
 }
 
-// createAfterEnd creates a run that was accepted before another run with the same subject ended. The new run must be queued, because
-// the times of its first steps are before the end of the other run.
+// createAfterEnd stores a run after another run with the same subject has ended. The new run was accepted before this end, so the
+// times of its first steps are before this end. Therefore the new run must be queued behind the ended run.
 func createAfterEnd(t *testing.T, s fixture) {
 	n := s.create(t, func(r *saga.Run) { r.Subject = "m:c" })
 	ended := epoch.Add(time.Second)

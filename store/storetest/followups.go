@@ -144,7 +144,7 @@ func followUpsOfOthers(t *testing.T, s fixture) {
 	}
 }
 
-// followUpReplaced shows that a follow-up that is put again replaces the stored follow-up, but keeps the hold and the id of the
+// followUpReplaced puts a follow-up again. The new follow-up must replace the stored follow-up, but keep its hold and the id of its
 // last run.
 func followUpReplaced(t *testing.T, s fixture) {
 	hold := &saga.FollowUpHold{Who: "op", Why: "because", At: epoch.Add(time.Hour)}
@@ -225,7 +225,7 @@ func followUpFenced(t *testing.T, s fixture) {
 	}
 }
 
-// followUpBadRow shows that a checkpoint with a follow-up that cannot be stored writes nothing at all.
+// followUpBadRow shows that a checkpoint writes nothing if one of its follow-ups cannot be stored.
 func followUpBadRow(t *testing.T, s fixture) {
 	for what, spoil := range map[string]func(*saga.FollowUp){
 		"workflow": func(f *saga.FollowUp) { f.Workflow = "\x00" }, "id": func(f *saga.FollowUp) { f.ID = "\x00" },
@@ -340,7 +340,7 @@ func takeDue(t *testing.T, s fixture) {
 	}
 }
 
-// takeAgain checks the times at which a follow-up that was taken can be taken again.
+// takeAgain checks the times at which a taken follow-up can be taken again.
 func takeAgain(t *testing.T, s fixture) {
 	s.put(t, later("x"))
 	n := leased(nil)
@@ -378,7 +378,7 @@ func takeAgain(t *testing.T, s fixture) {
 	}
 }
 
-// takeAtOnce shows that two replicas that take follow-ups at the same time never take the same follow-up.
+// takeAtOnce lets two replicas take follow-ups at the same time. No follow-up may be taken twice.
 func takeAtOnce(t *testing.T, s fixture) {
 	const n, replicas = 40, 4
 	var all []saga.FollowUp

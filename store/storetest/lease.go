@@ -51,8 +51,8 @@ func handBackAndLeave(t *testing.T, s fixture) {
 	}
 }
 
-// handBackStray shows that HandBack releases a run only if the run is leased to the given replica and its last write was before the
-// given time.
+// handBackStray shows that HandBack releases a run only if the run is leased to the given replica and the run's last write was
+// before the given time.
 func handBackStray(t *testing.T, s fixture) {
 	s.join(t, "r2", epoch.Add(time.Hour))
 	stray := s.create(t, nil)

@@ -26,7 +26,7 @@ func (f auditFixture) made(t *testing.T, subject string, change func(*saga.Run),
 		kind, id, _ := strings.Cut(strings.TrimPrefix(one, "-"), " ")
 		o := saga.Object{Step: "a", Kind: kind, Cloud: "default", ID: id, Name: "N", Origin: saga.Own, RequestID: "req-1"}
 		if kind == "role-assignment" {
-			o.Step = "b/x" // the ledger has no end time for this step, because it has not begun
+			o.Step = "b/x" // the ledger has no end time for this step, because the step has not begun
 		}
 		if strings.HasPrefix(one, "-") {
 			o.RemovedAt = &epoch
@@ -135,7 +135,7 @@ func eachRunInPages(t *testing.T, s auditFixture) {
 }
 
 // The method `entries` reads the entries of a filter in pages of the given length, and returns them as text. The text of an entry is
-// KIND ID of N: its run is the Nth run of the parameter `runs`.
+// KIND ID of N. The number N is the position of the entry's run in the parameter `runs`, counted from 1.
 func (f auditFixture) entries(t *testing.T, filter audit.EntryFilter, page int, runs ...*saga.Run) string {
 	t.Helper()
 	filter.Limit = page

@@ -145,7 +145,7 @@ func countsOfRuns(t *testing.T, s fixture) {
 	}
 }
 
-// The method `count` fails the test unless the number of due runs is `want`.
+// The method `count` fails the test if the number of due runs is not `want`.
 func (f fixture) count(t *testing.T, want int, down ...string) {
 	t.Helper()
 	if n, err := f.Due(t.Context(), saga.Due{Now: epoch, Down: down}); err != nil || n != want {

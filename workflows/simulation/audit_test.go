@@ -20,8 +20,8 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// The method `audit` audits a world in which the vandal has done nothing. Each finding is a violation, except findings about objects
-// that operators have left behind, or that a request has changed late: see changedLate.
+// The method `audit` audits a world in which the vandal has done nothing. `audit` ignores findings about objects that operators have
+// left behind, and about objects that a late request has changed: see changedLate. Each other finding is a violation.
 func (w *world) audit() (broken []workflowstest.Broken) {
 	outcome, wrong := w.examine(), w.wrongSinceLate()
 	for _, f := range outcome.Seen {
@@ -73,8 +73,8 @@ func (w *world) auditor() *audit.Auditor {
 	})
 }
 
-// The function `expectation` returns a function for audits. For each run, that function returns the objects that the run should have
-// left.
+// The function `expectation` returns a function for audits. For each run, the returned function lists the objects that the run
+// should have left.
 func expectation(definitions []*saga.Definition) func(*saga.Run) ([]saga.Expected, bool, error) {
 	return func(r *saga.Run) ([]saga.Expected, bool, error) {
 		i := slices.IndexFunc(definitions, func(d *saga.Definition) bool { return d.Name == r.Workflow })
