@@ -27,8 +27,8 @@ const (
 // Ledger reads the runs of this installation. The newest succeeded run about a subscription determines the subscription's state,
 // because the runs of one customer execute one at a time.
 type Ledger interface {
-	// Latest reads the merchant's newest succeeded run for each object of this kind with one of these ids. The run has created or adopted
-	// the object.
+	// Latest reads one run for each object that has this kind and one of these ids: the merchant's newest succeeded run that created or
+	// adopted the object.
 	Latest(ctx context.Context, merchant, kind string, ids []string) (map[string]*saga.Run, error)
 	// Run reads a run with its steps and objects, or returns saga.ErrNotFound.
 	Run(ctx context.Context, runID string) (*saga.Run, error)
@@ -42,8 +42,8 @@ type FollowUps interface {
 	HoldFollowUp(ctx context.Context, merchant, workflow, id string, hold *saga.FollowUpHold) error
 }
 
-// Endings returns the endings of a merchant's subscriptions, by the ids of the subscriptions. The result lacks subscriptions that
-// have not been ended, and subscriptions whose tenant is removed.
+// Endings returns the endings of a merchant's subscriptions, by the ids of the subscriptions. The result has no entry for a
+// subscription that was not ended, or whose tenant is removed.
 func (d Deps) Endings(ctx context.Context, merchantID string, ids []string) (map[string]saga.FollowUp, error) {
 	ctx, cancel := context.WithTimeout(ctx, ledgerTime)
 	defer cancel()
@@ -76,7 +76,7 @@ type Standing struct {
 	Suspension *Suspension `json:"suspension,omitempty"`
 }
 
-// Suspension identifies the run that has suspended a subscription, and the kind of caller that requested it.
+// Suspension identifies the run that has suspended a subscription, and the kind of caller that requested the suspension.
 type Suspension struct {
 	RunID      string `json:"run_id"`
 	ByOperator bool   `json:"by_operator,omitempty"` // only an operator can lift the suspension
@@ -124,11 +124,11 @@ func (h Held) replaced(now Held) error {
 // errNoSubscription means that no run of this installation has made the subscription for the merchant.
 var errNoSubscription = refuse(CodeSubscriptionNotFound, saga.FixByMerchant, "Tenantry has made no such subscription for this merchant")
 
-// ledgerTime is the time limit of the reads of the ledger.
+// ledgerTime is the time limit for reads of the ledger.
 const ledgerTime = 10 * time.Second
 
-// Standings returns the standings of a merchant's subscriptions, by the ids of the subscriptions. The result lacks subscriptions
-// that no run has made, and subscriptions that a run is still making.
+// Standings returns the standings of a merchant's subscriptions, by the ids of the subscriptions. The result has no entry for a
+// subscription that no run has made, or that a run is still making.
 func (d Deps) Standings(ctx context.Context, merchantID string, ids []string) (map[string]Standing, error) {
 	ctx, cancel := context.WithTimeout(ctx, ledgerTime)
 	defer cancel()

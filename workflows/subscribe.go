@@ -132,7 +132,7 @@ func (d Deps) expectSubscribe(o Order) []saga.Expected {
 	)
 }
 
-// SubscribeName is the name of the workflow.
+// SubscribeName is the name of the workflow that [Subscribe] returns.
 const SubscribeName = "subscribe"
 
 // Named derives the ids of a new customer and of the subscription from the run's id. The ids are therefore known even if an
@@ -158,9 +158,9 @@ func (o Order) Request(runID string, onFailure saga.OnFailure) saga.Request {
 	}
 }
 
-// AdmitSubscribe checks an order against Keystone and BillingStack, and returns the request for the order's run. AdmitSubscribe
-// only reads, and makes independent reads concurrently. If a check cannot be made, AdmitSubscribe refuses the order. If several
-// checks fail, AdmitSubscribe reports the first failure in this sequence: user, configuration, order.
+// AdmitSubscribe checks an order against Keystone and BillingStack, and returns the request for the order's run. AdmitSubscribe writes
+// nothing, and makes independent reads concurrently. If a check cannot be made, AdmitSubscribe refuses the order. If several checks
+// fail, AdmitSubscribe reports the first failure in this sequence: user, configuration, order.
 func (d Deps) AdmitSubscribe(ctx context.Context, m merchants.Merchant, asked Asked, token string) (saga.Request, error) {
 	id, err := d.cloudOf(m)
 	if err != nil {
@@ -230,12 +230,12 @@ func (d Deps) readAsked(ctx context.Context, asked Asked) []func() error {
 func (d Deps) completeCustomer(ctx context.Context, merchantID string, c *NewCustomer) error {
 	m, err := coalesce.Read(ctx, d.Reads, "merchant "+merchantID, d.Billing.Merchant, merchantID)
 	if errors.Is(err, billing.ErrNotFound) {
-		return refuse(CodeConfigurationFault, saga.FixByOperator, "BillingStack does not have the merchant")
+		return refuse(CodeConfigurationFault, saga.FixByOperator, "BillingStack does not have merchant "+merchantID)
 	}
 	if err != nil {
 		return err
 	}
-	// Do not write a field that is not empty, because other reads of the order use this field at the same time.
+	// Write only empty fields: concurrent reads of the order use the other fields.
 	if c.Currency == "" {
 		c.Currency = m.Currency
 	}
@@ -430,12 +430,12 @@ func (d Deps) findSubscription(ctx context.Context, o *Order) (saga.Found, error
 	return saga.Made, nil
 }
 
-// The function `record` adds an object to the run's objects, after a step has created or adopted the object upstream.
+// The function `record` adds an object to the run's objects after a step has created or adopted the object in its upstream.
 func record(ctx context.Context, kind, id, name string, origin saga.Origin) {
 	saga.CallOf(ctx).Made(saga.Object{Kind: kind, ID: id, Name: name, Origin: origin})
 }
 
-// recordRemoval records that an Undo has removed one of the run's objects upstream.
+// recordRemoval records that an Undo has removed one of the run's objects from its upstream.
 func recordRemoval(ctx context.Context, kind, id string, removed bool, err error) error {
 	if err == nil && removed {
 		saga.CallOf(ctx).Gone(kind, id)

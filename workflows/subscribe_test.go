@@ -33,7 +33,7 @@ func TestSubscribeMakesOneOfEachThing(t *testing.T) {
 		w.start(id, o, token)
 		run := w.until(t, id, over)
 		if got := w.things(t, id); run.State != saga.Succeeded || got != whole {
-			t.Fatalf("it made %q, want %q; the run: %s", got, whole, describe(run))
+			t.Fatalf("the run made %q, want %q; the run: %s", got, whole, describe(run))
 		}
 		scoped, ok := take()
 		if !ok {
@@ -94,7 +94,7 @@ func TestAnExistingCustomerIsAdoptedAndLeftAsItWas(t *testing.T) {
 	held, err := w.Identity.AssignedRoles(t.Context(), tenant, again.UserID)
 	w.ok(err)
 	if !slices.Equal(held, []string{w.roles[0].ID}) {
-		t.Errorf("the user holds %v, want just member as before", held)
+		t.Errorf("the user has the roles %v, want only member", held)
 	}
 	if got := w.things(t, first); got != whole {
 		t.Errorf("the customer's first run left %q, want %q", got, whole)
@@ -140,7 +140,7 @@ func TestTwoOrdersOfOneCustomerGoOneAfterTheOther(t *testing.T) {
 			run := w.until(t, id, over)
 			began := run.Step("check").StartedAt
 			if run.State != saga.Succeeded || began.Before(ended) {
-				t.Errorf("it began at %v, the one before ended at %v; the run: %s", began, ended, describe(run))
+				t.Errorf("the run began at %v, the previous run ended at %v; the run: %s", began, ended, describe(run))
 			}
 			ended = *run.EndedAt
 		}
@@ -296,7 +296,7 @@ func TestASuccessorOfACompensatedRunTakesItsKey(t *testing.T) {
 	w.ok(err)
 	run := w.until(t, successor.ID, over)
 	if got := w.things(t, successor.ID); run.State != saga.Succeeded || got != whole {
-		t.Errorf("it made %q; the run: %s", got, describe(run))
+		t.Errorf("the run made %q; the run: %s", got, describe(run))
 	}
 	byKey, err := w.Store.RunOfKey(t.Context(), w.Merchant.ID, id)
 	w.ok(err)
@@ -407,7 +407,8 @@ func TestARoleThatIsDeletedAfterItWasAssignedIsNamed(t *testing.T) {
 	}
 }
 
-// A new role is not assigned on an adopted tenant, because the undo could not revoke it if the answer to the assignment were lost.
+// On an adopted tenant, a run does not assign the new role. If the answer to the assignment were lost, the undo could not revoke the
+// role.
 func TestARoleThatWasMadeAnewIsResolvedByTheRetryOfACompensatedRun(t *testing.T) {
 	w := newWorld(t, storetest.SQLite(t))
 	w.changeMerchant(func(m *merchants.Merchant) { m.AdoptUnmarked = true })
@@ -461,7 +462,7 @@ func TestARetryThatCannotBeAcceptedChangesNothing(t *testing.T) {
 			successor, err := w.Service.Runs.Act(t.Context(), saga.Action{RunID: run.ID, Name: saga.Retry, Who: "op", Why: "again"})
 			refused, ok := errors.AsType[*saga.RetryRefusedError](err)
 			if successor != nil || !ok || refused.Code != c.code || refused.FixBy != c.fixBy {
-				t.Errorf("got %v, %#v; want it refused with %s for the %s", successor, err, c.code, c.fixBy)
+				t.Errorf("got %v, %#v; want a refusal with code %s and fixBy %s", successor, err, c.code, c.fixBy)
 			}
 			byKey, err := w.Store.RunOfKey(t.Context(), w.Merchant.ID, run.Key)
 			w.ok(err)

@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// SuspendName is the name of the workflow.
+// SuspendName is the name of the workflow that [Suspend] returns.
 const SuspendName = "suspend"
 
 // suspending describes the workflow that suspends an active subscription. An operator can also suspend a subscription that the
@@ -61,7 +61,7 @@ func Suspend(d Deps) saga.Workflow[Switch] {
 }
 
 // findDisabled returns Absent if the tenant is enabled or gone. Otherwise, the result shows who has disabled the tenant: see
-// disabledBy. The tenant's marks name the runs that have disabled it.
+// disabledBy. The tags of the tenant name the runs that have disabled the tenant.
 func (d Deps) findDisabled(ctx context.Context, o *Switch) (saga.Found, error) {
 	id, err := d.Identity(o.Cloud)
 	if err != nil {
@@ -117,7 +117,7 @@ func (d Deps) enableAgain(ctx context.Context, o *Switch) error {
 	return ignoreGone(err)
 }
 
-// disabledByOthers is the error of a step that finds the tenant disabled, but without the mark of a run.
+// disabledByOthers returns the error of a step that finds the tenant disabled, but not by a run.
 func disabledByOthers(h Held) error {
 	return StepError{upstream.Permanent, CodeTenantDisabled, h.tenant() + " is disabled, but not by Tenantry: enable it", saga.FixByOperator}
 }

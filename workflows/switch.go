@@ -17,7 +17,7 @@ type Switch struct {
 	RunID      string `json:"run_id"`
 	ByOperator bool   `json:"by_operator,omitempty"` // an operator has asked for the run
 
-	// DisabledBy contains the ids of the runs whose marks the tenant has. The first step sets DisabledBy.
+	// DisabledBy contains the run ids that [keystone.Project.DisabledBy] returns for the tenant. The first step sets this field.
 	DisabledBy []string `json:"disabled_by,omitempty"`
 }
 
@@ -26,7 +26,7 @@ func (o Switch) project() keystone.Project {
 	return keystone.Project{ID: o.TenantID, Name: o.tenantName(), DomainID: o.DomainID}
 }
 
-// The method `marks` returns the marks that the tenant had before the run.
+// The method `marks` returns the [keystone.DisabledTag] of each run in DisabledBy.
 func (o Switch) marks() (tags []string) {
 	for _, run := range o.DisabledBy {
 		tags = append(tags, keystone.DisabledTag(run))
@@ -84,8 +84,8 @@ func (d Deps) retrySwitch(ctx context.Context, w switching, old Switch, runID st
 	return w.request(o, runID), nil
 }
 
-// The method `switchable` returns the order with the standing of the subscription, and with the runs that have disabled its tenant.
-// If the subscription or its tenant cannot be switched now, `switchable` returns an *AdmissionError.
+// The method `switchable` reads the standing of the subscription, and the runs that have disabled its tenant. The result is the order
+// with these values. If the subscription or its tenant cannot be switched now, `switchable` returns an *AdmissionError.
 func (d Deps) switchable(ctx context.Context, w switching, o Switch) (Switch, error) {
 	now, err := d.Standing(ctx, o.MerchantID, o.SubscriptionID)
 	if err != nil {
@@ -118,8 +118,8 @@ func (d Deps) switchable(ctx context.Context, w switching, o Switch) (Switch, er
 }
 
 // The method `project` reads the subscription's tenant. If Keystone answers 404, `project` also looks the tenant up by its name,
-// because a proxy or a lagging replica of Keystone's database may answer 404 for an existing project. The tenant counts as absent only
-// if this look-up does not find it either.
+// because a proxy or a lagging replica of Keystone's database may answer 404 for an existing project. If the look-up by name does not
+// find the tenant either, the tenant counts as absent.
 func (d Deps) project(ctx context.Context, h Held) (keystone.Project, error) {
 	return d.namedProject(ctx, h, h.tenantName())
 }
@@ -193,7 +193,7 @@ func permanently(err error) error {
 	return err
 }
 
-// expectSwitched returns the tenant as a successful run leaves it.
+// expectSwitched returns the expected tenant after a successful run.
 func (o Switch) expectSwitched(step, enabled string) []saga.Expected {
 	return []saga.Expected{{
 		Object: saga.Object{Step: step, Kind: "project", Cloud: o.Cloud, ID: o.TenantID, Name: o.tenantName(), Origin: saga.Adopted},

@@ -38,8 +38,8 @@ func (d Deps) expected(t tenant, step, id string, own bool) saga.Expected {
 	return e
 }
 
-// findTenant looks the tenant up by name. The result `found` is Made if this run created the tenant, Usable if the run may adopt
-// the tenant, and Foreign with the reason as the error if the run must not adopt the tenant.
+// findTenant looks the tenant up by name. The result `found` is Made if this run created the tenant, and Usable if the run may adopt
+// the tenant. If the run must not adopt the tenant, `found` is Foreign, and the error contains the reason.
 func (d Deps) findTenant(ctx context.Context, t tenant) (found saga.Found, projectID string, err error) {
 	id, err := d.Identity(t.cloud)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// UnsubscribeName is the name of the workflow.
+// UnsubscribeName is the name of the workflow that [Unsubscribe] returns.
 const UnsubscribeName = "unsubscribe"
 
 // Unsubscription is the data of a run that ends a subscription. An Unsubscription is stored as JSON, so fields may be added, but
@@ -170,7 +170,7 @@ func Unsubscribe(d Deps) saga.Workflow[Unsubscription] {
 	}
 }
 
-// The method `expected` returns the tenant and the subscriber's roles as a successful run leaves them.
+// The method `expected` returns the expected tenant and the expected roles of the subscriber after a successful run.
 func (o Unsubscription) expected() (all []saga.Expected) {
 	if o.TenantOwn {
 		all = o.expectSwitched("disable-tenant", "false")
@@ -282,8 +282,8 @@ func (d Deps) assignAgain(ctx context.Context, o *Unsubscription) error {
 	return ignoreGone(err)
 }
 
-// findEnded returns Made if this run has disabled the tenant. It returns Usable if somebody else has disabled the tenant, if the tenant
-// is gone, or if the tenant existed before the subscription. Then the step has nothing to do.
+// findEnded returns Made if this run has disabled the tenant. If somebody else has disabled the tenant, if the tenant is gone, or if
+// the tenant existed before the subscription, the result is Usable: the step has nothing to do.
 func (d Deps) findEnded(ctx context.Context, o *Unsubscription) (saga.Found, error) {
 	found := saga.Usable
 	if o.TenantOwn {

@@ -36,7 +36,7 @@ type world struct {
 
 	byHand sync.Mutex            // locks `others` and `hurt`
 	others workflowstest.Outside // objects that the test created; runs must not change or remove them
-	hurt   []saga.ObjectRef      // run objects that the test has changed: see workflowstest.Seen
+	hurt   []saga.ObjectRef      // objects of runs that were changed by the test: see workflowstest.Seen
 }
 
 const (
@@ -132,8 +132,8 @@ func (w *world) ground() (workflowstest.Ground, string) {
 	}, w.Keystone.IssueToken(user)
 }
 
-// groundOf is like `ground`. If the trial follows another trial, groundOf first makes a successful run of the other trial, and then
-// calls the trial's Damage.
+// groundOf is like `ground`. If the trial has the field Follows, groundOf first executes a run of the trial Follows. It then calls the
+// Damage of the given trial.
 func (w *world) groundOf(t *testing.T, trial workflowstest.Trial) (workflowstest.Ground, string) {
 	t.Helper()
 	if trial.Follows == nil {
@@ -171,7 +171,7 @@ func (w *world) accept(q saga.Request, token string) {
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// The function `another` returns a new database of the same kind.
+// The function `another` returns a new database of the same kind: SQLite or PostgreSQL.
 func another(t *testing.T, database string) string {
 	t.Helper()
 	if strings.HasPrefix(database, "sqlite:") {

@@ -16,11 +16,10 @@ import (
 	"time"
 )
 
-// The type `driver` runs a simulated world one event at a time. These events are called things: the arrival of a call at the
-// database or an upstream, the answer to a call, a timer, or a message between replicas. When all goroutines are blocked, the
-// driver runs the thing with the earliest time. The driver then waits until all goroutines are blocked again. The time of a thing
-// depends on the seed and the thing's name, but not on the sequence in which Go runs the goroutines. Therefore a seed can be
-// replayed.
+// The type `driver` runs a simulated world one event at a time. An event is called a thing. A thing is the arrival of a call at the
+// database or an upstream, the answer to a call, a timer, or a message between replicas. When all goroutines are blocked, the driver
+// runs the thing with the earliest time. The driver then waits until all goroutines are blocked again. The time of a thing depends on
+// the seed and the thing's name, but not on the sequence in which Go runs the goroutines. Therefore a seed can be replayed.
 type driver struct {
 	seed  uint64
 	fates func(call) fate
@@ -30,16 +29,16 @@ type driver struct {
 	things   []*thing
 	arrivals chan struct{}
 	seen     map[string]int // number of calls so far, by name
-	nth      map[target]int // number of calls that arrived so far
+	nth      map[target]int // number of calls that arrived so far, by target
 	writes   map[call]int   // number of writes that arrived so far, by step
 	log      hash.Hash
 	steps    int
-	restless string // reason why the world does not come to rest; empty if it does
+	restless string // reason why the world does not come to rest; empty if the world comes to rest
 	lines    []string
-	keep     bool // whether lines are kept
+	keep     bool // whether the history is stored in the field `lines`
 }
 
-// The type `thing` is a function that the driver will call at a certain time.
+// The type `thing` is an event: a function that the driver calls at a certain time.
 type thing struct {
 	at   time.Time
 	key  string
@@ -69,7 +68,7 @@ type host struct {
 	befall func(incidentKind, time.Duration)
 }
 
-// The type `flight` is a call under way.
+// The type `flight` is a call in progress.
 type flight struct {
 	done chan error
 }
@@ -77,7 +76,7 @@ type flight struct {
 // Errors that a caller gets instead of an answer.
 var (
 	errCrashed     = errors.New("this process has crashed")
-	errUnreachable = errors.New("nobody listens there")
+	errUnreachable = errors.New("the connection was refused")
 	errReset       = errors.New("the connection was reset")
 )
 
@@ -135,8 +134,7 @@ func (d *driver) hash() string { return hex.EncodeToString(d.log.Sum(nil)) }
 
 func (d *driver) history() string { return strings.Join(d.lines, "\n") }
 
-// The method `after` schedules a call of the function run() at the end of the given time. The function off() cancels the scheduled
-// call.
+// The method `after` schedules a call of the function run() after the given time. The function off() cancels the scheduled call.
 func (d *driver) after(h *host, in time.Duration, key string, run func()) (off func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -259,8 +257,8 @@ func (d *driver) drive(over func() bool) {
 			return
 		}
 		if wait := time.Until(next.at); wait > 0 {
-			// Time-outs of clients and of requests do not pass through the driver. A time-out may end during this wait and
-			// schedule a new thing.
+			// Time-outs of clients and of requests do not pass through the driver. When a time-out expires during this wait, a
+			// goroutine may schedule a new thing.
 			timer := time.NewTimer(wait)
 			select {
 			case <-timer.C:
@@ -273,7 +271,7 @@ func (d *driver) drive(over func() bool) {
 		d.things = slices.DeleteFunc(d.things, func(t *thing) bool { return t == next })
 		d.mu.Unlock()
 		if d.steps++; d.steps > tooMany {
-			d.steps, d.restless = 0, fmt.Sprintf("the world is %v old, and next is %s\n%s",
+			d.steps, d.restless = 0, fmt.Sprintf("the world is %v old, and the next thing is %s\n%s",
 				time.Since(d.began), next.key, strings.Join(d.lines[max(0, len(d.lines)-100):], "\n"))
 			return
 		}

@@ -86,7 +86,7 @@ func fixedID(kind string, n int) string {
 	return fmt.Sprintf("%08x-0000-4000-8000-%012x", kind[:4], n)
 }
 
-// knownMerchants stores the merchants of a world, which never change.
+// knownMerchants stores the merchants of a world. These merchants never change.
 type knownMerchants struct {
 	merchants.Store // always nil: a simulation calls only the methods that knownMerchants defines
 

@@ -224,7 +224,7 @@ func (b blind) RoundTrip(req *http.Request) (*http.Response, error) {
 	return b.next.RoundTrip(req)
 }
 
-var killsFlag = flag.Int("kills", 0, "try each mutation of TestEveryMutationIsNoticed on this `number` of seeds, and count those that notice it")
+var killsFlag = flag.Int("kills", 0, "try each mutation of TestEveryMutationIsNoticed on this `number` of seeds, and count the seeds that notice the mutation")
 
 func TestEveryMutationIsNoticed(t *testing.T) {
 	for name, m := range mutants {

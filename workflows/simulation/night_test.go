@@ -9,8 +9,9 @@ import (
 // beforeRecheck is the time between a re-check and the earliest order that is placed near the re-check.
 const beforeRecheck = 400 * time.Millisecond
 
-// The method `night` runs the re-checks of compensated runs, and the runs that follow-ups start. Between these runs, all replicas are
-// shut down, which makes the simulation faster. `night` also places the orders whose field Night is set.
+// The method `night` executes the re-checks of compensated runs, and the runs that follow-ups start. Until the next re-check or
+// follow-up is due, all replicas are shut down. This makes the simulation faster. `night` also places the orders whose field Night is
+// set.
 func (w *world) night(orders []orderPlan) {
 	w.stopAll()
 	n, began := 0, time.Now() // n: number of re-checks so far
@@ -38,7 +39,7 @@ func (w *world) night(orders []orderPlan) {
 		w.rest()
 		w.stopAll()
 	}
-	w.broken = append(w.broken, workflowstest.Broken{Invariant: "comes-to-rest", Detail: "runs are rechecked or followed without end"})
+	w.broken = append(w.broken, workflowstest.Broken{Invariant: "comes-to-rest", Detail: "new re-checks or follow-ups become due without end"})
 }
 
 // nextRecheck returns the time of the next re-check, or the zero time if no re-check is planned.
@@ -52,12 +53,12 @@ func (w *world) nextRecheck() (due time.Time) {
 	return due
 }
 
-// nightEnds is the end of the night. The simulation does not wait for follow-ups that are due later.
+// nightEnds is the longest time for which the simulation waits for a follow-up.
 const nightEnds = 100 * time.Hour
 
-// nextFollowUp returns the time at which the next follow-up is due. If no follow-up is due during the night, the result is the zero
-// time. After a damage, the run of a follow-up may be refused every day. Therefore nextFollowUp ignores a refused follow-up that is due
-// more than 30 hours after the beginning of the night.
+// nextFollowUp returns the time at which the next follow-up is due. If no follow-up is due within nightEnds, the result is the zero
+// time. If the vandal has damaged an object, the run of a follow-up may be refused every day. Therefore nextFollowUp ignores a refused
+// follow-up that is due more than 30 hours after the beginning of the night.
 func (w *world) nextFollowUp(nightBegan time.Time) (due time.Time) {
 	for _, f := range w.store.Everything().FollowUps {
 		soon := time.Until(f.DueAt) < nightEnds

@@ -31,7 +31,7 @@ type plan struct {
 // orderPlan is one order of a portal. The portal repeats the order until it gets a final answer.
 type orderPlan struct {
 	Trial    int // index into trials
-	Of       int // N > 0: the order changes the subscription of order N-1, and Trial is a trial that follows another trial
+	Of       int // N > 0: the order changes the subscription of order N-1; the trial's field Follows is set
 	Plan     int // index into the merchant's plans, if the order changes the plan
 	At       time.Duration
 	Merchant int           // 0 or 1
@@ -39,7 +39,7 @@ type orderPlan struct {
 	Twice    bool          // the portal sends two requests with the same key at once
 	Patience time.Duration // time after which the portal hangs up and repeats the request
 	AddUser  bool
-	User     int // the user who orders, if Customer is 0 or AddUser is true: an index into world.users
+	User     int // index into world.users: the user who orders; used if Customer is 0 or AddUser is true
 	Night    int // N > 0: the order is placed shortly before or after the Nth re-check of the simulation; 0: with the first orders
 }
 
@@ -96,7 +96,7 @@ func (m mishap) String() string {
 	return fmt.Sprintf("%s: %s (%v)", where, m.Kind, m.For)
 }
 
-// The variable `writes` contains the steps of subscribe that write upstream.
+// The variable `writes` contains those steps of the workflow `subscribe` that write to an upstream.
 var writes = []string{
 	"create-customer", "create-customer-tenant", "assign-customer-role/member", "assign-customer-role/bs-admin",
 	"scope-token", "create-subscription", "create-subscription-tenant", "assign-subscription-role/member", "attach-tenant",
@@ -111,7 +111,7 @@ const mixed = 4
 // The constant `stranger` is the index of the stranger's trial. Only this trial and the trial of `subscribe` need no earlier run.
 const stranger = 1
 
-// The variable `changes` contains the trials that change subscriptions, by their operations.
+// The variable `changes` contains the trials that change subscriptions, by operation.
 var changes = changing()
 
 func changing() map[string]int {
@@ -144,7 +144,7 @@ var changePlan = slices.IndexFunc(trials, func(t workflowstest.Trial) bool { ret
 // plansPerMerchant is the number of plans that each merchant has.
 const plansPerMerchant = 3
 
-// writesOf returns the steps of a trial that write upstream.
+// writesOf returns those steps of a trial that write to an upstream.
 func writesOf(trial int) []string {
 	if trial == 0 {
 		return writes
@@ -181,11 +181,11 @@ type actionPlan struct {
 	At     time.Duration
 	Order  int // number of the order whose run gets the action
 	Action int // index into actions
-	Step   int // for skip
-	Via    int // the replica that is asked
+	Step   int // number of the step, if the action is a skip
+	Via    int // index of the replica that gets the request
 }
 
-// The type `fate` contains the fault of one call, if any, and the time of its effect.
+// The type `fate` contains the fault of one call, if any, and the time at which the call takes effect.
 type fate struct {
 	done   bool          // the request is executed
 	late   time.Duration // the request is executed after this time, without an answer
@@ -200,9 +200,9 @@ func (f fate) String() string { return f.what }
 
 var fine = fate{done: true, what: "carried out"}
 
-// The method `fates` returns a function that decides the fate of each call. The parameter `began` is the time when the world began.
-// In a calm world, a mishap counts only if it affects a re-check, if it affects a run that a follow-up has started, or if its field
-// Stays is true.
+// The method `fates` returns a function that decides the fate of each call. The parameter `began` is the time when the world began. In
+// a calm world, all faults are over except three kinds of mishaps: mishaps of re-checks, mishaps of runs without an order, and mishaps
+// whose field Stays is true.
 func (p *plan) fates(began time.Time) func(c call, calm bool) fate {
 	left := slices.Clone(p.Mishaps)
 	return func(c call, calm bool) fate {
@@ -282,9 +282,8 @@ func (p *plan) rechecksNeeded() bool {
 }
 
 // keepTenant returns the time for which an ended subscription can be restored. In most plans, the tenant can be removed ten minutes
-// after it was disabled. In some plans, no tenant is removed, so that the checker sees the tenants as the other runs have left
-// them. If a plan has late requests, the time is 21 hours. The latest request is 20 hours late, and could otherwise create a
-// removed object again.
+// after it was disabled. In some plans, no tenant is removed. The checker then sees the tenants as the other runs have left them. If a
+// plan has late requests, the time is 21 hours. Requests are up to 20 hours late, and could otherwise create a removed object again.
 func (p *plan) keepTenant() time.Duration {
 	switch {
 	case p.Seed%(2*mixed) == mixed-1:
@@ -295,10 +294,9 @@ func (p *plan) keepTenant() time.Duration {
 	return time.Second
 }
 
-// mayBeLate reports whether the mishap may delay a request beyond the late window. mayBeLate returns false for the undo of a
-// role assignment, because a re-check cannot repair a late undo. If another run has assigned the same role in the meantime, the
-// late undo removes that assignment too, because assignments cannot be tagged. Only steps that assign roles have a "/" in their
-// name.
+// mayBeLate reports whether the mishap may delay a request beyond the late window. For the undo of a role assignment, mayBeLate returns
+// false. Another run may have assigned the same role in the meantime. A late undo would remove this assignment too, because assignments
+// cannot be tagged. A re-check could not repair this. Only steps that assign roles have a "/" in their name.
 func (m mishap) mayBeLate() bool { return !m.Undo || !strings.Contains(m.Step, "/") }
 
 // The method `late` reports whether the request may be executed after the undos of its run.
@@ -469,12 +467,12 @@ func (p *plan) change(r *rand.Rand) {
 	}
 }
 
-// changeBadly adds the order `change`, which changes a subscription, and adds mishaps for the calls of this order's run. The
-// function `next` returns a later change of the same subscription.
+// changeBadly adds the order `change`, and mishaps for the calls of this order's run. The order changes a subscription. The function
+// `next` returns a later change of this subscription.
 func (p *plan) changeBadly(r *rand.Rand, change orderPlan, next func(at time.Duration) orderPlan) {
 	of := mishap{Order: len(p.Orders), Step: trials[change.Trial].Refused, For: time.Second + time.Duration(r.IntN(int(79*time.Second)))}
 	p.Orders = append(p.Orders, change)
-	if r.IntN(3) == 0 { // the first request takes effect late, and all other requests are refused, so that the run is compensated
+	if r.IntN(3) == 0 { // the first request takes effect late, and all other requests are refused: the run is compensated
 		late, refused := of, of
 		late.Kind, refused.Kind, refused.Nth, refused.Stays = lateCommit, refused400, 1, true
 		late.For = time.Minute + time.Duration(r.IntN(int(20*time.Second))) // by then, most clients have given up

@@ -27,7 +27,7 @@ type portal struct {
 	s     seller
 	key   string
 	user  string
-	body  string // of the request
+	body  string // the request's body
 	token string
 }
 
@@ -105,7 +105,7 @@ func (p *portal) order() {
 	}
 }
 
-// The method `ask` sends the request to one of the replicas. A replica that is dead or paused does not answer.
+// The method `ask` sends the request to one of the replicas. A replica that has ended or is paused does not answer.
 func (p *portal) ask(try int) (status int, header http.Header, body []byte) {
 	d := p.w.driver
 	if len(p.w.replicas) == 0 {
@@ -224,8 +224,8 @@ func (p *portal) take(status int, header http.Header, body []byte) bool {
 	if status == http.StatusConflict && !bytes.Contains(body, []byte("run-compensated")) {
 		return p.plan.Of > 0 && !bytes.Contains(body, []byte("subscription-not-ready"))
 	}
-	if p.plan.Of > 0 && status == http.StatusNotFound { // no run has made the subscription yet, or the run that should make it was compensated
-		run := p.w.lastRun(p.plan.Of - 1) // after a damage, the subscription may also be gone
+	if p.plan.Of > 0 && status == http.StatusNotFound { // the run of order Of-1 has not yet made the subscription, or was compensated
+		run := p.w.lastRun(p.plan.Of - 1) // the vandal may also have removed the subscription
 		return p.w.findings != nil || run != nil && run.State == saga.Compensated
 	}
 	final := status == http.StatusCreated || status == http.StatusConflict

@@ -15,7 +15,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-var recordFlag = flag.String("record", "", "write what happens under each seed of TestSeeds to this `file`, one line for each seed")
+var recordFlag = flag.String("record", "", "write one line for each seed of TestSeeds to this `file`, with digests of the seed's record")
 
 // The type `record` contains the checkpoints, writes and events of one world, without times and texts. A refactoring must not
 // change a record.

@@ -30,7 +30,7 @@ func unrepaired(name string) mutations {
 	})
 }
 
-// The function `irrevocable` returns a mutation in which a step that is a pivot counts as a step that needs no undo.
+// The function `irrevocable` returns a mutation in which a pivot counts as a step that needs no undo.
 func irrevocable(name string) mutations {
 	return repairing(func(s *saga.Step[workflows.Repair], _ workflows.Deps) {
 		if s.Name == name {

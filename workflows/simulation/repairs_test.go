@@ -20,7 +20,7 @@ import (
 // The method `repairAll` simulates the aftermath. The operator first repairs while faults happen. The operator then audits and repairs
 // again, without faults, until nothing is left that Tenantry can repair.
 func (w *world) repairAll(a *aftermath) {
-	late := 2 * time.Minute // until all late requests have taken effect; otherwise, they could create removed objects again
+	late := 2 * time.Minute // wait for all late requests, which could otherwise create removed objects again
 	if w.plan.rechecksNeeded() {
 		late = 21 * time.Hour
 	}
@@ -46,7 +46,7 @@ func (w *world) repairAll(a *aftermath) {
 		w.until(time.Minute, func() bool { return false })
 		w.comesToRest()
 		w.night(nil)
-		for _, e := range plan.Entries { // another repair of the plan may have changed the values
+		for _, e := range plan.Entries { // CodeFindingChanged is not hopeless: another repair may have changed the values
 			if code := w.refusal(plan.ID, &e); code != "" && code != workflows.CodeFindingChanged {
 				w.hopeless[e.FindingID] = true
 			}
@@ -230,7 +230,7 @@ func (w *world) refusal(planID string, e *audit.PlanEntry) saga.Code {
 	return ""
 }
 
-// The method `judge` audits the world again, and compares the findings with the findings before the repairs of a plan.
+// The method `judge` audits the world after the repairs of a plan, and compares the new findings with the previous findings.
 func (w *world) judge(plan audit.Plan, before audit.Outcome) audit.Outcome {
 	after := w.examine()
 	seen := map[string]*audit.Finding{}
@@ -264,8 +264,9 @@ func (w *world) judge(plan audit.Plan, before audit.Outcome) audit.Outcome {
 	return after
 }
 
-// isTwin reports whether a late request has created the project. The request created the tenant of a run, was not answered, and was repeated.
-// Then the vandal renamed or deleted the tenant, so that its name was free when the first request took effect.
+// isTwin reports whether a late request has created the project. A run's first request to create a tenant got no answer. The run
+// repeated the request, and this created the tenant. Then the vandal renamed or deleted the tenant. The name was free again, and the
+// first request took effect.
 func (w *world) isTwin(projectID string) bool {
 	gone := slices.Concat(w.renamed, w.lost)
 	return slices.ContainsFunc(w.cloud.Projects(), func(p keystone.Project) bool {
@@ -318,12 +319,12 @@ func (w *world) subjectOf(runID string) string {
 	return ""
 }
 
-// The method `marked` reports whether a project has the mark of a tenant that the run has disabled.
+// The method `marked` reports whether a project has the tag with which the run marks disabled tenants.
 func (w *world) marked(r *saga.Run) bool {
 	return slices.ContainsFunc(w.cloud.Projects(), func(p keystone.Project) bool { return p.HasTag(keystone.DisabledTag(r.ID)) })
 }
 
-// The function `begun` reports whether a step of the run other than `check` has begun.
+// The function `begun` reports whether any step of the run has begun. The step `check` does not count.
 func begun(r *saga.Run) bool {
 	return slices.ContainsFunc(r.Steps, func(s saga.StepRow) bool { return s.Name != "check" && s.Attempts > 0 })
 }
@@ -347,15 +348,15 @@ func actionOf(r *saga.Run) audit.RepairAction {
 	return o.Entry.Action
 }
 
-// The method `settle` checks the world when nothing can be repaired any more. The projects of strangers must be unchanged. The checker
-// ignores the objects with damages that nobody could repair.
+// The method `settle` checks the world after the last repairs. The projects that the vandal has created must be unchanged. The checker
+// ignores the objects that are still damaged.
 func (w *world) settle(found audit.Outcome) {
 	w.seen.ByHand = slices.Clone(w.lost)
 	for _, p := range w.strangers {
 		w.seen.ByHand = append(w.seen.ByHand, saga.ObjectRef{Kind: "project", ID: p.ID})
 		i := slices.IndexFunc(w.cloud.Projects(), func(now keystone.Project) bool { return now.ID == p.ID })
 		if i < 0 || !slices.Equal(w.cloud.Projects()[i].Tags, p.Tags) || !w.cloud.Projects()[i].Enabled {
-			w.violate("strangers stay", "", "the stranger's project "+p.ID+" was changed or removed")
+			w.violate("strangers stay", "", "the foreign project "+p.ID+" was changed or removed")
 		}
 	}
 	for _, f := range found.Seen {

@@ -55,7 +55,7 @@ func (w *world) startReplica(off time.Duration) *replica {
 		return w.driver.after(r.host, d, r.name+" timer", f)
 	}
 	clock.Yield = func(who string) { w.driver.sleep(time.Microsecond, r.name+" "+who+" yields") }
-	gates := &gate.Gates{} // limits so high that no request queues, because a queue's sequence is random
+	gates := &gate.Gates{} // with high limits, no request is queued: the sequence of queued requests would be random
 	toKeystone, toBilling := gates.Of("keystone/default", 1<<10), gates.Of("billingstack", 1<<10)
 	identity, inventory := w.newIdentity(r, toKeystone), w.newIdentity(r, toKeystone)
 	bill, err := billing.New(billing.Config{URL: "http://billing/v2", Connections: 1 << 10, Enter: toBilling.Enter, Wrap: func(http.RoundTripper) http.RoundTripper {

@@ -18,11 +18,11 @@ import (
 )
 
 // The type `aftermath` is the plan for the time after the night. A vandal damages the subscriptions of orders directly in the
-// upstreams, and an operator repairs the damages. Times are relative to the first repairs.
+// upstreams. An operator then repairs these subscriptions. Times are relative to the beginning of the first repairs.
 type aftermath struct {
 	Damages []damagePlan
 	Again   []damagePlan // further damages, after the end of the first repairs and before their follow-ups are due
-	Repairs []repairPlan // how the operator starts the repairs: entry N of the plan is started as Repairs[N%len(Repairs)] says
+	Repairs []repairPlan // how the operator starts the repairs: Repairs[N%len(Repairs)] applies to entry N of the plan
 	Orders  []orderPlan  // orders about damaged subscriptions, while the first repairs execute; Of is an index like damagePlan.On
 
 	Mishaps   []mishap
@@ -30,7 +30,7 @@ type aftermath struct {
 	Incidents []incident
 }
 
-// The type `damagePlan` is one act of the vandal.
+// The type `damagePlan` is one planned act of the vandal.
 type damagePlan struct {
 	Kind string // a key of `damages` or `furtherDamages`
 	// On and Other are indexes of subscriptions: see world.victims. If the act is not possible for the subscription On, the vandal takes
@@ -96,11 +96,11 @@ func newAftermath(p *plan) *aftermath {
 	return a
 }
 
-// The method `mishap` adds mishaps of a step of the repairs. In half of the cases, the run fails although the step takes effect.
+// The method `mishap` adds mishaps for one step of the repairs. In half of the cases, the run fails although the step takes effect.
 func (a *aftermath) mishap(r *rand.Rand, step string) {
 	m := mishap{Order: noOrder, Step: step, For: time.Second + time.Duration(r.IntN(int(79*time.Second)))}
 	switch r.IntN(6) {
-	case 0, 1, 2: // the first request takes effect late, and the second is refused, so that the run is compensated
+	case 0, 1, 2: // the first request takes effect late, and the second is refused: the run is compensated
 		late, second := m, m
 		late.Kind, late.For = lateCommit, time.Minute+time.Duration(r.IntN(int(20*time.Second))) // by then, most clients have given up
 		second.Kind, second.Nth = refused400, 1
@@ -181,7 +181,7 @@ func (w *world) victim(order int) (v victim) {
 	return v
 }
 
-// The type `damage` is an act of the vandal.
+// The type `damage` is a kind of act of the vandal.
 type damage struct {
 	// The function `do` changes, removes or creates objects of the victim v. It reports whether this was possible.
 	do func(w *world, v, other victim) bool
@@ -244,15 +244,15 @@ var damages = map[string]damage{
 	"bring the customer back":     {step: "delete-customer", do: func(w *world, v, _ victim) bool { return w.bringBack(v, false) }},
 	"bring the subscription back": {step: "delete-subscription", do: func(w *world, v, _ victim) bool { return w.bringBack(v, true) }},
 	"bring a project back": {step: "delete-tenant", of: saga.Compensated, do: func(w *world, v, _ victim) bool {
-		w.cloud.AddProject(keystone.Project{ // like a request that takes effect days late
+		w.cloud.AddProject(keystone.Project{ // as if a request took effect days late
 			Name: keystone.SubscriptionTenant(subscriptionOf(v.run)), Tags: keystone.TenantTags(v.run.ID, v.run.Merchant, installation),
 		})
 		return true
 	}},
-	"replace the tenant": {do: func(w *world, v, _ victim) bool { // a stranger's project with the same name and tags replaces the tenant
+	"replace the tenant": {do: func(w *world, v, _ victim) bool { // a foreign project with the same name and tags replaces the tenant
 		return w.deleteProject(v.tenant) && w.strange(keystone.Project{Name: v.tenant.Name, Tags: v.tenant.Tags})
 	}},
-	// A stranger's project gets the name of a tenant, and the tags of another tenant.
+	// A foreign project gets the name of a tenant, and the tags of another tenant.
 	"copy the tags": {of: saga.Compensated, do: func(w *world, v, other victim) bool {
 		return other.tenant != nil && w.strange(keystone.Project{Name: keystone.SubscriptionTenant(subscriptionOf(v.run)), Tags: other.tenant.Tags})
 	}},
@@ -399,7 +399,7 @@ func (w *world) planOf(merchantID string) string {
 	return w.sellers[i].plan
 }
 
-// The method `strange` creates a stranger's project, which nobody may change or remove.
+// The method `strange` creates a foreign project. No run may change or remove this project.
 func (w *world) strange(p keystone.Project) bool {
 	p.ID = w.cloud.AddProject(p)
 	i := slices.IndexFunc(w.cloud.Projects(), func(other keystone.Project) bool { return other.ID == p.ID })

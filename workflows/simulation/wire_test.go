@@ -55,7 +55,7 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		if time.Since(sent) > defaultLateWindow {
 			w.world.changedLate(req, of.RunID)
 		}
-		answer, _ = w.world.recorder.Around(inProcess{w.handler}).RoundTrip(again) //nolint:bodyclose // the client does
+		answer, _ = w.world.recorder.Around(inProcess{w.handler}).RoundTrip(again) //nolint:bodyclose // the client closes the body
 		w.world.record.wrote(again, body, answer)
 	})
 	fate, refused := errors.AsType[statusError](err)

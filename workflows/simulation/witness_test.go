@@ -24,7 +24,7 @@ func (w *world) sent(r *replica, c *saga.Handle) {
 	if err == nil && run.Replica == r.id {
 		return
 	}
-	w.violate("one-executor", c.RunID, fmt.Sprintf("%s sent a request of %s without its lease", r.name, c.Step))
+	w.violate("one-executor", c.RunID, fmt.Sprintf("%s sent a request of step %s without the run's lease", r.name, c.Step))
 }
 
 // The method `removing` checks a request that Keystone is about to execute. A repair may remove a tenant only after the subscription or
@@ -69,14 +69,14 @@ func (w *world) answered(a workflowstest.Answer) {
 	w.seen.Answers = append(w.seen.Answers, a)
 }
 
-// lateChange is a change of an object that took effect after the late window.
+// lateChange contains an object, and the run whose request changed the object after the late window.
 type lateChange struct {
 	runID  string
 	object saga.ObjectRef
 }
 
-// changedLate remembers a request that takes effect after the late window, if it changes a project or a subscription, or assigns or revokes
-// a role.
+// changedLate is called for a request that takes effect after the late window. It records the project, the subscription or the role
+// assignment that the request changes.
 func (w *world) changedLate(req *http.Request, runID string) {
 	part := strings.Split(strings.TrimPrefix(req.URL.Path, "/"), "/")
 	id := part[len(part)-1]
@@ -88,8 +88,8 @@ func (w *world) changedLate(req *http.Request, runID string) {
 	}
 }
 
-// wrongSinceLate returns the objects that a request of a succeeded run has changed after the late window. The change may come after a
-// change by a later run. Tenantry does not notice such a late change: see docs/operations.md. An audit finds the change.
+// wrongSinceLate returns the objects that succeeded runs have changed after the late window. Such a late change may overwrite the
+// change of a later run. Tenantry does not notice this (see docs/operations.md), but an audit finds it.
 func (w *world) wrongSinceLate() (objects []saga.ObjectRef) {
 	for _, c := range w.late {
 		if r, err := w.store.Run(context.Background(), c.runID); err == nil && r.State == saga.Succeeded {

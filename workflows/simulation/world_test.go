@@ -33,7 +33,7 @@ type world struct {
 	t      testing.TB
 	plan   *plan
 	driver *driver
-	calm   bool // there are no more faults
+	calm   bool // most faults are over: see the method `fates`
 
 	store     *model.Store
 	cloud     *keystonetest.Keystone
@@ -45,7 +45,7 @@ type world struct {
 	started  []*replica      // all replicas, including replicas that have ended
 	open     int             // number of portals without a final answer
 	over     bool            // true if portals must stop repeating their orders
-	users    []string        // one for each order
+	users    []string        // one user for each order
 	roles    []keystone.Role // customerRoles
 	sellers  []seller
 	before   workflowstest.Outside
@@ -199,7 +199,7 @@ func (w *world) rest() {
 		for n, r := range runs {
 			if waitsForOperator(r) {
 				action := saga.Action{RunID: r.ID, Name: saga.Retry, Who: "op", Why: "repaired"}
-				if w.findings != nil && round >= patience { // the cause is a damage, which nobody repairs while this run waits
+				if w.findings != nil && round >= patience { // the cause is a damaged object, which nobody repairs while this run waits
 					action = w.giveUp(r, action)
 				}
 				go w.ask(fmt.Sprint("repair ", n), w.replicas[0], action)
@@ -208,10 +208,12 @@ func (w *world) rest() {
 	}
 }
 
-// patience is the number of retries of a run before an operator gives the run up. It applies only to worlds with damages.
+// patience is the number of times that an operator retries a run. After that, the operator gives up the run. The limit applies only to
+// worlds with a vandal.
 const patience = 3
 
-// giveUp returns an action that ends the run, even if objects are left behind. If no such action is possible, giveUp returns the retry.
+// giveUp returns an action that ends the run, even if objects are left behind. If no such action is possible, giveUp returns the
+// parameter `retry`.
 func (w *world) giveUp(r *saga.Run, retry saga.Action) saga.Action {
 	switch {
 	case slices.Contains(r.Actions(), saga.Compensate):

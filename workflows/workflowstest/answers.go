@@ -12,7 +12,8 @@ import (
 	"github.com/tenantry/tenantry/billing"
 )
 
-// sameAnswer checks that the answer to a key shows a run of that key, and never changes after this run has ended.
+// sameAnswer checks the answers to each idempotency key. An answer must show a run of its key. After this run has ended, the answer
+// must not change any more.
 func sameAnswer(v *view, broken report) {
 	first := map[[3]string]Answer{}
 	for _, a := range v.Answers {
@@ -51,7 +52,7 @@ func ownMerchant(v *view, broken report) {
 	}
 }
 
-// The method `owners` returns a map from the id of each run and each object to its merchant.
+// The method `owners` returns the merchant of each run and of each object, by the id of the run or object.
 func (v *view) owners() map[string]string {
 	owner := map[string]string{}
 	for _, outside := range []Outside{v.Others, v.Now} {

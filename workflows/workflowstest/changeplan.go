@@ -17,7 +17,7 @@ func changePlanTrial() Trial {
 		Refused: "change-plan",
 		Reading: "check", Reads: []string{Billing},
 		Ends: map[string]Ends{
-			// A 404 to the PATCH means that the subscription does not exist.
+			// If BillingStack answers the PATCH with 404, the subscription does not exist.
 			"do change-plan, 404": {Once: string(saga.Compensated), Always: string(saga.Compensated)},
 		},
 		Places: []Place{

@@ -75,7 +75,7 @@ func Check(s Seen) []Broken {
 // The type `report` is a function that adds a violation of the checked invariant.
 type report func(run, detail string, objects ...string)
 
-// The type `view` has the observed objects and runs, and the objects that each run is expected to have.
+// The type `view` has the observed objects and runs, and the expected objects of each run.
 type view struct {
 	Seen
 	now, others []thing // the objects of Now and Others

@@ -116,7 +116,7 @@ func newPlay(t *testing.T) *play {
 	return p
 }
 
-// The method `stick` makes the run stuck, because the undo of create-customer is refused permanently.
+// The method `stick` makes the run stuck: the undo of create-customer is refused permanently.
 func (s *stage) stick(r *saga.Run) {
 	row := r.Step("create-customer")
 	row.State, row.Undos = saga.StepUndoFailed, 1
@@ -166,8 +166,8 @@ func (s *stage) again(r *saga.Run, steps ...string) {
 	}
 }
 
-// leaveTenant adds the customer tenant of the run gaveUp and a role assignment on it. The function also adds the tenant to the
-// run's left_behind, with the given objects.
+// leaveTenant creates the customer tenant of the run gaveUp, and a role assignment on this tenant. It also adds the tenant and the
+// given objects to the run's left_behind.
 func (p *play) leaveTenant(on ...saga.Expected) {
 	for _, step := range []string{"create-customer-tenant", "assign-customer-role/member"} {
 		p.again(p.gaveUp, step)
@@ -424,7 +424,7 @@ func TestWhatIsBrokenIsNamed(t *testing.T) {
 			c.breakIt(p)
 			found := Check(p.Seen)
 			if !slices.ContainsFunc(found, func(b Broken) bool { return b.Invariant == c.invariant }) {
-				t.Errorf("found %v, want %s among it", found, c.invariant)
+				t.Errorf("found %v, want %s among them", found, c.invariant)
 			}
 		})
 	}

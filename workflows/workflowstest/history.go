@@ -24,8 +24,8 @@ func done(e saga.Event) bool {
 		e.Kind == saga.EventAction && e.Action == string(saga.SkipStep) && e.Failure == nil
 }
 
-// closedUnderAfter checks that a step begins only when all steps in the step's field After are done, and that no attempt of a step
-// begins after the step is done.
+// closedUnderAfter checks when steps begin. All steps in a step's field After must be done before the step begins. When a step is done,
+// no other attempt of this step may begin.
 func closedUnderAfter(v *view, broken report) {
 	for _, r := range v.Runs {
 		doneAt := map[string]time.Time{}

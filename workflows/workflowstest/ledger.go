@@ -7,9 +7,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// ledgerTrue compares the ledger with the upstreams. The ledger is the set of the objects that all runs have stored. Each role
-// assignment on a tenant must be in the ledger as existing, and only one run may have it with the origin Own. Each object that the
-// ledger has as existing must exist.
+// ledgerTrue compares the ledger with the upstreams. The ledger lists the objects that all runs have stored. An object that the ledger
+// lists as existing must exist. The ledger must list each role assignment on a tenant as existing. At most one run may have stored an
+// object with the origin Own.
 func ledgerTrue(v *view, broken report) {
 	owners := map[string][]string{}
 	for _, x := range v.ordered {
@@ -38,15 +38,15 @@ func ledgerTrue(v *view, broken report) {
 	}
 }
 
-// leftBehind reports whether an operator has skipped the undo of the object, or of the object to which it belongs. A request of the
-// skipped undo may still take effect later.
+// leftBehind reports whether an operator has skipped the undo of the object. For a role assignment, a skipped undo of its project
+// counts too. A request of the skipped undo may still take effect later.
 func (x ordered) leftBehind(o saga.Object) bool {
 	return has(x.run.LeftBehind, func(l saga.LeftBehind) bool {
 		return l.ID != "" && (l.ID == o.ID || strings.HasPrefix(o.ID, l.ID+"/"))
 	})
 }
 
-// removedLater reports whether a later run has removed the object, or the object to which this object belongs.
+// removedLater reports whether a later run has removed the object. For a role assignment, the removal of its project counts too.
 func (v *view) removedLater(r *saga.Run, o saga.Object) bool {
 	return has(v.Runs, func(later *saga.Run) bool {
 		return isLater(later, r) && has(later.Objects, func(gone saga.Object) bool {

@@ -90,7 +90,8 @@ func closeTrial() Trial {
 		Ends: map[string]Ends{
 			"do delete-subscription, 404": {Once: succeeded, Always: waitsForOperator},
 			"do delete-customer, 404":     {Once: succeeded, Always: waitsForOperator},
-			// The client repeats the DELETE, because the customer may have got a subscription in between.
+			// The client repeats a refused DELETE once: the customer may have got a subscription after the client listed the
+			// subscriptions.
 			"do delete-customer, 409":         {Once: succeeded, Always: waitsForOperator},
 			"do disable-customer-tenant, 404": {Once: succeeded, Always: waitsForOperator},
 		},

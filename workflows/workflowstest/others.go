@@ -43,7 +43,7 @@ func noOrphan(v *view, broken report) {
 }
 
 // noSurpriseRole checks each new role assignment. A run must expect the assignment, and the assignment must be for the user of this
-// run. The run of a repair may be for several users, and then has no user.
+// run. If a repair is for several users, its run has no user.
 func noSurpriseRole(v *view, broken report) {
 	for _, t := range v.now {
 		if t.kind == roleAssignment && find(v.others, t.kind, t.id) == nil &&

@@ -6,8 +6,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// deleteIntended checks each removed object. Either a run has created the object and the undo has removed it, or a step of a run was to
-// remove the object. In both cases, the run must have stored the intent before the removal. A removed project must have had the tags of
+// deleteIntended checks each removed object. An object may be removed by an undo of the run that created it, or by a step whose Do
+// removes objects. In both cases, the run must have stored the intent before the removal. A removed project must have had the tags of
 // this installation and of one of its runs.
 func deleteIntended(v *view, broken report) {
 	for _, gone := range v.Removals {
@@ -30,7 +30,7 @@ func deleteIntended(v *view, broken report) {
 		case !owned:
 			broken(gone.Run, "a run removed an object that it did not create", what)
 		case !intended:
-			broken(gone.Run, "a run removed an object before it stored the intent of the undo", what)
+			broken(gone.Run, "a run removed an object before the run stored the intent of the undo", what)
 		case gone.Kind == project && gone.Tags != nil && !v.tagged(gone.Tags):
 			broken(gone.Run, "a run removed a project without the tags of a run of this installation", what)
 		}

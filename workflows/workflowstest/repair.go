@@ -174,8 +174,8 @@ func repairTrials() []Trial {
 	return all
 }
 
-// The function `removal` returns the request of a run that removes a tenant. In this request, the run g.First has disabled the tenant
-// about an hour ago.
+// The function `removal` returns the request of a run that removes a tenant. According to the request, the run g.First disabled the
+// tenant about an hour ago.
 func removal(o workflows.Repair, g Ground) saga.Request {
 	end := saga.End{Now: g.Before.EndedAt.Add(hourAgo), RunID: g.First.ID}
 	f := workflows.RepairWorkflow(workflows.Deps{}).Then(o, end)[0]
@@ -188,8 +188,8 @@ func removal(o workflows.Repair, g Ground) saga.Request {
 // lostResource is a resource_id that names no project.
 const lostResource = "pending:lost"
 
-// The function `repairs` returns the field Request for the trial of a repair with the given action. The function `values` returns the
-// values of the plan's entry.
+// The function `repairs` returns the value of the field Request for the trial of a repair with the given action. The function `values`
+// returns the values of the plan's entry.
 func repairs(code audit.Code, action audit.RepairAction, values func(Ground, workflows.Held) map[string]string) func(Ground) saga.Request {
 	return func(g Ground) saga.Request {
 		h := held(g)

@@ -10,8 +10,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Seen contains what a test has observed: the database, both upstreams, the answers and the removals. Fill Seen after all runs of
-// the test have come to rest. Check ignores empty fields.
+// Seen contains the observations of a test: the database, both upstreams, the answers and the removals. Fill Seen after all runs of the
+// test have come to rest. Check ignores empty fields.
 type Seen struct {
 	Installation string // id of the installation that executed the runs
 
@@ -59,7 +59,7 @@ type Answer struct {
 	Merchant string
 	Key      string // idempotency key of the call; empty if the call had none
 	Run      string // id of the run that the answer shows
-	Final    bool   // true if the run had ended; all later answers that show this run must be the same
+	Final    bool   // true if the run had ended; all later answers that show this run must be equal to this answer
 	Status   int
 	Body     []byte // the answer's body, without fields that may differ, such as the request id
 }

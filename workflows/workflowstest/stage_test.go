@@ -38,7 +38,7 @@ func (s *stage) tick() *time.Time {
 	return &now
 }
 
-// The method `accept` starts a run for a new user. If customer is empty, the run creates a customer.
+// The method `accept` starts a run for a new user. If the parameter `customer` is empty, the run creates a customer.
 func (s *stage) accept(name, merchant, customer string) *saga.Run {
 	o := workflows.Order{
 		Asked: workflows.Asked{
@@ -68,7 +68,7 @@ func (s *stage) retry(name string, of *saga.Run) *saga.Run {
 	return r
 }
 
-// The method `change` starts a run that changes the plan of the subscription of another run.
+// The method `change` starts a run that changes the plan of another run's subscription.
 func (s *stage) change(name string, of *saga.Run, plan string) *saga.Run {
 	o := s.order(of)
 	q := workflows.ChangePlanRequest(workflows.Held{
@@ -244,7 +244,7 @@ func (s *stage) assign(a keystone.Assignment) {
 	}
 }
 
-// turnBack makes the step fail permanently, so that the run compensates.
+// turnBack makes the step fail permanently. The run then compensates.
 func (s *stage) turnBack(r *saga.Run, step string) {
 	row := r.Step(step)
 	row.Attempts++

@@ -14,9 +14,9 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// The stranger is a workflow that only tests use. This workflow lends a guest a room: an account is a customer, a room is a
-// customer tenant, and a book is the subscription of the room. The stranger uses the same kinds of objects and the same customers
-// as the workflow `subscribe`. Runs of one workflow must not remove objects of the other workflow.
+// The stranger is a workflow that only tests use. This workflow lends a room to a guest: an account is a customer, a room is a customer
+// tenant, and a book is the subscription of the room. The stranger uses the same kinds of objects and the same customers as the
+// workflow `subscribe`. Runs of one workflow must not remove objects of the other workflow.
 
 // StrangerName is the name of the stranger's workflow.
 const StrangerName = "lend"
@@ -72,7 +72,7 @@ func strangerTrial() Trial {
 		Reading: "look", Reads: []string{Billing, Keystone},
 		Ends: map[string]Ends{
 			"undo open-account, 409": {Once: string(saga.Compensated), Always: string(saga.Stuck)},
-			"do bind-book, 404":      {Once: string(saga.Compensated), Always: string(saga.Compensated)}, // as for the step `attach-tenant`
+			"do bind-book, 404":      {Once: string(saga.Compensated), Always: string(saga.Compensated)}, // the subscription does not exist
 		},
 		Places: []Place{
 			{Step: "look", Call: "GET role_assignments", Adopted: true},
@@ -373,9 +373,9 @@ func (d lender) invite(ctx context.Context, l *loan) error {
 	return nil
 }
 
-// The method `disinvite` revokes a role in an existing room if the guest lacked the role before the run. If the run created the
-// room, the role is removed together with the room. If the answer to the invitation was lost, `disinvite` records the role, because
-// the role may stay with the room.
+// The method `disinvite` revokes a role in an existing room if the guest lacked the role before the run. If the run created the room,
+// the role is removed together with the room. If the answer to the invitation was lost, `disinvite` records the role, because the role
+// stays if the room stays.
 func (d lender) disinvite(ctx context.Context, l *loan) error {
 	id, err := d.Identity(l.Cloud)
 	if err != nil {

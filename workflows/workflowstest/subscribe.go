@@ -35,7 +35,7 @@ func subscribeTrial() Trial {
 		Ends: map[string]Ends{
 			// The BillingStack client's RemoveCustomer repeats a refused DELETE once.
 			"undo create-customer, 409": {Once: string(saga.Compensated), Always: string(saga.Stuck)},
-			// A 404 to the PATCH means that the subscription does not exist.
+			// If BillingStack answers the PATCH with 404, the subscription does not exist.
 			"do attach-tenant, 404": {Once: string(saga.Compensated), Always: string(saga.Compensated)},
 		},
 		// The step `check` makes a call only for an existing customer. If the run adopts a customer and its tenant, only the role assignments

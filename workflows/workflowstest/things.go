@@ -125,8 +125,8 @@ func (x ordered) left(step, id string) bool {
 	})
 }
 
-// leftRole reports whether an operator left the role assignment behind, by itself or with its project. LeftBehind then lists the role
-// assignment. If the answer to the request that assigned the role was lost, LeftBehind may list only the project.
+// leftRole reports whether an operator left the role assignment behind, by itself or with its project. Such a role assignment is in the
+// run's LeftBehind. If the answer to the request that assigned the role was lost, LeftBehind may contain only the project.
 func (x ordered) leftRole(e saga.Expected) bool {
 	return x.left(e.Step, e.ID) || has(x.expected, func(on saga.Expected) bool {
 		s := x.run.Step(e.Step)

@@ -37,8 +37,8 @@ type Trial struct {
 	// Pivots contains the steps of Do after which the run can no longer be compensated. If one of these steps fails permanently,
 	// the run waits for an operator.
 	Pivots []string
-	// Refused is the last step. If an upstream refuses this step permanently, all other steps are undone. If the suites also test
-	// the Undo of this step, the upstream executes the step's call and refuses it nevertheless.
+	// Refused is the last step. If an upstream refuses this step permanently, all other steps are undone. If the suites also test the
+	// Undo of this step, the upstream executes the step's call, but its answer refuses the call.
 	Refused string
 	// Reading is the step that reads from the upstreams in Reads. If Follows is nil, the step reads these upstreams only if the customer
 	// already exists.
@@ -83,7 +83,7 @@ type Ground struct {
 	Roles      []keystone.Role // member and bs-admin
 	CheckedAt  time.Time       // time at which the test read the fields above
 	Before     *saga.Run       // the succeeded run of Trial.Follows
-	First      *saga.Run       // the first run of the chain whose last run is Before
+	First      *saga.Run       // the first run of the chain of trials that ends with Before
 }
 
 // ByHand lets a test change the upstreams without a run.

@@ -102,7 +102,7 @@ func succeededWhole(v *view, broken report) {
 			case t == nil && !gone && !v.removing(e.Object):
 				fault("an expected object is missing", what)
 			case t != nil && gone:
-				fault("an object still exists that the newest run about it has removed", what)
+				fault("an object still exists, although the newest run about the object has removed it", what)
 			case t != nil:
 				if wrong := differs(*t, v.newest(e)); len(wrong) > 0 {
 					fault("an object differs from the expected object: "+strings.Join(wrong, ", "), what)
@@ -112,8 +112,8 @@ func succeededWhole(v *view, broken report) {
 	}
 }
 
-// The method `removed` reports whether the newest succeeded run about the object has removed the object, or has removed the object
-// to which this object belongs.
+// The method `removed` reports whether the newest succeeded run about the object has removed the object. For a role assignment, the
+// removal of its project counts too.
 func (v *view) removed(o saga.Object) (gone bool) {
 	var at time.Time
 	for _, x := range v.ordered {
@@ -127,8 +127,8 @@ func (v *view) removed(o saga.Object) (gone bool) {
 	return gone
 }
 
-// The method `removing` reports whether a run that has not ended may have removed the object, or the object to which this object
-// belongs.
+// The method `removing` reports whether a run that has not ended may have removed the object. For a role assignment, the removal of its
+// project counts too.
 func (v *view) removing(o saga.Object) bool {
 	return has(v.ordered, func(x ordered) bool {
 		return !x.run.State.Ended() && has(x.expected, func(e saga.Expected) bool {
@@ -169,9 +169,9 @@ func (v *view) newest(e saga.Expected) saga.Expected {
 	return e
 }
 
-// compensatedClean checks that a compensated run has no effect: no object of the run exists, no object that the run was to remove is
-// missing, no project has the tag with which the run marks a disabled project, and no object that existed before has a value from the
-// run. The check ignores objects that an operator left behind, and objects that another run has adopted.
+// compensatedClean checks that a compensated run has no effect. The objects that the run created must not exist. The objects that the
+// run removed must exist again. No project may have the tag with which the run marks disabled projects. No adopted object may have a
+// value from the run. The check ignores objects that an operator left behind, and objects that another run has adopted.
 func compensatedClean(v *view, broken report) {
 	for _, x := range v.ordered {
 		if x.run.State != saga.Compensated {
@@ -194,7 +194,7 @@ func compensatedClean(v *view, broken report) {
 		}
 		for _, t := range v.now {
 			if slices.Contains(t.marks, "tenantry-disabled-"+x.run.ID) && len(x.run.LeftBehind) == 0 && !v.disables(t) {
-				broken(x.run.ID, "the run is compensated, but a project still has its mark", t.String())
+				broken(x.run.ID, "the run is compensated, but a project still has the run's mark", t.String())
 			}
 		}
 		for _, e := range x.expected {
@@ -211,7 +211,7 @@ func compensatedClean(v *view, broken report) {
 }
 
 // The method `unchanged` compares the thing with the object e of the compensated run x. If a field of the thing has the value that x
-// has set, the newest succeeded run about the thing must expect the same value.
+// has set, the newest succeeded run about the thing must expect this value too.
 func (v *view) unchanged(x ordered, t thing, e saga.Expected, broken report) {
 	newest := v.newest(e).Fields
 	for _, field := range slices.Sorted(maps.Keys(e.Fields)) {
