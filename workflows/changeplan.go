@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// ChangePlanName is the name of the workflow.
+// ChangePlanName is the name of the workflow that [ChangePlanWorkflow] returns.
 const ChangePlanName = "change-plan"
 
 // CodePlanUnchanged is the code of an [AdmissionError]: the subscription has the plan already.

@@ -13,7 +13,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// CloseName is the name of the workflow.
+// CloseName is the name of the workflow that [Close] returns.
 const CloseName = "close"
 
 // Closure is the data of a run that removes a subscription from BillingStack. If this is the customer's last subscription, the run may

@@ -13,7 +13,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// RemoveName is the name of the workflow.
+// RemoveName is the name of the workflow that [Remove] returns.
 const RemoveName = "remove"
 
 // The constant `settled` is the minimum time between the disabling and the removal of a tenant. Other services cache tokens, and accept

@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// RepairName is the name of the workflow.
+// RepairName is the name of the workflow that [RepairWorkflow] returns.
 const RepairName = "repair"
 
 // The codes of errors that refuse a repair.

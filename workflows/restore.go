@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// RestoreName is the name of the workflow.
+// RestoreName is the name of the workflow that [Restore] returns.
 const RestoreName = "restore"
 
 // Restoration is the data of a run that restores an ending subscription. A Restoration is stored as JSON, so fields may be added,

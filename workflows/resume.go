@@ -8,7 +8,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// ResumeName is the name of the workflow.
+// ResumeName is the name of the workflow that [Resume] returns.
 const ResumeName = "resume"
 
 // resuming describes the workflow that resumes a suspended subscription. If an operator has suspended the subscription, only an

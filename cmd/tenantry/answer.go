@@ -54,7 +54,7 @@ var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]
 // path into the path of another operation.
 func checkID(what, id string) error {
 	if !uuidForm.MatchString(id) {
-		return usage("%q is not the id of a %s, which must be a lower-case uuid", id, what)
+		return usage("%q is not the id of a %s: the id must be a lower-case uuid", id, what)
 	}
 	return nil
 }

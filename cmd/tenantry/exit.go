@@ -21,7 +21,7 @@ const exitHelp = `Exit codes:
   0  success
   1  any other error, interrupted, or the reader of the output is gone
   2  wrong command line or configuration
-  3  refused by the server, or because of the data in the database
+  3  refused by the server or Keystone, or because of the data in the database
   4  the run failed: it was compensated, is stuck, or waits for an operator; with --dry-run: it would fail; audit apply: a
      repair failed in this way, or was refused
   5  server or database unreachable or failing

@@ -35,7 +35,7 @@ func (p *program) merchantCreate() *cobra.Command {
 		id := args[0]
 		switch {
 		case !billing.ValidID(id):
-			return usage("%q is not a merchant's id, which must be a lower-case uuid", id)
+			return usage("%q is not a merchant's id: the id must be a lower-case uuid", id)
 		case fields.name == "":
 			return usage("--name is required")
 		}

@@ -180,7 +180,7 @@ func readPlanFile(name string) (*planFile, error) {
 	case err != nil:
 		return nil, exit(exitUsage, err)
 	case len(content) > maxPlanFile:
-		return nil, usage("%s is larger than %d MiB: it is not a plan of repairs", name, maxPlanFile>>20)
+		return nil, usage("%s is larger than %d MiB: the file is not a plan of repairs", name, maxPlanFile>>20)
 	}
 	f := &planFile{name: name, head: map[string]field{}}
 	f.parse(content)
@@ -227,9 +227,9 @@ func (f *planFile) parse(content []byte) {
 		}
 	}
 	if plan, ok := f.head["plan"]; !ok {
-		f.faults.add(1, "the key plan is missing: it is not a plan of repairs")
+		f.faults.add(1, "the key plan is missing: the file is not a plan of repairs")
 	} else if !uuidForm.MatchString(plan.text) {
-		f.faults.add(plan.line, "plan: %q is not the id of a plan, which must be a lower-case uuid", plan.text)
+		f.faults.add(plan.line, "plan: %q is not the id of a plan: the id must be a lower-case uuid", plan.text)
 	}
 	if f.line == 0 {
 		f.faults.add(1, "the key entries is missing: %s", onlyApprove)

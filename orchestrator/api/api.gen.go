@@ -468,7 +468,7 @@ type Acceptance struct {
 	Why   string     `json:"why"`
 }
 
-// ActionName An action on a run. /docs#ActionName-NAME explains each action. More values may follow: accept a value that is not in the list.
+// ActionName An action on a run. /docs#ActionName-NAME explains each action. Later releases may add values: accept unknown values.
 type ActionName = string
 
 // ActionRequest defines model for ActionRequest.
@@ -563,7 +563,7 @@ type AuditState string
 
 // ChangePlanRequest defines model for ChangePlanRequest.
 type ChangePlanRequest struct {
-	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack, which other runs and other people may change.
+	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack. Other runs and other people may change this state later.
 	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
 	// PlanID a uuid in lower case, with hyphens
@@ -575,7 +575,7 @@ type ChangePlanRequest struct {
 
 // ChangeRequest defines model for ChangeRequest.
 type ChangeRequest struct {
-	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack, which other runs and other people may change.
+	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack. Other runs and other people may change this state later.
 	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
 	// Why The reason for the change. The run's history records it, and the merchant sees it.
@@ -624,7 +624,7 @@ type DryRun struct {
 // DryRunState The state in which the run would end. In the state `waiting`, the run would not end, but wait for an operator. The real run may still fail for a reason that a dry run cannot foresee. For example, an upstream may refuse a request.
 type DryRunState string
 
-// DryRunFlag If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack, which other runs and other people may change.
+// DryRunFlag If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack. Other runs and other people may change this state later.
 type DryRunFlag = bool
 
 // DryRunObject defines model for DryRunObject.
@@ -637,7 +637,7 @@ type DryRunObject struct {
 	Name *string `json:"name,omitempty"`
 }
 
-// DryRunOutcome What a run would do at a step. /docs#DryRunOutcome-OUTCOME explains each outcome. More values may follow: accept a value that is not in the list.
+// DryRunOutcome What a run would do at a step. /docs#DryRunOutcome-OUTCOME explains each outcome. Later releases may add values: accept unknown values.
 type DryRunOutcome string
 
 // DryRunStep defines model for DryRunStep.
@@ -652,10 +652,10 @@ type DryRunStep struct {
 	// Optional An operator may skip the step.
 	Optional bool `json:"optional"`
 
-	// Outcome What a run would do at a step. /docs#DryRunOutcome-OUTCOME explains each outcome. More values may follow: accept a value that is not in the list.
+	// Outcome What a run would do at a step. /docs#DryRunOutcome-OUTCOME explains each outcome. Later releases may add values: accept unknown values.
 	Outcome DryRunOutcome `json:"outcome"`
 
-	// Undo What the compensation of the step would do. The text begins with "none: " if the step needs no compensation, and with "pivot: " if the step cannot be undone. From the first attempt of such a step, the run cannot be compensated.
+	// Undo What the compensation of the step would do. The text begins with "none: " if the step needs no compensation, and with "pivot: " if the step cannot be undone. After the first attempt of such a step has begun, the run cannot be compensated.
 	Undo string `json:"undo"`
 
 	// Why Why the step would be skipped, why it would not be reached, or what its outcome depends on.
@@ -671,7 +671,7 @@ type EndingHold struct {
 
 // Event defines model for Event.
 type Event struct {
-	// Action An action on a run. /docs#ActionName-NAME explains each action. More values may follow: accept a value that is not in the list.
+	// Action An action on a run. /docs#ActionName-NAME explains each action. Later releases may add values: accept unknown values.
 	Action  *ActionName `json:"action,omitempty"`
 	At      time.Time   `json:"at"`
 	Attempt *int        `json:"attempt,omitempty"`
@@ -680,7 +680,7 @@ type Event struct {
 	Epoch   int64    `json:"epoch"`
 	Failure *Failure `json:"failure,omitempty"`
 
-	// Kind The kind of an event. /docs#EventKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
+	// Kind The kind of an event. /docs#EventKind-KIND explains each kind. Later releases may add values: accept unknown values.
 	Kind EventKind `json:"kind"`
 
 	// RequestID The upstream's request id.
@@ -693,7 +693,7 @@ type Event struct {
 	Why       *string    `json:"why,omitempty"`
 }
 
-// EventKind The kind of an event. /docs#EventKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
+// EventKind The kind of an event. /docs#EventKind-KIND explains each kind. Later releases may add values: accept unknown values.
 type EventKind = string
 
 // EventList defines model for EventList.
@@ -706,7 +706,7 @@ type EventList struct {
 type Failure struct {
 	At time.Time `json:"at"`
 
-	// Code The reason why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. More values may follow: accept a value that is not in the list.
+	// Code The reason why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. Later releases may add values: accept unknown values.
 	Code   FailureCode `json:"code"`
 	Detail string      `json:"detail"`
 
@@ -727,7 +727,7 @@ type Failure struct {
 	Unavailable *bool `json:"unavailable,omitempty"`
 }
 
-// FailureCode The reason why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. More values may follow: accept a value that is not in the list.
+// FailureCode The reason why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. Later releases may add values: accept unknown values.
 type FailureCode = string
 
 // Finding A difference that an audit has found.
@@ -739,7 +739,7 @@ type Finding struct {
 	Affected string  `json:"affected"`
 	Cloud    *string `json:"cloud,omitempty"`
 
-	// Code What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. More values may follow: accept a value that is not in the list.
+	// Code What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. Later releases may add values: accept unknown values.
 	Code       FindingCode `json:"code"`
 	CustomerID *string     `json:"customer_id,omitempty"`
 
@@ -762,7 +762,7 @@ type Finding struct {
 	Objects     []FindingObject `json:"objects"`
 	ProjectID   *string         `json:"project_id,omitempty"`
 
-	// Repair How the finding can be resolved. If the field `action` is present, a plan of repairs can contain the finding, and Tenantry makes the change after an operator has approved it. If the field is absent, a person must make the change.
+	// Repair How the finding can be resolved. If the field `action` is present, a plan of repairs can contain the finding. Tenantry then makes the change after an operator has approved the repair. If the field is absent, a person must make the change.
 	Repair     Repair     `json:"repair"`
 	ResolvedAt *time.Time `json:"resolved_at,omitempty"`
 
@@ -794,7 +794,7 @@ type FindingChange struct {
 	Why *string `json:"why,omitempty"`
 }
 
-// FindingCode What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. More values may follow: accept a value that is not in the list.
+// FindingCode What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. Later releases may add values: accept unknown values.
 type FindingCode = string
 
 // FindingID the id of a finding, which consists of 8 to 64 lower-case hexadecimal digits and hyphens
@@ -891,7 +891,7 @@ type LedgerEntryOrigin string
 
 // LedgerFinding defines model for LedgerFinding.
 type LedgerFinding struct {
-	// Code What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. More values may follow: accept a value that is not in the list.
+	// Code What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. Later releases may add values: accept unknown values.
 	Code FindingCode `json:"code"`
 	ID   string      `json:"id"`
 
@@ -1120,7 +1120,7 @@ type PlanList struct {
 
 // Problem A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type Problem struct {
-	// Code The text "subscription-orchestration." and a code. The code is the failure code of the run, or the failure code that explains why the retry was refused. If there is no failure code, the code is the name of the problem type.
+	// Code The text "subscription-orchestration.", followed by the failure code of the run or of the refused retry. If there is no failure code, the name of the problem type follows.
 	Code   string     `json:"code"`
 	Detail *string    `json:"detail,omitempty"`
 	Errors []APIError `json:"errors"`
@@ -1139,7 +1139,7 @@ type Problem struct {
 	Step      *string `json:"step,omitempty"`
 	Title     string  `json:"title"`
 
-	// Type The path of this server's page about the problem type. More values may follow: accept a value that is not in the list.
+	// Type The path of this server's page about the problem type. Later releases may add values: accept unknown values.
 	Type     ProblemType `json:"type"`
 	Upstream *Upstream   `json:"upstream,omitempty"`
 
@@ -1147,7 +1147,7 @@ type Problem struct {
 	ViolatedPolicies *[]string `json:"violated-policies,omitempty"`
 }
 
-// ProblemType The path of this server's page about the problem type. More values may follow: accept a value that is not in the list.
+// ProblemType The path of this server's page about the problem type. Later releases may add values: accept unknown values.
 type ProblemType = string
 
 // Readiness defines model for Readiness.
@@ -1173,14 +1173,14 @@ type ReadinessStatus string
 type Reason struct {
 	At time.Time `json:"at"`
 
-	// Code The reason why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. More values may follow: accept a value that is not in the list.
+	// Code The reason why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. Later releases may add values: accept unknown values.
 	Code   FailureCode `json:"code"`
 	Detail string      `json:"detail"`
 
 	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
 	FixBy FixBy `json:"fix_by"`
 
-	// Kind The kind of the reason why a run waits. /docs#ReasonKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
+	// Kind The kind of the reason why a run waits. /docs#ReasonKind-KIND explains each kind. Later releases may add values: accept unknown values.
 	Kind ReasonKind `json:"kind"`
 
 	// RequestID The upstream's request id.
@@ -1198,24 +1198,24 @@ type Reason struct {
 	Until       *time.Time `json:"until,omitempty"`
 }
 
-// ReasonKind The kind of the reason why a run waits. /docs#ReasonKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
+// ReasonKind The kind of the reason why a run waits. /docs#ReasonKind-KIND explains each kind. Later releases may add values: accept unknown values.
 type ReasonKind string
 
 // RemoveRequest defines model for RemoveRequest.
 type RemoveRequest struct {
-	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack, which other runs and other people may change.
+	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack. Other runs and other people may change this state later.
 	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
-	// Force If true, the run removes the tenant even if the tenant has resources, or a service of the cloud cannot be asked.
+	// Force If true, the run removes the tenant even if the tenant has resources, or if a service of the cloud cannot be asked.
 	Force *bool `json:"force,omitempty"`
 
 	// Why The reason for the request. The run's history records it.
 	Why string `json:"why"`
 }
 
-// Repair How the finding can be resolved. If the field `action` is present, a plan of repairs can contain the finding, and Tenantry makes the change after an operator has approved it. If the field is absent, a person must make the change.
+// Repair How the finding can be resolved. If the field `action` is present, a plan of repairs can contain the finding. Tenantry then makes the change after an operator has approved the repair. If the field is absent, a person must make the change.
 type Repair struct {
-	// Action The kind of change that resolves a finding. /docs#RepairAction-ACTION explains each action. More values may follow: accept a value that is not in the list.
+	// Action The kind of change that resolves a finding. /docs#RepairAction-ACTION explains each action. Later releases may add values: accept unknown values.
 	Action *RepairAction `json:"action,omitempty"`
 
 	// Advice What a person has to do if Tenantry does not make the change.
@@ -1225,7 +1225,7 @@ type Repair struct {
 	Values *map[string]string `json:"values,omitempty"`
 }
 
-// RepairAction The kind of change that resolves a finding. /docs#RepairAction-ACTION explains each action. More values may follow: accept a value that is not in the list.
+// RepairAction The kind of change that resolves a finding. /docs#RepairAction-ACTION explains each action. Later releases may add values: accept unknown values.
 type RepairAction = string
 
 // RepairAnswer defines model for RepairAnswer.
@@ -1260,11 +1260,11 @@ type RepairPlan struct {
 
 // RepairPlanEntry The repair of a finding, with the values on which the repair depends.
 type RepairPlanEntry struct {
-	// Action The kind of change that resolves a finding. /docs#RepairAction-ACTION explains each action. More values may follow: accept a value that is not in the list.
+	// Action The kind of change that resolves a finding. /docs#RepairAction-ACTION explains each action. Later releases may add values: accept unknown values.
 	Action RepairAction `json:"action"`
 	Cloud  *string      `json:"cloud,omitempty"`
 
-	// Code What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. More values may follow: accept a value that is not in the list.
+	// Code What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. Later releases may add values: accept unknown values.
 	Code       FindingCode `json:"code"`
 	CustomerID *string     `json:"customer_id,omitempty"`
 
@@ -1320,7 +1320,7 @@ type RepairRefusal struct {
 
 // RepairRequest defines model for RepairRequest.
 type RepairRequest struct {
-	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack, which other runs and other people may change.
+	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack. Other runs and other people may change this state later.
 	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
 	// Entries The approved entries of the plan. A finding must not occur more than once.
@@ -1348,7 +1348,7 @@ type RestoreRequest struct {
 	// AddUser The id of another user in the merchant's domain. This user becomes the subscriber.
 	AddUser *string `json:"add_user,omitempty"`
 
-	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack, which other runs and other people may change.
+	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack. Other runs and other people may change this state later.
 	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
 	// Why The reason for the request. The run's history records it.
@@ -1447,7 +1447,7 @@ type StepState string
 
 // SubscribeRequest Send either `customer` or `customer_id`, but not both.
 type SubscribeRequest struct {
-	// AddUser Adds another user to an existing customer. The order is accepted even if the user has no role on the customer's tenant, and the run assigns the roles to the user. The field is allowed only with customer_id.
+	// AddUser Adds another user to an existing customer. The order is accepted even if the user has no role on the customer's tenant. The run then assigns the roles to the user. The field is allowed only with customer_id.
 	AddUser    *bool `json:"add_user,omitempty"`
 	BillingDay *int  `json:"billing_day,omitempty"`
 
@@ -1457,7 +1457,7 @@ type SubscribeRequest struct {
 	// CustomerID a uuid in lower case, with hyphens
 	CustomerID *UUID `json:"customer_id,omitempty"`
 
-	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack, which other runs and other people may change.
+	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack. Other runs and other people may change this state later.
 	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
 	// PaymentMethodID a uuid in lower case, with hyphens
@@ -1489,7 +1489,7 @@ type BilledSubscription struct {
 	// RunID The id of the run that has set the state of the subscription.
 	RunID *string `json:"run_id,omitempty"`
 
-	// State The state of the subscription, as Tenantry knows it. The field is missing if Tenantry has not made the subscription, or is still making it. /docs#SubscriptionState-STATE explains each state. More values may follow: accept a value that is not in the list.
+	// State The state of the subscription, as Tenantry knows it. The field is missing if Tenantry has not made the subscription, or is still making it. /docs#SubscriptionState-STATE explains each state. Later releases may add values: accept unknown values.
 	State *SubscriptionState `json:"state,omitempty"`
 
 	// SuspendedByOperator An operator has suspended the subscription.
@@ -1502,7 +1502,7 @@ type SubscriptionList struct {
 	Subscriptions []BilledSubscription `json:"subscriptions"`
 }
 
-// SubscriptionState The state of the subscription, as Tenantry knows it. The field is missing if Tenantry has not made the subscription, or is still making it. /docs#SubscriptionState-STATE explains each state. More values may follow: accept a value that is not in the list.
+// SubscriptionState The state of the subscription, as Tenantry knows it. The field is missing if Tenantry has not made the subscription, or is still making it. /docs#SubscriptionState-STATE explains each state. Later releases may add values: accept unknown values.
 type SubscriptionState = string
 
 // UUID a uuid in lower case, with hyphens

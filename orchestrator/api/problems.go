@@ -171,7 +171,7 @@ var (
 	}
 	configurationFault = kind{
 		"configuration-fault", http.StatusServiceUnavailable, "The service is not configured for this request",
-		"The merchant's cloud, its domain or one of its roles does not exist, or the service refuses the role." +
+		"The cloud, the domain or a role of the merchant does not exist, or the service refuses the role." +
 			" Search the service's log for the request_id.", false, FixByOperator,
 	}
 	tooManyRequests = kind{

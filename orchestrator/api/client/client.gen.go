@@ -473,7 +473,7 @@ type Acceptance struct {
 	Why   string     `json:"why"`
 }
 
-// ActionName An action on a run. /docs#ActionName-NAME explains each action. More values may follow: accept a value that is not in the list.
+// ActionName An action on a run. /docs#ActionName-NAME explains each action. Later releases may add values: accept unknown values.
 type ActionName = string
 
 // ActionRequest defines model for ActionRequest.
@@ -568,7 +568,7 @@ type AuditState string
 
 // ChangePlanRequest defines model for ChangePlanRequest.
 type ChangePlanRequest struct {
-	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack, which other runs and other people may change.
+	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack. Other runs and other people may change this state later.
 	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
 	// PlanID a uuid in lower case, with hyphens
@@ -580,7 +580,7 @@ type ChangePlanRequest struct {
 
 // ChangeRequest defines model for ChangeRequest.
 type ChangeRequest struct {
-	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack, which other runs and other people may change.
+	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack. Other runs and other people may change this state later.
 	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
 	// Why The reason for the change. The run's history records it, and the merchant sees it.
@@ -629,7 +629,7 @@ type DryRun struct {
 // DryRunState The state in which the run would end. In the state `waiting`, the run would not end, but wait for an operator. The real run may still fail for a reason that a dry run cannot foresee. For example, an upstream may refuse a request.
 type DryRunState string
 
-// DryRunFlag If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack, which other runs and other people may change.
+// DryRunFlag If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack. Other runs and other people may change this state later.
 type DryRunFlag = bool
 
 // DryRunObject defines model for DryRunObject.
@@ -642,7 +642,7 @@ type DryRunObject struct {
 	Name *string `json:"name,omitempty"`
 }
 
-// DryRunOutcome What a run would do at a step. /docs#DryRunOutcome-OUTCOME explains each outcome. More values may follow: accept a value that is not in the list.
+// DryRunOutcome What a run would do at a step. /docs#DryRunOutcome-OUTCOME explains each outcome. Later releases may add values: accept unknown values.
 type DryRunOutcome string
 
 // DryRunStep defines model for DryRunStep.
@@ -657,10 +657,10 @@ type DryRunStep struct {
 	// Optional An operator may skip the step.
 	Optional bool `json:"optional"`
 
-	// Outcome What a run would do at a step. /docs#DryRunOutcome-OUTCOME explains each outcome. More values may follow: accept a value that is not in the list.
+	// Outcome What a run would do at a step. /docs#DryRunOutcome-OUTCOME explains each outcome. Later releases may add values: accept unknown values.
 	Outcome DryRunOutcome `json:"outcome"`
 
-	// Undo What the compensation of the step would do. The text begins with "none: " if the step needs no compensation, and with "pivot: " if the step cannot be undone. From the first attempt of such a step, the run cannot be compensated.
+	// Undo What the compensation of the step would do. The text begins with "none: " if the step needs no compensation, and with "pivot: " if the step cannot be undone. After the first attempt of such a step has begun, the run cannot be compensated.
 	Undo string `json:"undo"`
 
 	// Why Why the step would be skipped, why it would not be reached, or what its outcome depends on.
@@ -676,7 +676,7 @@ type EndingHold struct {
 
 // Event defines model for Event.
 type Event struct {
-	// Action An action on a run. /docs#ActionName-NAME explains each action. More values may follow: accept a value that is not in the list.
+	// Action An action on a run. /docs#ActionName-NAME explains each action. Later releases may add values: accept unknown values.
 	Action  *ActionName `json:"action,omitempty"`
 	At      time.Time   `json:"at"`
 	Attempt *int        `json:"attempt,omitempty"`
@@ -685,7 +685,7 @@ type Event struct {
 	Epoch   int64    `json:"epoch"`
 	Failure *Failure `json:"failure,omitempty"`
 
-	// Kind The kind of an event. /docs#EventKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
+	// Kind The kind of an event. /docs#EventKind-KIND explains each kind. Later releases may add values: accept unknown values.
 	Kind EventKind `json:"kind"`
 
 	// RequestID The upstream's request id.
@@ -698,7 +698,7 @@ type Event struct {
 	Why       *string    `json:"why,omitempty"`
 }
 
-// EventKind The kind of an event. /docs#EventKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
+// EventKind The kind of an event. /docs#EventKind-KIND explains each kind. Later releases may add values: accept unknown values.
 type EventKind = string
 
 // EventList defines model for EventList.
@@ -711,7 +711,7 @@ type EventList struct {
 type Failure struct {
 	At time.Time `json:"at"`
 
-	// Code The reason why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. More values may follow: accept a value that is not in the list.
+	// Code The reason why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. Later releases may add values: accept unknown values.
 	Code   FailureCode `json:"code"`
 	Detail string      `json:"detail"`
 
@@ -732,7 +732,7 @@ type Failure struct {
 	Unavailable *bool `json:"unavailable,omitempty"`
 }
 
-// FailureCode The reason why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. More values may follow: accept a value that is not in the list.
+// FailureCode The reason why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. Later releases may add values: accept unknown values.
 type FailureCode = string
 
 // Finding A difference that an audit has found.
@@ -744,7 +744,7 @@ type Finding struct {
 	Affected string  `json:"affected"`
 	Cloud    *string `json:"cloud,omitempty"`
 
-	// Code What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. More values may follow: accept a value that is not in the list.
+	// Code What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. Later releases may add values: accept unknown values.
 	Code       FindingCode `json:"code"`
 	CustomerID *string     `json:"customer_id,omitempty"`
 
@@ -767,7 +767,7 @@ type Finding struct {
 	Objects     []FindingObject `json:"objects"`
 	ProjectID   *string         `json:"project_id,omitempty"`
 
-	// Repair How the finding can be resolved. If the field `action` is present, a plan of repairs can contain the finding, and Tenantry makes the change after an operator has approved it. If the field is absent, a person must make the change.
+	// Repair How the finding can be resolved. If the field `action` is present, a plan of repairs can contain the finding. Tenantry then makes the change after an operator has approved the repair. If the field is absent, a person must make the change.
 	Repair     Repair     `json:"repair"`
 	ResolvedAt *time.Time `json:"resolved_at,omitempty"`
 
@@ -799,7 +799,7 @@ type FindingChange struct {
 	Why *string `json:"why,omitempty"`
 }
 
-// FindingCode What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. More values may follow: accept a value that is not in the list.
+// FindingCode What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. Later releases may add values: accept unknown values.
 type FindingCode = string
 
 // FindingID the id of a finding, which consists of 8 to 64 lower-case hexadecimal digits and hyphens
@@ -896,7 +896,7 @@ type LedgerEntryOrigin string
 
 // LedgerFinding defines model for LedgerFinding.
 type LedgerFinding struct {
-	// Code What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. More values may follow: accept a value that is not in the list.
+	// Code What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. Later releases may add values: accept unknown values.
 	Code FindingCode `json:"code"`
 	ID   string      `json:"id"`
 
@@ -1125,7 +1125,7 @@ type PlanList struct {
 
 // Problem A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type Problem struct {
-	// Code The text "subscription-orchestration." and a code. The code is the failure code of the run, or the failure code that explains why the retry was refused. If there is no failure code, the code is the name of the problem type.
+	// Code The text "subscription-orchestration.", followed by the failure code of the run or of the refused retry. If there is no failure code, the name of the problem type follows.
 	Code   string     `json:"code"`
 	Detail *string    `json:"detail,omitempty"`
 	Errors []APIError `json:"errors"`
@@ -1144,7 +1144,7 @@ type Problem struct {
 	Step      *string `json:"step,omitempty"`
 	Title     string  `json:"title"`
 
-	// Type The path of this server's page about the problem type. More values may follow: accept a value that is not in the list.
+	// Type The path of this server's page about the problem type. Later releases may add values: accept unknown values.
 	Type     ProblemType `json:"type"`
 	Upstream *Upstream   `json:"upstream,omitempty"`
 
@@ -1152,7 +1152,7 @@ type Problem struct {
 	ViolatedPolicies *[]string `json:"violated-policies,omitempty"`
 }
 
-// ProblemType The path of this server's page about the problem type. More values may follow: accept a value that is not in the list.
+// ProblemType The path of this server's page about the problem type. Later releases may add values: accept unknown values.
 type ProblemType = string
 
 // Readiness defines model for Readiness.
@@ -1178,14 +1178,14 @@ type ReadinessStatus string
 type Reason struct {
 	At time.Time `json:"at"`
 
-	// Code The reason why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. More values may follow: accept a value that is not in the list.
+	// Code The reason why an attempt failed, why a run waits or has failed, or why a run cannot be repeated. /docs#FailureCode-CODE explains each code. Later releases may add values: accept unknown values.
 	Code   FailureCode `json:"code"`
 	Detail string      `json:"detail"`
 
 	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
 	FixBy FixBy `json:"fix_by"`
 
-	// Kind The kind of the reason why a run waits. /docs#ReasonKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
+	// Kind The kind of the reason why a run waits. /docs#ReasonKind-KIND explains each kind. Later releases may add values: accept unknown values.
 	Kind ReasonKind `json:"kind"`
 
 	// RequestID The upstream's request id.
@@ -1203,24 +1203,24 @@ type Reason struct {
 	Until       *time.Time `json:"until,omitempty"`
 }
 
-// ReasonKind The kind of the reason why a run waits. /docs#ReasonKind-KIND explains each kind. More values may follow: accept a value that is not in the list.
+// ReasonKind The kind of the reason why a run waits. /docs#ReasonKind-KIND explains each kind. Later releases may add values: accept unknown values.
 type ReasonKind string
 
 // RemoveRequest defines model for RemoveRequest.
 type RemoveRequest struct {
-	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack, which other runs and other people may change.
+	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack. Other runs and other people may change this state later.
 	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
-	// Force If true, the run removes the tenant even if the tenant has resources, or a service of the cloud cannot be asked.
+	// Force If true, the run removes the tenant even if the tenant has resources, or if a service of the cloud cannot be asked.
 	Force *bool `json:"force,omitempty"`
 
 	// Why The reason for the request. The run's history records it.
 	Why string `json:"why"`
 }
 
-// Repair How the finding can be resolved. If the field `action` is present, a plan of repairs can contain the finding, and Tenantry makes the change after an operator has approved it. If the field is absent, a person must make the change.
+// Repair How the finding can be resolved. If the field `action` is present, a plan of repairs can contain the finding. Tenantry then makes the change after an operator has approved the repair. If the field is absent, a person must make the change.
 type Repair struct {
-	// Action The kind of change that resolves a finding. /docs#RepairAction-ACTION explains each action. More values may follow: accept a value that is not in the list.
+	// Action The kind of change that resolves a finding. /docs#RepairAction-ACTION explains each action. Later releases may add values: accept unknown values.
 	Action *RepairAction `json:"action,omitempty"`
 
 	// Advice What a person has to do if Tenantry does not make the change.
@@ -1230,7 +1230,7 @@ type Repair struct {
 	Values *map[string]string `json:"values,omitempty"`
 }
 
-// RepairAction The kind of change that resolves a finding. /docs#RepairAction-ACTION explains each action. More values may follow: accept a value that is not in the list.
+// RepairAction The kind of change that resolves a finding. /docs#RepairAction-ACTION explains each action. Later releases may add values: accept unknown values.
 type RepairAction = string
 
 // RepairAnswer defines model for RepairAnswer.
@@ -1265,11 +1265,11 @@ type RepairPlan struct {
 
 // RepairPlanEntry The repair of a finding, with the values on which the repair depends.
 type RepairPlanEntry struct {
-	// Action The kind of change that resolves a finding. /docs#RepairAction-ACTION explains each action. More values may follow: accept a value that is not in the list.
+	// Action The kind of change that resolves a finding. /docs#RepairAction-ACTION explains each action. Later releases may add values: accept unknown values.
 	Action RepairAction `json:"action"`
 	Cloud  *string      `json:"cloud,omitempty"`
 
-	// Code What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. More values may follow: accept a value that is not in the list.
+	// Code What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. Later releases may add values: accept unknown values.
 	Code       FindingCode `json:"code"`
 	CustomerID *string     `json:"customer_id,omitempty"`
 
@@ -1325,7 +1325,7 @@ type RepairRefusal struct {
 
 // RepairRequest defines model for RepairRequest.
 type RepairRequest struct {
-	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack, which other runs and other people may change.
+	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack. Other runs and other people may change this state later.
 	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
 	// Entries The approved entries of the plan. A finding must not occur more than once.
@@ -1353,7 +1353,7 @@ type RestoreRequest struct {
 	// AddUser The id of another user in the merchant's domain. This user becomes the subscriber.
 	AddUser *string `json:"add_user,omitempty"`
 
-	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack, which other runs and other people may change.
+	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack. Other runs and other people may change this state later.
 	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
 	// Why The reason for the request. The run's history records it.
@@ -1452,7 +1452,7 @@ type StepState string
 
 // SubscribeRequest Send either `customer` or `customer_id`, but not both.
 type SubscribeRequest struct {
-	// AddUser Adds another user to an existing customer. The order is accepted even if the user has no role on the customer's tenant, and the run assigns the roles to the user. The field is allowed only with customer_id.
+	// AddUser Adds another user to an existing customer. The order is accepted even if the user has no role on the customer's tenant. The run then assigns the roles to the user. The field is allowed only with customer_id.
 	AddUser    *bool `json:"add_user,omitempty"`
 	BillingDay *int  `json:"billing_day,omitempty"`
 
@@ -1462,7 +1462,7 @@ type SubscribeRequest struct {
 	// CustomerID a uuid in lower case, with hyphens
 	CustomerID *UUID `json:"customer_id,omitempty"`
 
-	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack, which other runs and other people may change.
+	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack. Other runs and other people may change this state later.
 	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
 	// PaymentMethodID a uuid in lower case, with hyphens
@@ -1494,7 +1494,7 @@ type BilledSubscription struct {
 	// RunID The id of the run that has set the state of the subscription.
 	RunID *string `json:"run_id,omitempty"`
 
-	// State The state of the subscription, as Tenantry knows it. The field is missing if Tenantry has not made the subscription, or is still making it. /docs#SubscriptionState-STATE explains each state. More values may follow: accept a value that is not in the list.
+	// State The state of the subscription, as Tenantry knows it. The field is missing if Tenantry has not made the subscription, or is still making it. /docs#SubscriptionState-STATE explains each state. Later releases may add values: accept unknown values.
 	State *SubscriptionState `json:"state,omitempty"`
 
 	// SuspendedByOperator An operator has suspended the subscription.
@@ -1507,7 +1507,7 @@ type SubscriptionList struct {
 	Subscriptions []BilledSubscription `json:"subscriptions"`
 }
 
-// SubscriptionState The state of the subscription, as Tenantry knows it. The field is missing if Tenantry has not made the subscription, or is still making it. /docs#SubscriptionState-STATE explains each state. More values may follow: accept a value that is not in the list.
+// SubscriptionState The state of the subscription, as Tenantry knows it. The field is missing if Tenantry has not made the subscription, or is still making it. /docs#SubscriptionState-STATE explains each state. Later releases may add values: accept unknown values.
 type SubscriptionState = string
 
 // UUID a uuid in lower case, with hyphens
@@ -2061,7 +2061,7 @@ type ClientInterface interface {
 
 	// CreateAuditWithBody Audit everything, or one merchant, customer, cloud or project
 	//
-	// An audit compares the objects that Tenantry's runs should have left in Keystone and BillingStack with the objects that are there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit: if the answer was lost, list the audits before you repeat the call.
+	// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2070,7 +2070,7 @@ type ClientInterface interface {
 
 	// CreateAudit Audit everything, or one merchant, customer, cloud or project
 	//
-	// An audit compares the objects that Tenantry's runs should have left in Keystone and BillingStack with the objects that are there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit: if the answer was lost, list the audits before you repeat the call.
+	// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2250,7 +2250,7 @@ type ClientInterface interface {
 
 	// HoldSubscriptionWithBody Keep the tenant of an ended subscription
 	//
-	// Tenantry keeps the tenant until the hold is lifted, even after the time `ends_at`. Until then, the subscription can still be restored. You can repeat the call: the new reason replaces the old one. Only an operator can make this request.
+	// Tenantry keeps the tenant until the hold is lifted, even after the time `ends_at`. During the hold, the subscription can be restored. You can repeat the call: the new reason replaces the old one. Only an operator can make this request.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2259,7 +2259,7 @@ type ClientInterface interface {
 
 	// HoldSubscription Keep the tenant of an ended subscription
 	//
-	// Tenantry keeps the tenant until the hold is lifted, even after the time `ends_at`. Until then, the subscription can still be restored. You can repeat the call: the new reason replaces the old one. Only an operator can make this request.
+	// Tenantry keeps the tenant until the hold is lifted, even after the time `ends_at`. During the hold, the subscription can be restored. You can repeat the call: the new reason replaces the old one. Only an operator can make this request.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2268,7 +2268,7 @@ type ClientInterface interface {
 
 	// RemoveSubscriptionWithBody Remove the tenant of an ended subscription now
 	//
-	// A run removes the subscription's tenant without waiting for the time `ends_at`. Before the removal, all services of the cloud must say that the tenant is empty. With `force`, the run removes the tenant even if the tenant has resources, or a service cannot be asked. The resources in the tenant are then lost, and the run's result lists them. Only an operator can make this request.
+	// A run removes the subscription's tenant without waiting for the time `ends_at`. Before the removal, all services of the cloud must say that the tenant is empty. With `force`, the run removes the tenant even if the tenant has resources, or if a service cannot be asked. The resources in the tenant are then lost, and the run's result lists them. Only an operator can make this request.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2277,7 +2277,7 @@ type ClientInterface interface {
 
 	// RemoveSubscription Remove the tenant of an ended subscription now
 	//
-	// A run removes the subscription's tenant without waiting for the time `ends_at`. Before the removal, all services of the cloud must say that the tenant is empty. With `force`, the run removes the tenant even if the tenant has resources, or a service cannot be asked. The resources in the tenant are then lost, and the run's result lists them. Only an operator can make this request.
+	// A run removes the subscription's tenant without waiting for the time `ends_at`. Before the removal, all services of the cloud must say that the tenant is empty. With `force`, the run removes the tenant even if the tenant has resources, or if a service cannot be asked. The resources in the tenant are then lost, and the run's result lists them. Only an operator can make this request.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2447,7 +2447,7 @@ type ClientInterface interface {
 
 	// ListRunEvents Show or follow the history of a run
 	//
-	// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its `seq`. To resume a broken stream, send the id of the last event that you received in the header Last-Event-ID. The status 204 then means that you have received all events.
+	// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its `seq`. To resume a broken stream, send the header Last-Event-ID with the id of the last event that you received. The status 204 then means that you have received all events.
 	//
 	// Corresponds with GET /v1/runs/{run_id}/events (the `ListRunEvents` operationId).
 	ListRunEvents(ctx context.Context, runID RunID, params *ListRunEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2468,7 +2468,7 @@ type ClientInterface interface {
 
 	// RetryRunWithBody Continue a run now, or repeat a compensated run
 	//
-	// A waiting or stuck run continues now. If the run is compensated, the service checks the request of the run again, and starts a new run. The check does not use earlier results: it reads all objects in the request again. The new run takes over the idempotency key, and is in the answer. If the request can no longer be accepted, nothing changes.
+	// A waiting or stuck run continues now. If the run is compensated, the service checks the request of the run again, and starts a new run. The check does not use earlier results: it reads all objects in the request again. The answer contains the new run, which takes over the idempotency key. If the request can no longer be accepted, nothing changes.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2477,7 +2477,7 @@ type ClientInterface interface {
 
 	// RetryRun Continue a run now, or repeat a compensated run
 	//
-	// A waiting or stuck run continues now. If the run is compensated, the service checks the request of the run again, and starts a new run. The check does not use earlier results: it reads all objects in the request again. The new run takes over the idempotency key, and is in the answer. If the request can no longer be accepted, nothing changes.
+	// A waiting or stuck run continues now. If the run is compensated, the service checks the request of the run again, and starts a new run. The check does not use earlier results: it reads all objects in the request again. The answer contains the new run, which takes over the idempotency key. If the request can no longer be accepted, nothing changes.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2637,7 +2637,7 @@ func (c *Client) ListAudits(ctx context.Context, params *ListAuditsParams, reqEd
 
 // CreateAuditWithBody Audit everything, or one merchant, customer, cloud or project
 //
-// An audit compares the objects that Tenantry's runs should have left in Keystone and BillingStack with the objects that are there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit: if the answer was lost, list the audits before you repeat the call.
+// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2656,7 +2656,7 @@ func (c *Client) CreateAuditWithBody(ctx context.Context, contentType string, bo
 
 // CreateAudit Audit everything, or one merchant, customer, cloud or project
 //
-// An audit compares the objects that Tenantry's runs should have left in Keystone and BillingStack with the objects that are there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit: if the answer was lost, list the audits before you repeat the call.
+// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3076,7 +3076,7 @@ func (c *Client) ReleaseSubscription(ctx context.Context, merchantID MerchantID,
 
 // HoldSubscriptionWithBody Keep the tenant of an ended subscription
 //
-// Tenantry keeps the tenant until the hold is lifted, even after the time `ends_at`. Until then, the subscription can still be restored. You can repeat the call: the new reason replaces the old one. Only an operator can make this request.
+// Tenantry keeps the tenant until the hold is lifted, even after the time `ends_at`. During the hold, the subscription can be restored. You can repeat the call: the new reason replaces the old one. Only an operator can make this request.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3095,7 +3095,7 @@ func (c *Client) HoldSubscriptionWithBody(ctx context.Context, merchantID Mercha
 
 // HoldSubscription Keep the tenant of an ended subscription
 //
-// Tenantry keeps the tenant until the hold is lifted, even after the time `ends_at`. Until then, the subscription can still be restored. You can repeat the call: the new reason replaces the old one. Only an operator can make this request.
+// Tenantry keeps the tenant until the hold is lifted, even after the time `ends_at`. During the hold, the subscription can be restored. You can repeat the call: the new reason replaces the old one. Only an operator can make this request.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3114,7 +3114,7 @@ func (c *Client) HoldSubscription(ctx context.Context, merchantID MerchantID, su
 
 // RemoveSubscriptionWithBody Remove the tenant of an ended subscription now
 //
-// A run removes the subscription's tenant without waiting for the time `ends_at`. Before the removal, all services of the cloud must say that the tenant is empty. With `force`, the run removes the tenant even if the tenant has resources, or a service cannot be asked. The resources in the tenant are then lost, and the run's result lists them. Only an operator can make this request.
+// A run removes the subscription's tenant without waiting for the time `ends_at`. Before the removal, all services of the cloud must say that the tenant is empty. With `force`, the run removes the tenant even if the tenant has resources, or if a service cannot be asked. The resources in the tenant are then lost, and the run's result lists them. Only an operator can make this request.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3133,7 +3133,7 @@ func (c *Client) RemoveSubscriptionWithBody(ctx context.Context, merchantID Merc
 
 // RemoveSubscription Remove the tenant of an ended subscription now
 //
-// A run removes the subscription's tenant without waiting for the time `ends_at`. Before the removal, all services of the cloud must say that the tenant is empty. With `force`, the run removes the tenant even if the tenant has resources, or a service cannot be asked. The resources in the tenant are then lost, and the run's result lists them. Only an operator can make this request.
+// A run removes the subscription's tenant without waiting for the time `ends_at`. Before the removal, all services of the cloud must say that the tenant is empty. With `force`, the run removes the tenant even if the tenant has resources, or if a service cannot be asked. The resources in the tenant are then lost, and the run's result lists them. Only an operator can make this request.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3503,7 +3503,7 @@ func (c *Client) CompensateRun(ctx context.Context, runID RunID, params *Compens
 
 // ListRunEvents Show or follow the history of a run
 //
-// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its `seq`. To resume a broken stream, send the id of the last event that you received in the header Last-Event-ID. The status 204 then means that you have received all events.
+// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its `seq`. To resume a broken stream, send the header Last-Event-ID with the id of the last event that you received. The status 204 then means that you have received all events.
 //
 // Corresponds with GET /v1/runs/{run_id}/events (the `ListRunEvents` operationId).
 func (c *Client) ListRunEvents(ctx context.Context, runID RunID, params *ListRunEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3554,7 +3554,7 @@ func (c *Client) HoldRun(ctx context.Context, runID RunID, params *HoldRunParams
 
 // RetryRunWithBody Continue a run now, or repeat a compensated run
 //
-// A waiting or stuck run continues now. If the run is compensated, the service checks the request of the run again, and starts a new run. The check does not use earlier results: it reads all objects in the request again. The new run takes over the idempotency key, and is in the answer. If the request can no longer be accepted, nothing changes.
+// A waiting or stuck run continues now. If the run is compensated, the service checks the request of the run again, and starts a new run. The check does not use earlier results: it reads all objects in the request again. The answer contains the new run, which takes over the idempotency key. If the request can no longer be accepted, nothing changes.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3573,7 +3573,7 @@ func (c *Client) RetryRunWithBody(ctx context.Context, runID RunID, params *Retr
 
 // RetryRun Continue a run now, or repeat a compensated run
 //
-// A waiting or stuck run continues now. If the run is compensated, the service checks the request of the run again, and starts a new run. The check does not use earlier results: it reads all objects in the request again. The new run takes over the idempotency key, and is in the answer. If the request can no longer be accepted, nothing changes.
+// A waiting or stuck run continues now. If the run is compensated, the service checks the request of the run again, and starts a new run. The check does not use earlier results: it reads all objects in the request again. The answer contains the new run, which takes over the idempotency key. If the request can no longer be accepted, nothing changes.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6379,7 +6379,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateAuditWithBodyWithResponse Audit everything, or one merchant, customer, cloud or project
 	//
-	// An audit compares the objects that Tenantry's runs should have left in Keystone and BillingStack with the objects that are there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit: if the answer was lost, list the audits before you repeat the call.
+	// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6388,7 +6388,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateAuditWithResponse Audit everything, or one merchant, customer, cloud or project
 	//
-	// An audit compares the objects that Tenantry's runs should have left in Keystone and BillingStack with the objects that are there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit: if the answer was lost, list the audits before you repeat the call.
+	// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6594,7 +6594,7 @@ type ClientWithResponsesInterface interface {
 
 	// HoldSubscriptionWithBodyWithResponse Keep the tenant of an ended subscription
 	//
-	// Tenantry keeps the tenant until the hold is lifted, even after the time `ends_at`. Until then, the subscription can still be restored. You can repeat the call: the new reason replaces the old one. Only an operator can make this request.
+	// Tenantry keeps the tenant until the hold is lifted, even after the time `ends_at`. During the hold, the subscription can be restored. You can repeat the call: the new reason replaces the old one. Only an operator can make this request.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6603,7 +6603,7 @@ type ClientWithResponsesInterface interface {
 
 	// HoldSubscriptionWithResponse Keep the tenant of an ended subscription
 	//
-	// Tenantry keeps the tenant until the hold is lifted, even after the time `ends_at`. Until then, the subscription can still be restored. You can repeat the call: the new reason replaces the old one. Only an operator can make this request.
+	// Tenantry keeps the tenant until the hold is lifted, even after the time `ends_at`. During the hold, the subscription can be restored. You can repeat the call: the new reason replaces the old one. Only an operator can make this request.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6612,7 +6612,7 @@ type ClientWithResponsesInterface interface {
 
 	// RemoveSubscriptionWithBodyWithResponse Remove the tenant of an ended subscription now
 	//
-	// A run removes the subscription's tenant without waiting for the time `ends_at`. Before the removal, all services of the cloud must say that the tenant is empty. With `force`, the run removes the tenant even if the tenant has resources, or a service cannot be asked. The resources in the tenant are then lost, and the run's result lists them. Only an operator can make this request.
+	// A run removes the subscription's tenant without waiting for the time `ends_at`. Before the removal, all services of the cloud must say that the tenant is empty. With `force`, the run removes the tenant even if the tenant has resources, or if a service cannot be asked. The resources in the tenant are then lost, and the run's result lists them. Only an operator can make this request.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6621,7 +6621,7 @@ type ClientWithResponsesInterface interface {
 
 	// RemoveSubscriptionWithResponse Remove the tenant of an ended subscription now
 	//
-	// A run removes the subscription's tenant without waiting for the time `ends_at`. Before the removal, all services of the cloud must say that the tenant is empty. With `force`, the run removes the tenant even if the tenant has resources, or a service cannot be asked. The resources in the tenant are then lost, and the run's result lists them. Only an operator can make this request.
+	// A run removes the subscription's tenant without waiting for the time `ends_at`. Before the removal, all services of the cloud must say that the tenant is empty. With `force`, the run removes the tenant even if the tenant has resources, or if a service cannot be asked. The resources in the tenant are then lost, and the run's result lists them. Only an operator can make this request.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6797,7 +6797,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListRunEventsWithResponse Show or follow the history of a run
 	//
-	// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its `seq`. To resume a broken stream, send the id of the last event that you received in the header Last-Event-ID. The status 204 then means that you have received all events.
+	// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its `seq`. To resume a broken stream, send the header Last-Event-ID with the id of the last event that you received. The status 204 then means that you have received all events.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -6820,7 +6820,7 @@ type ClientWithResponsesInterface interface {
 
 	// RetryRunWithBodyWithResponse Continue a run now, or repeat a compensated run
 	//
-	// A waiting or stuck run continues now. If the run is compensated, the service checks the request of the run again, and starts a new run. The check does not use earlier results: it reads all objects in the request again. The new run takes over the idempotency key, and is in the answer. If the request can no longer be accepted, nothing changes.
+	// A waiting or stuck run continues now. If the run is compensated, the service checks the request of the run again, and starts a new run. The check does not use earlier results: it reads all objects in the request again. The answer contains the new run, which takes over the idempotency key. If the request can no longer be accepted, nothing changes.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6829,7 +6829,7 @@ type ClientWithResponsesInterface interface {
 
 	// RetryRunWithResponse Continue a run now, or repeat a compensated run
 	//
-	// A waiting or stuck run continues now. If the run is compensated, the service checks the request of the run again, and starts a new run. The check does not use earlier results: it reads all objects in the request again. The new run takes over the idempotency key, and is in the answer. If the request can no longer be accepted, nothing changes.
+	// A waiting or stuck run continues now. If the run is compensated, the service checks the request of the run again, and starts a new run. The check does not use earlier results: it reads all objects in the request again. The answer contains the new run, which takes over the idempotency key. If the request can no longer be accepted, nothing changes.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12747,7 +12747,7 @@ func (c *ClientWithResponses) ListAuditsWithResponse(ctx context.Context, params
 
 // CreateAuditWithBodyWithResponse Audit everything, or one merchant, customer, cloud or project
 //
-// An audit compares the objects that Tenantry's runs should have left in Keystone and BillingStack with the objects that are there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit: if the answer was lost, list the audits before you repeat the call.
+// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -12762,7 +12762,7 @@ func (c *ClientWithResponses) CreateAuditWithBodyWithResponse(ctx context.Contex
 
 // CreateAuditWithResponse Audit everything, or one merchant, customer, cloud or project
 //
-// An audit compares the objects that Tenantry's runs should have left in Keystone and BillingStack with the objects that are there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit: if the answer was lost, list the audits before you repeat the call.
+// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13112,7 +13112,7 @@ func (c *ClientWithResponses) ReleaseSubscriptionWithResponse(ctx context.Contex
 
 // HoldSubscriptionWithBodyWithResponse Keep the tenant of an ended subscription
 //
-// Tenantry keeps the tenant until the hold is lifted, even after the time `ends_at`. Until then, the subscription can still be restored. You can repeat the call: the new reason replaces the old one. Only an operator can make this request.
+// Tenantry keeps the tenant until the hold is lifted, even after the time `ends_at`. During the hold, the subscription can be restored. You can repeat the call: the new reason replaces the old one. Only an operator can make this request.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13127,7 +13127,7 @@ func (c *ClientWithResponses) HoldSubscriptionWithBodyWithResponse(ctx context.C
 
 // HoldSubscriptionWithResponse Keep the tenant of an ended subscription
 //
-// Tenantry keeps the tenant until the hold is lifted, even after the time `ends_at`. Until then, the subscription can still be restored. You can repeat the call: the new reason replaces the old one. Only an operator can make this request.
+// Tenantry keeps the tenant until the hold is lifted, even after the time `ends_at`. During the hold, the subscription can be restored. You can repeat the call: the new reason replaces the old one. Only an operator can make this request.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13142,7 +13142,7 @@ func (c *ClientWithResponses) HoldSubscriptionWithResponse(ctx context.Context, 
 
 // RemoveSubscriptionWithBodyWithResponse Remove the tenant of an ended subscription now
 //
-// A run removes the subscription's tenant without waiting for the time `ends_at`. Before the removal, all services of the cloud must say that the tenant is empty. With `force`, the run removes the tenant even if the tenant has resources, or a service cannot be asked. The resources in the tenant are then lost, and the run's result lists them. Only an operator can make this request.
+// A run removes the subscription's tenant without waiting for the time `ends_at`. Before the removal, all services of the cloud must say that the tenant is empty. With `force`, the run removes the tenant even if the tenant has resources, or if a service cannot be asked. The resources in the tenant are then lost, and the run's result lists them. Only an operator can make this request.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13157,7 +13157,7 @@ func (c *ClientWithResponses) RemoveSubscriptionWithBodyWithResponse(ctx context
 
 // RemoveSubscriptionWithResponse Remove the tenant of an ended subscription now
 //
-// A run removes the subscription's tenant without waiting for the time `ends_at`. Before the removal, all services of the cloud must say that the tenant is empty. With `force`, the run removes the tenant even if the tenant has resources, or a service cannot be asked. The resources in the tenant are then lost, and the run's result lists them. Only an operator can make this request.
+// A run removes the subscription's tenant without waiting for the time `ends_at`. Before the removal, all services of the cloud must say that the tenant is empty. With `force`, the run removes the tenant even if the tenant has resources, or if a service cannot be asked. The resources in the tenant are then lost, and the run's result lists them. Only an operator can make this request.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13453,7 +13453,7 @@ func (c *ClientWithResponses) CompensateRunWithResponse(ctx context.Context, run
 
 // ListRunEventsWithResponse Show or follow the history of a run
 //
-// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its `seq`. To resume a broken stream, send the id of the last event that you received in the header Last-Event-ID. The status 204 then means that you have received all events.
+// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its `seq`. To resume a broken stream, send the header Last-Event-ID with the id of the last event that you received. The status 204 then means that you have received all events.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -13494,7 +13494,7 @@ func (c *ClientWithResponses) HoldRunWithResponse(ctx context.Context, runID Run
 
 // RetryRunWithBodyWithResponse Continue a run now, or repeat a compensated run
 //
-// A waiting or stuck run continues now. If the run is compensated, the service checks the request of the run again, and starts a new run. The check does not use earlier results: it reads all objects in the request again. The new run takes over the idempotency key, and is in the answer. If the request can no longer be accepted, nothing changes.
+// A waiting or stuck run continues now. If the run is compensated, the service checks the request of the run again, and starts a new run. The check does not use earlier results: it reads all objects in the request again. The answer contains the new run, which takes over the idempotency key. If the request can no longer be accepted, nothing changes.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13509,7 +13509,7 @@ func (c *ClientWithResponses) RetryRunWithBodyWithResponse(ctx context.Context, 
 
 // RetryRunWithResponse Continue a run now, or repeat a compensated run
 //
-// A waiting or stuck run continues now. If the run is compensated, the service checks the request of the run again, and starts a new run. The check does not use earlier results: it reads all objects in the request again. The new run takes over the idempotency key, and is in the answer. If the request can no longer be accepted, nothing changes.
+// A waiting or stuck run continues now. If the run is compensated, the service checks the request of the run again, and starts a new run. The check does not use earlier results: it reads all objects in the request again. The answer contains the new run, which takes over the idempotency key. If the request can no longer be accepted, nothing changes.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
