@@ -22,7 +22,7 @@ type placing struct {
 	route string // part of the fingerprint
 	// The field `admit` checks the body of an order and the objects named in the body, and returns the request for a run.
 	admit func(ctx context.Context, m merchants.Merchant, body jsontext.Value) (saga.Request, error)
-	// The field `related` returns the path of the object that a succeeded run was about.
+	// The field `related` returns the path of the subscription that the succeeded run created or changed.
 	related func(Result) string
 }
 
@@ -71,7 +71,7 @@ func (s *server) place(c echo.Context, merchantID string, p placing) error {
 	defer watcher.Close()
 	run, err := s.start(r.Context(), request)
 	leave()
-	if errors.Is(err, saga.ErrKeyUsed) { // by a concurrent request
+	if errors.Is(err, saga.ErrKeyUsed) { // a concurrent request has used the key
 		if run, err = s.known(r.Context(), merchant.ID, key, sum); err != nil {
 			return err
 		}

@@ -15,29 +15,29 @@ import (
 
 const (
 	defaultAdmissions = 384 // one merchant uses at most 288 of these
-	// waitingPerAdmission is a factor: the limit of waiting requests is this factor times the limit of concurrent admissions.
-	// Waiting requests need only memory.
+	// waitingPerAdmission is the ratio of two limits: the limit of waiting requests to the limit of concurrent admissions. Waiting
+	// requests need only memory.
 	waitingPerAdmission = 4
 	maxBodies           = 64 << 20 // maximum number of bytes of the bodies of all requests in progress
 	maxValidations      = 8        // concurrent checks of operators' tokens
 	maxStreams          = 512      // concurrent streams of events
 )
 
-// The type `shares` divides a limited number of units among the callers, such as bytes of memory or concurrent requests. One limit
-// applies to all callers together, and another to each caller.
+// The type `shares` divides a limited number of units among callers. A unit is, for example, a byte of memory or a concurrent
+// request. One limit applies to all callers together, and another limit applies to each caller.
 type shares struct {
 	limit int
 
 	mu   sync.Mutex
 	used int
-	by   map[string]int // by caller
+	by   map[string]int // the number of used units, by caller
 }
 
-// The method `take` reserves n units for a caller. If n units are too many, `take` returns a problem. If the caller has no units yet, it
-// may have any number of the free units. If it has units, it may have at most three times as many units as are free after the
-// reservation. If callers take their units in small parts, one caller has at most three quarters of the limit. If two callers always take
-// as many units as possible, they have equal shares after they have freed their first units. The returned function `leave` frees the
-// units; further calls of `leave` do nothing.
+// The method `take` reserves n units for a caller. If n units are too many, `take` returns a problem. A caller without units may
+// take all free units. A caller that has units already may have at most three times the number of units that stay free. If callers
+// take their units in small parts, one caller has at most three quarters of the limit. If two callers always take as many units as
+// possible, they have equal shares after they have freed their first units. The returned function `leave` frees the units. Further
+// calls of `leave` do nothing.
 func (s *shares) take(caller string, n int) (leave func(), refused *problemError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,9 +69,9 @@ const (
 	contextAdmitted = "admitted" // the function that frees the request's place and the request's share of maxBodies
 )
 
-// The method `admit` reads the body of a request and then gives the request a place. If all places are taken, or if the caller has
-// too many places, `admit` refuses the request. While the body is being read, the request holds no place, so that a slow caller
-// does not keep a place.
+// The method `admit` reads the body of a request, and then reserves one of the places for concurrent requests. If all places are
+// taken, or if the caller has too many places, `admit` refuses the request. While the body is being read, the request holds no
+// place. Therefore slow callers do not use up the places.
 func (s *server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		who, size := callerOf(c).name(), maxBody
@@ -98,7 +98,7 @@ func (s *server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// The method `later` adds the time after which the caller should repeat the request.
+// The method `later` sets the Retry-After of a problem: the time after which the caller should repeat the request.
 func (s *server) later(refused *problemError) error {
 	refused.retryAfter = s.endsIn(nil, defaultRetry)
 	return refused
@@ -118,8 +118,8 @@ func admitted(c echo.Context) {
 	}
 }
 
-// endsIn estimates the time until a run has ended. An estimate is at least a second and at most a minute. If run is nil, the
-// estimate is for a run that is accepted now. If no run has ended yet, no estimate is possible, and endsIn returns the parameter
+// endsIn estimates the time until a run ends. An estimate is at least a second and at most a minute. If run is nil, the estimate
+// is for a run that is accepted now. If no run has ended yet, no estimate is possible, and endsIn returns the parameter
 // `unmeasured`.
 func (s *server) endsIn(run *saga.Run, unmeasured time.Duration) time.Duration {
 	in, ok := s.Runs.EndsIn(run)
@@ -129,7 +129,7 @@ func (s *server) endsIn(run *saga.Run, unmeasured time.Duration) time.Duration {
 	return min(max(in, time.Second), time.Minute)
 }
 
-// The type `quotas` counts the orders that are being admitted, for each merchant.
+// The type `quotas` counts, for each merchant, the orders that are being admitted.
 type quotas struct {
 	mu     sync.Mutex
 	orders map[string]int
@@ -163,8 +163,8 @@ const livePolicy = "live-runs"
 // moment.
 func (s *server) withinQuota(c echo.Context, m merchants.Merchant) (leave func(), err error) {
 	limit := cmp.Or(m.MaxLiveRuns, s.MaxLiveRuns)
-	// Count the orders first and the live runs second: a run that is stored between the two counts is then counted twice, and never
-	// missed.
+	// Count the orders before the live runs. If a run is stored between the two counts, the run is then counted twice. In the
+	// opposite order, the run might not be counted.
 	before, leave := s.quotas.enter(m.ID)
 	live, err := s.Runs.LiveRuns(c.Request().Context(), m.ID)
 	if err != nil {

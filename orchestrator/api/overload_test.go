@@ -47,7 +47,7 @@ func TestAMerchantOverItsLimitIsToldSo(t *testing.T) {
 		a := w.call(w.async("k0"))
 		return a.status == 202 && a.header.Get("RateLimit") == `"live-runs";r=0`
 	})
-	waitUntil(t, "both have made their customers", func() bool { return w.upstreams.writes.Load() == 2 })
+	waitUntil(t, "both runs have created their customers", func() bool { return w.upstreams.writes.Load() == 2 })
 	w.upstreams.writes.Store(0)
 	reads := w.upstreams.reads.Load()
 	over := w.refused(w.async("k"), http.StatusTooManyRequests, "quota-exceeded")
@@ -76,7 +76,7 @@ func TestAMerchantOverItsLimitIsToldSo(t *testing.T) {
 		t.Fatalf("got %d %s", a.status, a.body)
 	}
 	if a := w.call(w.order("k")); a.status != 201 {
-		t.Errorf("once a run has ended: got %d %s", a.status, a.body)
+		t.Errorf("after a run has ended: got %d %s", a.status, a.body)
 	}
 }
 
@@ -101,7 +101,7 @@ func TestOneReplicaNeverAcceptsMoreThanTheLimit(t *testing.T) {
 	}
 }
 
-// The function `held` returns a world in which the service cannot check w.UserToken before the channel `check` is closed.
+// The function `held` returns a world whose service waits in each check of w.UserToken until the test closes the channel `check`.
 func held(t *testing.T, admissions int) (w *world, check chan struct{}) {
 	check = make(chan struct{})
 	w = newWorld(t, changed(func(o *service.Options) { o.Admissions = admissions }), func(o *servicetest.Options) {
@@ -131,7 +131,7 @@ func (w *world) send(q request, body io.Reader) *httptest.ResponseRecorder {
 	return out
 }
 
-// The method `foreign` returns the order of another merchant.
+// The method `foreign` returns a request for an order of w.Other, the second merchant of the world.
 func (w *world) foreign(key string) request {
 	q := w.async(key)
 	q.path, q.portal = "/v1/merchants/"+w.Other.ID+"/subscriptions", w.Other
@@ -259,10 +259,10 @@ func TestWaitingForRunsKeepsNobodyOut(t *testing.T) {
 				a, err = w.try(patient(fmt.Sprint(i), "wait=30"))
 			}
 			if err != nil || a.status != 201 || a.header.Get("Preference-Applied") != "wait=30" {
-				t.Errorf("one that waits: got %d %v %s, %v", a.status, a.header, a.body, err)
+				t.Errorf("an order that waits: got %d %v %s, %v", a.status, a.header, a.body, err)
 			}
 		})
-		waitUntil(t, "it is accepted", func() bool { return w.runs() == i+1 })
+		waitUntil(t, "the order is accepted", func() bool { return w.runs() == i+1 })
 	}
 	waitUntil(t, "a further order is answered without a wait", func() bool { // perhaps the last order does not wait for its run yet
 		a := w.call(patient("late", "wait=1"))
@@ -301,8 +301,9 @@ func waitUntil(t *testing.T, what string, ok func() bool) {
 	t.Fatalf("waited for 10 s without success: %s", what)
 }
 
-// Answers that clients do not read hold memory. One caller's answers hold at most three quarters of 64 MiB, and the answers of all
-// callers hold at most 64 MiB. At these limits, requests for lists are refused before the lists are read from the database.
+// An answer holds memory until the client has read it. One caller's answers hold at most three quarters of 64 MiB, and the answers
+// of all callers hold at most 64 MiB. At these limits, the service refuses requests for lists before it reads the lists from the
+// database.
 func TestTheAnswersUnderWayHaveALimit(t *testing.T) {
 	const limit = 64 << 20
 	w := newWorld(t)
@@ -410,15 +411,15 @@ func (w *world) newOperator() string {
 	return scoped.ID
 }
 
-// The number of calls that wait for a run is limited, for all callers and for each caller. At the limit, calls that read the run
-// without a wait are still answered.
+// The number of calls that wait for a run is limited, for each caller and for all callers together. At the limit, a call that
+// reads the run without a wait is still answered.
 func TestWaitsHaveALimit(t *testing.T) {
 	w := newWorld(t)
 	path := w.held(w.order("k"))
 	o := w.observe(func(o *api.Options) { o.Admissions = 2 }) // so that 8 calls may wait
 	var all sync.WaitGroup
 	ctx, stop := context.WithCancel(t.Context())
-	// untilRefused starts calls that wait, until one is refused.
+	// untilRefused starts calls that wait for a change of the run, and stops after a call is refused.
 	untilRefused := func(who portal, token string) (waits int, refused *httptest.ResponseRecorder) {
 		q := request{path: path + "?wait=30", portal: who, operator: token}
 		q.header = http.Header{"If-None-Match": {w.call(w.get(path)).header.Get("ETag")}}
@@ -453,14 +454,14 @@ func TestWaitsHaveALimit(t *testing.T) {
 		t.Errorf("without a wait: got %d %s", got.Code, got.Body)
 	}
 	if got := w.from("127.0.0.1:1", w.action(path, "retry", `{"why": "x"}`)); got.Code != http.StatusAccepted {
-		t.Errorf("an action that may not wait: got %d %s", got.Code, got.Body)
+		t.Errorf("an action whose answer does not wait for the run: got %d %s", got.Code, got.Body)
 	}
 	stop()
 	all.Wait()
 }
 
-// The limit of concurrent orders applies to actions too. A retry of a compensated run counts while the service reads from
-// upstreams.
+// The limit of concurrent orders applies to actions too. While the service checks the retry of a compensated run with reads from
+// upstreams, the retry counts towards this limit.
 func TestActionsThatAreAcceptedHaveALimit(t *testing.T) {
 	w := newWorld(t, changed(func(o *service.Options) { o.Admissions = 4 }))
 	w.steps.fail(errRefused)
@@ -469,14 +470,14 @@ func TestActionsThatAreAcceptedHaveALimit(t *testing.T) {
 	live := w.held(w.order("live"))
 	hold := w.steps.holdRetries()
 	var all sync.WaitGroup
-	// untilRefused starts retries, until one is refused.
+	// untilRefused starts retries until a retry is refused.
 	untilRefused := func(token string) (retries int, refused *httptest.ResponseRecorder) {
 		q := w.action(path, "retry", `{"why": "x"}`)
 		q.operator = token
 		for before := w.steps.retries.Load(); ; retries++ {
 			answered := make(chan *httptest.ResponseRecorder, 1)
 			all.Go(func() { answered <- w.from("127.0.0.1:1", q) })
-			waitUntil(t, "the action is being checked or refused", func() bool {
+			waitUntil(t, "the action is refused, or its check has begun", func() bool {
 				return int(w.steps.retries.Load()-before) > retries || len(answered) > 0
 			})
 			if len(answered) > 0 {
@@ -508,15 +509,15 @@ func TestActionsThatAreAcceptedHaveALimit(t *testing.T) {
 	}
 }
 
-// The type `observed` counts the calls from the second API of a world to the world's service.
+// The type `observed` reads runs for an API, and counts some of the API's calls.
 type observed struct {
 	saga.Reader
 
 	watchers, reads atomic.Int32
 }
 
-// The method `observe` replaces the API of the world with an API that has its own limits, for the same runs. The new API accepts no
-// orders.
+// The method `observe` replaces the world's API with an API that has its own limits. Both APIs show the same runs. The new API
+// accepts no orders.
 func (w *world) observe(change func(*api.Options)) *observed {
 	w.t.Helper()
 	o := &observed{Reader: w.Service.Runs}

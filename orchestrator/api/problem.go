@@ -135,8 +135,8 @@ func cutOff(err error) bool {
 	return network || errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// databaseFault returns the reason why the database is unavailable. The text does not name the database, because portals read the
-// text.
+// databaseFault returns the reason why the database is unavailable. The text contains neither the name nor the address of the
+// database, because portals read the text.
 func databaseFault(err error) string {
 	var told interface{ SQLState() string }
 	code := ""
@@ -159,7 +159,7 @@ func unavailable(e *upstream.Error, cause error) *problemError {
 	k, detail := upstreamUnavailable, e.Service.Name+" could not be reached"
 	switch {
 	case e.Class == upstream.Blocked:
-		k, detail = configurationFault, e.Service.Name+" does not allow this service a request that it needs"
+		k, detail = configurationFault, e.Service.Name+" refuses a request that this service must send"
 	case upstream.RefusedLogin(e) != nil:
 		detail = "the server's own login to " + e.Service.Name + " is refused (OS_* or clouds.yaml of tenantry serve)"
 	case ownCredential(e):

@@ -50,7 +50,7 @@ func TestTheDetailSaysWhatAnUpstreamOrTheDatabaseDid(t *testing.T) {
 		"Keystone answered 503 Service Unavailable":                                                    of(503, upstream.Unavailable),
 		"Keystone answered 599":                                                                        of(599, upstream.Unavailable),
 		"Keystone could not be reached":                                                                of(0, upstream.Unavailable),
-		"Keystone does not allow this service a request that it needs":                                 of(403, upstream.Blocked),
+		"Keystone refuses a request that this service must send":                                       of(403, upstream.Blocked),
 		"Keystone answered 400 Bad Request to the validation of the token":                             tokenNotValidated(of(400, upstream.Permanent)),
 		"Keystone does not accept the server's own credential (OS_* or clouds.yaml of tenantry serve)": &upstream.Error{Service: keystone.Service, Status: 401, OwnCredential: true},
 	} {

@@ -16,7 +16,7 @@ type kind struct {
 	fixBy     FixBy
 }
 
-// fixByCaller is the fixBy of a kind whose problem the caller can fix: see [fixer].
+// fixByCaller marks a problem type that the caller can fix. In an answer, the result of [fixer] replaces fixByCaller.
 const fixByCaller FixBy = "caller"
 
 // The types of problems. The names of problem types are part of the API.
@@ -24,7 +24,7 @@ var (
 	invalidParams = kind{
 		"invalid-params", http.StatusBadRequest, "A field or parameter of the request is not valid",
 		"The field invalid_params lists each invalid field and query parameter with its fault." +
-			" The list also contains each id in the order whose object does not exist or belongs to another merchant.",
+			" If an id in the order names no object, or an object of another merchant, the list contains this id, too.",
 		false, fixByCaller,
 	}
 	bodyMalformed = kind{
@@ -69,7 +69,7 @@ var (
 
 	tlsRequired = kind{
 		"tls-required", http.StatusForbidden, "A secret was sent unencrypted",
-		"Use https. Ask the operator for a new API key, or revoke the token, because it was sent over the network without encryption.",
+		"Use https. The secret was sent over the network without encryption: ask the operator for a new API key, or revoke the token.",
 		false, fixByCaller,
 	}
 	merchantDisabled = kind{

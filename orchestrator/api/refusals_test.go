@@ -245,7 +245,7 @@ func TestAnswersDoNotGrowWithNonsense(t *testing.T) {
 		q := w.order("k")
 		q.body = sent
 		if got := w.call(q); got.status != http.StatusBadRequest || len(got.body) > 4000 {
-			t.Errorf("%s: got %d and %d bytes, want 400 and 4000 at most", name, got.status, len(got.body))
+			t.Errorf("%s: got %d and %d bytes, want 400 and at most 4000 bytes", name, got.status, len(got.body))
 		}
 	}
 }
@@ -298,7 +298,7 @@ func TestUpstreamsOutOfOrder(t *testing.T) {
 	w.refused(request{path: "/v1/merchants/" + w.Merchant.ID + "/plans", portal: w.Merchant}, 503, "upstream-unavailable")
 	w.upstreams.billingDown.Store(false)
 	if got := w.call(w.order("k")); got.status != http.StatusCreated {
-		t.Errorf("afterwards the same key: got %d %s, want it not to be remembered", got.status, got.body)
+		t.Errorf("the key of a refused order: got %d %s, want 201", got.status, got.body)
 	}
 }
 

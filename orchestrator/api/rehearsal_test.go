@@ -89,7 +89,8 @@ func (r *rehearsal) made(changes ...string) sub {
 	return s
 }
 
-// The method `asks` returns a request about a subscription. If the name ends with a star, it is a request of an operator.
+// The method `asks` returns the request for an operation on a subscription, such as "suspend". If the name of the operation ends
+// with a star, an operator sends the request.
 func (r *rehearsal) asks(s sub, name string) request {
 	name, byOperator := strings.CutSuffix(name, "*")
 	q := r.change(s.id, name, r.key)
@@ -123,7 +124,8 @@ func (r *rehearsal) remove(s sub) {
 	must(r.t, err)
 }
 
-// The method `assign` assigns or revokes the user's role on the tenant of a subscription in Keystone, without a run.
+// The method `assign` changes Keystone without a run. If `has` is true, `assign` assigns the role member to the user on the tenant
+// of a subscription. If `has` is false, `assign` revokes the role.
 func (r *rehearsal) assign(s sub, has bool) {
 	r.t.Helper()
 	role, err := r.Keystone.Role("member")
@@ -136,7 +138,8 @@ func (r *rehearsal) assign(s sub, has bool) {
 	}
 }
 
-// The type `situation` is a request, with the expected text of its dry run. The request's run must have the same outcome.
+// The type `situation` is a request, with the expected text of its dry run. The run of the request must have the outcome that the
+// dry run predicts.
 type situation struct {
 	name    string
 	prepare func(r *rehearsal) request
@@ -364,7 +367,7 @@ var ends = []situation{
 	}, "409 plan-gone"},
 }
 
-// settledEnding returns a subscription whose tenant has been disabled for long enough to be removed.
+// settledEnding returns a subscription that ended so long ago that its tenant may be removed.
 func (r *rehearsal) settledEnding() sub {
 	s := r.made("unsubscribe")
 	r.step(11 * time.Minute)

@@ -20,11 +20,12 @@ import (
 
 // Repairs checks repairs of findings: see [workflows.Deps].
 type Repairs interface {
-	// AdmitRepair returns the request for the run that carries out an entry of a plan, or a *workflows.AdmissionError.
+	// AdmitRepair returns the request for the run that carries out an entry of a plan. If the entry is refused, the error is a
+	// *workflows.AdmissionError.
 	AdmitRepair(ctx context.Context, planID string, e audit.PlanEntry) (saga.Request, error)
 }
 
-// repairKinds lists the problem types of the operations of this file.
+// repairKinds lists the problem types of the operations in this file.
 var (
 	repairKinds  = []kind{planNotFound, planExpired, planForeign}
 	planNotFound = kind{
@@ -41,7 +42,7 @@ var (
 	}
 )
 
-// CreateRepairPlan makes a plan of repairs.
+// CreateRepairPlan makes a repair plan.
 func (s *server) CreateRepairPlan(c echo.Context) error {
 	want, err := bodyAs[RepairPlanFilter](c, s.document.operations["createRepairPlan"])
 	if err != nil {
@@ -62,7 +63,7 @@ func (s *server) CreateRepairPlan(c echo.Context) error {
 	return answerJSON(c, http.StatusCreated, viewRepairPlan(p))
 }
 
-// GetRepairPlan shows a plan of repairs.
+// GetRepairPlan shows a repair plan.
 func (s *server) GetRepairPlan(c echo.Context, planID string) error {
 	p, err := s.repairPlan(c.Request().Context(), planID)
 	if err != nil {
@@ -79,7 +80,7 @@ func (s *server) repairPlan(ctx context.Context, id string) (audit.Plan, error) 
 	return p, err
 }
 
-// planPath returns the path of a plan of repairs.
+// planPath returns the path of a repair plan.
 func planPath(id string) string { return "/v1/repair-plans/" + id }
 
 // viewRepairPlan converts an audit.Plan to the RepairPlan of the API.
@@ -102,13 +103,13 @@ func viewRepairPlan(p audit.Plan) RepairPlan {
 	return view
 }
 
-// repairsTime is the time limit for the checks of all entries of a request. The sum of repairsTime and the time limit of the method
-// `start` is less than the time in which the server must answer.
+// repairsTime is the time limit for the checks of all entries of a request. The method `start` has a time limit, too. The sum of
+// both limits is less than the time in which the server must answer.
 const repairsTime = 45 * time.Second
 
-// ApplyRepairs carries out entries of a plan of repairs. ApplyRepairs may be repeated: if an entry has a run already, the answer contains
-// this run. The merchants' limits of live runs do not apply, for two reasons: an operator has approved each entry, and many live runs of
-// a merchant may be waiting for the repair.
+// ApplyRepairs carries out entries of a repair plan. ApplyRepairs may be repeated: if an entry has a run already, the answer
+// contains this run. The merchants' limits of live runs do not apply, because an operator has approved each entry. Besides, a
+// merchant may have reached its limit because many live runs wait for the repair.
 func (s *server) ApplyRepairs(c echo.Context) error {
 	want, err := bodyAs[RepairRequest](c, s.document.operations["applyRepairs"])
 	if err != nil {
@@ -160,11 +161,12 @@ type approvedRepair struct {
 	why string
 }
 
-// The method `approved` returns the approved entries of a plan, or the reason why nothing of the plan can be carried out.
+// The method `approved` returns the approved entries of a plan. If the plan cannot be applied, or if an entry of the request is
+// wrong, the error is a problem.
 func (s *server) approved(plan *audit.Plan, want []ApprovedRepair) (all []approvedRepair, _ error) {
 	switch {
 	case plan.Installation != s.Installation:
-		return nil, refuse(planForeign, "installation %s has made the plan, and this is %s", plan.Installation, s.Installation)
+		return nil, refuse(planForeign, "the plan was made by installation %s, but this is installation %s", plan.Installation, s.Installation)
 	case plan.Expired(s.now()):
 		return nil, refuse(planExpired, "the plan was made at %s, and can be applied for 7 days", plan.CreatedAt.UTC().Format(time.RFC3339))
 	}
@@ -200,7 +202,7 @@ type repairing struct {
 	*server
 	planID, who string
 	dryRun      bool
-	down        map[string]error // by cloud: the fault because of which further entries of this cloud are not checked
+	down        map[string]error // the fault of each cloud that is down; further entries of these clouds are not checked
 }
 
 // The method `repair` returns the run of an entry, and starts the run if there is none. In a dry run, `repair` returns what the run would
@@ -227,7 +229,7 @@ func (r *repairing) repair(ctx context.Context, a approvedRepair) (RepairResult,
 	}
 	request.Key, request.Fingerprint, request.Who, request.Why = key, key, r.who, a.why
 	run, err := r.start(ctx, request)
-	if errors.Is(err, saga.ErrKeyUsed) { // by a concurrent request
+	if errors.Is(err, saga.ErrKeyUsed) { // a concurrent request has used the key
 		if run, err = r.known(ctx, a.MerchantID, key, key); run == nil && err == nil {
 			err = refuse(outcomeUnknown, "another request is starting the run of this entry: repeat the call")
 		}

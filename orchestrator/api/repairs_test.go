@@ -32,7 +32,7 @@ const (
 	here   = "11111111-2222-4333-8444-555555555555" // the installation
 )
 
-// The type `workshop` is an API for the runs of a world. The test determines the plans of repairs, and the results of the checks of
+// The type `workshop` is an API for the runs of a world. The test determines the repair plans, and the results of the checks of
 // repairs. A repair executes the world's short workflow.
 type workshop struct {
 	*world
@@ -42,13 +42,13 @@ type workshop struct {
 
 	mu       sync.Mutex
 	admitted []string         // the findings whose repair was checked
-	refuses  map[string]error // by finding: the error with which the check of the repair fails
+	refuses  map[string]error // the errors of checks of repairs, by finding
 	before   func(finding string)
 	asked    audit.Filter // the filter of the last plan
 }
 
-// auditReader is another name of api.Audits. Under the name Audits, the embedded field would hide the method Audits. The tests of repairs
-// call none of its methods.
+// auditReader is another name of api.Audits. Under the name Audits, the embedded field would hide the method Audits. The tests of
+// repairs call no method of the embedded field.
 type auditReader = api.Audits
 
 // The type `shelf` contains the plans of the test.
@@ -83,7 +83,7 @@ func (p planner) Plan(_ context.Context, f audit.Filter, by string) (audit.Plan,
 // AdmitRepair implements [api.Repairs].
 func (s *workshop) AdmitRepair(ctx context.Context, plan string, e audit.PlanEntry) (saga.Request, error) {
 	if _, bounded := ctx.Deadline(); !bounded || plan != planID {
-		return saga.Request{}, errors.New("there is no limit on waiting for upstreams, or the plan is another one")
+		return saga.Request{}, errors.New("the context has no deadline, or the plan is not planID")
 	}
 	if s.before != nil {
 		s.before(e.FindingID)
@@ -98,7 +98,8 @@ func (s *workshop) AdmitRepair(ctx context.Context, plan string, e audit.PlanEnt
 	return o.Request(newID(), saga.FailureCompensates), nil
 }
 
-// newWorkshop returns a workshop with a plan of n entries. The merchants of the entries alternate.
+// newWorkshop returns a workshop with a plan of n entries. The entries belong alternately to the first and to the second merchant
+// of the world.
 func newWorkshop(t *testing.T, n int) *workshop {
 	t.Helper()
 	w := newWorld(t)
@@ -130,7 +131,8 @@ func (s *workshop) send(method, path, body string) answer {
 	return s.through(api.LocalTransport(s.handler, "ann"), request{method: method, path: path, body: body})
 }
 
-// The method `applied` carries out entries, and returns the answers by finding. The answers must be in the order of the request.
+// The method `applied` carries out entries, and returns the answers by finding. It checks that the answers are in the order of the
+// request.
 func (s *workshop) applied(status int, more string, findings ...string) map[string]api.RepairResult {
 	s.t.Helper()
 	var entries []string
@@ -256,7 +258,7 @@ func TestRefusedRepairs(t *testing.T) {
 	if n := s.runs(); n != 0 || len(s.admitted) > 0 {
 		t.Errorf("%d runs were started, and %v were checked", n, s.admitted)
 	}
-	s.now = s.now.Add(audit.PlanLife) // the last moment
+	s.now = s.now.Add(audit.PlanLife) // the last moment at which the plan can be applied
 	s.applied(http.StatusAccepted, "", findingID(0))
 }
 
@@ -341,7 +343,7 @@ func TestRepairsAreStartedOnce(t *testing.T) {
 	}
 }
 
-// A run that has been compensated stays the run of its entry.
+// After the run of an entry was compensated, a further request does not start another run.
 func TestARepairThatHasFailedIsNotStartedAgain(t *testing.T) {
 	s := newWorkshop(t, 1)
 	s.steps.fail(errRefused)
@@ -381,7 +383,7 @@ func TestRepairsWhileAnUpstreamIsDown(t *testing.T) {
 		t.Errorf("got %+v", all)
 	}
 	if want := []string{findingID(0), findingID(1), findingID(3)}; !slices.Equal(s.admitted, want) {
-		t.Errorf("checked %v, want %v: a cloud that is down is not asked again, and other clouds are", s.admitted, want)
+		t.Errorf("checked %v, want %v: only entries of the cloud that is down must be left out", s.admitted, want)
 	}
 	if log := s.Log.String(); strings.Count(log, "canary of Keystone") < 2 || strings.Contains(got.body, "canary") {
 		t.Errorf("the fault is not in the log: %s", log)
@@ -399,7 +401,7 @@ func TestConcurrentRepairs(t *testing.T) {
 	s := newWorkshop(t, 1)
 	var both sync.WaitGroup
 	both.Add(2)
-	s.before = func(string) { both.Done(); both.Wait() } // both requests have seen that there is no run
+	s.before = func(string) { both.Done(); both.Wait() } // wait until both requests have seen that there is no run
 	ids := make(chan string, 2)
 	for range 2 {
 		go func() { ids <- text(s.applied(http.StatusAccepted, "", findingID(0))[findingID(0)].RunID) }()
@@ -409,7 +411,7 @@ func TestConcurrentRepairs(t *testing.T) {
 	}
 }
 
-// A portal cannot make its own run the run of an entry, because it cannot send the entry's key.
+// A portal cannot make its own run the run of an entry, because a portal cannot send the entry's key.
 func TestAPortalCannotSendTheKeyOfARepair(t *testing.T) {
 	s := newWorkshop(t, 1)
 	for _, key := range []string{workflows.RepairKey(planID, findingID(0)), `"` + workflows.RepairKey(planID, findingID(0)) + `"`} {

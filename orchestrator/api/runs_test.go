@@ -81,7 +81,7 @@ func TestWhoSeesWhat(t *testing.T) {
 	}
 	cancel := w.call(request{method: "POST", path: mine + "/cancel", portal: w.Merchant, body: `{"why": "changed my mind"}`})
 	if cancel.status != http.StatusAccepted {
-		t.Errorf("a portal cancels its own: got %d %s", cancel.status, cancel.body)
+		t.Errorf("a portal cancels its own run: got %d %s", cancel.status, cancel.body)
 	}
 	w.await(mine, api.RunStateCompensated)
 	events := read[api.EventList](t, w.call(w.get(mine+"/events"))).Events
@@ -91,8 +91,8 @@ func TestWhoSeesWhat(t *testing.T) {
 	}
 }
 
-// A portal cannot cancel a run that an operator has ordered. Otherwise, it could cancel an operator's suspension before the suspension
-// takes effect. A portal can cancel its own order, even if an operator has retried the order.
+// A portal cannot cancel a run that an operator has ordered. Otherwise, the portal could cancel an operator's suspension before
+// the suspension takes effect. A portal can cancel its own order, even if an operator has retried the order.
 func TestAPortalCancelsNoRunOfAnOperator(t *testing.T) {
 	var blocking atomic.Bool
 	w := newWorldOf(t, "", func(o *servicetest.Options) {
@@ -137,7 +137,7 @@ func TestAPortalCancelsNoRunOfAnOperator(t *testing.T) {
 		t.Fatalf("the retry: got %d %s", again.status, again.body)
 	}
 	if got := w.call(cancel(again.header.Get("Location"))); got.status != http.StatusAccepted {
-		t.Fatalf("its own, which an operator has repeated: got %d %s", got.status, got.body)
+		t.Fatalf("its own run, after an operator's retry: got %d %s", got.status, got.body)
 	}
 	w.await(again.header.Get("Location"), api.RunStateCompensated)
 }
@@ -253,7 +253,7 @@ func TestTagsOfRuns(t *testing.T) {
 	}
 	w.await(path, api.RunStateCompensated)
 	if got := w.call(w.get(path)); got.header.Get("Retry-After") != "" {
-		t.Errorf("an ended run is to be asked for again after %s s", got.header.Get("Retry-After"))
+		t.Errorf("the answer for an ended run has the Retry-After %s, want none", got.header.Get("Retry-After"))
 	}
 }
 
@@ -318,7 +318,7 @@ func TestOperatorsTokenIsRemembered(t *testing.T) {
 	w.call(request{path: "/v1/runs", operator: w.OperatorToken})
 	w.upstreams.keystoneDown.Store(true)
 	if got := w.call(request{path: "/v1/runs", operator: w.OperatorToken}); got.status != http.StatusOK {
-		t.Errorf("while Keystone is down: got %d %s, want the token to be remembered", got.status, got.body)
+		t.Errorf("while Keystone is down: got %d %s, want 200 for a cached token", got.status, got.body)
 	}
 }
 
@@ -365,7 +365,7 @@ func TestTheRunOfAnIdempotencyKey(t *testing.T) {
 	}
 }
 
-// An action on a run at rest is applied before the request is answered. A client that then reads the run sees the run after the
+// An action on a run at rest is applied before the request is answered. If a client then reads the run, it sees the effect of the
 // action.
 func TestAnActionOnARunAtRestIsAppliedBeforeItsAnswer(t *testing.T) {
 	w := newWorld(t)

@@ -35,15 +35,16 @@ type Dependency struct {
 	Name   string
 	Needed bool // this replica cannot answer requests without the dependency
 	Status CheckStatus
-	Reason string    // why the status is not ok; without secrets, but only for operators
+	Reason string    // why the status is not ok; contains no secrets
 	Since  time.Time // when the status last changed
 }
 
-// readyTokenTime is the time limit for the check of an operator's token by GetReadiness, so that health checks are answered in time.
+// readyTokenTime is the time limit for the check of an operator's token by GetReadiness. The limit ensures that health checks are
+// answered in time.
 const readyTokenTime = 3 * time.Second
 
 // GetReadiness answers 503 if the replica lacks a dependency that it needs. Only operators, and callers on the same host, see the
-// dependencies: names and reasons reveal details of the installation.
+// dependencies, because names and reasons reveal details of the installation.
 func (s *server) GetReadiness(c echo.Context) error {
 	answer, code := Readiness{Ready: true, Status: ReadinessOK, Version: s.Version}, http.StatusOK
 	all := s.Ready(c.Request().Context())
@@ -66,9 +67,9 @@ func (s *server) GetReadiness(c echo.Context) error {
 	return answerJSON(c, code, answer)
 }
 
-// mayLookInside reports whether the caller is an operator, or is on the same host. A request that a proxy has forwarded does not count as
-// from the same host. A request whose header Host names another host does not count either: a web page may have sent this request through
-// the browser of a user on this host.
+// mayLookInside reports whether the caller is an operator, or is on the same host. If a proxy has forwarded the request, the
+// caller does not count as a caller on the same host. If the header Host names another host, the caller does not count either: a
+// web page may have sent the request through the browser of a user on this host.
 func (s *server) mayLookInside(c echo.Context) bool {
 	r := c.Request()
 	if len(r.Header.Values(headerAuthToken)) > 0 {

@@ -40,7 +40,7 @@ func TestHeadIsAnsweredAsGetWithoutABody(t *testing.T) {
 			t.Errorf("HEAD %s: got %d %v %q, want the head of %d %v", path, head.status, head.header, head.body, get.status, get.header)
 		}
 	}
-	w.steps.close() // so that a stream of the next run would not end
+	w.steps.close() // the next run does not end, so a stream of its events would not end either
 	next := w.order("l")
 	next.header.Set("Prefer", "respond-async")
 	path := w.call(next).header.Get("Location") + "/events"
@@ -168,7 +168,8 @@ func TestPanicsAreAnswered(t *testing.T) {
 	}
 }
 
-// The limit of concurrent token validations counts by RealIP. The test calls RealIP on the Echo instance.
+// The number of concurrent token validations is limited for each client address. RealIP returns this address. The test calls
+// RealIP on the Echo instance.
 func TestClientAddressIsThatOfTheConnection(t *testing.T) {
 	handler, err := api.New(api.Options{Version: "test"})
 	must(t, err)

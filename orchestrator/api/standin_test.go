@@ -57,7 +57,7 @@ func (s *standIn) refuseRetry(err error) {
 	s.retry = err
 }
 
-// holdRetries makes every retry of a compensated run wait until the channel is closed.
+// holdRetries makes every retry of a compensated run wait until the test closes the channel `hold`.
 func (s *standIn) holdRetries() (hold chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,7 +76,7 @@ func (s *standIn) workflow() saga.Workflow[order] {
 		Classify: classify,
 		Retry: func(ctx context.Context, o order, runID string) (saga.Request, error) {
 			if _, bounded := ctx.Deadline(); !bounded {
-				return saga.Request{}, errors.New("there is no limit on waiting for upstreams")
+				return saga.Request{}, errors.New("the context has no deadline")
 			}
 			s.mu.Lock()
 			hold, err := s.hold, s.retry

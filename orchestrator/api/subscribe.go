@@ -13,7 +13,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// orderKinds lists the problem types that are specific to the orders of one workflow.
+// orderKinds lists the problem types that are specific to orders of the workflow `subscribe`.
 var orderKinds = []kind{{
 	"user-not-of-customer", http.StatusForbidden, "The user does not belong to the customer",
 	`The user has no role on the customer's tenant, or the tenant does not exist. To add another user to the customer, send` +

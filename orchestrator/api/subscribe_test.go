@@ -148,7 +148,7 @@ func TestCompensatedWithinTheWait(t *testing.T) {
 		t.Errorf("the repeated order: got %d\n%s\nwant\n%s", second.status, got, want)
 	}
 
-	// The new run of a retry takes over the idempotency key.
+	// A retry starts a new run, which takes over the idempotency key.
 	w.steps.fail(nil)
 	retry := w.call(w.action(text(p.Instance), "retry", `{"why": "mended"}`))
 	if got := retry.header.Get("Location"); retry.status != http.StatusAccepted || got == text(p.Instance) {
@@ -178,12 +178,12 @@ func TestARetryThatCannotBeAcceptedIsRefused(t *testing.T) {
 		t.Errorf("got %d %s", got.status, got.body)
 	}
 	if again := w.call(w.order("k")); again.header.Get("Location") != path {
-		t.Errorf("the key stands for %q, want the compensated run %q", again.header.Get("Location"), path)
+		t.Errorf("the key belongs to the run %q, want the compensated run %q", again.header.Get("Location"), path)
 	}
 
 	w.steps.refuseRetry(nil)
 	if retry := w.call(w.action(path, "retry", `{"why": "again"}`)); retry.status != http.StatusAccepted {
-		t.Errorf("once it can be accepted: got %d %s", retry.status, retry.body)
+		t.Errorf("when the order can be accepted again: got %d %s", retry.status, retry.body)
 	}
 }
 
@@ -232,7 +232,7 @@ func TestHeldRunsAnswerAtOnce(t *testing.T) {
 		t.Fatalf("got %d %s, want 202 and a run that waits for an operator", got.status, got.body)
 	}
 	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("it took %v, though nothing will happen", took)
+		t.Errorf("the answer took %v, although the run waits for an operator", took)
 	}
 	w.steps.fail(nil)
 	w.call(w.action(got.header.Get("Location"), "retry", `{"why": "decided"}`))

@@ -13,7 +13,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// switchKinds lists the problem types of the operations of this file.
+// switchKinds lists the problem types of the operations in this file.
 var switchKinds = []kind{
 	{
 		"suspended-by-operator", http.StatusForbidden, "An operator has suspended the subscription",
@@ -57,7 +57,7 @@ func (s *server) ResumeSubscription(c echo.Context, merchantID, subscriptionID s
 	return placeChange(s, c, merchantID, subscriptionID, plainly("resumeSubscription", "resume", s.Admit.AdmitResume))
 }
 
-// The type `changing` describes an operation that changes a subscription. B is the body of its request.
+// The type `changing` describes an operation that changes a subscription. The type parameter B is the type of the request's body.
 type changing[B any] struct {
 	operation string
 	name      string // the last segment of the path
@@ -83,7 +83,7 @@ func plainly(
 func placeChange[B any](s *server, c echo.Context, merchantID, subscriptionID string, change changing[B]) error {
 	path, byOperator := subscriptionPath(merchantID, subscriptionID), callerOf(c).merchant == nil
 	route := http.MethodPost + " " + path + "/" + change.name
-	if byOperator { // a portal and an operator never share a run
+	if byOperator { // an operator's request never gets the run of a portal's request with the same key
 		route += " by an operator"
 	}
 	return s.place(c, merchantID, placing{

@@ -30,8 +30,8 @@ type checkedToken struct {
 	at time.Time // time of the check
 }
 
-// The method `get` returns a valid token that Keystone has checked at most age ago and that has not expired. If Keystone has
-// refused the token within refusedCacheTime, the result is keystone.ErrTokenInvalid.
+// The method `get` returns a token that Keystone has accepted within the duration `age`, if the token has not expired. If Keystone
+// has refused the token within refusedCacheTime, the error is keystone.ErrTokenInvalid. In both cases, `found` is true.
 func (t *tokenCache) get(text string, now time.Time, age time.Duration) (token keystone.Token, found bool, err error) {
 	hash := digest(text)
 	t.mu.Lock()
@@ -52,7 +52,7 @@ func (t *tokenCache) put(text string, now time.Time, token keystone.Token) {
 	t.valid = with(t.valid, digest(text), checkedToken{token, now}, tokenCacheTime)
 }
 
-// The method `refuse` caches that Keystone has refused a token.
+// The method `refuse` caches Keystone's refusal of a token.
 func (t *tokenCache) refuse(text string, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

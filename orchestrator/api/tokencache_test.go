@@ -13,8 +13,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
 
-// After Keystone has revoked a token, requests with the token can still read for up to five minutes, and can still change something
-// for up to one minute.
+// After Keystone has revoked a token, the service may still accept it: for up to five minutes in requests that read, and for up to
+// one minute in requests that change something.
 func TestHowLongARevokedTokenWorks(t *testing.T) {
 	var ahead atomic.Int64
 	w := newWorld(t, changed(func(o *service.Options) {

@@ -15,8 +15,8 @@ func (s *server) show(c echo.Context, status int, run *saga.Run) error {
 	return answerJSON(c, status, s.view(callerOf(c), run))
 }
 
-// answerJSON writes a JSON body. If the request has a reservation, the body must fit into the memory that is left
-// for answers. Echo's method JSON is not used, because it indents the body if the query has the parameter `pretty`.
+// answerJSON writes a JSON body. If the request has reserved memory, answerJSON first replaces this reservation by the length of
+// the body. Echo's method JSON is not used, because it indents the body if the query has the parameter `pretty`.
 func answerJSON(c echo.Context, status int, body any) error {
 	text, err := json.Marshal(body)
 	if err != nil {
@@ -63,12 +63,12 @@ func (s *server) view(w caller, run *saga.Run) Run {
 	return view
 }
 
-// actionOperations are the ids of the operations that request actions.
+// actionOperations maps each action to the id of the operation that requests the action.
 var actionOperations = map[saga.ActionName]string{
 	saga.Retry: "retryRun", saga.SkipStep: "skipStep", saga.Compensate: "compensateRun", saga.Hold: "holdRun", saga.Cancel: "cancelRun",
 }
 
-// The method `result` returns the result of a run. The result is empty if this release cannot compute it.
+// The method `result` returns the result of a run. If this release cannot compute the result, it is empty.
 func (s *server) result(run *saga.Run) Result {
 	var result Result
 	raw, err := s.Runs.Result(run)
@@ -124,8 +124,8 @@ func moment(t time.Time) *time.Time {
 	return &t
 }
 
-// The function `tag` returns the run's ETag. The ETag of a run with a successor has a suffix, because the version of a run does not
-// change when its successor starts.
+// The function `tag` returns the run's ETag. When a successor of the run starts, the version of the run does not change. Therefore
+// the ETag of a run with a successor has a suffix.
 func tag(run *saga.Run) string {
 	if run.RetriedBy != "" {
 		return fmt.Sprintf(`"%d-retried"`, run.Version)

@@ -102,8 +102,8 @@ func upstreamCodes() []string {
 	return slices.Sorted(maps.Keys(codes))
 }
 
-// constantsOf returns the values of all constant expressions of the named types in the code of the service, without its tests. A
-// word of these types therefore counts even if the code does not declare it as a named constant.
+// constantsOf returns the values of all constant expressions of the named types. It searches the code of the service, without the
+// tests. A value counts even if the code declares no named constant for it.
 func constantsOf(t *testing.T, names ...string) map[string][]string {
 	t.Helper()
 	exports, packages := compiled(t)

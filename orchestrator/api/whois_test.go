@@ -26,8 +26,9 @@ func (w *world) ledger(query string) (all []api.LedgerEntry) {
 	return all
 }
 
-// wantLedger checks that the entries of a query are those objects of the runs for which the function `want` returns true. The entries of
-// the newest run must be first. The map `said` contains, for each object, the numbers of the findings that the object's entry must have.
+// wantLedger checks the entries of a query. The function `want` selects objects of the runs. The query must return one entry for
+// each selected object, and no other entries. The entries of the newest run must be first. The map `said` contains, for each
+// object, the numbers of the findings that the object's entry must have.
 func (w *world) wantLedger(query string, runs []api.Run, want func(api.Object) bool, said map[string][]int) {
 	w.t.Helper()
 	entries, n := w.ledger(query), 0

@@ -25,8 +25,8 @@ func ShellWord(text string) string {
 // The constant `needless` is the beginning of the advice about a role that nobody has ordered.
 const needless = "if the role is needed, accept the finding; otherwise: "
 
-// resourceAdvice returns the advice for a subscription whose resource_id is wrong. The advice contains no command, because BillingStack
-// has none that sets the resource_id.
+// resourceAdvice returns the advice for a subscription whose resource_id is wrong. The advice contains no command, because
+// BillingStack has no command that sets the resource_id.
 func resourceAdvice(subscriptionID, projectID string) string {
 	return "set the resource_id of subscription " + subscriptionID + " in BillingStack to " + projectID
 }

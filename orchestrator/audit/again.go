@@ -14,12 +14,12 @@ import (
 )
 
 // Confirm checks whether the repair of an entry is still needed with the values of the plan. If the repair is needed, the result
-// `changed` is empty. Otherwise, `changed` is the reason why it is not needed. The argument `subject` is the subject of the entry's run.
-// Confirm reads the runs of the subject, reads each object of the subject with a request of its own, and compares them as an audit does.
+// `changed` is empty. Otherwise, `changed` is the reason why the repair is not needed. The argument `subject` is the subject of
+// the entry's run. Confirm reads the runs of the subject. It reads each object that the entry is about with a separate request,
+// and then compares as an audit does.
 //
-// Confirm considers only runs that have ended. A run that has not ended may be the repair itself, or may wait for the repair. The caller
-// makes sure that no other run of the subject is executing. If another run may be executing, the caller calls Confirm again after that
-// run.
+// Confirm considers only runs that have ended. A run that has not ended may be the repair itself, or may wait for the repair. If
+// another run of the subject may be executing, the caller must call Confirm again after that run has ended.
 //
 // Confirm returns an error if an upstream or the database cannot be read. Then it is not known whether the repair is needed.
 func (a *Auditor) Confirm(ctx context.Context, e PlanEntry, subject string) (changed string, err error) {
@@ -115,8 +115,8 @@ func (l *ledger) keep(e *PlanEntry) {
 // tags to it.
 const maxTags = 1000
 
-// readTags reads the runs that the tags of the projects name. A run that readTags does not find is unknown to this installation. An audit
-// of everything does not need readTags, because it reads all runs.
+// readTags reads the runs that the tags of the projects name. A run that readTags does not find is unknown to this installation.
+// An audit of everything reads all runs, and does not need readTags.
 func (r *reading) readTags(ctx context.Context) error {
 	var ids []string
 	for _, c := range r.clouds {
@@ -146,7 +146,7 @@ func (r *reading) readTags(ctx context.Context) error {
 	return nil
 }
 
-// readTagsOfScope calls readTags, unless the audit has read all runs.
+// readTagsOfScope calls readTags if the audit has not read all runs.
 func (r *reading) readTagsOfScope(ctx context.Context) error {
 	if r.scope.All() {
 		return nil
@@ -154,8 +154,8 @@ func (r *reading) readTagsOfScope(ctx context.Context) error {
 	return r.readTags(ctx)
 }
 
-// The method `changed` returns the reason why the comparison no longer leads to the entry. The result is empty if the comparison still
-// leads to the entry.
+// The method `changed` checks whether the comparison still leads to the entry. If it does, the result is empty. Otherwise, the
+// result is the reason.
 func (c *comparison) changed(e *PlanEntry) string {
 	reason := "there is nothing to repair any more"
 	for _, found := range c.compare() {

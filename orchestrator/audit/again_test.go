@@ -13,8 +13,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// eachEntry makes each damage in a house of its own, and audits the house. For each entry that repairs a finding, it calls see with a new
-// house that has the same damage.
+// eachEntry applies each damage to a new house, and audits the house. For each finding that can be repaired, it calls `see` with
+// the plan's entry for the finding, and with another new house that has this damage.
 func eachEntry(t *testing.T, see func(t *testing.T, s *shelf, e PlanEntry, subject string)) (entries int) {
 	for _, d := range damages {
 		if unreachable(d.name) {
@@ -138,7 +138,7 @@ func TestARepairIsNotConfirmedByAFailedRead(t *testing.T) {
 	}
 }
 
-// If the credential lacks a permission, Confirm confirms only a repair whose objects it can read.
+// If the credential is not allowed to read an object of a repair, Confirm does not confirm the repair.
 func TestARepairIsNotConfirmedByACredentialThatCannotSeeIt(t *testing.T) {
 	eachEntry(t, func(t *testing.T, s *shelf, e PlanEntry, subject string) {
 		for call := range map[string]bool{"Project": true, "EachAssignment": true, "User": true, "AllRoles": true} {
@@ -162,7 +162,7 @@ func TestARepairIsNotConfirmedByACredentialThatCannotSeeIt(t *testing.T) {
 	})
 }
 
-// While a list of a cloud or merchant is suspect, no repair creates or removes objects there.
+// While a list of a cloud or merchant is suspect, repairs neither create nor remove objects of this cloud or merchant.
 func TestASuspectListStopsRepairsThatCreateOrRemove(t *testing.T) {
 	eachEntry(t, func(t *testing.T, s *shelf, e PlanEntry, subject string) {
 		for _, about := range []Finding{{Cloud: "default"}, {Cloud: "default", MerchantID: e.MerchantID}, {Cloud: "elsewhere"}, {MerchantID: "m9"}} {
@@ -233,7 +233,8 @@ func TestAPlanIsBounded(t *testing.T) {
 	}
 }
 
-// An audit of one merchant also reads the runs of other merchants that the tags name. So the repair that the audit plans is confirmed.
+// If a tag names a run of another merchant, an audit of one merchant reads this run, too. Therefore the repair that the audit
+// plans is confirmed.
 func TestTheTagsOfAnotherMerchantsRunAreKnownInEachScope(t *testing.T) {
 	for _, scope := range []Scope{{}, {MerchantID: "m1"}, {MerchantID: "m1", CustomerID: "m1-c0"}, {Cloud: "default", ProjectID: "p-m1-c0-s0"}} {
 		h := newHouse()
@@ -253,8 +254,8 @@ func TestTheTagsOfAnotherMerchantsRunAreKnownInEachScope(t *testing.T) {
 	}
 }
 
-// Some findings have no repair. A repair would be about only one of several assignments, would revoke a role that an owner has given,
-// or could not be stored.
+// Some findings have no repair: a repair would change only one of several assignments, would revoke a role that an owner has
+// given, or would have values that cannot be stored.
 func TestWhichFindingsHaveNoRepair(t *testing.T) {
 	for _, name := range []string{
 		"a disabled stranger has a role", "a disabled stranger has roles on two tenants", "an admin role on an adopted tenant",

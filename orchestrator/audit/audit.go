@@ -1,10 +1,10 @@
-// Package audit compares the objects in Keystone and BillingStack with the objects that should be there after Tenantry's runs. It reports
-// each difference as a finding. An audit only reads.
+// Package audit compares the objects in Keystone and BillingStack with the objects that should exist after Tenantry's runs. It
+// reports each difference as a finding. An audit only reads.
 //
-// Read the files in this order. The files audit, finding and codes contain the data. The file ledger computes which objects should exist.
-// The file world contains the objects that were found. The files whose names begin with compare compute the findings from the ledger and
-// the world, and make no calls. The files read, readone and confirm make the calls. The file auditor executes audits. The files store and
-// entry declare the stored data.
+// Read the files in this order. The files audit, finding and codes contain the data. The file ledger computes which objects should
+// exist. The file world contains the objects that were found. The files whose names begin with compare compute the findings from
+// the ledger and the world, and make no calls. The files read, readone and confirm make the calls. The file auditor executes
+// audits. The files store and entry declare the stored data.
 package audit
 
 import "time"
@@ -74,5 +74,5 @@ type Gap struct {
 	Detail     string `json:"detail"`
 }
 
-// MaxGaps is the maximum number of gaps of an audit. If there are more, the last one says that gaps are left out.
+// MaxGaps is the maximum number of gaps of an audit. If there are more gaps, the last gap says that gaps are left out.
 const MaxGaps = 100

@@ -22,7 +22,7 @@ type Options struct {
 	Store     Store
 	Merchants merchants.Store
 	Inventory func(cloud string) (keystone.Inventory, error)
-	// FindDomain returns the domain of a cloud with this id or name: see [keystone.Identity].
+	// FindDomain returns the domain that has this id or name in a cloud: see [keystone.Identity].
 	FindDomain func(ctx context.Context, cloud, nameOrID string) (keystone.Domain, error)
 	Billing    Billing
 	// Expect returns the objects that should exist after a run: see [saga.Definition.Expect]. The result `known` is false if this release
@@ -105,9 +105,9 @@ func (a *Auditor) Serve(ctx context.Context) {
 	}
 }
 
-// The method `schedule` stores the audit of the current interval. It stores nothing if a replica has already stored this audit, or if the
-// last scheduled audit has not ended. The id of a scheduled audit is computed from the installation and the interval. So if several
-// replicas try to store the audit of the same interval, only the first one succeeds.
+// The method `schedule` stores the audit of the current interval. It stores nothing if a replica has already stored this audit, or
+// if the last scheduled audit has not ended. The id of a scheduled audit is computed from the installation and the interval. So if
+// several replicas try to store the audit of an interval, only the first attempt succeeds.
 func (a *Auditor) schedule(ctx context.Context) error {
 	if a.Every <= 0 {
 		return nil
@@ -285,8 +285,8 @@ func (r *reading) stored(ctx context.Context) (all []Finding, err error) {
 	return all, err
 }
 
-// The method `resolved` returns the ids of the stored findings that no longer exist: the audit has assessed these findings, and has not
-// seen them.
+// The method `resolved` returns the ids of the stored findings that are resolved: the audit has assessed these findings, and has
+// not seen them again.
 func (r *reading) resolved(c *comparison, stored []Finding, found []candidate) (ids []string) {
 	seen := map[string]bool{}
 	for i := range found {
@@ -300,7 +300,7 @@ func (r *reading) resolved(c *comparison, stored []Finding, found []candidate) (
 	return ids
 }
 
-// subjectOfFinding returns the subject of a stored finding; empty if no run is about its objects.
+// subjectOfFinding returns the subject of a stored finding. If no run is about the finding's objects, the result is empty.
 func (r *reading) subjectOfFinding(f *Finding) string {
 	for _, o := range []Object{
 		{Kind: kindCustomer, ID: f.CustomerID}, {Kind: kindSubscription, ID: f.SubscriptionID}, {Kind: kindProject, ID: f.ProjectID},

@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// newShelf returns a shelf with the house: the store and the upstreams of an auditor.
+// newShelf returns the store and the upstreams of an auditor. The upstreams have the objects of the house.
 func newShelf(h *house) *shelf {
 	return &shelf{upstreams: &upstreams{house: h}, findings: map[string]Finding{}}
 }
@@ -60,8 +60,8 @@ func wanted(codes []Code) (all []string) {
 	return all
 }
 
-// The function `unreachable` reports whether a damage exists only in comparisons. An audit cannot have it, because an audit looks for every
-// resource.
+// The function `unreachable` reports whether an audit can never see a damage. An audit looks for every resource, and therefore
+// never sees a resource that was not looked for.
 func unreachable(name string) bool { return name == "a resource that was not looked for" }
 
 func TestAnAuditFindsEachDamageAndResolvesItWhenItIsMended(t *testing.T) {
@@ -218,7 +218,7 @@ func TestOneAuditIsStartedInEachInterval(t *testing.T) {
 			}
 		}
 		if len(s.waiting) == 1 && now.After(epoch) {
-			s.waiting[0].State = Complete // while this audit was pending, no other one was started
+			s.waiting[0].State = Complete // no other audit was started while this audit was pending
 		}
 		now = now.Add(30 * time.Minute)
 	}

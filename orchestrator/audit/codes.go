@@ -64,7 +64,7 @@ const (
 // The type `rule` contains the properties that all findings with the same code share.
 type rule struct {
 	severity Severity
-	needs    []part // if one of these was not read completely, the finding is neither opened nor resolved
+	needs    []part // if one of these lists was not read completely, the finding is neither opened nor resolved
 	affected string
 	advice   string // used if the finding has no advice of its own
 }

@@ -23,7 +23,7 @@ type comparison struct {
 	installation string
 	allowAdmin   bool // users may have the role admin
 	scope        Scope
-	whole        bool // the runs of all merchants are in the ledger, and all merchants are in the world
+	whole        bool // findings that depend on the runs or the objects of all merchants can be assessed
 
 	customerTenants map[string]*tenant // by the id of the customer
 	absences        map[string]*absence
@@ -76,8 +76,8 @@ func (s Scope) contains(f *Finding) bool {
 	return is(s.MerchantID, f.MerchantID) && is(s.CustomerID, f.CustomerID) && is(s.Cloud, f.Cloud) && is(s.ProjectID, f.ProjectID)
 }
 
-// The method `assessed` reports whether the audit can decide if the finding exists. It can if everything that the finding depends on was
-// read, and if no run is changing the finding's objects.
+// The method `assessed` reports whether the audit can decide if the finding exists. The audit can decide this if it has read
+// everything that the finding depends on, and if no run is changing the finding's objects.
 func (c *comparison) assessed(f *Finding, subject string) bool {
 	if f.Code == SuspectAbsence {
 		return c.everythingRead()
@@ -98,9 +98,9 @@ func (c *comparison) readable(f *Finding, subject string, needs []part) bool {
 	return !slices.ContainsFunc(needs, func(p part) bool { return !c.has(p, f) })
 }
 
-// domainRead reports whether all projects in the finding's domain were read. The finding's domain is the first of these domains that is
-// known: the domain of its tenant, the domain of its merchant, and the domain that is its first object. If none is known, domainRead
-// reports whether all projects of the cloud were read.
+// domainRead reports whether all projects in the finding's domain were read. The finding's domain is the first of these domains
+// that is known: the domain of the finding's tenant, the domain of the finding's merchant, and the domain that is the finding's
+// first object. If none is known, domainRead reports whether all projects of the cloud were read.
 func (c *comparison) domainRead(f *Finding) bool {
 	cloud := c.cloudFound(f.Cloud)
 	t := c.tenants[ref{f.Cloud, f.ProjectID}]
@@ -171,7 +171,8 @@ func (c *comparison) report(code Code, about Finding, subject, absent, detail st
 	return c.reportNeeding(needsOf(&about), code, about, subject, absent, detail, key...)
 }
 
-// reportNeeding does the same as the method `report`, for a finding that depends on other lists than most findings with its code.
+// reportNeeding adds a finding as the method `report` does. The argument `needs` contains the lists that the finding depends on.
+// Call reportNeeding if these lists differ from the lists of the finding's code.
 func (c *comparison) reportNeeding(needs []part, code Code, about Finding, subject, absent, detail string, key ...string) *Finding {
 	f := about
 	f.Code, f.Severity, f.Detail, f.Affected = code, rules[code].severity, detail, rules[code].affected
@@ -192,7 +193,7 @@ func (c *comparison) reportNeeding(needs []part, code Code, about Finding, subje
 	return &c.candidates[len(c.candidates)-1].Finding
 }
 
-// The method `needing` replaces the lists that the last reported finding depends on.
+// The method `needing` sets the lists that the last reported finding depends on.
 func (c *comparison) needing(needs ...part) { c.candidates[len(c.candidates)-1].needs = needs }
 
 // findingNamespace is the namespace of the ids of findings.
@@ -258,8 +259,8 @@ func (c *comparison) suspect() {
 	}
 }
 
-// The method `suspected` reports whether a stored finding may still exist although the audit has not seen it, because a list of its cloud
-// or merchant is suspect.
+// The method `suspected` is called for a stored finding that the audit has not seen. If a list of the finding's cloud or merchant
+// is suspect, the finding may still exist, and `suspected` returns true.
 func (c *comparison) suspected(f *Finding) bool {
 	if c.dropped[f.ID] {
 		return true

@@ -52,7 +52,8 @@ func (c *comparison) compareCustomers() {
 	}
 }
 
-// The method `left` returns the detail of a finding: BillingStack has an object that a run has removed.
+// The method `left` returns the detail of the finding about a customer or subscription that a run has removed, but that exists in
+// BillingStack.
 func (m *made) left(kind string) string {
 	if m.missing {
 		return "the " + kind + " was missing in BillingStack when run " + m.run + " removed its tenant, but the " + kind + " exists again"
@@ -200,7 +201,7 @@ func (c *comparison) compareSubscription(about Finding, want *subscription, foun
 	c.report(SubscriptionWithoutTenant, about, want.subject, list, detail, kindSubscription, id)
 }
 
-// The method `moved` reports whether the merchant of the customer in BillingStack is another one than in the ledger.
+// The method `moved` reports whether BillingStack has the customer under another merchant than the ledger.
 func (c *comparison) moved(customerID string) bool {
 	want, found := c.ledger.customers[customerID], c.world.customers[customerID]
 	return want != nil && found != nil && want.merchant != found.merchant

@@ -18,8 +18,8 @@ func (c *comparison) namedTenants(m *merchantWorld, subscriptionID string) (ids 
 	return ids
 }
 
-// tenantFor returns the cloud and the id of the tenant whose usage should be billed to a subscription. The id is empty if the
-// subscription has no tenant.
+// tenantFor returns the cloud and the id of the tenant whose usage should be billed to a subscription. If the subscription has no
+// tenant, the id is empty.
 func (c *comparison) tenantFor(id string, found *foundSubscription) (cloud, project string) {
 	if want := c.ledger.subscriptions[id]; want != nil {
 		if t := c.tenantOf(want); t != nil {
@@ -36,7 +36,7 @@ func (c *comparison) tenantFor(id string, found *foundSubscription) (cloud, proj
 
 // compareResources reports the subscriptions whose resource_id is not the id of their tenant.
 func (c *comparison) compareResources() {
-	sharing := map[string][]string{} // the subscriptions of a resource
+	sharing := map[string][]string{} // the ids of the subscriptions, by resource_id
 	for id, found := range c.world.subscriptions {
 		sharing[found.resource] = append(sharing[found.resource], id)
 	}
@@ -91,8 +91,8 @@ func (c *comparison) wrongResource(id string, found *foundSubscription, cloud, p
 	}
 }
 
-// resourceCode returns the code and the detail of the finding about a subscription's wrong resource. The code is empty if it is not known
-// what is wrong.
+// resourceCode returns the code and the detail of the finding about a subscription's wrong resource. If it is not known what is
+// wrong, the code is empty.
 func (c *comparison) resourceCode(found *foundSubscription, cloud string, sharing []string) (Code, string) {
 	r := found.resource
 	if r == "" || strings.HasPrefix(r, "pending") || !keystone.ValidID(r) {
@@ -116,7 +116,7 @@ func (c *comparison) resourceCode(found *foundSubscription, cloud string, sharin
 	return ResourceForeignProject, fmt.Sprintf("the resource_id names project %s, which is not a subscription's tenant", p.Name)
 }
 
-// bills reports whether the subscription has the resource.
+// bills reports whether the subscription's resource_id is the id `resource`.
 func (c *comparison) bills(subscriptionID, resource string) bool {
 	s := c.world.subscriptions[subscriptionID]
 	return s != nil && s.resource == resource

@@ -13,7 +13,7 @@ import (
 func (c *comparison) compareRoles() {
 	users := map[string]int{}                                                 // indexes in c.candidates, by code, cloud, user and subject
 	expected := map[ref]bool{}                                                // the users that c.expects has counted
-	for _, at := range slices.SortedFunc(maps.Keys(c.tenants), ref.compare) { // sorted: the first assignment of a user decides the finding
+	for _, at := range slices.SortedFunc(maps.Keys(c.tenants), ref.compare) { // sorted, so that reportUser makes equal findings in each audit
 		t := c.tenants[at]
 		p := c.project(t)
 		if t.gone || t.replaced || p == nil {
@@ -33,8 +33,8 @@ func (c *comparison) compareRoles() {
 	c.compareInherited()
 }
 
-// wanted returns the assignments that should be on the tenant: see remade. If a run has assigned or revoked the new role of a user, this
-// decides, and the assignment of the old role is left out.
+// wanted returns the assignments that should be on the tenant. If a role was deleted and created again, the assignment has the new
+// role: see remade. If a run has assigned or revoked the user's new role, wanted leaves out the assignment of the old role.
 func (c *comparison) wanted(t *tenant) (all []role) {
 	for _, old := range t.roles {
 		r := c.remade(t, old)
@@ -45,8 +45,9 @@ func (c *comparison) wanted(t *tenant) (all []role) {
 	return all
 }
 
-// remade returns the assignment with the role that should be assigned now. If somebody has deleted the role, and created a role with the
-// same name, that is the new role: runs look up roles by their names. In all other cases, remade returns the assignment unchanged.
+// remade returns the assignment that should exist now. If somebody has deleted the role of the assignment, and has created a role
+// with the same name, the returned assignment has the new role, because runs look up roles by their names. In all other cases,
+// remade returns the assignment unchanged.
 func (c *comparison) remade(t *tenant, r role) role {
 	cloud := c.cloudFound(t.cloud)
 	if !cloud.rolesRead || cloud.roles[r.role] != "" {
@@ -79,7 +80,7 @@ func (c *comparison) compareRole(users map[string]int, t *tenant, p *foundProjec
 	c.expects(partAssignments, list, Finding{Cloud: t.cloud, MerchantID: t.merchant, ProjectID: t.id})
 	state := cloud.users[g.user]
 	if found && !cloud.admin[g.role] && state != userGone && state != userDisabled {
-		return // as it should be
+		return // the assignment is as expected
 	}
 	about := c.aboutRole(t, p, given{role: g.role, user: g.user}, r.name)
 	about.RunID = r.run

@@ -137,7 +137,8 @@ func TestATenantIsReplacedAgain(t *testing.T) {
 	}
 }
 
-// A repair that creates a tenant again determines the roles on the new tenant. Other roles of the old tenant are not missing afterwards.
+// A repair that creates a tenant again determines the roles on the new tenant. An audit does not report other roles of the old
+// tenant as missing.
 func TestARepairThatReplacesATenantDecidesAboutTheRoles(t *testing.T) {
 	h := newHouse()
 	h.cloud("default").dropProject("p-m1-c0")

@@ -9,7 +9,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// The method `project` returns the project of a tenant as it was found; nil if it was not found.
+// The method `project` returns the project of a tenant, as the audit has found it. If the audit has not found the project, the
+// result is nil.
 func (c *comparison) project(t *tenant) *foundProject { return c.cloudFound(t.cloud).projects[t.id] }
 
 // compareProjects compares the projects in the clouds with the tenants in the ledger.
@@ -17,7 +18,7 @@ func (c *comparison) compareProjects() {
 	for name, cloud := range c.clouds {
 		for id, p := range cloud.projects {
 			if t := c.tenants[ref{name, id}]; t != nil && t.replaced {
-				continue // it may have been renamed: then only some lists contain it, so nothing is reported about it
+				continue // nothing is reported: the project may have been renamed, and then only some lists contain it
 			} else if t != nil && !t.gone {
 				c.compareTenant(t, p)
 			} else if keystone.IsTenantName(p.Name) || t != nil {
@@ -77,7 +78,8 @@ func (c *comparison) compareEnabled(about Finding, t *tenant, p *foundProject) {
 	}
 }
 
-// ownerless reports whether the customer or the subscription of the tenant is gone, although no run has deleted it.
+// ownerless reports whether BillingStack lacks the customer or the subscription of the tenant, although no run has deleted this
+// customer or subscription.
 func (c *comparison) ownerless(t *tenant) bool {
 	customerID, subscriptionID := t.owner()
 	wantCustomer, wantSubscription := c.ledger.customers[customerID], c.ledger.subscriptions[subscriptionID]
@@ -85,7 +87,7 @@ func (c *comparison) ownerless(t *tenant) bool {
 		wantSubscription != nil && !wantSubscription.gone && c.world.subscriptions[subscriptionID] == nil
 }
 
-// compareOwner reports a tenant whose customer or subscription is gone, although no run has deleted it.
+// compareOwner reports a tenant whose customer or subscription is absent from BillingStack: see ownerless.
 func (c *comparison) compareOwner(about Finding, t *tenant) {
 	customerID, subscriptionID := t.owner()
 	if t.maker != "" && !t.ended() { // adopted tenants are not removed; the tenant of an ended subscription is removed without a repair
@@ -151,8 +153,8 @@ func wrongTags(foreignMerchants, unknownRuns []string) (tags []string) {
 	return tags
 }
 
-// strangeProject compares a project that no run should have left. If a run has removed the project, the argument t is the removed tenant.
-// Otherwise, the project has the name of a tenant, and t is nil.
+// strangeProject compares a project that is not in the ledger, or that a run has removed. If a run has removed the project, the
+// argument t is the removed tenant. Otherwise, the project has the name of a tenant, and t is nil.
 func (c *comparison) strangeProject(cloud string, p *foundProject, t *tenant) {
 	about := Finding{Cloud: cloud, ProjectID: p.ID, Objects: []Object{projectObject(&p.Project)}}
 	about.CustomerID, about.SubscriptionID = keystone.TenantOf(p.Name)
@@ -209,8 +211,8 @@ func (c *comparison) madeBy(run, cloud string, p *foundProject) bool {
 	return p.HasTag(keystone.RunTag(run)) && p.HasTag(keystone.InstallationTag(c.installation)) && c.names[left{kindProject, cloud, p.Name}] == run
 }
 
-// withoutOwner compares a project with the name of a tenant. It reports the project if the customer or subscription in the name does not
-// exist, or has another tenant.
+// withoutOwner compares a project that has the name of a tenant. It reports the project if the customer or subscription in the
+// name does not exist, or has another tenant.
 func (c *comparison) withoutOwner(about Finding, p *foundProject) {
 	var merchant string
 	var own *tenant

@@ -192,7 +192,7 @@ var damages = []damage{
 	}, []Code{SubscriptionWithoutTenant}},
 }
 
-// waitFor adds a run that has waited for a person for the time d.
+// waitFor adds a run that needs a person, and that has waited for the duration d.
 func (h *house) waitFor(d time.Duration) {
 	h.store(&saga.Run{
 		ID: otherRun, Workflow: "w", Merchant: "m1", Subject: "m1:new", State: saga.Waiting, AttentionAt: new(epoch.Add(-d)),
@@ -281,7 +281,8 @@ func TestWhatWasNotReadIsNotAssessed(t *testing.T) {
 	}
 }
 
-// TestEmptyListsAreNoFindings compares with worlds in which one list lacks all objects, although the upstream has answered.
+// TestEmptyListsAreNoFindings compares the ledger with worlds in which one list lacks all objects, although the upstream has
+// answered.
 func TestEmptyListsAreNoFindings(t *testing.T) {
 	empty := map[string]func(*house){
 		"projects": func(h *house) {
@@ -311,7 +312,7 @@ func TestEmptyListsAreNoFindings(t *testing.T) {
 			h.subscribe("m2", fmt.Sprintf("other%d", i), fmt.Sprintf("other%d-s", i), true)
 		}
 		if got := h.codes(); len(got) > 0 {
-			t.Fatalf("the house is not sound: %v", got)
+			t.Fatalf("a house without damage has findings: %v", got)
 		}
 		clearIt(h)
 		for _, code := range h.codes() {
@@ -393,8 +394,9 @@ func TestAFindingHasTheSameIDInEveryAudit(t *testing.T) {
 	}
 }
 
-// The tenant of a subscription is lost, and the subscription is billed for another project. The repair that creates the tenant again also
-// sets the resource. A second repair would set the id of the lost tenant, and change a value on which the first one was planned.
+// The tenant of a subscription is lost, and the subscription is billed for another project. The repair that creates the tenant
+// again also sets the resource. A second repair would set the id of the lost tenant as the resource. It would also change a value
+// on which the first repair was planned.
 func TestTheResourceOfALostTenantIsNotSet(t *testing.T) {
 	h := newHouse()
 	h.cloud("default").dropProject("p-m1-c0-s0")

@@ -13,12 +13,12 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// The method `confirm` reads the objects of all candidates again, each with a request of its own, and returns the differences that still
-// exist. So if a list lacks an object, the object is reported only if the request for this object does not find it either. If an object
-// has changed during the audit, its new state is compared.
+// The method `confirm` reads the objects of all candidates again, each with a separate request, and returns the differences that
+// still exist. If a list lacks an object, but the request for this object finds it, the object is not reported as absent. If an
+// object has changed during the audit, its new state is compared.
 //
-// The argument `stored` contains the findings of older audits. Their objects are read again, too, so that a finding is resolved only
-// after such a read.
+// The argument `stored` contains the findings of older audits. A stored finding is resolved only after its objects are read again.
+// Therefore `confirm` also reads the objects of these findings.
 func (r *reading) confirm(ctx context.Context, compare func() []candidate, stored []Finding) ([]candidate, error) {
 	first := compare()
 	all := slices.Clone(stored)
@@ -60,8 +60,8 @@ func (r *reading) confirm(ctx context.Context, compare func() []candidate, store
 	}), ctx.Err()
 }
 
-// maxAgain is the maximum number of subjects that are read again. It is also the maximum number of other objects that are read again.
-// Each of them takes several requests.
+// maxAgain is the maximum number of subjects that are read again. It is also the maximum number of other objects that are read
+// again. Each subject and each object takes several requests.
 const maxAgain = 2_000
 
 // The method `bounded` leaves out the subjects and objects beyond the maximum. Nothing is reported about them.
@@ -114,7 +114,7 @@ func (r *reading) concerned(all []Finding) (subjects []string, strangers []stran
 	return slices.Compact(subjects), slices.Compact(strangers)
 }
 
-// subjectOf returns the subject of the runs about an object; empty if no run is about it.
+// subjectOf returns the subject of the runs about an object. If no run is about the object, the result is empty.
 func (r *reading) subjectOf(cloud string, o Object) string {
 	if subject := r.pending[left{o.Kind, cloudOf(o.Kind, cloud), o.ID}]; subject != "" {
 		return subject
@@ -139,8 +139,8 @@ func (r *reading) subjectOf(cloud string, o Object) string {
 	return ""
 }
 
-// The constant `patience` is the maximum number of times that refresh reads a subject. It reads the subject again if a run about the
-// subject was stored during the reading.
+// The constant `patience` is the maximum number of times that refresh reads a subject. If a run about the subject is stored while
+// refresh reads the subject, refresh reads the subject again.
 const patience = 3
 
 // The method `refresh` reads the runs and the objects of a subject again. If a run is changing the objects, or if an upstream does not
@@ -255,7 +255,7 @@ func (r *reading) readUserAgain(ctx context.Context, cloud, user string) error {
 	return err
 }
 
-// readProject reads one project with its role assignments again.
+// readProject reads one project and its role assignments again.
 func (r *reading) readProject(ctx context.Context, at ref) error {
 	inventory, err := r.Inventory(at.cloud)
 	if err != nil {
@@ -301,8 +301,8 @@ func (r *reading) readProject(ctx context.Context, at ref) error {
 	return err
 }
 
-// The method `listed` looks for a project by its names instead of its id. With a domain's token, Keystone answers 403 to the id of a
-// project that does not exist. So only a list by name shows that the project is absent.
+// The method `listed` looks up a project by its names instead of its id. If the token is for a domain, Keystone answers 403 to a
+// request for the id of a project that does not exist. So only a list by name shows that the project is absent.
 func (r *reading) listed(ctx context.Context, inventory keystone.Inventory, at ref) (found keystone.Project, err error) {
 	absent := &upstream.Error{Service: keystone.Service, Class: upstream.Permanent, Op: "listing project " + at.id, Err: keystone.ErrNotFound}
 	names := map[string]bool{}
@@ -373,8 +373,9 @@ func (r *reading) readSubscription(ctx context.Context, merchant, id string) err
 	return nil
 }
 
-// refreshStranger reads a stranger again. It also reads the subjects of all runs that have made the stranger: they may have been stored
-// after the ledger was read. If the stranger cannot be read, refreshStranger adds it to r.unread, and nothing is reported about it.
+// refreshStranger reads a stranger again. It also reads the subjects of all runs that have made the stranger, because these runs
+// may have been stored after the ledger was read. If the stranger cannot be read, refreshStranger adds it to r.unread, and nothing
+// is reported about it.
 func (r *reading) refreshStranger(ctx context.Context, s stranger) error {
 	err := r.readStranger(ctx, s)
 	if err != nil && ctx.Err() == nil {
@@ -430,7 +431,7 @@ func (r *reading) readStranger(ctx context.Context, s stranger) error {
 	return err
 }
 
-// maxOwners limits the search for the owner of a project that has no merchant tag. It is the maximum number of merchants that are asked.
+// maxOwners is the maximum number of merchants that are searched for the owner of a project without a merchant tag.
 const maxOwners = 50
 
 // possibleOwners returns the merchants that may have the customer or subscription in a project's name. These are the merchants in the
@@ -453,7 +454,7 @@ func (r *reading) possibleOwners(p *foundProject) (ids []string) {
 	return ids[:min(len(ids), maxOwners)]
 }
 
-// readOwner reads the customer or subscription in a project's name again.
+// readOwner reads again the customer or subscription whose id is in the project's name.
 func (r *reading) readOwner(ctx context.Context, p *foundProject) error {
 	customerID, subscriptionID := keystone.TenantOf(p.Name)
 	for _, merchant := range r.possibleOwners(p) {

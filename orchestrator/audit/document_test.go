@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestTheDocumentNamesEachCode: operators look codes up in docs/operations.md.
+// TestTheDocumentNamesEachCode checks docs/operations.md, in which operators look up codes.
 func TestTheDocumentNamesEachCode(t *testing.T) {
 	text, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {

@@ -9,12 +9,12 @@ import (
 // Entry is an object or a role assignment that a run has made, adopted or removed.
 type Entry struct {
 	Kind   string
-	ID     string // of a role assignment: PROJECT/USER/ROLE
+	ID     string // the id of a role assignment is PROJECT/USER/ROLE
 	Name   string
 	Cloud  string
 	Origin saga.Origin
-	// RemovedAt is the time when this run removed the object. If another run has removed the object, too, that run has an entry of its
-	// own. When a run removes a project, the role assignments on the project are also removed.
+	// RemovedAt is the time when this run removed the object. If another run has removed the object, too, the other run has its own
+	// entry. When a run removes a project, the role assignments on the project are also removed.
 	RemovedAt *time.Time
 
 	RunID      string
@@ -28,14 +28,14 @@ type Entry struct {
 	RequestID  string    // see [saga.Object]
 }
 
-// Cursor returns the value of EntryFilter.After for the entries after this one.
+// Cursor returns the value of EntryFilter.After that selects the entries after this entry.
 func (e *Entry) Cursor() string { return e.RunID + "/" + e.Kind + "/" + e.ID }
 
 // EntryFilter selects entries. Exactly one of the first four fields is set.
 //
 //   - ProjectID selects the entries of the project itself and of all role assignments on it.
-//   - UserID selects all entries of the runs for the user. It also selects the entries of the user's role assignments in other runs, if a
-//     run for the user has an entry of the same project.
+//   - UserID selects all entries of the runs for the user. If one of these runs has an entry of a project, UserID also selects the
+//     entries of the user's role assignments on this project in other runs.
 //   - CustomerID selects all entries of the runs that have made or adopted the customer, and of all other runs about the customer.
 //   - SubscriptionID selects all entries of the runs that have made, adopted or removed the subscription.
 type EntryFilter struct {
@@ -44,6 +44,6 @@ type EntryFilter struct {
 	CustomerID     string
 	SubscriptionID string
 
-	After string // only entries after the one with this Cursor
+	After string // only entries after the entry with this Cursor
 	Limit int
 }

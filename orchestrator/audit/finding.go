@@ -11,19 +11,19 @@ type Code string
 // Severity says how bad a finding is.
 type Severity string
 
-// The severities, from bad to harmless.
+// The severities, most severe first.
 const (
 	Critical Severity = "critical" // somebody has rights that reach beyond the tenant, or pays for somebody else
 	High     Severity = "high"     // a customer cannot work, or usage is billed to nobody
-	Medium   Severity = "medium"   // something is left over, or a mark is missing
+	Medium   Severity = "medium"   // something is left over, or a tag is missing
 	Low      Severity = "low"      // nobody is affected at present
 	Info     Severity = "info"
 )
 
-// Severities are all severities, from bad to harmless.
+// Severities are all severities, most severe first.
 var Severities = []Severity{Critical, High, Medium, Low, Info}
 
-// AtLeast reports whether s is as bad as other, or worse.
+// AtLeast reports whether s is as severe as other, or more severe.
 func (s Severity) AtLeast(other Severity) bool {
 	return slices.Index(Severities, s) <= slices.Index(Severities, other)
 }
@@ -78,7 +78,7 @@ func (f *Finding) staysAccepted(now Severity, at time.Time) bool {
 	return !ended && f.Severity.AtLeast(now)
 }
 
-// Object names something in Keystone, BillingStack or Tenantry.
+// Object identifies an object in Keystone, BillingStack or Tenantry.
 type Object struct {
 	Kind string `json:"kind"` // customer, subscription, project, role-assignment, user, group, role, domain, plan, merchant or run
 	ID   string `json:"id"`
@@ -102,8 +102,8 @@ type Repair struct {
 	Advice string            `json:"advice"`
 }
 
-// RoleValue is the prefix of some names in the Values of a [CreateTenant]. A value with this prefix is a role to assign. It has the form
-// USER/ROLE/NAME: the id of the user, the id of the role, and the name of the role.
+// RoleValue is the prefix of some names in the Values of a [CreateTenant]. The value under such a name is a role to assign. It has
+// the form USER/ROLE/NAME: the id of the user, the id of the role, and the name of the role.
 const RoleValue = "assign_"
 
 // maxRoleValues is the maximum number of roles of a repair. A tenant with more roles is not created again.
@@ -127,7 +127,7 @@ const (
 )
 
 // RepairActions are all actions of repairs. The entries of a plan are carried out in this order, because an entry may depend on an
-// earlier one.
+// earlier entry.
 var RepairActions = []RepairAction{
 	TagProject, EnableProject, DisableProject, CreateTenant, SetResource, AssignRole, RevokeRole, RemoveTenant, RemoveSubscription, RemoveCustomer,
 }

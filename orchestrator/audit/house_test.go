@@ -25,7 +25,7 @@ type house struct {
 
 	n    int
 	all  []*saga.Run
-	made map[string][]saga.Expected // by run
+	made map[string][]saga.Expected // the expected objects, by the id of the run
 }
 
 // newHouse returns a house in which an audit finds nothing.

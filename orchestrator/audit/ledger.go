@@ -50,13 +50,13 @@ func (r ref) compare(other ref) int {
 	return cmp.Or(cmp.Compare(r.cloud, other.cloud), cmp.Compare(r.id, other.id))
 }
 
-// The type `runInfo` contains the properties of a run that the ledger keeps.
+// The type `runInfo` contains those properties of a run that the ledger keeps.
 type runInfo struct {
 	state    saga.RunState
 	merchant string
 }
 
-// The type `subject` contains the properties that the ledger keeps of the runs about a subject.
+// The type `subject` describes the runs about a subject.
 type subject struct {
 	runs  []string  // the ids of the runs
 	ended time.Time // the end of the succeeded run that was added last
@@ -72,12 +72,12 @@ type made struct {
 	run      string // the newest run about the object
 	maker    string // the run that has made the object; empty: it was adopted
 	gone     bool   // the newest run has removed it
-	missing  bool   // with gone: the object was missing when this run removed the object's tenant
+	missing  bool   // the object was missing when the newest run removed the object's tenant; then gone is true, too
 }
 
 func (m *made) isOf(subject string) bool { return m.subject == subject }
 
-// tenant is a project that should be there, or should be gone.
+// tenant is a project that should exist, or that a run has removed.
 type tenant struct {
 	made
 	ref
@@ -136,9 +136,9 @@ func inSequence(runs []*saga.Run) {
 	slices.SortStableFunc(runs, func(a, b *saga.Run) int { return cmp.Compare(end(a), end(b)) })
 }
 
-// The method `add` adds a run. The argument `all` lists the objects that should exist if the run has succeeded: see [saga.Expected]. If
-// `known` is false, this release does not know the run's workflow, and nothing is reported about the subject. If a succeeded run that was
-// added before has ended later, `add` notes the subject in `mixed`.
+// The method `add` adds a run. The argument `all` lists the objects that should exist if the run has succeeded: see
+// [saga.Expected]. If `known` is false, this release does not know the run's workflow, and nothing is reported about the subject.
+// If a succeeded run that was added earlier has ended later than this run, `add` notes the subject in `mixed`.
 func (l *ledger) add(r *saga.Run, all []saga.Expected, known bool) {
 	id, name := canon(r.ID), canon(r.Subject)
 	l.runs[id] = runInfo{r.State, canon(r.Merchant)}
@@ -239,10 +239,10 @@ func (l *ledger) expectTenant(r *saga.Run, e saga.Expected) {
 	}
 }
 
-// The method `replace` records that the tenant is the newest tenant with its name. If the ledger has an older tenant with this name,
-// somebody has deleted or renamed the older one. Then `replace` marks the older tenant as replaced, and expects the users' roles on the
-// new tenant, too. The run of a repair that creates a tenant again declares that the older tenant is gone, and declares the roles on the
-// new tenant. Then `replace` copies no roles.
+// The method `replace` records that the tenant is the newest tenant with its name. If the ledger has an older tenant with this
+// name, somebody has deleted or renamed the older one. Then `replace` marks the older tenant as replaced, and expects the users'
+// roles on the new tenant, too. A repair that creates a tenant again is an exception: its run declares that the older tenant is
+// gone, and declares the roles on the new tenant. In this case, `replace` copies no roles.
 func (l *ledger) replace(e saga.Expected) {
 	t := l.tenants[ref{e.Cloud, e.ID}]
 	if e.Kind != kindProject || t == nil || t.gone || t.name == "" || t.domain == "" {
@@ -287,8 +287,8 @@ func (t *tenant) role(g grant) *role {
 	return &t.roles[i]
 }
 
-// The function `canon` returns an equal text whose memory is shared by all equal texts. The ledger and the world contain the same ids,
-// names and tags many times.
+// The function `canon` returns a text that is equal to its argument. All equal texts that `canon` returns share their memory. This
+// saves memory, because the ledger and the world contain the same ids, names and tags many times.
 func canon(text string) string { return unique.Make(text).Value() }
 
 // The method `leave` records the objects that a compensated run has made. None of these objects should exist.
@@ -370,7 +370,7 @@ func (l *ledger) busyWith(subject string) string {
 	return "this release does not know workflow " + l.unclear[subject] + " of a run about the objects"
 }
 
-// tenantOf returns the tenant that the subscription should have; nil if there is none, or if it should be gone.
+// tenantOf returns the tenant that the subscription should have. If there is none, or if it should be gone, the result is nil.
 func (l *ledger) tenantOf(s *subscription) *tenant {
 	if t := l.tenants[ref{s.cloud, s.tenant}]; t != nil && !t.gone {
 		return t

@@ -17,7 +17,7 @@ type Plan struct {
 	By           string // who asked for the plan
 	Entries      []PlanEntry
 	LeftOut      int // the number of findings that have a repair, but did not fit into the plan
-	Suspect      int // the number of findings with a repair that are left out because an upstream seems to show less than it has
+	Suspect      int // the number of findings whose repair is left out because a list is suspect
 }
 
 // PlanEntry is the repair of one finding, with the values on which it was planned.
@@ -47,7 +47,7 @@ const (
 // Expired reports whether the plan is too old to be applied.
 func (p *Plan) Expired(now time.Time) bool { return now.Sub(p.CreatedAt) > PlanLife }
 
-// Entry returns the plan's entry for a finding; false if there is none.
+// Entry returns the plan's entry for a finding. If there is no entry, the second result is false.
 func (p *Plan) Entry(findingID string) (PlanEntry, bool) {
 	i := slices.IndexFunc(p.Entries, func(e PlanEntry) bool { return e.FindingID == findingID })
 	if i < 0 {
@@ -76,7 +76,7 @@ func entryOf(f *Finding) (PlanEntry, bool) {
 	}, true
 }
 
-// same reports whether two entries are the same repair, planned on the same values.
+// The method `same` reports whether two entries have the same action, merchant, cloud and values.
 func (e *PlanEntry) same(other *PlanEntry) bool {
 	return e.Action == other.Action && e.MerchantID == other.MerchantID && e.Cloud == other.Cloud && maps.Equal(e.Values, other.Values)
 }

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Plan makes and stores a plan of repairs. The plan has an entry for each open finding that the filter selects and that has a repair. The
-// argument `by` is the name of the caller. Plan reads only the database. If an upstream seems to show less than it has (code
+// Plan makes and stores a repair plan. The plan has an entry for each open finding that the filter selects and that has a repair.
+// The argument `by` is the name of the caller. Plan reads only the database. If an upstream seems to show less than it has (code
 // suspect-absence), no entry of the plan creates or removes objects of this upstream.
 func (a *Auditor) Plan(ctx context.Context, f Filter, by string) (Plan, error) {
 	suspect, err := a.suspicions(ctx)
@@ -62,7 +62,8 @@ func (a *Auditor) suspicions(ctx context.Context) (all suspicions, err error) {
 	return all, err
 }
 
-// The method `forbid` reports whether the entry creates or removes an object while a list of its cloud or of its merchant is suspect.
+// The method `forbid` reports whether the entry creates or removes an object while a list of the entry's cloud or merchant is
+// suspect.
 func (s suspicions) forbid(e *PlanEntry) bool {
 	creates := slices.Contains([]RepairAction{CreateTenant, RemoveTenant, RemoveSubscription, RemoveCustomer}, e.Action)
 	return creates && slices.ContainsFunc(s, func(f Finding) bool {

@@ -37,7 +37,7 @@ type reading struct {
 
 	scope                  Scope
 	endedOnly              bool // runs that have not ended are left out
-	maxProjects, maxGrants int  // the maximum numbers for one cloud
+	maxProjects, maxGrants int  // the maximum numbers of objects of one cloud
 
 	mu       sync.Mutex                // guards the fields below
 	reach    map[string]keystone.Reach // the reach of the credentials, by cloud
@@ -47,7 +47,7 @@ type reading struct {
 	progress Progress
 }
 
-// note adds a gap, unless there is one with the same code about the same cloud and merchant.
+// The method `note` adds a gap. If the audit has a gap with this code, cloud and merchant already, `note` does nothing.
 func (r *reading) note(g Gap) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -71,7 +71,7 @@ func (r *reading) step(phase string, done, total int) {
 	r.progress = Progress{phase, done, total}
 }
 
-// counted counts objects that were read.
+// counted adds n to the number of objects of this kind that were read.
 func (r *reading) counted(kind string, n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -211,8 +211,8 @@ func (r *reading) failed(err error) {
 	}
 }
 
-// readRest reads the objects that are known only from the objects that were read before: the users with roles, and the projects that only
-// subscriptions name.
+// readRest reads the objects that are known only because other objects refer to them: the users with roles, and the projects that
+// only subscriptions name.
 func (r *reading) readRest(ctx context.Context) {
 	for at, t := range r.tenants {
 		if !t.gone && (r.scope.Cloud == "" || r.scope.Cloud == at.cloud) {

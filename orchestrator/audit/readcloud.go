@@ -71,7 +71,7 @@ const (
 	maxGrants   = 3_000_000
 )
 
-// readAssignments reads the role assignments of a cloud, and keeps those on its tenants.
+// readAssignments reads the role assignments of a cloud, and keeps the assignments on tenants.
 func (r *reading) readAssignments(ctx context.Context, name string, c *cloudWorld, inventory keystone.Inventory) {
 	read, kept := 0, 0
 	err := inventory.EachAssignment(ctx, keystone.AssignmentFilter{}, func(g keystone.Granted) {

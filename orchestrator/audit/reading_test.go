@@ -61,7 +61,8 @@ func TestAReadThatFailsIsNoAbsence(t *testing.T) {
 	}
 }
 
-// lessKnown reports whether an audit may report f instead of the finding `other`, because the audit could not read everything.
+// lessKnown reports whether an audit may report f in place of the finding `other`. An audit may do so if it could not read
+// everything.
 func lessKnown(f, other Finding) bool {
 	about := map[Code][]Code{
 		RoleAdmin:         {RoleExtraUser, RoleExtraGroup, RoleExtraInherited, RoleOfDeletedUser},

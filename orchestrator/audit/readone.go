@@ -16,7 +16,8 @@ import (
 // GapInProgress is the code of a gap: a run is changing the objects in the scope.
 const GapInProgress = "in-progress"
 
-// errNothingKnown is the failure of an audit of one customer or project, if no run is about it and it does not exist.
+// errNothingKnown is the failure of an audit of one customer or project. No run is about the customer or project, and Keystone
+// does not have it.
 var errNothingKnown = errors.New("no run of this installation is about the customer or project, and Keystone does not have it")
 
 // readOne reads the objects of one customer or one project, each with a request of its own. These objects are not compared with those of
@@ -59,7 +60,7 @@ func (r *reading) readOne(ctx context.Context) error {
 	return r.readUnknown(ctx, at)
 }
 
-// readUnknown reads the project in the scope, if no run is about it.
+// readUnknown reads the project in the scope. Call readUnknown if no run is about the customer or project in the scope.
 func (r *reading) readUnknown(ctx context.Context, at ref) error {
 	if at.id == "" {
 		return errNothingKnown
@@ -77,7 +78,7 @@ func (r *reading) readUnknown(ctx context.Context, at ref) error {
 	return ctx.Err()
 }
 
-// runsAbout returns the subjects and the merchants of the runs that have made or adopted an object.
+// runsAbout returns the subjects and the merchants of the runs that have made, adopted or removed an object.
 func (r *reading) runsAbout(ctx context.Context, object saga.ObjectRef) (subjects, of []string, err error) {
 	err = r.Store.EachRun(ctx, RunFilter{MerchantID: r.scope.MerchantID, Object: &object}, func(run *saga.Run) error {
 		subjects, of = append(subjects, run.Subject), append(of, run.Merchant)
@@ -148,7 +149,7 @@ func (r *reading) readOthers(ctx context.Context, merchant, customer string) err
 	return err
 }
 
-// readNamed reads the projects that have the name of a tenant, and adds those that are not known yet.
+// readNamed reads the projects that have the name of a tenant, and adds the projects that are not known yet.
 func (r *reading) readNamed(ctx context.Context, cloud, domainID, name string) error {
 	inventory, err := r.Inventory(cloud)
 	if err != nil || domainID == "" {

@@ -10,31 +10,31 @@ import (
 
 // Errors of a Store.
 var (
-	// ErrNotFound: there is no such audit, finding or plan.
+	// ErrNotFound means that there is no such audit, finding or plan.
 	ErrNotFound = errors.New("no such audit, finding or plan")
-	// ErrExists: there is an audit with this id.
+	// ErrExists means that there is an audit with this id already.
 	ErrExists = errors.New("the audit exists already")
-	// ErrBusy: MaxPending audits are pending already.
+	// ErrBusy means that MaxPending audits are pending already.
 	ErrBusy = errors.New("too many audits wait")
-	// ErrLost: another replica executes the audit, or the audit has ended. Nothing was written.
+	// ErrLost means that another replica executes the audit, or that the audit has ended. Nothing was written.
 	ErrLost = errors.New("another replica executes the audit")
-	// ErrResolved: the finding is resolved, and cannot be accepted.
+	// ErrResolved means that the finding is resolved, and cannot be accepted.
 	ErrResolved = errors.New("the finding is resolved")
 )
 
 // MaxPending is the maximum number of pending audits.
 const MaxPending = 10
 
-// Store stores audits, findings and, as a PlanStore, plans of repairs. All times come from the caller's clock.
+// Store stores audits, findings and, as a PlanStore, repair plans. All times come from the caller's clock.
 type Store interface {
 	PlanStore
 
 	// Create stores a pending audit. It returns ErrExists if the id is taken, and ErrBusy if MaxPending audits are pending.
 	Create(ctx context.Context, a Audit) error
 	// Take assigns an audit to a replica: the oldest pending audit, or a running audit whose BeatAt is before `lost`. Take sets the
-	// audit's State to running, sets its StartedAt and BeatAt to `now`, and empties its Progress. At most one audit runs at a time. So if
-	// an audit runs whose BeatAt is not before `lost`, Take returns ErrNotFound. Take also returns ErrNotFound if there is no audit to
-	// take. If several replicas call Take at once, one of them gets the audit.
+	// audit's State to running, sets its StartedAt and BeatAt to `now`, and empties its Progress. At most one audit runs at a time:
+	// while the BeatAt of a running audit is not before `lost`, Take returns ErrNotFound. Take also returns ErrNotFound if there is
+	// no audit to take. If several replicas call Take at once, one of them gets the audit.
 	Take(ctx context.Context, replica string, now, lost time.Time) (Audit, error)
 	// Beat stores a heartbeat of the replica, and the progress of the audit. It returns ErrLost if the replica no longer executes the
 	// audit.
@@ -45,7 +45,8 @@ type Store interface {
 
 	// Audit reads an audit.
 	Audit(ctx context.Context, id string) (Audit, error)
-	// Audits reads at most `limit` audits, newest first. If before is set, it reads only audits older than the one with this id.
+	// Audits reads at most `limit` audits, newest first. If `before` is the id of an audit, Audits reads only audits older than that
+	// audit.
 	Audits(ctx context.Context, before string, limit int) ([]Audit, error)
 
 	// Findings reads at most f.Limit findings, sorted by id.
@@ -59,19 +60,19 @@ type Store interface {
 	// Accept returns ErrResolved if the finding is resolved.
 	Accept(ctx context.Context, id string, by Change, a *Acceptance) (Finding, error)
 
-	// EachRun reads all runs that the filter selects, sorted by their ids, and calls take for each. It reads in pages, so it may
-	// miss a run that is created meanwhile. If take returns an error, EachRun stops, and returns this error.
+	// EachRun reads all runs that the filter selects, sorted by their ids, and calls take for each run. EachRun reads in pages, so it
+	// may miss a run that is created meanwhile. If take returns an error, EachRun stops, and returns this error.
 	//
-	// A succeeded run has only the fields from which Expect computes the run's objects: ID, Workflow, WorkflowVersion, Merchant, Cloud,
-	// Subject, State, Version, Input, EndedAt and, of its steps, the pinned fields and the outputs. Other runs have all fields, steps and
-	// objects.
+	// A succeeded run has only the fields from which Expect computes the run's objects: ID, Workflow, WorkflowVersion, Merchant,
+	// Cloud, Subject, State, Version, Input, EndedAt and Steps. The steps have only the pinned fields and the outputs. Other runs
+	// have all fields, steps and objects.
 	EachRun(ctx context.Context, f RunFilter, take func(*saga.Run) error) error
 	// Entries reads at most f.Limit entries of the ledger, including the entries of removed objects. The entries of the newest run are
 	// first.
 	Entries(ctx context.Context, f EntryFilter) ([]Entry, error)
 }
 
-// RunFilter selects runs. An empty field selects all.
+// RunFilter selects runs. An empty field selects all runs.
 type RunFilter struct {
 	ID         string
 	MerchantID string
@@ -90,11 +91,11 @@ type Outcome struct {
 //
 //   - A finding that was not stored becomes new.
 //   - A finding that was new or known becomes known.
-//   - A finding that was resolved becomes new again; its FirstSeen and FirstAudit are those of this audit.
+//   - A finding that was resolved becomes new again, with the FirstSeen and the FirstAudit of this audit.
 //   - A finding that was accepted becomes known if its acceptance has ended, or if its severity is now worse. Otherwise, it stays accepted.
 //
-// The other fields are replaced. Of the findings in Resolved, those that are open or accepted become resolved, unless they are also in
-// Seen. The acceptance of a resolved finding is kept only in the history.
+// The other fields are replaced. If an open or accepted finding is in Resolved but not in Seen, the finding becomes resolved. The
+// acceptance of a resolved finding is kept only in the history.
 
 // Change is a change of the status of a finding.
 type Change struct {
@@ -106,17 +107,17 @@ type Change struct {
 	Until   *time.Time
 }
 
-// Filter selects findings. An empty field selects all.
+// Filter selects findings. An empty field selects all findings.
 type Filter struct {
 	Statuses               []Status
-	Severity               Severity // only findings with this severity or a worse one
+	Severity               Severity // only findings that are at least this severe
 	Codes                  []Code
 	Cloud                  string
 	MerchantID             string
 	CustomerID             string
 	ProjectID              string
 	SubscriptionID, UserID string
-	AuditID                string // the findings whose last audit is this one
+	AuditID                string // only findings whose last audit has this id
 	After                  string // only findings with greater ids
 	Limit                  int
 }

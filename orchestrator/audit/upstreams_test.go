@@ -24,7 +24,7 @@ type upstreams struct {
 	at   func(call string) error // called before each call; if it returns an error, the call fails
 	half bool                    // a list returns half of its objects before it fails
 	cut  bool                    // Keystone cuts its lists of projects
-	mine bool                    // the credential is for one domain, and the answers are those of Keystone 22 to such a credential
+	mine bool                    // the credential is for one domain, and Keystone answers as version 22 does
 }
 
 func (u *upstreams) before(call string) error {
@@ -34,7 +34,8 @@ func (u *upstreams) before(call string) error {
 	return u.at(call)
 }
 
-// The function `list` calls take for each object, or fails.
+// The function `list` calls take for each object. If the test lets the call fail, `list` returns an error. If u.half is set, such
+// a call first takes half of the objects.
 func list[T any](u *upstreams, call string, all []T, take func(T)) error {
 	err := u.before(call)
 	if err != nil && !u.half {

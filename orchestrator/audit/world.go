@@ -10,7 +10,7 @@ type world struct {
 	clouds    map[string]*cloudWorld    // by name
 	merchants map[string]*merchantWorld // by id
 
-	unread map[Object]bool // objects whose own request has failed: nothing is reported about them. Only Kind and ID are set.
+	unread map[Object]bool // objects that could not be read: nothing is reported about them. Only Kind and ID are set.
 
 	customers     map[string]*foundCustomer // by id
 	subscriptions map[string]*foundSubscription
@@ -21,12 +21,12 @@ type cloudWorld struct {
 	domains  map[string]bool // the ids of the domains whose projects were all read
 	asked    map[string]bool // the ids of the domains that the audit has read or tried to read
 	projects map[string]*foundProject
-	named    map[string][]string // the ids of the projects with a tenant's name
+	named    map[string][]string // the ids of the projects, by name; only names of tenants
 	users    map[string]userState
 	userName map[string]string
 	roles    map[string]string // names, by id
-	// elsewhere contains, by id, the projects outside of the merchants' domains that subscriptions name. The value is nil if there is no
-	// such project.
+	// elsewhere contains, by id, the projects that subscriptions name and that are not in the merchants' domains. If there is no such
+	// project, the value is nil.
 	elsewhere map[string]*keystone.Project
 	// inherited are the roles that somebody has on all projects of a domain.
 	inherited []keystone.Granted
@@ -47,7 +47,7 @@ const (
 
 type foundProject struct {
 	keystone.Project
-	grants []given // on the project
+	grants []given // the role assignments on the project
 }
 
 // The type `given` is a role that a user or a group has on a project.
@@ -56,7 +56,7 @@ type given struct {
 	group      string // empty: the role is given to a user
 }
 
-// The type `merchantWorld` contains the properties of one merchant that were found.
+// The type `merchantWorld` contains the properties of one merchant, as the audit has found them.
 type merchantWorld struct {
 	cloud, domain string // the cloud and the id of the domain with the merchant's tenants
 	plans         map[string]bool
@@ -77,7 +77,7 @@ func newWorld() *world {
 	}
 }
 
-// The method `cloud` returns the cloudWorld of a cloud. If there is none, it adds an empty one.
+// The method `cloud` returns the cloudWorld of a cloud. If there is no cloudWorld, `cloud` adds an empty one.
 func (w *world) cloud(name string) *cloudWorld {
 	c := w.clouds[name]
 	if c == nil {
@@ -106,7 +106,7 @@ func (w *world) merchantFound(id string) *merchantWorld {
 	return &merchantWorld{}
 }
 
-// The method `merchant` returns the merchantWorld of a merchant. If there is none, it adds an empty one.
+// The method `merchant` returns the merchantWorld of a merchant. If there is no merchantWorld, `merchant` adds an empty one.
 func (w *world) merchant(id string) *merchantWorld {
 	m := w.merchants[id]
 	if m == nil {
@@ -147,7 +147,7 @@ func (c *cloudWorld) dropProject(id string) {
 	}
 }
 
-// forgetGrants forgets all role assignments.
+// forgetGrants removes all role assignments.
 func (c *cloudWorld) forgetGrants() {
 	c.inherited = nil
 	for _, p := range c.projects {

@@ -11,8 +11,8 @@ import (
 // local monotonic time since that reading. Replicas therefore agree on leases and due times, even if their local clocks differ or
 // are changed.
 type Clock struct {
-	// AfterFunc calls f when d has passed, unless the returned function `stop` is called first. The default is time.AfterFunc. A
-	// simulation replaces AfterFunc.
+	// AfterFunc calls f when d has passed. If the returned function `stop` is called first, f is not called. The default is
+	// time.AfterFunc. A simulation replaces AfterFunc.
 	AfterFunc func(d time.Duration, f func()) (stop func())
 	// Yield, if set, is called at each point at which goroutines may continue in any order. A simulation waits until all goroutines
 	// are idle, and then lets the callers of Yield continue one by one.
@@ -25,7 +25,7 @@ type Clock struct {
 // The type `reading` contains the local time and the database's time of the same moment.
 type reading struct{ local, database time.Time }
 
-// NewClock returns a Clock based on the local clock, which is time.Now or, in tests, a stepped clock.
+// NewClock returns a Clock based on the function `local`: time.Now or, in tests, a stepped clock.
 func NewClock(local func() time.Time) *Clock {
 	return &Clock{local: local, AfterFunc: func(d time.Duration, f func()) func() {
 		timer := time.AfterFunc(d, f)
@@ -42,8 +42,8 @@ func (c *Clock) Now() time.Time {
 	return now.UTC().Truncate(time.Microsecond)
 }
 
-// Read reads the database's time and adjusts the clock to it. The function `ask` returns the zero time if the database uses this
-// machine's clock.
+// Read reads the database's time and adjusts the clock to it. If the database uses this machine's clock, the function `ask`
+// returns the zero time.
 func (c *Clock) Read(ctx context.Context, ask func(context.Context) (time.Time, error)) error {
 	before := c.local()
 	database, err := ask(ctx)
@@ -60,7 +60,8 @@ func (c *Clock) Read(ctx context.Context, ask func(context.Context) (time.Time, 
 // this time.
 const maxReading = 10 * time.Second
 
-// The method `after` returns a channel that is closed when d has passed, unless the returned function `stop` is called first.
+// The method `after` returns a channel that is closed when d has passed. If the returned function `stop` is called first, the
+// channel is not closed.
 func (c *Clock) after(d time.Duration) (done <-chan struct{}, stop func()) {
 	fired := make(chan struct{})
 	return fired, c.AfterFunc(d, func() { close(fired) })

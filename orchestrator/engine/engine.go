@@ -154,7 +154,7 @@ func (e *Engine) Start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 	if x != nil {
 		x.token = q.Token
 		d := x.begin()
-		if len(d.FollowUps) > 0 { // the run would end at once, but Create cannot store follow-ups: the run ends after it is claimed
+		if len(d.FollowUps) > 0 { // Create cannot store follow-ups, so this run does not end at once, but after it is claimed
 			e.release(x)
 			x = nil
 		} else {
@@ -225,7 +225,7 @@ func (e *Engine) reserve(run *saga.Run) *executor {
 	if e.behind || e.lease == nil || e.stopping || e.lease.check() != nil {
 		return nil
 	}
-	leased := *run // change a copy: if the run has to wait, the original is stored, without a lease
+	leased := *run // change only a copy: if the run has to wait, the original is stored
 	leased.Replica, leased.Epoch = e.replica, 1
 	return e.employ(&leased)
 }

@@ -16,10 +16,10 @@ import (
 // intent before it looks for other runs. A new run is stored before it looks for re-checks. Therefore the re-check finds the new
 // run, or the new run finds the re-check.
 //
-// One succeeded run may claim an effect, and another succeeded run with the same subject may claim an opposite. The run that ended
-// last then decides whether the effect stays. The ends of these runs must therefore be in the order in which the runs executed. To
-// ensure this order, a run begins only when the ends of all succeeded runs with the same subject are in the past, by this replica's
-// clock.
+// One succeeded run may claim an effect, and another succeeded run with the same subject may claim an opposite effect. The run
+// that ended last then decides whether the effect stays. The ends of these runs must therefore be in the order in which the runs
+// executed. To ensure this order, a new run waits while the end of a succeeded run with the same subject is in the future, by this
+// replica's clock.
 type environment struct {
 	engine  *Engine
 	subject string
@@ -50,7 +50,7 @@ func (v environment) Unsettled(ctx context.Context) (by string, err error) {
 		return by, err
 	}
 	err = v.eachSucceeded(ctx, func(r *saga.Run) bool {
-		if r.EndedAt.After(now) { // r was ended by a replica whose clock is ahead; a run that begins now must end later
+		if r.EndedAt.After(now) { // the clock of the replica that ended r is ahead; a run that begins now must end after r
 			by = r.ID
 		}
 		return by == "" && find(r)
@@ -88,8 +88,9 @@ func (v environment) eachSucceeded(ctx context.Context, more func(*saga.Run) boo
 	return v.eachRun(ctx, succeeded, func(r *saga.Run) (bool, error) { return more(r), nil })
 }
 
-// The method `claims` reports whether a run claims an effect, or an opposite of the effect. The parameter `of` is the function
-// Claims or Opposes. If this release cannot decode the run, or does not know the run's workflow, `claims` returns true.
+// The method `claims` returns the result of the function `of`, which is Claims or Opposes. Claims reports whether a run claims an
+// effect. Opposes reports whether the run claims an opposite of the effect. If this release cannot decode the run, or does not
+// know the run's workflow, `claims` returns true.
 func (e *Engine) claims(r *saga.Run, effect string, of func(*saga.Definition, *saga.Run, string) (bool, error)) bool {
 	d := e.workflows[r.Workflow]
 	if d == nil {

@@ -106,7 +106,7 @@ func TestARunThatBeginsWaitsForAllEndsOfItsSubject(t *testing.T) {
 	if by := unsettled(func(*saga.Run) {}); by != "" {
 		t.Errorf("all runs are settled: got %q", by)
 	}
-	// The runs 2 and 3 have greater ids, and ended longer ago than the late window. The search must not stop at these runs.
+	// The runs 2 and 3 have greater ids, and their late windows are over. The search must not stop at these runs.
 	if by := unsettled(func(r *saga.Run) { r.Steps[0].UnknownAt = new(now.Add(-time.Second)) }); by != "1" {
 		t.Errorf("the last run has an unanswered call: got %q", by)
 	}

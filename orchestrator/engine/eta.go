@@ -10,7 +10,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// paceMemory is the time after which an ended run counts only about a third (1/e) as much as a run that ends now.
+// paceMemory determines how fast the type `pace` forgets ended runs. After this time, an ended run has about a third (1/e) of the
+// weight of a run that ends now.
 const paceMemory = 30 * time.Second
 
 // The type `pace` measures the number of runs that end per second. Idle time is not counted, because idle time does not show how

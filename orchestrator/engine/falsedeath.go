@@ -58,8 +58,8 @@ func (e *Engine) speakUp(ctx context.Context, replica string) {
 	}
 }
 
-// speakFor retries a lost run if the run waits for an operator because too many replicas died. The result `over` is true if the run
-// no longer has to be watched.
+// speakFor reads a lost run. If the run waits for an operator because too many replicas died, speakFor retries the run. The result
+// `over` is true if the run no longer has to be watched.
 func (e *Engine) speakFor(ctx context.Context, replica, runID string) (over bool, err error) {
 	ctx, cancel := e.patiently(ctx)
 	defer cancel()

@@ -13,10 +13,10 @@ import (
 // maxFollowUps limits the number of follow-ups that a replica starts at one poll.
 const maxFollowUps = 100
 
-// startFollowUps takes due follow-ups, and starts a run for each of them. If a run cannot be started, or if the replica ends first,
-// a replica takes the follow-up again after saga.FollowUpTimeout, with a new run id. If both runs exist in the end, the second run
-// waits for the first run, because both have the same subject. If this release does not know the workflow of a follow-up, another
-// replica must start the run.
+// startFollowUps takes due follow-ups, and starts a run for each of them. If Start fails, or if the replica ends before the run is
+// stored, a replica takes the follow-up again after saga.FollowUpTimeout. The second run has a new id. If both runs are stored in
+// the end, they execute one after the other, because they have the same subject. If this release does not know the workflow of a
+// follow-up, another replica must start the run.
 func (e *Engine) startFollowUps(ctx context.Context, replica string) {
 	bounded, cancel := e.patiently(ctx)
 	due := saga.DueFollowUps{Now: e.Clock.Now(), Workflows: slices.Sorted(maps.Keys(e.workflows)), Limit: maxFollowUps}
@@ -29,8 +29,8 @@ func (e *Engine) startFollowUps(ctx context.Context, replica string) {
 		return
 	}
 	for _, f := range taken {
-		// Start may take half of FollowUpTimeout. After FollowUpTimeout, an operator may hold the follow-up, so no run for it may
-		// then be stored.
+		// Start may take half of FollowUpTimeout. After FollowUpTimeout, an operator may hold the follow-up. From then on, no run may be
+		// stored for the follow-up.
 		if ctx.Err() != nil || e.Clock.Now().Sub(*f.TakenAt) > saga.FollowUpTimeout/2 {
 			return
 		}

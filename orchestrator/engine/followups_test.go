@@ -15,9 +15,9 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// The method `following` returns the workflows `toy` and `later`. A run of `toy` that has roles puts the follow-up `x` of the
-// workflow `later`, which is due after an hour. A run of `toy` without roles drops the follow-up. A run of `later` that succeeds
-// also drops the follow-up. A run of `later` that is compensated puts the follow-up again.
+// The method `following` returns the workflows `toy` and `later`. If a run of `toy` has roles, the run puts the follow-up `x` of
+// the workflow `later`. This follow-up is due after an hour. A run of `toy` without roles drops the follow-up. A succeeded run of
+// `later` also drops the follow-up. A compensated run of `later` puts the follow-up again.
 func (w *world) following() []*saga.Definition {
 	toy, later := w.workflow(), w.workflow()
 	toy.Then = func(s state, end saga.End) []saga.FollowUp {
@@ -75,7 +75,7 @@ func (p *polled) Create(ctx context.Context, n saga.NewRun) error {
 	return p.Store.Create(ctx, n)
 }
 
-// The type `followed` is an engine with a stepped clock that starts follow-ups.
+// The type `followed` is an engine that starts follow-ups. Its clock is stepped.
 type followed struct {
 	*bench
 	*stepped
@@ -113,7 +113,7 @@ func (f *followed) put() {
 
 // The method `after` steps the clock, and waits until the engine has started the follow-ups that are due at the new time. The
 // method waits for three calls of TakeFollowUps. The first of these calls may have begun before the step. When the third call
-// begins, the runs for the follow-ups of the second call were started.
+// begins, the runs for the follow-ups of the second call have been started.
 func (f *followed) after(d time.Duration) {
 	f.t.Helper()
 	f.step(d)
@@ -127,7 +127,7 @@ func (f *followed) runs() []*saga.Run {
 	return must(f.store.Runs(f.t.Context(), saga.Filter{Workflow: "later", Limit: 10}))
 }
 
-// The method `started` fails the test unless n runs of the workflow `later` were started.
+// The method `started` checks that n runs of the workflow `later` were started.
 func (f *followed) started(what string, n int) {
 	f.t.Helper()
 	if got := len(f.runs()); got != n {

@@ -8,8 +8,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// The type `lease` is this replica's time-limited right to execute runs. The lease's context ends a margin earlier than the lease
-// in the database. Therefore calls end before another replica can claim their runs.
+// The type `lease` is this replica's time-limited right to execute runs. The lease's context ends earlier than the lease in the
+// database: see the function `margin`. Therefore calls end before another replica can claim their runs.
 type lease struct {
 	length time.Duration
 	clock  *Clock
@@ -21,9 +21,9 @@ type lease struct {
 	stop  func()    // stops the timer
 }
 
-// The function `margin` returns how long before the end of a lease a replica stops using the lease: 2 s for the default lease of 10
-// s. The margin covers the clock errors of two replicas, because each replica knows the database's time with an error of at most
-// half the margin.
+// The function `margin` returns the time between the moment when a replica stops using a lease and the end of the lease: 2 s for
+// the default lease of 10 s. The margin covers the clock errors of two replicas, because each replica knows the database's time
+// with an error of at most half the margin.
 func margin(length time.Duration) time.Duration { return length / 5 }
 
 // newLease starts a lease. The parameter `asked` is the local time at which the lease was requested.

@@ -206,8 +206,8 @@ func (a *asked) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
 	return a.Store.Runs(ctx, f)
 }
 
-// A re-check looks for new runs, and a new run looks for re-checks. Therefore the re-check must be stored before it looks, and so
-// must the new run. Otherwise, the re-check could miss the new run while the new run misses the re-check.
+// A re-check looks for new runs, and a new run looks for re-checks. Therefore each of them must be stored before it looks.
+// Otherwise, the re-check could miss the new run, and the new run could miss the re-check.
 func TestEachAsksAfterItCanBeSeen(t *testing.T) {
 	w := newWorld()
 	w.things["a"] = true // a late effect
@@ -228,7 +228,7 @@ func TestEachAsksAfterItCanBeSeen(t *testing.T) {
 		o.Clock, o.Lease, o.Store = engine.NewClock(clock.Now), 1000*time.Hour, questions
 	})
 	waitFor(t, func() bool { r := must(s.Run(t.Context(), old.ID)); return r.Rechecks == 2 })
-	want(t, "what a re-check asks, and its run then", fmt.Sprint(questions.state),
+	want(t, "searches of a re-check, with the state of its run", fmt.Sprint(questions.state),
 		"map[live=false awaits recheck=false [succeeded]:compensated recheck live=true awaits recheck=false []:compensated recheck]")
 	want(t, "what is left", w.present(), []string(nil))
 
@@ -238,7 +238,7 @@ func TestEachAsksAfterItCanBeSeen(t *testing.T) {
 	questions.mu.Unlock()
 	b.start(t, func(q *saga.Request) { q.ID, q.Subject = id, "s" })
 	b.until(t, id, saga.Succeeded)
-	want(t, "what a run that begins asks, and what it is then", fmt.Sprint(questions.state),
+	want(t, "searches of a run that begins, with the state of the run", fmt.Sprint(questions.state),
 		"map[live=false awaits recheck=false [succeeded]:running do live=false awaits recheck=true []:running do]")
 }
 

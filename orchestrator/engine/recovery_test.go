@@ -128,7 +128,7 @@ func TestNothingIsSentAnyMoreWhenRunsAreHandedBack(t *testing.T) {
 	var call context.Context
 	leaving := &leaveHook{Queue: s, leave: func() {
 		if call.Err() == nil {
-			t.Error("when the replica leaves, its call is not cancelled, but another replica can execute the run")
+			t.Error("the replica leaves before its call is cancelled: another replica can now execute the run")
 		}
 	}}
 	b := serve(t, s, w, func(o *engine.Options) { o.Queue = leaving })

@@ -99,8 +99,8 @@ func (e *Engine) renew(ctx context.Context, replica string) (asked time.Time, er
 	return asked, nil
 }
 
-// The method `loop` repeatedly claims runs, and starts follow-ups at the beginning and at each poll, until the lease is lost or ctx
-// ends. Meanwhile the heartbeat renews the lease.
+// The method `loop` claims runs again and again, until the lease is lost or ctx ends. It starts follow-ups at the beginning and at
+// each poll. Meanwhile the heartbeat renews the lease.
 func (e *Engine) loop(ctx context.Context, l *lease, replica string) {
 	go e.heartbeat(ctx, l, replica)
 	poll, stop := e.Clock.after(e.Poll)
