@@ -22,7 +22,7 @@ import (
 
 const somePlan = "0199f0a4-6c1e-7d3b-9a55-0c2f6f7c8b1d"
 
-// repairer is a fake server that has one plan of repairs. The test sets the server's answers to requests for repairs.
+// repairer is a fake server that has one repair plan. The test sets the server's answers to requests for repairs.
 type repairer struct {
 	t     *testing.T
 	plan  client.RepairPlan
@@ -418,7 +418,7 @@ func TestRefusedFiles(t *testing.T) {
 		"another plan's time":           {replaced("2026-03-11T", "2027-03-11T"), 4, `expires_at: the plan has "2026-03-11T05:06:07.000008Z"` + only},
 		"another installation":          {replaced(`installation: "`+someMerchant, `installation: "`+somePlan), 2, `installation: the plan has "` + someMerchant + `"` + only},
 		"no installation":               {replaced(`installation: "`+someMerchant+"\"\n", ""), -1, `installation is missing: the plan has "` + someMerchant + `"` + only},
-		"no plan":                       {replaced(`plan: "`+somePlan+"\"\n", ""), -1, "the key plan is missing: the file is not a plan of repairs"},
+		"no plan":                       {replaced(`plan: "`+somePlan+"\"\n", ""), -1, "the key plan is missing: the file is not a repair plan"},
 		"a plan that has no id":         {replaced(`plan: "`+somePlan, `plan: "../x`), 1, `plan: "../x` + `" is not the id of a plan: the id must be a lower-case uuid`},
 		"an unknown key":                {replaced("entries:", "force: true\nentries:"), 5, "force: there is no such key" + only},
 		"no entries":                    {before, -1, "the key entries is missing" + only},

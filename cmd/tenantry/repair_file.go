@@ -24,7 +24,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// maxPlanFile is the maximum number of bytes of a file with a plan of repairs.
+// maxPlanFile is the maximum number of bytes of a file with a repair plan.
 const maxPlanFile = 4 << 20
 
 const planHeader = `# Repairs of audit findings, planned by Tenantry.
@@ -116,7 +116,7 @@ func quoted(text string) string {
 	return strconv.Quote(text)
 }
 
-// planFile is a file with a plan of repairs, which a person has edited.
+// planFile is a file with a repair plan, which a person has edited.
 type planFile struct {
 	name    string
 	head    map[string]field
@@ -180,7 +180,7 @@ func readPlanFile(name string) (*planFile, error) {
 	case err != nil:
 		return nil, exit(exitUsage, err)
 	case len(content) > maxPlanFile:
-		return nil, usage("%s is larger than %d MiB: the file is not a plan of repairs", name, maxPlanFile>>20)
+		return nil, usage("%s is larger than %d MiB: the file is not a repair plan", name, maxPlanFile>>20)
 	}
 	f := &planFile{name: name, head: map[string]field{}}
 	f.parse(content)
@@ -227,7 +227,7 @@ func (f *planFile) parse(content []byte) {
 		}
 	}
 	if plan, ok := f.head["plan"]; !ok {
-		f.faults.add(1, "the key plan is missing: the file is not a plan of repairs")
+		f.faults.add(1, "the key plan is missing: the file is not a repair plan")
 	} else if !uuidForm.MatchString(plan.text) {
 		f.faults.add(plan.line, "plan: %q is not the id of a plan: the id must be a lower-case uuid", plan.text)
 	}

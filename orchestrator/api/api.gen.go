@@ -762,7 +762,7 @@ type Finding struct {
 	Objects     []FindingObject `json:"objects"`
 	ProjectID   *string         `json:"project_id,omitempty"`
 
-	// Repair How the finding can be resolved. If the field `action` is present, a plan of repairs can contain the finding. Tenantry then makes the change after an operator has approved the repair. If the field is absent, a person must make the change.
+	// Repair How the finding can be resolved. If the field `action` is present, a repair plan can contain the finding. Tenantry then makes the change after an operator has approved the repair. If the field is absent, a person must make the change.
 	Repair     Repair     `json:"repair"`
 	ResolvedAt *time.Time `json:"resolved_at,omitempty"`
 
@@ -1213,7 +1213,7 @@ type RemoveRequest struct {
 	Why string `json:"why"`
 }
 
-// Repair How the finding can be resolved. If the field `action` is present, a plan of repairs can contain the finding. Tenantry then makes the change after an operator has approved the repair. If the field is absent, a person must make the change.
+// Repair How the finding can be resolved. If the field `action` is present, a repair plan can contain the finding. Tenantry then makes the change after an operator has approved the repair. If the field is absent, a person must make the change.
 type Repair struct {
 	// Action The kind of change that resolves a finding. /docs#RepairAction-ACTION explains each action. Later releases may add values: accept unknown values.
 	Action *RepairAction `json:"action,omitempty"`
@@ -1355,7 +1355,7 @@ type RestoreRequest struct {
 	Why string `json:"why"`
 }
 
-// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the plan of repairs), finding_id and action. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
+// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
 type Result map[string]interface{}
 
 // Roles The names of the Keystone roles that users get on a tenant.
@@ -1387,7 +1387,7 @@ type Run struct {
 	// Reason The reason why a run waits or is stuck.
 	Reason *Reason `json:"reason,omitempty"`
 
-	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the plan of repairs), finding_id and action. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
+	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
 	Result Result `json:"result"`
 
 	// RetriedBy The run that repeats this run.
@@ -1912,10 +1912,10 @@ type ServerInterface interface {
 	// CreateRepairPlan Plan the repairs of open findings
 	// (POST /v1/repair-plans)
 	CreateRepairPlan(ctx echo.Context) error
-	// GetRepairPlan Show a plan of repairs
+	// GetRepairPlan Show a repair plan
 	// (GET /v1/repair-plans/{plan_id})
 	GetRepairPlan(ctx echo.Context, planID RepairPlanID) error
-	// ApplyRepairs Carry out entries of a plan of repairs
+	// ApplyRepairs Carry out entries of a repair plan
 	// (POST /v1/repairs)
 	ApplyRepairs(ctx echo.Context) error
 	// ListRuns List runs, newest first

@@ -14,7 +14,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 )
 
-// Audits reads audits, findings, the ledger and plans of repairs, and accepts findings: see [audit.Store] and [audit.PlanStore].
+// Audits reads audits, findings, the ledger and repair plans, and accepts findings: see [audit.Store] and [audit.PlanStore].
 type Audits interface {
 	Audit(ctx context.Context, id string) (audit.Audit, error)
 	Audits(ctx context.Context, before string, limit int) ([]audit.Audit, error)
@@ -31,7 +31,7 @@ type Auditor interface {
 	// Request stores an audit, which a replica then executes. The argument `by` is the name of the caller. Request returns
 	// audit.ErrBusy if too many audits are pending.
 	Request(ctx context.Context, s audit.Scope, by string) (audit.Audit, error)
-	// Plan makes and stores a plan of repairs. The plan contains the repairs of the open findings that the filter selects. The argument
+	// Plan makes and stores a repair plan. The plan contains the repairs of the open findings that the filter selects. The argument
 	// `by` is the name of the caller. Plan ignores the fields Statuses, After and Limit of the filter.
 	Plan(ctx context.Context, f audit.Filter, by string) (audit.Plan, error)
 }

@@ -29,15 +29,15 @@ type Repairs interface {
 var (
 	repairKinds  = []kind{planNotFound, planExpired, planForeign}
 	planNotFound = kind{
-		"plan-not-found", http.StatusNotFound, "There is no such plan of repairs",
+		"plan-not-found", http.StatusNotFound, "There is no such repair plan",
 		"POST /v1/repair-plans makes a plan. A plan that another installation has made is not known here.", false, fixByCaller,
 	}
 	planExpired = kind{
-		"plan-expired", http.StatusConflict, "The plan of repairs is too old",
+		"plan-expired", http.StatusConflict, "The repair plan is too old",
 		"Nothing was repaired. Audit again, and make a new plan: much may have changed in a week.", false, fixByCaller,
 	}
 	planForeign = kind{
-		"plan-of-other-installation", http.StatusConflict, "The plan of repairs was made by another installation",
+		"plan-of-other-installation", http.StatusConflict, "The repair plan was made by another installation",
 		"Nothing was repaired. The database may be a copy. Audit again, and make a new plan.", false, fixByCaller,
 	}
 )
@@ -75,7 +75,7 @@ func (s *server) GetRepairPlan(c echo.Context, planID string) error {
 func (s *server) repairPlan(ctx context.Context, id string) (audit.Plan, error) {
 	p, err := s.Audits.Plan(ctx, id)
 	if errors.Is(err, audit.ErrNotFound) {
-		return p, refuse(planNotFound, "there is no plan of repairs with this id")
+		return p, refuse(planNotFound, "there is no repair plan with this id")
 	}
 	return p, err
 }

@@ -767,7 +767,7 @@ type Finding struct {
 	Objects     []FindingObject `json:"objects"`
 	ProjectID   *string         `json:"project_id,omitempty"`
 
-	// Repair How the finding can be resolved. If the field `action` is present, a plan of repairs can contain the finding. Tenantry then makes the change after an operator has approved the repair. If the field is absent, a person must make the change.
+	// Repair How the finding can be resolved. If the field `action` is present, a repair plan can contain the finding. Tenantry then makes the change after an operator has approved the repair. If the field is absent, a person must make the change.
 	Repair     Repair     `json:"repair"`
 	ResolvedAt *time.Time `json:"resolved_at,omitempty"`
 
@@ -1218,7 +1218,7 @@ type RemoveRequest struct {
 	Why string `json:"why"`
 }
 
-// Repair How the finding can be resolved. If the field `action` is present, a plan of repairs can contain the finding. Tenantry then makes the change after an operator has approved the repair. If the field is absent, a person must make the change.
+// Repair How the finding can be resolved. If the field `action` is present, a repair plan can contain the finding. Tenantry then makes the change after an operator has approved the repair. If the field is absent, a person must make the change.
 type Repair struct {
 	// Action The kind of change that resolves a finding. /docs#RepairAction-ACTION explains each action. Later releases may add values: accept unknown values.
 	Action *RepairAction `json:"action,omitempty"`
@@ -1360,7 +1360,7 @@ type RestoreRequest struct {
 	Why string `json:"why"`
 }
 
-// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the plan of repairs), finding_id and action. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
+// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
 type Result map[string]interface{}
 
 // Roles The names of the Keystone roles that users get on a tenant.
@@ -1392,7 +1392,7 @@ type Run struct {
 	// Reason The reason why a run waits or is stuck.
 	Reason *Reason `json:"reason,omitempty"`
 
-	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the plan of repairs), finding_id and action. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
+	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
 	Result Result `json:"result"`
 
 	// RetriedBy The run that repeats this run.
@@ -2374,12 +2374,12 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/repair-plans (the `CreateRepairPlan` operationId).
 	CreateRepairPlan(ctx context.Context, body CreateRepairPlanJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetRepairPlan Show a plan of repairs
+	// GetRepairPlan Show a repair plan
 	//
 	// Corresponds with GET /v1/repair-plans/{plan_id} (the `GetRepairPlan` operationId).
 	GetRepairPlan(ctx context.Context, planID RepairPlanID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ApplyRepairsWithBody Carry out entries of a plan of repairs
+	// ApplyRepairsWithBody Carry out entries of a repair plan
 	//
 	// Each entry becomes a run of the workflow `repair`. Before a run is started, Tenantry compares its entry with the finding, and with the objects in Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
 	//
@@ -2390,7 +2390,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/repairs (the `ApplyRepairs` operationId).
 	ApplyRepairsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ApplyRepairs Carry out entries of a plan of repairs
+	// ApplyRepairs Carry out entries of a repair plan
 	//
 	// Each entry becomes a run of the workflow `repair`. Before a run is started, Tenantry compares its entry with the finding, and with the objects in Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
 	//
@@ -3340,7 +3340,7 @@ func (c *Client) CreateRepairPlan(ctx context.Context, body CreateRepairPlanJSON
 	return c.Client.Do(req)
 }
 
-// GetRepairPlan Show a plan of repairs
+// GetRepairPlan Show a repair plan
 //
 // Corresponds with GET /v1/repair-plans/{plan_id} (the `GetRepairPlan` operationId).
 func (c *Client) GetRepairPlan(ctx context.Context, planID RepairPlanID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3355,7 +3355,7 @@ func (c *Client) GetRepairPlan(ctx context.Context, planID RepairPlanID, reqEdit
 	return c.Client.Do(req)
 }
 
-// ApplyRepairsWithBody Carry out entries of a plan of repairs
+// ApplyRepairsWithBody Carry out entries of a repair plan
 //
 // Each entry becomes a run of the workflow `repair`. Before a run is started, Tenantry compares its entry with the finding, and with the objects in Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
 //
@@ -3376,7 +3376,7 @@ func (c *Client) ApplyRepairsWithBody(ctx context.Context, contentType string, b
 	return c.Client.Do(req)
 }
 
-// ApplyRepairs Carry out entries of a plan of repairs
+// ApplyRepairs Carry out entries of a repair plan
 //
 // Each entry becomes a run of the workflow `repair`. Before a run is started, Tenantry compares its entry with the finding, and with the objects in Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
 //
@@ -6718,14 +6718,14 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/repair-plans (the `CreateRepairPlan` operationId).
 	CreateRepairPlanWithResponse(ctx context.Context, body CreateRepairPlanJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateRepairPlanResponse, error)
 
-	// GetRepairPlanWithResponse Show a plan of repairs
+	// GetRepairPlanWithResponse Show a repair plan
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/repair-plans/{plan_id} (the `GetRepairPlan` operationId).
 	GetRepairPlanWithResponse(ctx context.Context, planID RepairPlanID, reqEditors ...RequestEditorFn) (*GetRepairPlanResponse, error)
 
-	// ApplyRepairsWithBodyWithResponse Carry out entries of a plan of repairs
+	// ApplyRepairsWithBodyWithResponse Carry out entries of a repair plan
 	//
 	// Each entry becomes a run of the workflow `repair`. Before a run is started, Tenantry compares its entry with the finding, and with the objects in Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
 	//
@@ -6736,7 +6736,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/repairs (the `ApplyRepairs` operationId).
 	ApplyRepairsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ApplyRepairsResponse, error)
 
-	// ApplyRepairsWithResponse Carry out entries of a plan of repairs
+	// ApplyRepairsWithResponse Carry out entries of a repair plan
 	//
 	// Each entry becomes a run of the workflow `repair`. Before a run is started, Tenantry compares its entry with the finding, and with the objects in Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
 	//
@@ -13320,7 +13320,7 @@ func (c *ClientWithResponses) CreateRepairPlanWithResponse(ctx context.Context, 
 	return ParseCreateRepairPlanResponse(rsp)
 }
 
-// GetRepairPlanWithResponse Show a plan of repairs
+// GetRepairPlanWithResponse Show a repair plan
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -13333,7 +13333,7 @@ func (c *ClientWithResponses) GetRepairPlanWithResponse(ctx context.Context, pla
 	return ParseGetRepairPlanResponse(rsp)
 }
 
-// ApplyRepairsWithBodyWithResponse Carry out entries of a plan of repairs
+// ApplyRepairsWithBodyWithResponse Carry out entries of a repair plan
 //
 // Each entry becomes a run of the workflow `repair`. Before a run is started, Tenantry compares its entry with the finding, and with the objects in Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
 //
@@ -13350,7 +13350,7 @@ func (c *ClientWithResponses) ApplyRepairsWithBodyWithResponse(ctx context.Conte
 	return ParseApplyRepairsResponse(rsp)
 }
 
-// ApplyRepairsWithResponse Carry out entries of a plan of repairs
+// ApplyRepairsWithResponse Carry out entries of a repair plan
 //
 // Each entry becomes a run of the workflow `repair`. Before a run is started, Tenantry compares its entry with the finding, and with the objects in Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
 //
