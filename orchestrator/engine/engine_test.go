@@ -283,7 +283,7 @@ func TestAnotherReplicaFinishesWhatADeadOneBegan(t *testing.T) {
 		return nil
 	}
 	t.Cleanup(func() { close(hang) })
-	dead := serve(t, open(t, path), w, func(o *engine.Options) { o.Queue = &mute{Queue: o.Queue} })
+	dead := serve(t, open(t, path), w, func(o *engine.Options) { o.Lease, o.Queue = shortLease, &mute{Queue: o.Queue} })
 	var run *saga.Run
 	waitFor(t, func() bool { run = dead.start(t, nil); return run.Replica != "" }) // accepted under a lease
 	waitFor(t, func() bool { return slices.Contains(w.calls(), "do b") })

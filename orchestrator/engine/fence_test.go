@@ -37,7 +37,7 @@ func TestNothingIsSentOnceTheLeaseIsLost(t *testing.T) {
 		return nil
 	}
 	cut := &mortal{}
-	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *engine.Options) { cut.Queue = o.Queue; o.Queue = cut })
+	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *engine.Options) { cut.Queue = o.Queue; o.Lease, o.Queue = shortLease, cut })
 	b.start(t, nil)
 	waitFor(t, func() bool { return out.sent.Load() == 1 }) // a request is sent while the lease is held
 	cut.dead.Store(true)
@@ -67,7 +67,7 @@ func TestNothingIsSentOnceTheLeaseIsLostWhileConnecting(t *testing.T) {
 		return nil
 	}
 	cut := &mortal{}
-	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *engine.Options) { cut.Queue = o.Queue; o.Queue = cut })
+	b := serve(t, open(t, storetest.SQLite(t)), w, func(o *engine.Options) { cut.Queue = o.Queue; o.Lease, o.Queue = shortLease, cut })
 	b.start(t, nil)
 	<-connecting
 	cut.dead.Store(true)

@@ -26,7 +26,7 @@ func TestARunThatItsReplicaBeganAtOnceIsTakenOver(t *testing.T) {
 	w := newWorld()
 	path := storetest.SQLite(t)
 	dying := &mortal{}
-	dead := serve(t, open(t, path), w, func(o *engine.Options) { dying.Queue = o.Queue; o.Queue = dying })
+	dead := serve(t, open(t, path), w, func(o *engine.Options) { dying.Queue = o.Queue; o.Lease, o.Queue = shortLease, dying })
 	dead.joined(t)
 	hang := make(chan struct{})
 	w.mu.Lock()

@@ -193,6 +193,10 @@ func open(t *testing.T, database string) *store.Store {
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
+// shortLease is the lease of a replica that loses its lease in a test. On a busy computer, a replica can lose such a short lease at any
+// time. Therefore all other replicas have a longer lease.
+const shortLease = 2 * time.Second
+
 func serve(t *testing.T, s *store.Store, w *world, change func(*engine.Options)) *bench {
 	t.Helper()
 	d, err := saga.Define(w.workflow())
@@ -201,7 +205,7 @@ func serve(t *testing.T, s *store.Store, w *world, change func(*engine.Options))
 	}
 	o := engine.Options{
 		Store: s, Queue: s, Tokens: s, Workflows: []*saga.Definition{d}, NewID: newID,
-		Lease: 2 * time.Second, LateWindow: 300 * time.Millisecond, Poll: 200 * time.Millisecond,
+		Lease: 10 * time.Second, LateWindow: 300 * time.Millisecond, Poll: 200 * time.Millisecond,
 		OnFault: func(err error) { t.Log("fault:", err) },
 	}
 	if change != nil {
