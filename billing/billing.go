@@ -2,7 +2,7 @@
 // around the bugs of the original BillingStack server.
 package billing
 
-// Merchant sells plans. Currency and Language are the names of an existing currency and language.
+// Merchant sells plans. Currency is the name of an existing currency. Language is the name of an existing language.
 type Merchant struct {
 	ID       string `json:"id,omitempty"`
 	Name     string `json:"name"`

@@ -29,8 +29,8 @@ type Config struct {
 	Timeout time.Duration
 	// Enter waits until the client may send a request. After the request, the client calls the function `leave` with the status of
 	// the answer, or with the error if there is no answer. Enter must limit the number of concurrent requests to Connections. If
-	// Enter refuses a request, Enter returns an [upstream.NotSentError]. If Enter is nil, the client sends requests in the order of
-	// the calls.
+	// Enter refuses a request, Enter returns an [upstream.NotSentError]. If Enter is nil, the client sends requests in the sequence of the
+	// calls.
 	Enter func(context.Context) (leave func(status int, err error), err error)
 	// Wrap, if set, wraps the HTTP transport of the client. If the wrapped transport returns an [upstream.NotSentError], the
 	// client treats the request as not sent.

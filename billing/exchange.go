@@ -35,7 +35,7 @@ type request struct {
 	item    string // the id of the object, or the merchant of a new object; a fault with this id as its text means "not found"
 }
 
-// foreignTexts names the fields of the body that have characters beyond ASCII.
+// foreignTexts returns a text that names those fields of the body whose values contain non-ASCII characters.
 func (r request) foreignTexts() string {
 	var body map[string]any
 	var names []string

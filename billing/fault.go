@@ -57,10 +57,11 @@ func isTypeError(err error) bool {
 	return ok
 }
 
-// notFound reports whether the fault means that the object of the request does not exist. The text of such a fault is the id of
-// the object. The original server answers 500 for a missing object. It also answers 500 to a POST if the merchant is missing. Any
-// other 404 comes from a missing route, a wrong API version or another server. Such a 404 does not prove that the object is
-// missing. For example, v2's router answers 404 with {"code": 404, "title": "Not Found", "description": null}.
+// notFound reports whether the fault means that the object of the request does not exist. In most cases, the text of such a fault is the id
+// of the object. The original server answers 500 for a missing object. It also answers 500 to a POST if the merchant is missing. If the
+// body of a 404 does not say that the object is missing, the 404 comes from a missing route, a wrong API version or another server. Such a
+// 404 does not prove that the object is missing. For example, v2's router answers 404 with {"code": 404, "title": "Not Found",
+// "description": null}.
 func (f fault) notFound(r request) bool {
 	switch {
 	case r.item == "": // a collection always exists
@@ -131,8 +132,8 @@ var requestFaults = [...]string{
 	"is not a valid field to query by", "invalid operator",
 }
 
-// The variable `unstorable` contains error texts about characters that a database or its client cannot encode: Python with MySQL or
-// SQLite, MySQL in strict mode, and PostgreSQL.
+// The variable `unstorable` contains error texts about characters that cannot be encoded. The texts come from Python with MySQL or SQLite,
+// from MySQL in strict mode, and from PostgreSQL.
 var unstorable = [...]string{"codec can't encode", "incorrect string value", "has no equivalent in encoding"}
 
 // The method `class` returns the error class of a fault that is not about a missing object, and whether the effect of the request

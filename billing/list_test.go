@@ -32,7 +32,7 @@ func answering(t *testing.T, body func(io.Writer)) *billing.Client {
 	return c
 }
 
-// Lists that BillingStack should not send are refused before they use much memory.
+// The client refuses a malformed or very long list before that list uses much memory.
 func TestListsHaveLimits(t *testing.T) {
 	repeated := func(begin, element string, n int, end string) func(io.Writer) {
 		return func(w io.Writer) {

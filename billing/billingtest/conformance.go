@@ -11,7 +11,7 @@ type Target struct {
 	NoUsage     bool // v1 cannot record usage
 }
 
-// Conformance tests every BillingStack call that Tenantry needs, through the client. The name of a subtest states the client's
+// Conformance uses the client to test every BillingStack call that Tenantry needs. The name of a subtest states the client's
 // method and the tested situation. Conformance creates new merchants and does not delete them.
 func Conformance(t *testing.T, target Target) {
 	c := newClient(t, target, nil)

@@ -77,8 +77,8 @@ func (q *QuirkServer) list(in call) (int, any) {
 	return http.StatusOK, found
 }
 
-// listedUnder reports whether the merchant in the path may list the row. The original v2 server lists the customers of all
-// merchants. A subscription belongs to its customer's merchant.
+// listedUnder reports whether the merchant in the path may list the row. For any merchant, the original v2 server lists the customers of
+// all merchants. A subscription belongs to its customer's merchant.
 func (q *QuirkServer) listedUnder(in call, r row) bool {
 	switch {
 	case in.merchant == "", in.table.name == "customer" && !q.opts.V1:
@@ -187,8 +187,9 @@ func (q *QuirkServer) update(in call, at int) (int, any) {
 	return http.StatusOK, q.view(t, changed)
 }
 
-// The method `remove` deletes a row. If other rows refer to the row, `remove` returns a fault and deletes nothing. The original
-// BillingStack then tries to set the foreign keys of the other rows to NULL, but these columns have NOT NULL constraints.
+// The method `remove` deletes a row. If other rows refer to the row, `remove` returns a fault and deletes nothing. This imitates the
+// original BillingStack, whose DELETE tries to set the foreign keys of the other rows to NULL. The DELETE fails, because these columns have
+// NOT NULL constraints.
 func (q *QuirkServer) remove(t table, at int) (int, any) {
 	r := q.rows[t.name][at]
 	for _, child := range slices.Sorted(maps.Keys(t.children)) {
@@ -276,8 +277,7 @@ func castProperties(stored any) map[string]any {
 	return v
 }
 
-// The method `items` returns the items of a plan, the newest first. This order lets tests detect a client that relies on the order
-// of creation.
+// The method `items` returns the items of a plan, the newest first. A client that expects the oldest item first therefore fails the tests.
 func (q *QuirkServer) items(plan any) []row {
 	found := []row{}
 	for _, r := range slices.Backward(q.rows["plan_item"]) {

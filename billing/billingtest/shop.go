@@ -21,7 +21,7 @@ func newClient(t *testing.T, target Target, wrap func(http.RoundTripper) http.Ro
 	return c
 }
 
-// The type `shop` is a client, and a merchant that sells a plan with one product.
+// The type `shop` contains a client, and a merchant that sells a plan with one product.
 type shop struct {
 	*billing.Client
 	merchant billing.Merchant

@@ -134,7 +134,7 @@ func (c *changes) code(to *string, name string, f field[string], list string, re
 	*to = f.value
 }
 
-// The method `reference` sets a required field that has the id of another object.
+// The method `reference` sets a required field whose value is the id of another object.
 func (c *changes) reference(to *string, name string, f field[string]) {
 	if !due(c, name, f, true) {
 		return

@@ -15,7 +15,7 @@ import (
 type audits struct {
 	passes int
 	binary string
-	sizes  []int // numbers of subscriptions: first with the real Keystone, then with the in-memory Keystone; 0 skips this Keystone
+	sizes  []int // two numbers of subscriptions: with the real Keystone, and with the in-memory Keystone; 0 skips that Keystone
 }
 
 var defaultAudits = []int{5_000, 50_000}
@@ -26,7 +26,7 @@ const leastAudited = 200
 
 // Limits of an audit of the default sizes.
 const (
-	maxRatio     = 2.0 // time of an audit, divided by the time of the bare reads; with the real Keystone
+	maxRatio     = 2.0 // with the real Keystone: the time of an audit, divided by the time of the bare reads
 	maxRealMiB   = 150
 	maxSeconds   = 60.0 // with the in-memory Keystone
 	maxMemoryMiB = 500
@@ -50,7 +50,7 @@ func runAudits(ctx context.Context, a audits, sizes, out, docs string) (err erro
 	return errors.Join(result.write(out), show(docs, "bench-audit", table), result.missed())
 }
 
-// The method `measure` makes a world with each Keystone, and measures audits of the world.
+// The method `measure` makes a world for each kind of Keystone, and measures audits of these worlds.
 func (a audits) measure(ctx context.Context) (_ *auditResult, err error) {
 	server, err := connect(ctx, os.Getenv("TENANTRY_TEST_POSTGRES_URL"))
 	if err != nil {

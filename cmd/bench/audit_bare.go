@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// bareReads sends the requests for the lists that an audit needs, and drops the answers. No audit that reads these lists can be faster.
-// bareReads reads Keystone and BillingStack at the same time. It reads the list of users last, because an audit reads only the users that
-// have roles or should have roles.
+// bareReads sends the requests for the lists that an audit needs, and drops the answers. No audit that reads these lists can be faster than
+// bareReads. bareReads reads Keystone and BillingStack at the same time. It reads the list of users last, because an audit reads only the
+// users that have roles or should have roles.
 func (w *world) bareReads(ctx context.Context) (took time.Duration, bytes int64, err error) {
 	reader := &http.Client{Transport: &http.Transport{}}
 	defer reader.CloseIdleConnections()

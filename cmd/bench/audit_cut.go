@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// The type `damage` is a change of one subscription in the database of Keystone or of BillingStack, without Tenantry.
+// The type `damage` is a change of one subscription that is made directly in the database of Keystone or BillingStack.
 type damage struct {
 	code     string // code of the finding that an audit must report
 	keystone []string
@@ -110,8 +110,8 @@ func (w *world) damage(ctx context.Context) error {
 	return w.execute(ctx, nil, inKeystone)
 }
 
-// The method `findings` audits the world with a new process of `tenantry serve`. The map `found` has the code of each open finding; its
-// keys are the ids of the findings. The prefix is put before the path of Keystone's address.
+// The method `findings` audits the world with a new process of `tenantry serve`. The result `found` maps the id of each open finding to the
+// finding's code. The prefix is put before the path of Keystone's address.
 func (w *world) findings(ctx context.Context, prefix string) (one ended, found map[string]string, err error) {
 	v, err := serve(ctx, w.binary, w.environment(prefix))
 	if err != nil {

@@ -20,7 +20,7 @@ type auditResult struct {
 	Cut     *cut            `json:"list_limit,omitempty"`
 }
 
-// auditedWorld has the medians of all passes with one Keystone. A ratio is computed for each pass, before the median.
+// auditedWorld has the medians of all passes with one Keystone. A ratio is computed in each pass, and the median of these ratios is kept.
 type auditedWorld struct {
 	Real    bool           `json:"real_keystone"`
 	Read    map[string]int `json:"read"` // number of objects that an audit has read, by kind
@@ -58,7 +58,7 @@ func (m *auditedWorld) finish() {
 	m.Bare, m.Audit, m.Ratio, m.Again, m.CPU = median(m.bare), median(m.audit), median(m.ratio), median(m.again), median(m.cpu)
 }
 
-// The method `missed` returns an error that names the exceeded limits, or nil if there are none.
+// The method `missed` returns an error that names the exceeded limits, or nil if no limit is exceeded.
 func (r *auditResult) missed() error {
 	var faults []error
 	limit := func(what string, got, limit float64) {

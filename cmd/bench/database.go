@@ -44,7 +44,7 @@ func connect(ctx context.Context, server string) (*database, error) {
 // The method `create` creates a database and returns its URL.
 func (d *database) create(ctx context.Context) (string, error) { return d.copyOf(ctx, "template1") }
 
-// copyOf creates a copy of the database with the name `template`, and returns the URL of the copy. No client may be connected to
+// copyOf copies the database that the parameter `template` names, and returns the URL of the copy. No client may be connected to
 // the copied database.
 func (d *database) copyOf(ctx context.Context, template string) (string, error) {
 	random := make([]byte, 6)
@@ -80,8 +80,9 @@ func (d *database) wal(ctx context.Context) (n int64, err error) {
 	return n, err
 }
 
-// The method `transactions` returns the number of transactions committed in the database at a URL. `transactions` first waits until
-// all backends of that database have ended, because a running backend may not have reported all its transactions.
+// The method `transactions` returns the number of transactions that were committed in a database. The parameter `of` is the database's URL.
+// `transactions` first waits until all backends of that database have ended, because a running backend may not have reported all its
+// transactions.
 func (d *database) transactions(ctx context.Context, of string) (int64, error) {
 	u, err := url.Parse(of)
 	if err != nil {

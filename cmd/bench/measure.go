@@ -223,9 +223,9 @@ func (r *rig) cell(ctx context.Context, who *runner, t task) (sample, error) {
 	}, err
 }
 
-// countTransactions computes the transactions per subscribe of each contender, without the transactions of an idle contender.
-// countTransactions restarts the contender for each count, because a PostgreSQL backend reports all its transactions when the
-// backend ends.
+// countTransactions computes, for each contender, the number of database transactions per subscribe. The transactions of an idle contender
+// are subtracted first. countTransactions restarts the contender for each count, because a PostgreSQL backend reports all its transactions
+// when the backend ends.
 func (r *rig) countTransactions(ctx context.Context, res *result) error {
 	if err := r.setDelay(ctx, 0); err != nil {
 		return err

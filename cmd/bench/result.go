@@ -32,13 +32,12 @@ type sample struct {
 	Calls  float64 `json:"upstream_calls"`
 }
 
-// The type `row` has the final values of one cell: one contender, one duration of the upstream calls, one number of requests in
-// flight.
+// The type `row` has the final values of one cell: one contender, one delay of the upstream calls, one number of subscribes in flight.
 type row struct {
 	Contender string  `json:"contender"`
 	CallMs    int64   `json:"call_ms"`
 	InFlight  int     `json:"in_flight"`
-	ToFloor   float64 `json:"rate_to_floor"` // a pass's rate, divided by the floor's rate in the same pass; median of all passes
+	ToFloor   float64 `json:"rate_to_floor"` // median of all passes: the rate, divided by the floor's rate in the same pass
 	TimeFloor float64 `json:"p50_to_floor"`
 	sample
 	Transactions *float64 `json:"transactions,omitempty"` // measured only if the upstream calls take 0 ms

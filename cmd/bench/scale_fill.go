@@ -12,7 +12,7 @@ import (
 )
 
 // The finished runs belong to ten merchants. The last merchant has exactly the oldest tenth of all runs. Each user has two runs.
-// A run was accepted every hundred seconds. The last run was accepted a minute ago. One run in twenty is compensated. The first
+// One run was accepted every hundred seconds. The last run was accepted a minute ago. One run in twenty is compensated. The first
 // merchant has no compensated runs.
 const (
 	finishedMerchants = 10
@@ -111,8 +111,8 @@ func (t table) fill(ctx context.Context, url string) error {
 		}
 		values = append(values, value)
 	}
-	// OFFSET 0 makes PostgreSQL read the few original rows once for each row of the table `fresh`. The new rows then have the order
-	// of the table `fresh`, and PostgreSQL does not need to sort them.
+	// OFFSET 0 makes PostgreSQL read the few original rows once for each row of the table `fresh`. The new rows are then in the same
+	// sequence as the rows of `fresh`, and PostgreSQL does not need to sort them.
 	statements := append([]string{fmt.Sprintf(
 		"INSERT INTO %s SELECT %s FROM fresh n, LATERAL (SELECT * FROM original_%[1]s o WHERE o.original = n.original OFFSET 0) o",
 		t.name, strings.Join(values, ", "),

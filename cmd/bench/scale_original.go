@@ -164,7 +164,7 @@ func (o *original) replacer(n ids) *strings.Replacer {
 }
 
 // The method `another` returns a copy of the original, with the ids n in place of the original's ids. The parameter `replica` names
-// the replica that executes the copy. If replica is empty, the copy is due.
+// the replica that executes the copy. If replica is empty, no replica executes the copy, and the copy is due.
 func (o *original) another(n ids, replica string) (another saga.NewRun, err error) {
 	err = decode(o.replacer(n).Replace(o.created), &another)
 	if err != nil {

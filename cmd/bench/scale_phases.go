@@ -175,7 +175,7 @@ func (f *filled) liveOnce(ctx context.Context, n int) (create, commit time.Durat
 	return create, time.Since(began) - create, nil
 }
 
-// lineLength is the number of runs that are due when the claim operations begin.
+// lineLength is the number of runs that are due before the calls of Claim are measured.
 const lineLength = 2 * finishedMerchants
 
 func lineUp(ctx context.Context, f *filled) error {

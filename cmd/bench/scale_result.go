@@ -29,7 +29,7 @@ type scaleSize struct {
 type scaleRow struct {
 	Operation string    `json:"operation"`
 	P50       []float64 `json:"p50_ms"`      // median of all passes
-	Ratio     []float64 `json:"to_smallest"` // a pass's p50, divided by its p50 at the smallest size; median of all passes
+	Ratio     []float64 `json:"to_smallest"` // median of all passes: the p50, divided by the p50 at the smallest size in the same pass
 
 	passes [][]float64 // p50 of each pass and size
 }

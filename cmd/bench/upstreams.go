@@ -126,8 +126,8 @@ func (u *upstreams) handler() http.Handler {
 	return all
 }
 
-// The function `echo` answers a write with the request's body. In the answer, the result of instead(request) replaces the first
-// occurrence of the parameter `beginning`.
+// The function `echo` answers a write with the request's body. In the answer, the result of instead(request) replaces the first occurrence
+// of the text `beginning`.
 func echo(status int, beginning string, instead func(*http.Request) string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -147,7 +147,7 @@ func tell(w http.ResponseWriter, status int, body string) {
 	}
 }
 
-// userOf returns the user of a token. A token of the benchmark is "user-" and the id of the user.
+// userOf returns the user of a token. A token of the benchmark consists of "user-" and the id of the user.
 func userOf(token string) string { return strings.TrimPrefix(token, "user-") }
 
 // The function `token` returns Keystone's description of a user's token. If project is empty, the token is unscoped. If project is

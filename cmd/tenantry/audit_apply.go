@@ -69,7 +69,7 @@ func (p *program) auditApply() *cobra.Command {
 // applied is the result of the command.
 type applied struct {
 	PlanID  string     `json:"plan_id"`
-	Repairs []repaired `json:"repairs"` // in the order of the plan
+	Repairs []repaired `json:"repairs"` // sorted as in the plan
 }
 
 // repaired is the result of an approved entry.
@@ -124,7 +124,7 @@ const (
 	maxBusyAnswers    = 10 // after this number of busy answers to a request, the command gives up
 )
 
-// send sends the approved entries in the order of the plan.
+// send sends the approved entries in the sequence in which the plan lists them.
 func (a *applying) send(ctx context.Context, plan client.RepairPlan, approved map[string]fileEntry, show func(func(int) string)) error {
 	entries := slices.DeleteFunc(slices.Clone(plan.Entries), func(e client.RepairPlanEntry) bool { return !approved[e.FindingID].approve })
 	for batch := range slices.Chunk(entries, repairsPerRequest) {
@@ -167,8 +167,8 @@ func (a *applying) ask(ctx context.Context, request client.RepairRequest) ([]cli
 	}
 }
 
-// theRepairs returns the results in a server's answer. The results must be in the order of the request. theRepairs returns the same
-// errors as theRun.
+// theRepairs returns the results in a server's answer. The results must be in the same sequence as the entries of the request. theRepairs
+// returns the same errors as theRun.
 func theRepairs(answer *client.RepairAnswer, request client.RepairRequest, status int, body []byte) ([]client.RepairResult, error) {
 	if answer == nil {
 		return nil, problemError(status, body)
@@ -209,8 +209,8 @@ func (a *applying) settle(ctx context.Context, until time.Time, show func(func(i
 	return nil
 }
 
-// settled waits until a run has ended or needs a person, and returns the run. At the time `until`, it returns the run as last read,
-// or nil if the server has too many requests.
+// settled waits until a run has ended or needs a person, and returns the run. If the time `until` passes first, it returns the run as last
+// read, or nil if the server has too many requests.
 func (a *applying) settled(ctx context.Context, runID string, until time.Time) (*client.Run, error) {
 	for {
 		began := time.Now()

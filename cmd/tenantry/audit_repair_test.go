@@ -35,8 +35,8 @@ type repairer struct {
 	paths    []string                                        // of all requests
 	answer   func(n int, finding string) client.RepairResult // returns the result of entry number n of a request; nil means that each entry gets a run that succeeds
 	problem  func(request int) (status int, kind string)     // returns the problem for a request for repairs; requests are counted from 0; nil or status 0 means no problem
-	runs     map[string][]client.Run                         // by run id: the answers to the requests for the run, in order; the last answer is repeated
-	refuse   int                                             // the number of requests for a run that get the problem overloaded; later requests get the run
+	runs     map[string][]client.Run                         // by run id: the answers to successive requests for the run; the last answer is repeated
+	refuse   int                                             // this number of requests for runs get the problem overloaded; later requests get the run
 }
 
 // start starts the server, and returns the environment of an operator who uses it.
@@ -320,7 +320,7 @@ func TestHostileTextsOfAPlan(t *testing.T) {
 	harmless(t, "audit apply", "\nforged\n"+stderr)
 }
 
-// The command accepts a file in which the keys and entries have another order, the quotes differ, and comments are missing or added.
+// The command accepts a file in which the keys and entries are in another sequence, the quotes differ, and comments are missing or added.
 func TestAPlanInAnotherForm(t *testing.T) {
 	r := &repairer{t: t, plan: planOf(3)}
 	r.plan.Entries[2].Values = map[string]string{}
@@ -482,7 +482,7 @@ func TestAPlanThatNestsDeeply(t *testing.T) {
 	}
 }
 
-// The approved entries are sent in batches, in the order of the plan, and the states of their runs are printed.
+// The approved entries are sent in batches, in the sequence in which the plan lists them, and the states of their runs are printed.
 func TestRepairsAreSentInBatches(t *testing.T) {
 	r := &repairer{t: t, plan: planOf(45)}
 	env := r.start()

@@ -35,7 +35,7 @@ func (p *program) auditRun() *cobra.Command {
 	cloud := flags.String("cloud", "", "audit only this cloud")
 	project := flags.String("project", "", "audit only this project, in the default cloud or in the cloud of --cloud")
 	severity := flags.String("severity", string(audit.Low), "exit with 6 if there are open findings of this severity or worse")
-	noWait := flags.Bool("no-wait", false, "only start the audit, and print it")
+	noWait := flags.Bool("no-wait", false, "start the audit and print it, without waiting until it ends")
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if !slices.Contains(audit.Severities, audit.Severity(*severity)) {

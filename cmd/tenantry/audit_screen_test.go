@@ -17,14 +17,15 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// auditCommand is a command about audits, with the answer of a fake server.
+// auditCommand is a command about audits, and the answer that a fake server sends to it.
 type auditCommand struct {
 	args   string
 	status int
 	answer any
 }
 
-// auditCommands returns commands with answers in which each text is the constant `evil`.
+// auditCommands returns commands, each with the fake server's answer. In the answers, every text is the constant `evil`, except the ids and
+// states that a command checks.
 func auditCommands() []auditCommand {
 	at := time.Unix(1, 0)
 	a := client.Audit{

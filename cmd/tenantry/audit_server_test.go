@@ -24,7 +24,8 @@ const (
 )
 
 // auditedDatabase returns a function that writes two findings and three audits to a database. The first audit has seen both findings. The
-// second audit has seen only oneFinding. The third audit is running: the test has taken it, so that the server executes no audit.
+// second audit has seen only oneFinding. The third audit is running: an invented replica executes it, so that the server executes no other
+// audit.
 func auditedDatabase(t *testing.T) func(url string) {
 	return func(url string) {
 		s, _, err := open(t.Context(), withDatabase(url))

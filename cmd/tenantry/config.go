@@ -29,7 +29,8 @@ type given struct{ text, source string }
 
 // loadConfig reads the file at path, and then the TENANTRY_* variables of environ. The variables override the file. If path is
 // empty, loadConfig reads the file that TENANTRY_CONFIG names, if any. An empty value counts as not set. The returned error lists
-// all faults and contains no secret. Each fault names the setting and the problem. A setting whose key is in unneeded may be missing.
+// all faults and contains no secret. Each fault names the setting and the problem. A setting whose key is in the list unneeded may be
+// missing.
 func loadConfig(path string, environ []string, unneeded ...string) (Config, error) {
 	env := variables(environ)
 	values, faults := map[string]given{}, []error(nil)
