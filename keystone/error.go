@@ -16,8 +16,8 @@ var (
 	ErrRefusedRole  = errors.New("users must not get the role")
 	// ErrForbidden means that Keystone's policy forbids a request of Tenantry's own user, even after a new login.
 	ErrForbidden = errors.New("the service's user lacks a permission")
-	// ErrUnscoped means that a login with a correct credential returned a token without a scope. Keystone refuses Tenantry's requests with
-	// this token.
+	// ErrUnscoped means that a login with a correct credential returned a token without a scope. Keystone refuses requests that Tenantry sends
+	// with this token.
 	ErrUnscoped = errors.New("the login has no scope")
 	// ErrLoginRefused means that Keystone refuses the credential of a person, not of the service.
 	ErrLoginRefused = errors.New("the credential is refused")
@@ -46,14 +46,14 @@ var (
 //	Status 404 is Unavailable if its body is not a Keystone error, because the answer then says nothing about the requested object.
 //	Status 401 or 403 is Unavailable if a server other than Keystone, such as a proxy, sent the answer.
 //	Status 404 for the validation or the exchange of a token is Permanent with ErrTokenInvalid.
-//	Status 404 for a login, a validation or an exchange is Unavailable without OwnCredential if the cause is a deleted implied role.
+//	If the cause is a deleted implied role, status 404 for a login, a validation or an exchange is Unavailable without OwnCredential.
 //	Status 401 or 403 for the exchange of a token is Permanent with ErrNoAccess.
 //	Status 409 makes EnsureProject look the project up by name.
 //	Status 409 is Permanent with ErrConflict if EnsureProject finds no project with the name.
 //	Status 408, 425 or 429 is Transient, with the Retry-After of the answer.
 //	Status 502 or 504 is Transient with MaybeDone for a write, and Unavailable for a read.
 //	Status 503 is Unavailable, with the Retry-After of the answer.
-//	Status 503 for a write has MaybeDone: some proxies answer 503 if the connection breaks after the proxy has sent the write.
+//	Status 503 for a write has MaybeDone: a proxy may answer 503 if the connection breaks after the proxy has sent the write.
 //	Any other 5xx, such as status 500, is Transient, with MaybeDone for a write.
 //	Status 3xx is Unavailable, because redirects are never followed.
 //	A refused connection, an unknown host or a failed TLS handshake is Unavailable.

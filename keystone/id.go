@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// maxIDLength is the length, in characters, of the column in which Keystone stores the user of a role assignment. Keystone cannot
-// assign a role to a user with a longer id.
+// maxIDLength is the maximum length, in characters, of a user's id in Keystone's table of role assignments. Keystone cannot assign a role
+// to a user with a longer id.
 // https://opendev.org/openstack/keystone/src/branch/master/keystone/assignment/backends/sql.py
 const maxIDLength = 64
 

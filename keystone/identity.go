@@ -10,22 +10,22 @@ import (
 	"slices"
 )
 
-// Identity is the Keystone of one cloud, called with Tenantry's own credential.
+// Identity calls the Keystone of one cloud with Tenantry's own credential.
 //
 // A method repeats a request only if Keystone refuses Tenantry's token. The method then logs in again and repeats the request once.
 // Every method returns when ctx ends. Every error of a method is an *[upstream.Error]. The Class of an error tells the caller
 // whether to retry, and [errors.Is] recognizes the sentinel errors of this package. All methods are safe for concurrent use.
 type Identity interface {
-	// Domain returns the domain whose id is nameOrID. If there is none, Domain returns the domain that Keystone returns for the name
-	// nameOrID. On MySQL, Keystone ignores the case of names, so the name of the result can have another spelling. The result is
-	// cached. Domain returns ErrNotFound if no domain has this id or name, and ErrAmbiguous if Keystone returns several domains.
+	// Domain returns the domain whose id is nameOrID. If no domain has this id, Domain returns the domain that Keystone returns for the name
+	// nameOrID. On MySQL, Keystone ignores the case of names, so the name of the result can have another spelling. The result is cached.
+	// Domain returns ErrNotFound if no domain has this id or name, and ErrAmbiguous if Keystone returns several domains.
 	Domain(ctx context.Context, nameOrID string) (Domain, error)
 
-	// Roles returns the roles that Keystone returns for these names, in the same order. On MySQL, Keystone ignores the case of names,
+	// Roles returns the roles that Keystone returns for these names, in the order of the names. On MySQL, Keystone ignores the case of names,
 	// so the name of a result can have another spelling, and two names can lead to the same role. Each role is looked up once and cached.
 	// Roles returns ErrNotFound for an unknown name, and ErrAmbiguous if Keystone returns several roles for one name. Roles returns
-	// ErrRefusedRole for every role that the cloud's configuration reserves, and for every role that implies a reserved role. The
-	// reserved roles are admin and the role of Tenantry's operators.
+	// ErrRefusedRole for every role that the cloud's configuration reserves, and for every role that implies a reserved role. The reserved
+	// roles are admin and the role of Tenantry's operators.
 	Roles(ctx context.Context, names []string) ([]Role, error)
 
 	// User returns the user with this id, or ErrNotFound if no user has this id.
@@ -66,7 +66,8 @@ type Identity interface {
 	Project(ctx context.Context, id string) (Project, error)
 
 	// DisableProject disables the project with the id of p and adds the tag `mark`, which names the run that disables the project:
-	// see [DisabledTag]. DisableProject may be repeated. The result `after` is the project after the call:
+	// see [DisabledTag]. DisableProject may be repeated. The result `after` is the project after the call. DisableProject distinguishes three
+	// cases:
 	//
 	//   - If the project is enabled, DisableProject disables it, even if the project has the mark already.
 	//   - If the project is disabled and has the mark, DisableProject sends no write.
@@ -74,8 +75,8 @@ type Identity interface {
 	//     no write, and the caller recognizes this case by the missing mark.
 	//
 	// DisableProject reads the project, and then sends one write with the new state and all tags. If the write takes effect late,
-	// the mark shows which run disabled the project. Keystone has no conditional writes. If another client changes the state or the
-	// tags after the read, the write overwrites this change. A late write does this too.
+	// the mark shows which run disabled the project. Keystone has no conditional writes. If another client changes the state or the tags after
+	// the read, the write overwrites this change, even if the write takes effect late.
 	//
 	// DisableProject returns ErrNotFound if the project does not exist. The error is Permanent if the project has 80 tags, or has an
 	// enabled child. The error wraps ErrGuard if the project is not Tenantry's, or lacks the tags of Tenantry's tenants.
@@ -186,8 +187,8 @@ type NewProject struct {
 type ProjectChange struct {
 	// Enabled is the new state. Nil keeps the state.
 	Enabled *bool
-	// Add lists the tags to add, and Remove lists the tags to remove. A tag that is in both lists is added. If the project already has a
-	// tag in Add, or lacks a tag in Remove, this tag changes nothing.
+	// Add lists the tags to add, and Remove lists the tags to remove. A tag that is in both lists is added. A tag in Add changes nothing if
+	// the project already has it, and a tag in Remove changes nothing if the project lacks it.
 	Add, Remove []string
 }
 
@@ -197,7 +198,7 @@ type Assignment struct {
 	UserID    string `json:"user_id"`
 	RoleID    string `json:"role_id"`
 
-	// ProjectName and the other names are only for the texts of errors. A text omits an empty name.
+	// ProjectName and the other names appear only in error texts. A text omits an empty name.
 	ProjectName string `json:"-"`
 	UserName    string `json:"-"`
 	RoleName    string `json:"-"`

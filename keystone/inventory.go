@@ -7,7 +7,8 @@ import "context"
 // Keystone shows only the objects that the token of the credential may see. A caller must therefore call Reach, and check that the token
 // may see all objects that the caller needs. Keystone 22 gives a token the following rights:
 //
-//   - A token with role admin and the scope of a project or the system may see all objects. A system token with role reader may too.
+//   - A token with role admin and the scope of a project or the system may see all objects. A system token with role reader may also see
+//     all objects.
 //   - A domain token with role reader may see the projects, role assignments and users of its domain. A role that implies reader, such as
 //     manager, counts as reader. The lists of another domain are empty, without an error. AllRoles and Implied return ErrForbidden.
 //     [Identity.Domain] returns ErrForbidden for every argument except the id of the token's domain. Project and User return ErrForbidden
@@ -29,14 +30,14 @@ type Inventory interface {
 	// of the domain. EachProject calls take once for each project. EachProject keeps the ids of these projects in memory until it returns.
 	//
 	// Keystone cuts lists that are longer than the option list_limit in keystone.conf. If Keystone cuts the list, EachProject reads the
-	// list again in parts. The projects of a part have a longer prefix in common: "bs-customer-" or "bs-subscription-", then the first
-	// digits of a UUID. The result `whole` reports whether all tenants are in the list:
+	// list again in parts. The names of a part's projects share a prefix that is longer than the given prefix: "bs-customer-" or
+	// "bs-subscription-", then the first digits of a UUID. The result `whole` reports whether all tenants are in the list:
 	//
 	//   - If whole is true, take was called for every tenant whose name begins with the prefix. Here, a tenant's name is "bs-customer-" or
 	//     "bs-subscription-", then a UUID in lower case, and possibly more text. Projects with other names may be missing, because
 	//     Keystone may have cut a list.
-	//   - If whole is false, any project may be missing. Keystone has cut a part that cannot be divided. A part cannot be divided if no
-	//     tenant's name begins with the part's prefix, or if this prefix contains a complete UUID.
+	//   - If whole is false, any project may be missing. The reason is that Keystone has cut a part that cannot be divided. A part cannot be
+	//     divided if no tenant's name begins with the part's prefix, or if this prefix contains a complete UUID.
 	//
 	// In both cases, a project that was created, renamed or deleted during the call may be missing.
 	EachProject(ctx context.Context, domainID, prefix string, take func(Project)) (whole bool, err error)

@@ -72,7 +72,7 @@ func MerchantsOfTags(tags []string) []string { return idsOf(tags, merchantTagPre
 // InstallationsOfTags returns the ids of the installations in the tags.
 func InstallationsOfTags(tags []string) []string { return idsOf(tags, installationPrefix) }
 
-// idsOf returns the ids in the tags that begin with the prefix.
+// idsOf finds the tags that begin with the prefix, and returns the ids in these tags.
 func idsOf(tags []string, prefix string) (ids []string) {
 	for _, tag := range tags {
 		if id, found := strings.CutPrefix(tag, prefix); found && id != "" {

@@ -26,13 +26,13 @@ type Options struct {
 	// MayWriteDomain reports whether Tenantry may write to projects of the domain with this id. If MayWriteDomain is nil, the guard
 	// refuses all writes to projects.
 	MayWriteDomain func(domainID string) bool
-	// Kept is called if the guard must read the project of a write. The guard calls Kept after the read and before the write. If
-	// Keystone refuses the read, the guard returns Keystone's answer and does not send the write.
+	// Kept is called if the guard must read a project before a write to the project. The guard calls Kept after the read and before the write.
+	// If Keystone refuses the read, the guard returns Keystone's answer and does not send the write.
 	Kept func(context.Context)
 }
 
 // New returns a transport that sends all reads, all logins, and all writes to Tenantry's projects. The transport refuses all other
-// writes. A project belongs to Tenantry if it has the name of a tenant and is in a domain that MayWriteDomain allows.
+// writes. A project belongs to Tenantry if its name has the format of a tenant's name, and MayWriteDomain allows its domain.
 //
 // The guard learns the ids of Tenantry's projects from Keystone's answers about single projects. Before a write to a project with an
 // unknown id, the guard reads the project.
@@ -50,8 +50,8 @@ type guard struct {
 //
 // An update replaces all tags. The new tags must therefore contain the tags of a tenant: see [keystone.HasTenantTags]. The guard
 // does not compare the new tags with the project's current tags. A comparison would need a read of the project before each update,
-// and another client could still change the tags between the read and the update. An update without tags keeps the current tags, even
-// if the current tags lack a tag of a tenant.
+// and another client could still change the tags between the read and the update. An update without tags keeps the current tags, even if a
+// tag that marks a tenant is missing.
 var (
 	mayCreate = []string{"name", "domain_id", "description", "enabled", "tags"}
 	mayUpdate = []string{"description", "enabled", "tags"}
@@ -77,14 +77,14 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// isLong reports whether the answer can be a long list. The answer can be long if the request lists projects without a project's name.
-// The guard must not hold a long list in memory.
+// isLong reports whether the answer can be a long list. The answer can be long if the request lists projects without the filter `name`. The
+// guard must not hold a long list in memory.
 func isLong(req *http.Request, path []string) bool {
 	return req.Method == http.MethodGet && len(path) == 1 && !req.URL.Query().Has("name")
 }
 
-// The method `check` returns a nil response and a nil error if the guard may send the write. If Keystone refuses to show the write's
-// project, the response is Keystone's refusal. The guard returns this refusal as the response to the write.
+// The method `check` returns a nil response and a nil error if the guard may send the write. If Keystone refuses the read of the project,
+// the response is Keystone's refusal. The guard returns this refusal as the response to the write.
 func (g *guard) check(req *http.Request, path []string) (*http.Response, error) {
 	switch {
 	case len(path) == 1 && path[0] == "projects" && req.Method == http.MethodPost:
@@ -102,7 +102,7 @@ func (g *guard) check(req *http.Request, path []string) (*http.Response, error) 
 			return nil, err
 		}
 		if !within(fields, mayUpdate) {
-			return nil, blocked("changing a project: only description, enabled and tags may be changed")
+			return nil, blocked("changing a project: only the fields description, enabled and tags may be changed")
 		}
 		if slices.Contains(fields, "tags") && !keystone.HasTenantTags(p.Tags) {
 			return nil, blocked("changing a project: the new tags must contain all tags that mark a tenant of Tenantry")
@@ -169,7 +169,7 @@ func (g *guard) learn(resp *http.Response) ([]project, error) {
 	closing := resp.Body.Close()
 	if err != nil {
 		resp.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), failing{err}))
-		return nil, nil //nolint:nilerr // resp.Body returns the error when it is read
+		return nil, nil //nolint:nilerr // the next reader of resp.Body gets the error
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	var answer struct {

@@ -19,8 +19,8 @@ func grantRoutes() (paths []string) {
 	return append(paths, "/system/users/{user}/roles/{role}")
 }
 
-// grantIn returns the role assignment in the path of the request. The path of a list contains no role. The role and the target must
-// exist. As in Keystone, the user or group must exist if the assignment is not inherited.
+// grantIn returns the role assignment in the path of the request. The path of a request for a list contains no role. The role and the
+// target must exist. As in Keystone, the user or group must exist if the assignment is not inherited.
 func (k *Keystone) grantIn(c call, rule string) (grant, error) {
 	g := grant{
 		role: c.PathValue("role"), user: c.PathValue("user"), group: c.PathValue("group"),

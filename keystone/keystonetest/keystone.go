@@ -32,8 +32,8 @@ type Options struct {
 	TokenLifetime time.Duration
 	// Now returns the current time; nil means time.Now.
 	Now func() time.Time
-	// If LooseNames is true, Keystone compares names and the ids of domains like a Keystone on MySQL. The usual collation of MySQL
-	// ignores case and accents.
+	// If LooseNames is true, Keystone compares names, and the ids of domains, in the same way as a Keystone on MySQL. The usual collation of
+	// MySQL ignores case and accents.
 	LooseNames bool
 	// ListLimit is Keystone's option list_limit: the maximum length of the lists of projects, domains and users. A longer list is cut,
 	// and the answer has the field "truncated". Zero means no limit.
@@ -59,9 +59,9 @@ type Keystone struct {
 	projects    table[string, project]
 	grants      table[grant, grant]
 	credentials table[string, applicationCredential]
-	implied     map[string][]string // the ids of the roles that a role implies directly, by the id of the implying role
+	implied     map[string][]string // maps the id of a role to the ids of the roles that it implies directly
 	tokens      map[string]*token
-	sweepAt     int // the number of tokens at which expired tokens are dropped
+	sweepAt     int // expired tokens are dropped when the number of tokens reaches sweepAt
 
 	usersByName    index[string] // the ids of users, by the normalized name (see the method plain)
 	projectsByName index[string] // the ids of projects, by the normalized name

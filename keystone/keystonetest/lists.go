@@ -115,7 +115,7 @@ func (k *Keystone) hasName(c call, name string) bool {
 // nameFilters contains the filters in a query that compare a part of the name, such as name__startswith.
 type nameFilters struct {
 	// inDatabase contains the filters that ignore the case, such as name__istartswith. The database applies these filters with LIKE, so
-	// "_" and "%" match any characters. Keystone cuts the list after these filters.
+	// "_" and "%" match any characters. Keystone cuts the list after it has applied these filters.
 	inDatabase []*regexp.Regexp
 	// afterwards contains the case-sensitive filters. Keystone applies these filters after it has read the whole list from the database.
 	// If a query has such a filter, Keystone cuts the list as the last step.

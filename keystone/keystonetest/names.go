@@ -23,7 +23,7 @@ func (k *Keystone) plain(name string) string {
 	return accents.Replace(strings.ToLower(name))
 }
 
-// The variable `accents` replaces some letters by the same letters without an accent. MySQL's collation utf8_general_ci treats both
-// letters as equal.
+// The variable `accents` replaces some letters by the same letters without an accent. MySQL's collation utf8_general_ci treats a letter as
+// equal to the same letter with an accent.
 var accents = strings.NewReplacer("á", "a", "à", "a", "â", "a", "ä", "a", "å", "a", "é", "e", "è", "e", "ê", "e", "ë", "e", "í", "i", "ì", "i",
 	"î", "i", "ï", "i", "ó", "o", "ò", "o", "ô", "o", "ö", "o", "ú", "u", "ù", "u", "û", "u", "ü", "u", "ç", "c", "ñ", "n")

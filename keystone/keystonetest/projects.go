@@ -80,7 +80,7 @@ func checkProject(wanted object, creating bool) error {
 
 // The method `set` copies the fields of the request to the project. As in Keystone, unknown fields are stored too, and an id is ignored.
 func (p *project) set(wanted object) {
-	p.extra = maps.Clone(p.extra) // a clone, because p can be a copy of a stored project that must not change
+	p.extra = maps.Clone(p.extra) // a clone, because p can be a copy that shares the map with a stored project
 	if p.extra == nil {
 		p.extra = object{}
 	}

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// These types are the objects that Keystone stores. Keystone.mu guards the tables and the tokens. A stored object that is not a token
-// is never changed, only replaced.
+// These types are the objects that Keystone stores. Keystone.mu guards the tables and the tokens. Only tokens are changed in place. An
+// update of any other stored object replaces the object.
 type (
 	domain struct {
 		id, name, description string
@@ -229,7 +229,8 @@ func (k *Keystone) rolesOnSystem(userID string) []*role {
 }
 
 // The method `assigned` returns the ids of the roles that are assigned to the user on the target. The target is the id of a project or
-// domain. An empty target means the system. The parameter `inherited` selects either inherited or other assignments.
+// domain. An empty target means the system. If `inherited` is true, only inherited assignments count. Otherwise, only the other assignments
+// count.
 func (k *Keystone) assigned(userID, target string, inherited bool) (roles []string) {
 	for _, g := range k.grantsOn[target] {
 		if g.user == userID && g.inherited == inherited {

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// The type `table` stores objects by their keys, in the order in which they were added. An object in a table is never changed, only
-// replaced. An answer can therefore be encoded after Keystone.mu was unlocked.
+// The type `table` stores objects by their keys, in the order in which they were added. An object in a table is never changed, but it can
+// be replaced. An answer can therefore be encoded after Keystone.mu was unlocked.
 type table[K comparable, V any] struct {
 	at   map[K]int // the indexes of rows
 	rows []*V      // a nil row means that the object was removed
@@ -42,7 +42,7 @@ func (t *table[K, V]) remove(key K) {
 	if len(t.rows) < 64 || len(t.rows) < 2*len(t.at) {
 		return
 	}
-	moved := make(map[int]int, len(t.at)) // the new indexes, by the old indexes
+	moved := make(map[int]int, len(t.at)) // maps old indexes to new indexes
 	rows := make([]*V, 0, len(t.at))      // a new slice, because a caller may iterate over the old slice with the method `all`
 	for old, v := range t.rows {
 		if v != nil {

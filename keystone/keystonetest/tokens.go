@@ -19,7 +19,7 @@ func (k *Keystone) issue(t *token) string {
 		t.expires = t.issued.Add(k.lifetime)
 	}
 	t.audit = append([]string{k.randomText(16)}, t.audit...)
-	size := 117 // the text then has 163 characters, and the text of a scoped token has 201 characters
+	size := 117 // the text of an unscoped token has 163 characters, and the text of a scoped token has 201
 	if t.project != "" || t.domain != "" {
 		size = 145
 	}

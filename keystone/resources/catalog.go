@@ -20,8 +20,8 @@ var exempt = map[string]string{
 	"tenantry": "Tenantry itself",
 }
 
-// These variables list the service types of Cinder. A Prover asks the types in `volumes`. The types in `olderVolumes` are older
-// interfaces.
+// These variables list the service types of Cinder. A Prover asks the services with a type in `volumes`. The types in `olderVolumes` are
+// older interfaces.
 var (
 	volumes      = []string{"volumev3", "block-storage"}
 	olderVolumes = []string{"volume", "volumev2"}
@@ -71,8 +71,8 @@ func endpoints(catalog []v3.CatalogService, own string, ignore []string) []endpo
 	return append(all, missingPlacement(all, ignore)...)
 }
 
-// missingPlacement returns an endpoint with a fault for each region that has compute, but not placement. If the database of a cell is
-// down, Nova's list omits the servers in this cell when the request has a filter or asks for a page. Only Placement knows these servers.
+// missingPlacement returns an endpoint with a fault for each region that has compute, but not placement. If a request to Nova has a filter
+// or asks for a page, the list omits the servers of every cell whose database is down. Only Placement knows these servers.
 func missingPlacement(all []endpoint, ignore []string) (missing []endpoint) {
 	if slices.Contains(ignore, "placement") {
 		return nil
@@ -119,7 +119,7 @@ func parse(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" ||
 		u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, blocked(fixCatalog, "the catalog's URL is not an HTTP URL without user, query and fragment")
+		return nil, blocked(fixCatalog, "the catalog's URL is not an HTTP URL, or has a user, a query or a fragment")
 	}
 	u.Path, u.RawPath = "/"+strings.Trim(u.Path, "/"), ""
 	return u, nil

@@ -51,7 +51,7 @@ func TestAServiceThatCannotBeAskedIsNotProven(t *testing.T) {
 	at := func(url string) object {
 		return object{"type": "image", "endpoints": []object{{"interface": "public", "region": "R", "url": url}}}
 	}
-	const noURL = `image in region "R": the catalog's URL is not an HTTP URL without user, query and fragment`
+	const noURL = `image in region "R": the catalog's URL is not an HTTP URL, or has a user, a query or a fragment`
 	for _, c := range []struct {
 		want  string
 		entry object
@@ -101,7 +101,7 @@ func TestOnlyTheseServiceTypesAreExempt(t *testing.T) {
 	cfg := w.config()
 	cfg.Ignore = []string{"dns"}
 	want := map[string]string{
-		"identity": "only asked for the project", "billing": "bills outlive the project", "tenantry": "Tenantry itself",
+		"identity": "asked only for the project itself", "billing": "bills outlive the project", "tenantry": "Tenantry itself",
 		"volumev2": "an older interface of the service volumev3", "dns": "named in TENANTRY_EMPTINESS_IGNORE",
 	}
 	for _, s := range read(t, cfg).Asked {
@@ -135,7 +135,7 @@ func TestAnOlderInterfaceIsExemptOnlyBesideTheNewerOne(t *testing.T) {
 		wantLines(t, what, w.read(t), want)
 	}
 	w.catalog = []object{newer, {"type": "volumev2", "endpoints": []object{{"interface": "public", "region_id": "RegionOne", "url": "%"}}}}
-	wantLines(t, "no URL", w.read(t), `volumev2 in region "RegionOne": the catalog's URL is not an HTTP URL without user, query and fragment`)
+	wantLines(t, "no URL", w.read(t), `volumev2 in region "RegionOne": the catalog's URL is not an HTTP URL, or has a user, a query or a fragment`)
 	w.catalog = []object{newer, older("/volume/v2/"+own, "RegionTwo")}
 	wantLines(t, "another region", w.read(t), `volumev2 in region "RegionTwo": Tenantry cannot ask services of this type`)
 	for _, path := range []string{"/volume/v2/" + own, "/volume/v1", "/volume/v2/"} {

@@ -54,10 +54,10 @@ var (
 	errCut  = &fault{class: upstream.Transient, text: "the answer is cut off", fix: fixLater}
 	// errNotAsked is the fault of a request that is not sent, because the service did not answer an earlier request. A proof reports
 	// only the unanswered request.
-	errNotAsked = &fault{class: upstream.Transient, text: "the service did not answer before", fix: fixLater}
+	errNotAsked = &fault{class: upstream.Transient, text: "the service did not answer an earlier request", fix: fixLater}
 )
 
-// tooRecent returns the only Unproven in the proof for a project that was disabled too recently.
+// tooRecent returns an Unproven for a project that was disabled too recently. The proof for such a project contains no other Unproven.
 func tooRecent(disabledAt time.Time, wait time.Duration) Unproven {
 	return Unproven{
 		Type: "identity", Class: upstream.Transient, RetryAfter: min(wait, time.Hour), Fix: fixLater,

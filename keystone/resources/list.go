@@ -16,7 +16,7 @@ import (
 // Limits of a list.
 const (
 	pageSize    = 200 // the number of resources in a page that a Prover requests
-	maxPages    = 50  // a list with more pages is not proven
+	maxPages    = 50  // if a list has more pages, the project is not proven empty
 	maxExamples = 5   // the maximum number of examples in a Found
 )
 
@@ -31,10 +31,10 @@ type list struct {
 	path    string
 	query   url.Values // the filter for the project
 	version string     // the header OpenStack-API-Version
-	field   string     // the field of the answer with the resources
-	next    string     // the field of the answer with the link to the next page
-	owner   string     // the field of a resource with the id of its project
-	name    string     // the field of a resource with its name
+	field   string     // in an answer, the name of the field with the resources
+	next    string     // in an answer, the name of the field with the link to the next page
+	owner   string     // in a resource, the name of the field with the project's id
+	name    string     // in a resource, the name of the field with the resource's name
 
 	// The function `uncounted` reports whether to ignore a resource with this name. If `uncounted` is nil, all resources count.
 	uncounted func(name string) bool

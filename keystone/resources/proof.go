@@ -70,7 +70,7 @@ type Example struct {
 // Unproven is a question without a usable answer. The project can therefore have resources that Found does not contain.
 type Unproven struct {
 	Type, Region string // of the service
-	Kind         string // the kind of resources that is not proven, such as "servers"; empty if several kinds are not proven
+	Kind         string // the kind of resources that the question is about, such as "servers"; empty if the question is about several kinds
 	// Class is Transient if the question can be repeated soon, Unavailable if the service must first be repaired, and Blocked if an
 	// operator or the administrator of the cloud must decide. Class is never Permanent.
 	Class  upstream.Class

@@ -10,9 +10,9 @@ import (
 	"slices"
 )
 
-// Some services hide the resources of other projects from a credential, but count these resources in the quotas of these projects. If
-// a quota counts more resources than the lists have, the lists are incomplete. If a credential may not read the quota, nothing
-// shows that the credential sees all resources.
+// Some services hide the resources of other projects from a credential, but count these resources in the quotas of these projects. If a
+// quota counts more resources than the lists contain, the lists are incomplete. If a credential may not read the quota, nothing shows that
+// the credential sees all resources.
 
 // volumeQuota compares the lists with Cinder's quota of the project. It also adds the number of groups in the quota to the proof.
 func (q *inquiry) volumeQuota(ctx context.Context, base *url.URL, seen map[string]int64) {
@@ -88,8 +88,8 @@ func (q *inquiry) networkQuota(ctx context.Context, base *url.URL, seen map[stri
 	q.compare(err, used, seen)
 }
 
-// The method `compare` adds the resources of all kinds that have no list, but are counted in the quota. If the quota counts more
-// resources of a kind than the list of this kind has, `compare` adds a fault for this kind.
+// The method `compare` adds the resources of each kind that has no list, but is counted in the quota. If the quota counts more resources of
+// a kind than the list of this kind has, `compare` adds a fault for this kind.
 func (q *inquiry) compare(err error, used, seen map[string]int64) {
 	if err != nil {
 		q.fault("quota", err)

@@ -47,8 +47,8 @@ type inquiry struct {
 	silent   bool // the endpoint did not answer a request, and gets no further requests
 }
 
-// The method `fault` adds the fault err to the unproven questions. The parameter `kind` is empty if several kinds of resources are
-// not proven.
+// The method `fault` adds the fault err to the unproven questions. The parameter `kind` is empty if the fault concerns several kinds of
+// resources.
 func (q *inquiry) fault(kind string, err error) {
 	if errors.Is(err, errNotAsked) && len(q.unproven) > 0 {
 		return // the fault of the unanswered request has already been added
@@ -60,7 +60,7 @@ func (q *inquiry) fault(kind string, err error) {
 	})
 }
 
-// The method `add` adds the number of resources of a kind, unless it is 0.
+// The method `add` adds the number of resources of a kind, unless the number is 0.
 func (q *inquiry) add(kind string, count int64, examples ...Example) {
 	if count > 0 {
 		q.found = append(q.found, Found{
@@ -158,9 +158,9 @@ func ended(d *json.Decoder) error {
 	return errForm
 }
 
-// The method `clean` returns a text from outside with at most the given number of characters. It replaces every character that is not
-// printable, such as a control character or a character that changes the direction of the text. It masks the request's token, because
-// a service may repeat the token.
+// The method `clean` returns a text from outside, cut to the given number of characters. It replaces every character that is not printable,
+// such as a control character or a character that changes the direction of the text. It masks the request's token, because a service may
+// repeat the token.
 func (a asker) clean(text string, limit int) string {
 	text = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {

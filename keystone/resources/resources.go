@@ -40,17 +40,17 @@
 // Each service reacts differently to a credential that sees only its own project. A Prover notices such a credential as follows:
 //
 //   - Nova refuses all_tenants=1 with 403.
-//   - Cinder ignores all_tenants=1 and project_id, and lists the credential's own resources. Cinder answers 403 to a request for
-//     the quota of another project. The quota also counts volumes, snapshots and backups. If the quota counts more than a list has,
-//     the list is not proven.
+//   - Cinder ignores all_tenants=1 and project_id, and lists the credential's own resources. Cinder answers 403 to a request for the quota
+//     of another project. The quota counts volumes, snapshots and backups. If the quota counts more resources than a list contains, the
+//     list proves nothing.
 //   - Neutron returns an empty list. Neutron answers 403 to a request for the details of another project's quota. The Prover
 //     compares the counts of the quota with the lists, as for Cinder.
 //   - Glance lists the project's images that are public. The rule context_is_admin decides whether Glance lists all images, but no
 //     answer of Glance shows the result of this rule. The Prover therefore also asks for the list of tasks. This list has the rule
 //     tasks_api_access, which by default demands the role admin too.
-//   - If the credential lacks the role reseller_admin_role, Swift answers 403 to a request for another project's account. The
-//     Prover derives the name of the account from the last part of the catalog's URL: it replaces the id of the credential's
-//     project by the id of the project. The Prover does not ask for accounts with another prefix.
+//   - If the credential lacks the role reseller_admin_role, Swift answers 403 to a request for another project's account. The Prover
+//     derives the name of the account from the last part of the catalog's URL: it replaces the id of the credential's project by the id of
+//     the project that the proof is about. The Prover does not ask for accounts with another prefix.
 //   - Placement answers 403 to a request for the allocations of another project.
 //
 // A policy that an operator has changed can make these proofs wrong. The credential should have the role admin, and
@@ -84,8 +84,8 @@ import (
 // time, a user with a token can still create resources. The default of keystonemiddleware is 5 min.
 const TokenCacheTime = 10 * time.Minute
 
-// Service stands for the services of a cloud in the errors of this package. The class of a [Proof]'s error follows from the classes
-// of its Unproven. This table lists the class of each answer:
+// Service identifies the services of a cloud in errors. The class of a [Proof]'s error follows from the classes of its Unproven. This table
+// lists the class of each answer:
 //
 //	403, 400 and most other 4xx                    Blocked      the credential lacks a role, or the service refuses the question
 //	401                                            Unavailable  the service refuses a token that Keystone has just issued
@@ -221,7 +221,7 @@ func (p *Prover) prove(ctx context.Context, proof *Proof, mayBeEnabled bool) err
 
 // The method `identity` asks Keystone for the project.
 func (p *Prover) identity(ctx context.Context, access v3.Access, proof *Proof, mayBeEnabled bool) {
-	q := &inquiry{Service: ServiceAsked{Type: "identity", Exempt: "only asked for the project"}}
+	q := &inquiry{Service: ServiceAsked{Type: "identity", Exempt: "asked only for the project itself"}}
 	if access.ProjectID == "" {
 		q.fault("", blocked(fixScope, "the credential is not scoped to a project, so its catalog can lack endpoints"))
 	}

@@ -316,7 +316,7 @@ func TestAListThatIsNotWholeProvesNothing(t *testing.T) {
 	}
 }
 
-// wantReason fails the test if the state is Empty, or if no line has the given beginning and contains the part.
+// wantReason checks that the state is not Empty, and that at least one line begins with `begin` and contains `part`.
 func wantReason(t *testing.T, p resources.Proof, begin, part string) {
 	t.Helper()
 	if !slices.ContainsFunc(lines(p), func(s string) bool { return strings.HasPrefix(s, begin) && strings.Contains(s, part) }) ||

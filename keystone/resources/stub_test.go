@@ -33,8 +33,8 @@ type object = map[string]any
 type kind struct {
 	service, name string // as in the Proof
 	path          string
-	field, links  string // the fields of a page with the resources, and with the links
-	owner         string // the field of a resource with its project
+	field, links  string // in a page, the names of the fields with the resources and with the links
+	owner         string // in a resource, the name of the field with the project's id
 }
 
 // Parts of the wire format of Cinder.
@@ -66,7 +66,7 @@ type world struct {
 	pageSize  int                 // the maximum number of resources in a page
 	hole      bool                // whether the first page of each list is empty, and links to the next page
 	resources map[string][]object // the resources of each kind, with the fields id, name, owner, hidden and visibility
-	used      map[string]int      // further usage that the quotas count
+	used      map[string]int      // the usage that the quotas count in addition to the resources
 	usages    map[string]int      // allocations in Placement
 	swift     map[string][]string // containers of the accounts
 	catalog   []object            // nil means all services in RegionOne
@@ -261,8 +261,8 @@ func (w *world) keystone(rw http.ResponseWriter, r *http.Request) {
 }
 
 // The method `list` answers with one page. If the caller lacks the role admin, each service reacts differently. Nova refuses
-// all_tenants. Cinder ignores the filter and shows the caller's resources. Neutron applies the filter to the caller's resources,
-// and Glance to the public images.
+// all_tenants. Cinder ignores the filter and shows the caller's resources. Neutron applies the filter to the caller's resources. Glance
+// applies the filter to the public images.
 func (w *world) list(rw http.ResponseWriter, r *http.Request, k kind) {
 	query := r.URL.Query()
 	if k.service == "compute" && !w.admin {
@@ -294,7 +294,7 @@ func (w *world) list(rw http.ResponseWriter, r *http.Request, k kind) {
 	w.page(rw, r, k, visible)
 }
 
-// The method `shows` reports whether a service lists a resource of the requested project.
+// The method `shows` reports whether a service lists this resource of the requested project.
 func (w *world) shows(k kind, o object, query url.Values) bool {
 	hidden, _ := o["hidden"].(bool)
 	visibility, _ := o["visibility"].(string)

@@ -14,9 +14,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// accessTo calls Access with a stub of Keystone. The stub answers the login with the given status and the token gAAAA-canary. The stub
-// then answers the request for the token and its catalog with the body. The result `told` lists the errors that the Cloud passed to
-// the function `leave` of Enter.
+// accessTo calls Access with a stub of Keystone. The stub answers the login with the given status and the token gAAAA-canary. The stub then
+// receives the request for the token and its catalog, and answers with the body. The result `told` lists the errors that the Cloud passed
+// to the function `leave` of Enter.
 func accessTo(t *testing.T, status int, body string) (access v3.Access, told []error, err error) {
 	t.Helper()
 	cloud, err := v3.New(v3.Config{

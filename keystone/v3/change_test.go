@@ -144,8 +144,8 @@ func TestAChangeSendsOnlyWhatChanges(t *testing.T) {
 	}
 }
 
-// TestALateChangeKeepsTheRest delivers the write of ChangeProject to Keystone after the call has failed. Before the delivery, an
-// administrator changes a field that the write does not contain. The late write must keep the administrator's change.
+// TestALateChangeKeepsTheRest lets ChangeProject fail, and then delivers its write to Keystone. Before the delivery, an administrator
+// changes a field that the write does not contain. The late write must keep the administrator's change.
 func TestALateChangeKeepsTheRest(t *testing.T) {
 	t.Run("the state", func(t *testing.T) {
 		r := newRepaired(t, false)

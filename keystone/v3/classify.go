@@ -147,8 +147,8 @@ func classifyRefused(p purpose, e *upstream.Error, fromKeystone bool) {
 }
 
 // lacksRole reports whether Keystone could not make or check a token because of a deleted role. Keystone 22 on SQLite keeps a rule by
-// which another role implies the deleted role. Until an administrator deletes the rule, Keystone answers 404 to each login and to each
-// validation of a token with the implying role. The message is "Could not find role: ID".
+// which another role implies the deleted role. Until an administrator deletes the rule, Keystone answers 404 if a login or the validation
+// of a token involves the implying role. The message is "Could not find role: ID".
 func lacksRole(message string) bool { return strings.Contains(message, "Could not find role: ") }
 
 // isJSONForHead reports whether the request is a HEAD request, and the type of the answer is JSON. If Keystone has no route for a

@@ -75,7 +75,8 @@ func (e cloudEntry) fault(err error) error {
 }
 
 // The method `profile` merges the entry into the vendor's profile that the entry names. If no file contains this profile, `profile` stores
-// the name of the profile in e.vendor, and returns the unchanged entry. The entry alone can contain all required values.
+// the name of the profile in e.vendor, and returns the unchanged entry. Even without the profile, the entry can contain all required
+// values.
 func (e *cloudEntry) profile(own mapping) (mapping, error) {
 	name := text(own["profile"])
 	if name == "" {

@@ -123,9 +123,9 @@ func settingsOf(entry mapping, variables settings) settings {
 	return s
 }
 
-// The method `domains` sets the domain of the user and the domain of the project, if they are not set. If the settings name a
-// project, the settings domain_id and domain_name are the defaults for both domains. Otherwise, domain_id and domain_name are the
-// scope, and `domains` keeps them.
+// The method `domains` sets the domain of the user if it is missing, and the domain of the project if it is missing. If the settings name a
+// project, the settings domain_id and domain_name are the defaults for both domains. Otherwise, domain_id and domain_name are the scope,
+// and `domains` keeps them.
 func (s settings) domains() {
 	fill := func(key, value string) { s.set(key, cmp.Or(s[key], value)) }
 	if s["project_id"]+s["project_name"] != "" {

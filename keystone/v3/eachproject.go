@@ -78,9 +78,9 @@ func (r *projectReader) part(ctx context.Context, prefix string) (cut bool, err 
 	})
 }
 
-// The function `divide` returns longer prefixes. Together, they match all tenants whose names begin with the prefix. If the prefix is the
-// beginning of "bs-customer-" or "bs-subscription-", `divide` completes this text. If the prefix contains the whole text, `divide` adds
-// each possible next digit of the UUID. The result is nil if there are no longer prefixes.
+// The function `divide` returns prefixes that are longer than the given prefix. Together, they match all tenants whose names begin with the
+// given prefix. If the prefix is the beginning of "bs-customer-" or "bs-subscription-", `divide` completes this text. If the prefix
+// contains the whole text, `divide` adds each possible next digit of the UUID. The result is nil if the prefix cannot be extended.
 func divide(prefix string) (parts []string) {
 	for _, kind := range []string{keystone.CustomerTenant(""), keystone.SubscriptionTenant("")} {
 		digits, ok := strings.CutPrefix(prefix, kind)

@@ -26,7 +26,7 @@ func TestACutListIsReadInParts(t *testing.T) {
 	const limit, count = 10, 400
 	for what, project := range map[string]func(int, string) string{
 		"tenants": func(_ int, name string) string { return name },
-		"tenants with the same UUID but one": func(i int, _ string) string {
+		"tenants whose UUIDs differ only in the last digits": func(i int, _ string) string {
 			return keystone.CustomerTenant(fmt.Sprintf("2c9b0a52-0000-4000-8000-%012x", i))
 		},
 	} {

@@ -268,7 +268,7 @@ func (h *house) delay(t *testing.T) (deliver func()) {
 	}
 }
 
-// TestALateWriteCarriesItsMark delivers a write to Keystone after the call has failed. The write contains the mark of the run.
+// TestALateWriteCarriesItsMark lets each call fail, and then delivers the call's write to Keystone. The write contains the mark of the run.
 func TestALateWriteCarriesItsMark(t *testing.T) {
 	inEach(t, "late", func(t *testing.T, s switched) {
 		deliver := s.delay(t)

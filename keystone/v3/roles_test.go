@@ -85,7 +85,7 @@ func TestARoleIsResolvedOnce(t *testing.T) {
 	}
 }
 
-// The answer to a HEAD request has no body. Therefore, only the header shows whether Keystone answered about the assignment.
+// The answer to a HEAD request has no body. Therefore, only the header shows whether a 404 is about the assignment.
 func TestAnAssignmentIsAbsentOnlyIfKeystoneSaysSo(t *testing.T) {
 	h := newHouse(t)
 	a := keystone.Assignment{ProjectID: h.AddProject(keystone.Project{Name: "bs-customer-1"}), UserID: h.AddUser(keystonetestUser), RoleID: "r"}

@@ -128,8 +128,8 @@ func (s *server) ask(c echo.Context, v saga.Action) error {
 	return s.show(c, http.StatusAccepted, run)
 }
 
-// The method `applied` waits at most defaultWait for the event of the action: an event of the run whose number is higher than seq.
-// If too many requests wait, `applied` does not wait.
+// The method `applied` waits at most defaultWait for the event of the action. This event is an event of the run, with a number higher than
+// seq. If too many requests wait, `applied` does not wait.
 func (s *server) applied(c echo.Context, watcher saga.Watcher, seq int64) error {
 	leave, refused := s.waiting.take(callerOf(c).name(), 1)
 	defer leave()

@@ -34,9 +34,10 @@ func (r *reservation) change(n int) error {
 	return nil
 }
 
-// The method `reserve` reserves memory for the answers of an operation that reads. A page of a list gets a part of maxPage, in proportion
-// to the limit of the page. When the answer is encoded, answerJSON replaces the reservation by the length of the answer. The memory of each
-// caller is limited. Therefore a caller that does not read its answers leaves memory for the other callers.
+// The method `reserve` reserves memory for the answers of an operation that reads. For a page of a list, `reserve` reserves a part of
+// maxPage, in proportion to the query parameter `limit`. When the answer is encoded, answerJSON replaces the reservation by the length of
+// the answer. The memory of each caller is limited. Therefore a caller that does not read its answers cannot use up the memory for the
+// other callers.
 func (s *server) reserve(o operation) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		if o.method != http.MethodGet || o.Security == nil || o.open() {

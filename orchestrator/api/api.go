@@ -38,8 +38,8 @@ type Options struct {
 	Random       io.Reader // source of random bytes for API keys, such as crypto/rand.Reader
 	AdminRole    string    // the Keystone role that makes a user an operator
 
-	// Admissions limits how many requests with a body are checked and accepted at the same time. Zero means 384. At most four times as many
-	// requests wait for their runs at the same time. At this limit, the API answers a further request without waiting for its run.
+	// Admissions limits how many requests with a body are checked and accepted at the same time. Zero means 384. The number of requests that
+	// wait for their runs is limited to four times Admissions. At this limit, the API answers a further request without waiting for its run.
 	Admissions  int
 	Heartbeat   time.Duration // interval between keep-alive comments in a stream of events; zero means 15 s
 	MaxLiveRuns int           // limit of live runs for merchants without a limit in their settings
@@ -75,7 +75,7 @@ type server struct {
 	admissions shares
 	waiting    shares // limits the requests that wait for their runs
 
-	validations shares // limits the validations of operators' tokens, by the callers' addresses
+	validations shares // limits the validations of operators' tokens for each caller's address
 	streams     shares
 	answers     shares // limits the bytes of answers
 	quotas      quotas

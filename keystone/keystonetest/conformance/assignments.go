@@ -53,7 +53,7 @@ func removeAssignmentRepeated(_ *testing.T, f *fixture) {
 	}
 }
 
-// hasAssignmentImplied assigns role member, which implies role reader, and checks that HasAssignment does not report reader.
+// hasAssignmentImplied assigns role member, which implies role reader, and checks that HasAssignment returns false for reader.
 func hasAssignmentImplied(_ *testing.T, f *fixture) {
 	a := f.newAssignment()
 	f.ok(f.cloud.EnsureAssignment(f.ctx, a))

@@ -77,7 +77,7 @@ func (f *fixture) as(c v3.Credential) *v3.Cloud {
 	return f.newCloud(cfg)
 }
 
-// The method `projects` returns the projects that EachProject lists, by id.
+// The method `projects` returns the projects that EachProject lists. The keys of the map are the projects' ids.
 func (f *fixture) projects(i keystone.Inventory, domain, prefix string) (found map[string]keystone.Project, whole bool) {
 	f.Helper()
 	found = map[string]keystone.Project{}

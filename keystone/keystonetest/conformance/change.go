@@ -109,7 +109,7 @@ func changeState(_ *testing.T, f *fixture) {
 	f.changes(p, enable, "enabled", p)
 
 	f.changes(p, keystone.ProjectChange{Enabled: new(false), Add: []string{markA}}, "enabled tags", marked(p, false, markA))
-	f.enables(p, p, true, markA) // EnableProject treats this mark like a mark of DisableProject
+	f.enables(p, p, true, markA) // EnableProject treats this mark like a mark that DisableProject added
 	f.disables(p, markB, marked(p, false, markB))
 	f.changes(p, enable, "enabled", marked(p, true, markB))
 }
@@ -131,8 +131,8 @@ func changeTags(_ *testing.T, f *fixture) {
 	f.changes(p, keystone.ProjectChange{Enabled: new(true), Add: old, Remove: other}, "enabled tags", p)
 }
 
-// changeLate delivers a write to Keystone after the call has failed. Before the delivery, an administrator changes a field that the write
-// does not contain. The late write must keep the administrator's change.
+// changeLate lets ChangeProject fail, and then delivers its write to Keystone. Before the delivery, an administrator changes a field that
+// the write does not contain. The late write must keep the administrator's change.
 func changeLate(_ *testing.T, f *fixture) {
 	p := f.newTenant()
 	late := func(c keystone.ProjectChange, meanwhile string) {

@@ -7,7 +7,7 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 )
 
-// ListLimit is the value of the option list_limit of the Keystone that [Limited] tests.
+// ListLimit is the list_limit of the Keystone that [Limited] tests.
 const ListLimit = 3
 
 // Limited tests the methods of [keystone.Inventory] against a Keystone that cuts lists of projects and users to ListLimit.

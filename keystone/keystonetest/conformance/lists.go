@@ -84,13 +84,13 @@ func (f *fixture) listCast() cast {
 	return c
 }
 
-// The method `ids` returns a replacer that replaces the words in upper case in the paths below by ids.
+// The method `ids` returns a replacer for the paths below. It replaces each word in upper case by an id.
 func (c cast) ids() *strings.Replacer {
 	return strings.NewReplacer("DOMAIN", c.domain, "FOREIGN", c.foreign, "INSIDE", c.inside, "OUTSIDE", c.outside,
 		"PLAIN", c.plain, "MANAGER", c.manager, "STRANGER", c.stranger, "GROUP", c.group, "MEMBER", c.member, "ROLE", c.role)
 }
 
-// cutLists and otherReads are the paths that Lists asks for. The words in upper case stand for ids.
+// cutLists and otherReads are the paths of the requests that Lists sends. The words in upper case stand for ids.
 var (
 	cutLists = []string{
 		"/projects?domain_id=DOMAIN", "/projects?domain_id=FOREIGN", "/projects?domain_id=nope",

@@ -46,7 +46,7 @@ func managersRights(_ *testing.T, f *fixture) {
 	}
 	f.wantsPermission(only(c.ofManager.Domain(f.ctx, "default")), "identity:get_domain")
 
-	// If no project has the name, a search by name returns ErrNotFound. A request by id returns ErrForbidden.
+	// If a project does not exist, a search by name returns ErrNotFound, but a request by id returns ErrForbidden.
 	_, err = c.ofManager.FindProject(f.ctx, c.domain, "bs-customer-nope")
 	f.wants(err, keystone.ErrNotFound)
 	has, err := c.ofManager.HasAssignment(f.ctx, keystone.Assignment{ProjectID: c.inside, UserID: c.plain, RoleID: c.member})
@@ -106,7 +106,7 @@ func rightsWithoutReader(_ *testing.T, f *fixture) {
 	f.ok(only(cloud.Domain(f.ctx, c.domain)))
 }
 
-// readsNothing checks that the user of the Cloud may read no list, and no other user.
+// readsNothing checks that the user of the Cloud may read neither a list nor another user.
 func (f *fixture) readsNothing(cloud *v3.Cloud, c cast) {
 	f.Helper()
 	_, err := cloud.EachProject(f.ctx, c.domain, "", func(keystone.Project) { f.Error("got a project") })
