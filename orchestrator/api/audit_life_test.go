@@ -95,7 +95,7 @@ func TestTheServiceStartsAudits(t *testing.T) {
 	})
 }
 
-// Keystone refuses the login with the credential for audits. The audit then has a gap, and orders are not affected.
+// If Keystone refuses the login with the credential for audits, the audit has a gap. Orders are not affected.
 func TestARefusedCredentialOfAuditsStopsNoOrders(t *testing.T) {
 	w := newWorld(t, changed(func(o *service.Options) {
 		own := o.Cloud

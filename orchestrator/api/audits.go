@@ -90,7 +90,7 @@ func (s *server) CreateAudit(c echo.Context) error {
 
 // scopeOf returns the scope of the requested audit, or a problem. The merchant must be registered, and the cloud must be configured. A
 // local caller may name any cloud, because the local process does not know the clouds of the replicas. The customer and the project need
-// not exist: an audit also reports that they are gone.
+// not exist, because an audit also reports missing customers and projects.
 func (s *server) scopeOf(c echo.Context, want AuditScope) (audit.Scope, error) {
 	scope := audit.Scope{
 		MerchantID: valueOf(want.MerchantID), CustomerID: valueOf(want.CustomerID),

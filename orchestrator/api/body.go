@@ -15,7 +15,7 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// A body is refused if it exceeds one of these limits. The limits bound the memory for the checks of a body.
+// A body is refused if it exceeds one of these limits. The limits restrict the memory that the checks of a body use.
 const (
 	maxBody   = 114688 // in bytes, as in OpenStack's services
 	maxDepth  = 16     // objects and arrays inside each other
@@ -55,8 +55,8 @@ func readBody(c echo.Context) (jsontext.Value, error) {
 }
 
 // The function `check` refuses a body that is not one JSON value, that exceeds a limit, or that contains strings that cannot be stored. The
-// problem lists up to maxFaults strings that cannot be stored. It names only the first fault of any other kind. The problem names the
-// position of a fault, but does not quote the body.
+// problem lists up to maxFaults strings that cannot be stored. At any other fault, `check` stops, and the problem names this fault only.
+// The problem never quotes the body.
 func check(body jsontext.Value) error {
 	decoder := jsontext.NewDecoder(bytes.NewReader(body))
 	var faults []InvalidParam
@@ -130,7 +130,8 @@ func badText(text string) string {
 }
 
 // The function `fits` decodes a body that must match the schema. `fits` ignores the keyword oneOf at the top of the schema. The caller must
-// check the alternatives of oneOf. If `fits` checked oneOf and no alternative matched, the check would stop and not name the other faults.
+// check the alternatives of oneOf. If `fits` checked oneOf and no alternative matched, the check would stop without naming the other
+// faults.
 func fits[T any](body jsontext.Value, schema *openapi3.Schema) (T, error) {
 	var value any
 	var decoded T

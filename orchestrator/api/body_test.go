@@ -24,7 +24,7 @@ var hostile = map[string]string{
 	"a large exponent":                                   `{"billing_day":1e999999999}`,
 	"many values":                                        strings.Repeat("1 ", 50000),
 	"many duplicates":                                    `{` + strings.Repeat(`"a":1,`, 18000) + `"a":1}`,
-	"as many wrong fields as allowed":                    `{` + manyKeys(98) + `"z":1}`,
+	"the maximum number of fields, all wrong":            `{` + manyKeys(98) + `"z":1}`,
 }
 
 func manyKeys(n int) string {
@@ -78,8 +78,8 @@ func TestTheChecksOfABodyUseLittleMemory(t *testing.T) {
 	}
 }
 
-// everyOperation returns a request for each operation of the document. The key of the map is the id of the operation. Of the
-// objects in the paths, only the merchant exists.
+// everyOperation returns a request for each operation of the document. The key of the map is the id of the operation. The merchant in a
+// path exists. The other objects in a path do not.
 func (w *world) everyOperation() map[string]request {
 	all := map[string]request{}
 	ids := strings.NewReplacer("{merchant_id}", w.Merchant.ID, "{run_id}", nobody, "{subscription_id}", nobody, "{audit_id}", nobody,

@@ -22,7 +22,8 @@ const (
 	operatorScheme = "operatorToken"
 )
 
-// The type `caller` is the sender of a request: a merchant's portal, an operator, or an operator in this process.
+// The type `caller` is the sender of a request: a merchant's portal, an operator with a Keystone token, or an operator who uses
+// [LocalTransport].
 type caller struct {
 	merchant *merchants.Merchant // nil for an operator
 	key      string              // the public part of the API key
@@ -45,7 +46,8 @@ func (w caller) String() string {
 // cannot be mistaken for a portal's name.
 const portalWho = "portal with key "
 
-// The method `name` returns the name under which the limits of type `shares` count the caller's units, such as requests or bytes.
+// The method `name` returns the caller's name for limits of the type `shares`. Each such limit counts the units of a caller, such as
+// requests or bytes, under this name.
 func (w caller) name() string {
 	if w.merchant != nil {
 		return "merchant " + w.merchant.ID

@@ -69,8 +69,8 @@ func viewPlan(p billing.Plan) Plan {
 	return view
 }
 
-// pageOf returns the number of objects on a page, and the page to read. The page to read has one more object, which shows whether
-// there is a next page.
+// pageOf returns the maximum number of objects in the answer, and the page to read. The page to read has one more object, which shows
+// whether there is a next page.
 func pageOf(limit *int, marker *string) (int, billing.Page) {
 	n := defaultRuns
 	if limit != nil {
@@ -79,7 +79,8 @@ func pageOf(limit *int, marker *string) (int, billing.Page) {
 	return n, billing.Page{After: valueOf(marker), Limit: n + 1}
 }
 
-// ListSubscriptions lists a page of the subscriptions of all customers of the merchant, or of one customer.
+// ListSubscriptions lists a page of the merchant's subscriptions. If the request names a customer, the list has only this customer's
+// subscriptions.
 func (s *server) ListSubscriptions(c echo.Context, merchantID string, p ListSubscriptionsParams) error {
 	merchant, err := s.merchantOf(c, merchantID)
 	if err != nil {

@@ -77,7 +77,7 @@ func planChanged(t *testing.T, database string) {
 	w.refused(w.asOperator(w.changePlan(id, large, "c2")), http.StatusConflict, "plan-unchanged")
 
 	suspended := read[api.Run](t, w.call(w.asOperator(w.change(id, "suspend", "s"))))
-	changes(w.changePlan(id, huge, "c3"), huge, large) // a portal may do this, too, although an operator has suspended the subscription
+	changes(w.changePlan(id, huge, "c3"), huge, large) // a portal may change the plan although an operator has suspended the subscription
 	w.hasPlan("changed while suspended", id, huge, "suspended", suspended.ID)
 	w.refused(w.change(id, "resume", "r1"), http.StatusForbidden, "suspended-by-operator")
 	tenant := idOf(made, "subscription_tenant_id")
@@ -108,7 +108,7 @@ func planChanged(t *testing.T, database string) {
 	w.hasPlan("changed asynchronously", id, large, "active", resumed.ID)
 }
 
-// The plan of an ending subscription is changed. When the subscription is restored, it has the new plan.
+// A request can change the plan of an ending subscription. The subscription keeps the new plan when it is restored.
 func TestThePlanOfAnEndingSubscriptionIsChanged(t *testing.T) {
 	w := newWorldOf(t, "")
 	id, large := idOf(read[api.Run](t, w.call(w.order("k"))), "subscription_id"), w.newPlan(w.Merchant.ID)
@@ -200,7 +200,7 @@ func TestAChangeOfThePlanThatFails(t *testing.T) {
 	w.hasPlan("after the retry", id, large, "active", made.ID)
 }
 
-// If a later run has changed the plan, a compensated run is not retried, because the merchant's later decision counts.
+// A compensated run is not retried if a later run has changed the plan, because the retry would overrule the merchant's later decision.
 func TestALaterChangeOfThePlanIsNotOverruledByARetry(t *testing.T) {
 	b := &broken{}
 	b.open.Store(true)

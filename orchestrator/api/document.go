@@ -129,7 +129,7 @@ func checkParameters(o operation) echo.MiddlewareFunc {
 	}
 }
 
-// A query is refused if it exceeds one of these limits. The limits bound the memory for the checks of a query.
+// A query is refused if it exceeds one of these limits. The limits restrict the memory that the checks of a query use.
 const (
 	maxQuery      = 16 << 10 // in bytes
 	maxParameters = 64       // names with their values
@@ -144,7 +144,7 @@ func readQuery(raw string) (url.Values, error) {
 		return nil, invalid(InvalidParam{Detail: fmt.Sprintf("the query has more than %d parameters", maxParameters)})
 	}
 	query, err := url.ParseQuery(raw)
-	if err != nil { // Echo ignores a filter that it cannot parse; the list would then be too long
+	if err != nil { // Echo would ignore a filter that it cannot parse, and the list would be too long
 		return nil, invalid(InvalidParam{Detail: "the query contains a semicolon, or a % that does not begin an escape"})
 	}
 	return query, nil

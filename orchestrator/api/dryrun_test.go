@@ -114,7 +114,7 @@ func (w *world) rehearse(t *testing.T, q request) string {
 	run, err := w.Store.Run(t.Context(), strings.TrimPrefix(second.header.Get("Location"), "/v1/runs/"))
 	must(t, err)
 	if d.Workflow != run.Workflow || d.Merchant != run.Merchant {
-		t.Errorf("the dry run is %s of merchant %s, and the run %s of %s", d.Workflow, d.Merchant, run.Workflow, run.Merchant)
+		t.Errorf("the dry run has workflow %s and merchant %s, but the run has workflow %s and merchant %s", d.Workflow, d.Merchant, run.Workflow, run.Merchant)
 	}
 	for _, differs := range workflowstest.DryRunDiffers(d, run, before) {
 		t.Error(differs)
@@ -248,7 +248,8 @@ func TestADryRunWhoseUpstreamIsDown(t *testing.T) {
 		}
 	})
 	for _, c := range []struct {
-		at, service string // the upstream fails when a path contains this text; the checks of the order make no such request
+		// The upstream goes down at the first request whose path contains the text `at`. The checks of the order send no such request.
+		at, service string
 		down        *atomic.Bool
 	}{
 		{"/subscriptions", "keystone", &w.upstreams.keystoneDown}, {"/v3/projects", "billingstack", &w.upstreams.billingDown},

@@ -94,7 +94,7 @@ func newCalendarOf(t *testing.T, keepTenant time.Duration) *calendar {
 
 func (c *calendar) step(d time.Duration) { c.ahead.Add(int64(d)) }
 
-// The method `until` waits until the condition is true. The service finds follow-ups that are due only when it polls.
+// The method `until` waits until the condition is true. The service notices a due follow-up only when it polls.
 func (c *calendar) until(what string, is func() bool) {
 	c.t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
@@ -267,7 +267,7 @@ func TestAHeldEndingWaits(t *testing.T) {
 	c.step(week + time.Hour)
 	time.Sleep(300 * time.Millisecond) // long enough for some polls
 	if c.ended("remove") != nil || !c.project(s.tenant) {
-		t.Fatal("the removal of a held or restored ending has begun")
+		t.Fatal("a removal has begun although one ending is held and the other subscription is restored")
 	}
 	c.changes(c.change(s.id, "restore", "r"))
 	s.is("restored", "active", true, 1)
@@ -382,7 +382,7 @@ func TestASubscriptionWhosePlanIsGoneIsNotRestored(t *testing.T) {
 // The removal becomes due while a restore is in progress. The removal waits for the end of the restore, reads the subscription
 // again, and removes nothing.
 func TestARemovalThatAwaitsARestoreRemovesNothing(t *testing.T) {
-	c := newCalendarOf(t, time.Second) // the tenant is kept for a short time, because a run is given up after 24 hours
+	c := newCalendarOf(t, time.Second) // a short time: the removal must be due before the service gives up the restore (24 hours)
 	s := c.subscribed("k")
 	c.changes(c.change(s.id, "unsubscribe", "u"))
 	release := make(chan struct{})

@@ -53,8 +53,8 @@ func (s *server) ListRunEvents(c echo.Context, runID string, p ListRunEventsPara
 	return answerJSON(c, http.StatusOK, page)
 }
 
-// The method `stream` sends the events of a run. Each event is sent when it has been stored. If the run has ended or is stuck,
-// `stream` returns after the last event. `stream` also returns at a heartbeat if the caller's credential is no longer valid.
+// The method `stream` sends the events of a run. Each event is sent as soon as it is stored. If the run has ended or is stuck, `stream`
+// returns after the last event. `stream` also returns at a heartbeat if the caller's credential is no longer valid.
 func (s *server) stream(c echo.Context, run *saga.Run, after int64) error {
 	if last := c.Request().Header.Get("Last-Event-ID"); last != "" {
 		seq, err := strconv.ParseInt(last, 10, 64)

@@ -131,7 +131,7 @@ func TestFollowingEvents(t *testing.T) {
 		t.Errorf("after the last event: got %d, want 204", status)
 	}
 	if status, _ := w.follow(path, "first"); status != http.StatusBadRequest {
-		t.Errorf("after no event's id: got %d, want 400", status)
+		t.Errorf("after an id that is not a number: got %d, want 400", status)
 	}
 }
 
@@ -231,7 +231,7 @@ func TestAStreamEndsWhenItsTokenExpires(t *testing.T) {
 		defer close(ended)
 		w.into(t.Context(), out, "127.0.0.1:1", q)
 	}()
-	waitUntil(t, "the stream lives on at heartbeats", func() bool { return out.beats.Load() > 3 })
+	waitUntil(t, "the stream stays open at heartbeats", func() bool { return out.beats.Load() > 3 })
 	ahead.Store(int64(lifetime))
 	select {
 	case <-ended:
@@ -289,8 +289,8 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// One caller has at most three quarters of the streams, and all callers together have at most the limit. When a stream has ended, another
-// stream can begin.
+// No caller has more than three quarters of the streams, and all callers together never have more streams than the limit. When a stream has
+// ended, another stream can begin.
 func TestStreamsHaveALimit(t *testing.T) {
 	const limit, most = 512, 384
 	w := newWorld(t)

@@ -92,7 +92,7 @@ func (s *server) AcceptFinding(c echo.Context, findingID string) error {
 	return s.showFinding(c, f)
 }
 
-// maxYear is the last year of a time in RFC 3339.
+// maxYear is the last year that RFC 3339 can represent.
 const maxYear = 9999
 
 // WithdrawAcceptance opens an accepted finding again.

@@ -40,7 +40,7 @@ func TestFixByNamesNobodyWhomTheOperationRefuses(t *testing.T) {
 						FixByUser:     takesToken,
 					}[fixBy]
 					if !ok {
-						t.Errorf("%s, %s sent by %s: fix_by is %s, whom the operation refuses", id, name, who, fixBy)
+						t.Errorf("operation %s, problem %s, sent by %s: fix_by names %s, but the operation refuses this person", id, name, who, fixBy)
 					}
 				}
 			}
@@ -48,12 +48,13 @@ func TestFixByNamesNobodyWhomTheOperationRefuses(t *testing.T) {
 	}
 	for name := range byName {
 		if !seen[name] && name != methodNotAllowed.name {
-			t.Errorf("%s is the problem of no operation", name)
+			t.Errorf("no operation has the problem %s", name)
 		}
 	}
 }
 
-// callersOf returns one request from each kind of caller that the operation may answer with a problem.
+// callersOf returns one request for each kind of caller, by the name of the kind. The operation may answer each of these requests with a
+// problem.
 func callersOf(o operation) map[string]echo.Context {
 	all := map[string]echo.Context{}
 	for who, h := range map[string]http.Header{

@@ -111,8 +111,8 @@ func usersWhoseIDIsNotHex(t *testing.T, database string) {
 	}
 }
 
-// TestNamesInAnotherCase configures names whose case differs from the case in Keystone. This Keystone compares names like a
-// Keystone on MySQL.
+// TestNamesInAnotherCase configures domain and role names that differ from Keystone's names in upper and lower case. The test's Keystone
+// ignores this difference, as a Keystone on MySQL does.
 func TestNamesInAnotherCase(t *testing.T) {
 	w := newWorldOf(t, storetest.SQLite(t), func(o *servicetest.Options) {
 		o.Keystone.LooseNames = true

@@ -100,9 +100,9 @@ func (s *server) saidAbout(ctx context.Context, entries []audit.Entry) (map[obje
 	return said, nil
 }
 
-// partsOf returns the objects whose findings must be searched for the object of the entry. Most objects are named only by findings about
-// the object itself. A role assignment is named by findings about its project. It is also named by a finding about its user, if the finding
-// is about all role assignments of the user.
+// partsOf returns the objects whose findings may name the entry's object. Most objects are named only by findings about the object itself.
+// A role assignment is named by findings about its project. It is also named by a finding about its user, if the finding is about all role
+// assignments of the user.
 func partsOf(e audit.Entry) []object {
 	if project, rest, is := strings.Cut(e.ID, "/"); is {
 		user, _, _ := strings.Cut(rest, "/")

@@ -17,7 +17,7 @@ func TestAnAdminAccountsForEachRoleAssignment(t *testing.T) { onBoth(t, anAdminA
 
 func anAdminAccounts(t *testing.T, database string) {
 	var mu sync.Mutex
-	requests := map[string]string{} // request ids by path of the PUT
+	requests := map[string]string{} // the request id of each PUT, by path
 	w := newWorldOf(t, database, func(o *servicetest.Options) {
 		next := o.Around
 		o.Around = func(upstream string, to http.RoundTripper) http.RoundTripper {

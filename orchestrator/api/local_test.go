@@ -47,8 +47,8 @@ func (w *world) local(database string) http.RoundTripper {
 	return l
 }
 
-// Operators who can open the database have the same rights as operators with a token. Only the retry of a compensated run is
-// refused.
+// Operators who can open the database have the same rights as operators with a token. The only exception: they cannot retry a compensated
+// run.
 func TestTheLocalTransport(t *testing.T) {
 	onBoth(t, func(t *testing.T, database string) {
 		w := newWorldOn(t, database, pollOften)
@@ -106,8 +106,8 @@ func TestTheLocalTransport(t *testing.T) {
 // pollOften shortens the interval between polls, so that the replica soon finds an action that no message announces.
 var pollOften = changed(func(o *service.Options) { o.Poll = 20 * time.Millisecond })
 
-// withoutOwn returns the body of an answer without its request id and without an empty subscription_tenant_id. Only the release's workflow
-// `subscribe` has this field: the world's short workflow does not.
+// withoutOwn returns the body of an answer without its request id and without an empty subscription_tenant_id. The real workflow
+// `subscribe`, which service.Local uses, has this field in its result. The stand-in workflow of the world does not.
 func withoutOwn(a answer) string {
 	return strings.NewReplacer(a.header.Get("X-Openstack-Request-Id"), "req", `,"subscription_tenant_id":""`, "").Replace(a.body)
 }

@@ -184,7 +184,7 @@ func TestPagesOfMerchantsKeysAndPlans(t *testing.T) {
 	})
 }
 
-// Each list of the document has pages, except the list of the versions.
+// Each list operation in the document has pages, except the list of the API's versions.
 func TestEachListHasPages(t *testing.T) {
 	w := newWorld(t)
 	for path, item := range w.document.doc.Paths.Map() {

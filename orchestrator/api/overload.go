@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	defaultAdmissions = 384 // one merchant uses at most 288 of these
+	defaultAdmissions = 384 // no merchant uses more than 288 of these
 	// waitingPerAdmission is the ratio of two limits: the limit of waiting requests to the limit of concurrent admissions. Waiting
 	// requests need only memory.
 	waitingPerAdmission = 4
@@ -33,11 +33,11 @@ type shares struct {
 	by   map[string]int // the number of used units, by caller
 }
 
-// The method `take` reserves n units for a caller. If n units are too many, `take` returns a problem. A caller without units may
-// take all free units. A caller that has units already may have at most three times the number of units that stay free. If callers
-// take their units in small parts, one caller has at most three quarters of the limit. If two callers always take as many units as
-// possible, they have equal shares after they have freed their first units. The returned function `leave` frees the units. Further
-// calls of `leave` do nothing.
+// The method `take` reserves n units for a caller. If n units are too many, `take` returns a problem. A caller without units may take all
+// free units. A caller that has units already may have no more than three times the number of units that stay free. If callers take their
+// units in small parts, no caller has more than three quarters of the limit. If two callers always take as many units as possible, they
+// have equal shares after they have freed their first units. The returned function `leave` frees the units. Further calls of `leave` do
+// nothing.
 func (s *shares) take(caller string, n int) (leave func(), refused *problemError) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,8 +163,8 @@ const livePolicy = "live-runs"
 // moment.
 func (s *server) withinQuota(c echo.Context, m merchants.Merchant) (leave func(), err error) {
 	limit := cmp.Or(m.MaxLiveRuns, s.MaxLiveRuns)
-	// Count the orders before the live runs. If a run is stored between the two counts, the run is then counted twice. In the
-	// opposite order, the run might not be counted.
+	// Count the orders before the live runs. If a run is stored between the two counts, the run is then counted twice. If the live runs
+	// were counted first, the run might not be counted at all.
 	before, leave := s.quotas.enter(m.ID)
 	live, err := s.Runs.LiveRuns(c.Request().Context(), m.ID)
 	if err != nil {

@@ -139,8 +139,8 @@ func (w *world) foreign(key string) request {
 	return q
 }
 
-// The orders of one merchant get at most three quarters of the places. Further orders of this merchant are refused, and orders of
-// another merchant are accepted.
+// The orders of a merchant never get more than three quarters of the places. The service refuses further orders of this merchant, and
+// accepts orders of another merchant.
 func TestOneMerchantsOrdersLeavePlacesForTheOthers(t *testing.T) {
 	const admissions, more = 8, 200
 	w, check := held(t, admissions)
@@ -199,7 +199,7 @@ func TestUnfinishedBodiesKeepNobodyOut(t *testing.T) {
 	all.Wait()
 }
 
-// The sum of the sizes of all bodies has a limit, and the bodies of one merchant use at most three quarters of this limit.
+// The sum of the sizes of all bodies has a limit. The bodies of a merchant never use more than three quarters of this limit.
 func TestTheBodiesUnderWayHaveALimit(t *testing.T) {
 	const limit, largest = 64 << 20, 114688
 	w := newWorld(t)
@@ -301,9 +301,8 @@ func waitUntil(t *testing.T, what string, ok func() bool) {
 	t.Fatalf("waited for 10 s without success: %s", what)
 }
 
-// An answer holds memory until the client has read it. One caller's answers hold at most three quarters of 64 MiB, and the answers
-// of all callers hold at most 64 MiB. At these limits, the service refuses requests for lists before it reads the lists from the
-// database.
+// An answer holds memory until the client has read it. The answers to one caller hold no more than 48 MiB, and the answers to all callers
+// together hold no more than 64 MiB. At these limits, the service refuses requests for lists before it reads the lists from the database.
 func TestTheAnswersUnderWayHaveALimit(t *testing.T) {
 	const limit = 64 << 20
 	w := newWorld(t)
@@ -460,8 +459,8 @@ func TestWaitsHaveALimit(t *testing.T) {
 	all.Wait()
 }
 
-// The limit of concurrent orders applies to actions too. While the service checks the retry of a compensated run with reads from
-// upstreams, the retry counts towards this limit.
+// The limit of concurrent orders applies to actions too. A retry of a compensated run counts towards this limit while the service checks
+// the retry, because this check reads from the upstreams.
 func TestActionsThatAreAcceptedHaveALimit(t *testing.T) {
 	w := newWorld(t, changed(func(o *service.Options) { o.Admissions = 4 }))
 	w.steps.fail(errRefused)

@@ -27,7 +27,7 @@ import (
 // problemError is an error that the API answers with a problem.
 type problemError struct {
 	kind       kind
-	detail     string // shown to the caller; contains no upstream's text if the status is 500 or more
+	detail     string // shown to the caller; if the status is 500 or more, it contains no text from an upstream
 	params     []InvalidParam
 	instance   string
 	code       string // a code that is more specific than the kind's name
@@ -227,8 +227,8 @@ func (s *server) refuse(err error, c echo.Context) {
 	}
 }
 
-// The function `fixer` returns the kind of caller that can correct and repeat the request. The result is the kind of the caller who
-// sent the request. If the operation does not accept this kind, `fixer` returns a kind that the operation accepts.
+// The function `fixer` returns the kind of caller that can correct and repeat the request. If the operation accepts the kind of the caller
+// who sent the request, the result is this kind. Otherwise, the result is a kind that the operation accepts.
 func fixer(c echo.Context) FixBy {
 	o, _ := c.Get(contextOperation).(operation)
 	r := c.Request()

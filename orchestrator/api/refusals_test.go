@@ -208,19 +208,19 @@ func TestFixByNamesTheCallerOrWhomTheOperationAccepts(t *testing.T) {
 		problem string
 		fixBy   api.FixBy
 	}{
-		"an operator places an order":         {byOperator, "forbidden", api.FixByMerchant},
-		"somebody places an order":            {byToken, "credentials-required", api.FixByMerchant},
-		"a portal lists merchants":            {request{path: "/v1/merchants", portal: w.Merchant}, "forbidden", api.FixByOperator},
-		"somebody lists merchants":            {request{path: "/v1/merchants"}, "credentials-required", api.FixByOperator},
-		"a user lists merchants":              {request{path: "/v1/merchants", operator: w.UserToken}, "forbidden", api.FixByOperator},
-		"an unknown operator lists runs":      {request{path: "/v1/runs", operator: "x"}, "operator-token-invalid", api.FixByOperator},
-		"an operator registers a bad one":     {create, "invalid-params", api.FixByOperator},
-		"a portal lists too many runs":        {request{path: "/v1/runs?limit=1000", portal: w.Merchant}, "invalid-params", api.FixByMerchant},
-		"an operator lists too many runs":     {request{path: "/v1/runs?limit=1000", operator: w.OperatorToken}, "invalid-params", api.FixByOperator},
-		"an operator asks for a run":          {request{path: "/v1/runs/x", operator: w.OperatorToken}, "run-not-found", api.FixByOperator},
-		"a portal cancels an older run":       {cancel, "precondition-failed", api.FixByMerchant},
-		"an operator asks for what is not":    {request{path: "/x", operator: w.OperatorToken}, "route-not-found", api.FixByOperator},
-		"a portal asks for what is not there": {request{path: "/x", portal: w.Merchant}, "route-not-found", api.FixByMerchant},
+		"an operator places an order":       {byOperator, "forbidden", api.FixByMerchant},
+		"somebody places an order":          {byToken, "credentials-required", api.FixByMerchant},
+		"a portal lists merchants":          {request{path: "/v1/merchants", portal: w.Merchant}, "forbidden", api.FixByOperator},
+		"somebody lists merchants":          {request{path: "/v1/merchants"}, "credentials-required", api.FixByOperator},
+		"a user lists merchants":            {request{path: "/v1/merchants", operator: w.UserToken}, "forbidden", api.FixByOperator},
+		"an unknown operator lists runs":    {request{path: "/v1/runs", operator: "x"}, "operator-token-invalid", api.FixByOperator},
+		"an operator sends a malformed id":  {create, "invalid-params", api.FixByOperator},
+		"a portal lists too many runs":      {request{path: "/v1/runs?limit=1000", portal: w.Merchant}, "invalid-params", api.FixByMerchant},
+		"an operator lists too many runs":   {request{path: "/v1/runs?limit=1000", operator: w.OperatorToken}, "invalid-params", api.FixByOperator},
+		"an operator reads an unknown run":  {request{path: "/v1/runs/x", operator: w.OperatorToken}, "run-not-found", api.FixByOperator},
+		"a portal cancels with an old ETag": {cancel, "precondition-failed", api.FixByMerchant},
+		"an operator reads an unknown path": {request{path: "/x", operator: w.OperatorToken}, "route-not-found", api.FixByOperator},
+		"a portal reads an unknown path":    {request{path: "/x", portal: w.Merchant}, "route-not-found", api.FixByMerchant},
 	} {
 		p := read[api.Problem](t, w.call(c.ask))
 		if p.FixBy == nil || *p.FixBy != c.fixBy || p.Type != "/problems/"+c.problem {

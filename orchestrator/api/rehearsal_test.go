@@ -59,7 +59,7 @@ func adding(q request) request {
 	return q
 }
 
-// tenantOf returns the id of the tenant of an order's customer.
+// tenantOf returns the id of the customer's tenant. The order names the customer.
 func (r *rehearsal) tenantOf(q request) string {
 	for _, p := range r.Keystone.Projects() {
 		if id, is := strings.CutPrefix(p.Name, "bs-customer-"); is && strings.Contains(q.body, id) {
@@ -100,7 +100,7 @@ func (r *rehearsal) asks(s sub, name string) request {
 	return q
 }
 
-// The method `tags` returns the tags of a project for which the function `keep` returns true.
+// The method `tags` reads the tags of a project, and returns the tags for which the function `keep` returns true.
 func (r *rehearsal) tags(project string, keep func(tag string) bool) (tags []string) {
 	for _, p := range r.Keystone.Projects() {
 		for _, tag := range p.Tags {
@@ -175,7 +175,7 @@ func TestADryRunSaysWhatTheRunDoes(t *testing.T) {
 	}
 }
 
-// The method `ours` returns the tags of a tenant that the merchant's runs may adopt.
+// The method `ours` returns tags. The merchant's runs may adopt a tenant that has these tags.
 func (r *rehearsal) ours() []string { return []string{keystone.MerchantTag(r.Merchant.ID)} }
 
 var unmarked = []string{"somebody's"}

@@ -42,7 +42,7 @@ type workshop struct {
 
 	mu       sync.Mutex
 	admitted []string         // the findings whose repair was checked
-	refuses  map[string]error // the errors of checks of repairs, by finding
+	refuses  map[string]error // the errors that AdmitRepair returns, by finding
 	before   func(finding string)
 	asked    audit.Filter // the filter of the last plan
 }
@@ -131,8 +131,8 @@ func (s *workshop) send(method, path, body string) answer {
 	return s.through(api.LocalTransport(s.handler, "ann"), request{method: method, path: path, body: body})
 }
 
-// The method `applied` carries out entries, and returns the answers by finding. It checks that the answers are in the order of the
-// request.
+// The method `applied` carries out entries, and returns the answers by finding. It checks that the answers are sorted like the findings in
+// the request.
 func (s *workshop) applied(status int, more string, findings ...string) map[string]api.RepairResult {
 	s.t.Helper()
 	var entries []string
@@ -287,7 +287,7 @@ func TestTheExamplesOfRepairs(t *testing.T) {
 	}
 }
 
-// The largest request that the document allows is not too large for the checks of bodies.
+// The largest request for repairs that the document allows passes the checks of the body's size.
 func TestTheLargestRequestForRepairs(t *testing.T) {
 	s := newWorkshop(t, 30)
 	var entries []string
@@ -411,7 +411,7 @@ func TestConcurrentRepairs(t *testing.T) {
 	}
 }
 
-// A portal cannot make its own run the run of an entry, because a portal cannot send the entry's key.
+// A portal cannot send the idempotency key of an entry. Otherwise, Tenantry would take a run of the portal for the entry's run.
 func TestAPortalCannotSendTheKeyOfARepair(t *testing.T) {
 	s := newWorkshop(t, 1)
 	for _, key := range []string{workflows.RepairKey(planID, findingID(0)), `"` + workflows.RepairKey(planID, findingID(0)) + `"`} {

@@ -67,9 +67,9 @@ func (s *server) GetReadiness(c echo.Context) error {
 	return answerJSON(c, code, answer)
 }
 
-// mayLookInside reports whether the caller is an operator, or is on the same host. If a proxy has forwarded the request, the
-// caller does not count as a caller on the same host. If the header Host names another host, the caller does not count either: a
-// web page may have sent the request through the browser of a user on this host.
+// mayLookInside reports whether the caller is an operator, or is on the same host. The caller does not count as a caller on the same host
+// if a proxy has forwarded the request. The same applies if the header Host names another host, because a web page may have sent the
+// request through the browser of a user on this host.
 func (s *server) mayLookInside(c echo.Context) bool {
 	r := c.Request()
 	if len(r.Header.Values(headerAuthToken)) > 0 {

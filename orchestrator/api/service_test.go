@@ -95,7 +95,7 @@ func TestReadiness(t *testing.T) {
 		"another proxy":                      {request{header: http.Header{"Via": {"1.1 proxy"}}}, false},
 		"a token that is not valid":          {request{operator: "x"}, false},
 		"a user's token":                     {request{operator: w.UserToken}, false},
-		"a browser that was sent to this IP": {request{header: http.Header{"Host": {"evil.example.org"}}}, false},
+		"a request with another host's name": {request{header: http.Header{"Host": {"evil.example.org"}}}, false},
 	} {
 		got, found := states(c.ask)
 		if (len(found) > 0) != c.shown || strings.Contains(got.body, "503") != c.shown || read[api.Readiness](t, got).Status != api.ReadinessDegraded {
@@ -131,7 +131,7 @@ func TestVersionsAndPages(t *testing.T) {
 					documented[name.(string)] = true
 					page := w.call(request{path: "/problems/" + name.(string)})
 					if page.status != 200 || !strings.Contains(page.body, "Status "+status) {
-						t.Errorf("problem %s has no page that tells its status %s", name, status)
+						t.Errorf("problem %s has no page, or the page does not show the status %s", name, status)
 					}
 				}
 			}
@@ -161,10 +161,10 @@ func TestPanicsAreAnswered(t *testing.T) {
 	must(t, err)
 	got := w.call(w.order("k"))
 	if got.status != http.StatusInternalServerError || strings.Contains(got.body, "canary") {
-		t.Errorf("got %d %s, want a bare 500", got.status, got.body)
+		t.Errorf("got %d %s, want 500 without the text of the panic", got.status, got.body)
 	}
 	if log := w.Log.String(); !strings.Contains(log, "canary") || !strings.Contains(log, got.header.Get("X-Openstack-Request-Id")) {
-		t.Errorf("the log does not tell the panic under the request's id: %s", log)
+		t.Errorf("the log does not contain the panic and the request's id: %s", log)
 	}
 }
 

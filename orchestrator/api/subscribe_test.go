@@ -119,7 +119,7 @@ func TestKnownCustomer(t *testing.T) {
 	q := w.order("k")
 	q.body = fmt.Sprintf(`{"plan_id": %q, "customer_id": %q}`, w.Merchant.Plan, w.Merchant.Customer)
 	if got := w.call(q); got.status != http.StatusCreated || idOf(read[api.Run](t, got), "customer_id") != w.Merchant.Customer {
-		t.Errorf("a user of the customer's: got %d %s", got.status, got.body)
+		t.Errorf("the customer's user: got %d %s", got.status, got.body)
 	}
 	eve := w.Keystone.IssueToken(w.Keystone.AddUser(keystonetest.User{Name: "eve"}))
 	q = w.order("l")
@@ -247,7 +247,7 @@ func withoutID(t *testing.T, a answer) string {
 	t.Helper()
 	id := a.header.Get("X-Openstack-Request-Id")
 	if !strings.Contains(a.body, id) {
-		t.Errorf("the body does not tell its request id %s: %s", id, a.body)
+		t.Errorf("the body does not contain the request id %s: %s", id, a.body)
 	}
 	return strings.ReplaceAll(a.body, id, "")
 }

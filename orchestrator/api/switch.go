@@ -83,7 +83,7 @@ func plainly(
 func placeChange[B any](s *server, c echo.Context, merchantID, subscriptionID string, change changing[B]) error {
 	path, byOperator := subscriptionPath(merchantID, subscriptionID), callerOf(c).merchant == nil
 	route := http.MethodPost + " " + path + "/" + change.name
-	if byOperator { // an operator's request never gets the run of a portal's request with the same key
+	if byOperator { // so that an operator who sends a portal's key does not get the portal's run
 		route += " by an operator"
 	}
 	return s.place(c, merchantID, placing{

@@ -30,8 +30,8 @@ type checkedToken struct {
 	at time.Time // time of the check
 }
 
-// The method `get` returns a token that Keystone has accepted within the duration `age`, if the token has not expired. If Keystone
-// has refused the token within refusedCacheTime, the error is keystone.ErrTokenInvalid. In both cases, `found` is true.
+// The method `get` returns the token if Keystone has accepted it less than `age` ago, and if it has not expired. If Keystone has refused
+// the token within refusedCacheTime, the error is keystone.ErrTokenInvalid. In both cases, `found` is true.
 func (t *tokenCache) get(text string, now time.Time, age time.Duration) (token keystone.Token, found bool, err error) {
 	hash := digest(text)
 	t.mu.Lock()

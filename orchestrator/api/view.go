@@ -15,8 +15,8 @@ func (s *server) show(c echo.Context, status int, run *saga.Run) error {
 	return answerJSON(c, status, s.view(callerOf(c), run))
 }
 
-// answerJSON writes a JSON body. If the request has reserved memory, answerJSON first replaces this reservation by the length of
-// the body. Echo's method JSON is not used, because it indents the body if the query has the parameter `pretty`.
+// answerJSON writes a JSON body. If the request has reserved memory for its answer, answerJSON first changes the reservation to the length
+// of the body. Echo's method JSON is not used, because it indents the body if the query has the parameter `pretty`.
 func answerJSON(c echo.Context, status int, body any) error {
 	text, err := json.Marshal(body)
 	if err != nil {
@@ -68,7 +68,7 @@ var actionOperations = map[saga.ActionName]string{
 	saga.Retry: "retryRun", saga.SkipStep: "skipStep", saga.Compensate: "compensateRun", saga.Hold: "holdRun", saga.Cancel: "cancelRun",
 }
 
-// The method `result` returns the result of a run. If this release cannot compute the result, it is empty.
+// The method `result` returns the result of a run. If this release cannot compute the result, the method returns an empty result.
 func (s *server) result(run *saga.Run) Result {
 	var result Result
 	raw, err := s.Runs.Result(run)

@@ -144,7 +144,7 @@ type goPackage struct {
 	GoFiles                 []string
 }
 
-// The function `compiled` returns the files of compiled packages by their import paths, and the packages of this module that the
+// The function `compiled` returns the file of each compiled package, by import path. It also returns the packages of this module that the
 // binary contains.
 func compiled(t *testing.T) (exports map[string]string, own []goPackage) {
 	t.Helper()

@@ -66,7 +66,7 @@ func (w *world) wantLedger(query string, runs []api.Run, want func(api.Object) b
 	}
 	newestFirst := slices.IsSortedFunc(entries, func(a, b api.LedgerEntry) int { return strings.Compare(b.RunID, a.RunID) })
 	if len(entries) != n || n == 0 || !newestFirst {
-		w.t.Errorf("%s: got %d entries, want %d, of the newest run first: %+v", query, len(entries), n, entries)
+		w.t.Errorf("%s: got %d entries, want %d, with the entries of the newest run first: %+v", query, len(entries), n, entries)
 	}
 }
 

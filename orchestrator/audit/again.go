@@ -13,10 +13,10 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Confirm checks whether the repair of an entry is still needed with the values of the plan. If the repair is needed, the result
-// `changed` is empty. Otherwise, `changed` is the reason why the repair is not needed. The argument `subject` is the subject of
-// the entry's run. Confirm reads the runs of the subject. It reads each object that the entry is about with a separate request,
-// and then compares as an audit does.
+// Confirm checks whether the repair of an entry is still needed, and whether the entry's values are still the same. If so, the result
+// `changed` is empty. Otherwise, `changed` is the reason why the repair must not be executed. The argument `subject` is the subject of the
+// entry's run. Confirm reads the runs of the subject. With a separate request for each object, it reads the objects that the entry is
+// about. It then compares as an audit does.
 //
 // Confirm considers only runs that have ended. A run that has not ended may be the repair itself, or may wait for the repair. If
 // another run of the subject may be executing, the caller must call Confirm again after that run has ended.
@@ -132,7 +132,7 @@ func (r *reading) readTags(ctx context.Context) error {
 		}
 		if asked++; asked > maxTags {
 			r.note(Gap{Code: GapTooManyObjects, Detail: fmt.Sprintf("the tags of the tenants name more than %d other runs", maxTags)})
-			r.runs[id] = runInfo{} // counts as known, because it was not read
+			r.runs[id] = runInfo{} // treated as known, because the audit has not looked for the run
 			continue
 		}
 		err := r.Store.EachRun(ctx, RunFilter{ID: id}, func(run *saga.Run) error {
@@ -154,8 +154,8 @@ func (r *reading) readTagsOfScope(ctx context.Context) error {
 	return r.readTags(ctx)
 }
 
-// The method `changed` checks whether the comparison still leads to the entry. If it does, the result is empty. Otherwise, the
-// result is the reason.
+// The method `changed` checks whether the comparison still results in this entry. If so, `changed` returns an empty string. Otherwise, it
+// returns the reason.
 func (c *comparison) changed(e *PlanEntry) string {
 	reason := "there is nothing to repair any more"
 	for _, found := range c.compare() {

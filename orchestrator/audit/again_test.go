@@ -58,7 +58,7 @@ func TestEachRepairIsConfirmed(t *testing.T) {
 	})
 	for _, action := range RepairActions {
 		if !seen[action] {
-			t.Errorf("no damage of %d is repaired by %s", n, action)
+			t.Errorf("none of the %d repairs has the action %s", n, action)
 		}
 	}
 }
@@ -68,7 +68,7 @@ func TestARepairThatIsNotNeededIsNotConfirmed(t *testing.T) {
 		runs, made := s.all, s.made
 		s.house = newHouse() // without the damage
 		s.all, s.made = runs, made
-		switch e.Code { // a new house lacks the effects of some runs: a suspended tenant, removed objects
+		switch e.Code { // a new house lacks the effects of some runs, such as a suspended tenant or removed objects
 		case TenantEnabled:
 			s.p(e.ProjectID).Enabled = false
 		case ObjectsLeft:
@@ -217,7 +217,7 @@ func TestAPlanHasTheOpenFindingsThatHaveARepair(t *testing.T) {
 		t.Errorf("got %+v, stored %d", p, len(s.plans))
 	}
 	if p.Expired(epoch.Add(PlanLife)) || !p.Expired(epoch.Add(PlanLife+1)) {
-		t.Error("a plan does not expire after its life")
+		t.Error("the plan does not expire exactly when PlanLife has passed")
 	}
 }
 

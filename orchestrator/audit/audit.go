@@ -1,10 +1,10 @@
 // Package audit compares the objects in Keystone and BillingStack with the objects that should exist after Tenantry's runs. It
 // reports each difference as a finding. An audit only reads.
 //
-// Read the files in this order. The files audit, finding and codes contain the data. The file ledger computes which objects should
-// exist. The file world contains the objects that were found. The files whose names begin with compare compute the findings from
-// the ledger and the world, and make no calls. The files read, readone and confirm make the calls. The file auditor executes
-// audits. The files store and entry declare the stored data.
+// Read the files in this order. The data is in audit.go, finding.go and codes.go. The code in ledger.go computes which objects should
+// exist. The type in world.go contains the objects that were found. The files compare*.go compute the findings from the ledger and the
+// world, and make no calls. The files read*.go and confirm.go make the calls. The code in auditor.go executes audits. The stored data is
+// declared in store.go and entry.go. The files plan.go, planning.go and again.go make and check repair plans.
 package audit
 
 import "time"

@@ -105,9 +105,9 @@ func (a *Auditor) Serve(ctx context.Context) {
 	}
 }
 
-// The method `schedule` stores the audit of the current interval. It stores nothing if a replica has already stored this audit, or
-// if the last scheduled audit has not ended. The id of a scheduled audit is computed from the installation and the interval. So if
-// several replicas try to store the audit of an interval, only the first attempt succeeds.
+// The method `schedule` stores the audit of the current interval. It stores nothing if a replica has already stored this audit, or if the
+// last scheduled audit has not ended. The id of a scheduled audit is computed from the installation and the interval. So if several
+// replicas try to store the audit of an interval, only the first replica succeeds.
 func (a *Auditor) schedule(ctx context.Context) error {
 	if a.Every <= 0 {
 		return nil

@@ -60,8 +60,8 @@ func wanted(codes []Code) (all []string) {
 	return all
 }
 
-// The function `unreachable` reports whether an audit can never see a damage. An audit looks for every resource, and therefore
-// never sees a resource that was not looked for.
+// The function `unreachable` reports whether the damage with this name cannot occur in an audit. This damage is a resource that the audit
+// has not looked for. An audit looks for every resource.
 func unreachable(name string) bool { return name == "a resource that was not looked for" }
 
 func TestAnAuditFindsEachDamageAndResolvesItWhenItIsMended(t *testing.T) {
