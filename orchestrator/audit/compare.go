@@ -49,7 +49,7 @@ type absence struct {
 }
 
 // The method `compare` returns the differences, sorted by id. It leaves out a difference if a list that the difference depends on was not
-// read completely, or if a run is changing the objects.
+// read completely, or if a run is changing the difference's objects.
 func (c *comparison) compare() []candidate {
 	c.customerTenants, c.absences, c.candidates = map[string]*tenant{}, map[string]*absence{}, nil
 	for _, t := range c.tenants {
@@ -98,9 +98,9 @@ func (c *comparison) readable(f *Finding, subject string, needs []part) bool {
 	return !slices.ContainsFunc(needs, func(p part) bool { return !c.has(p, f) })
 }
 
-// domainRead reports whether all projects in the finding's domain were read. The finding's domain is the first of these domains
-// that is known: the domain of the finding's tenant, the domain of the finding's merchant, and the domain that is the finding's
-// first object. If none is known, domainRead reports whether all projects of the cloud were read.
+// domainRead reports whether all projects in the finding's domain were read. The finding's domain is the first of these domains that is
+// known: the domain of the finding's tenant, the domain of the finding's merchant, and the finding's first object, if this object is a
+// domain. If none is known, domainRead reports whether all projects of the cloud were read.
 func (c *comparison) domainRead(f *Finding) bool {
 	cloud := c.cloudFound(f.Cloud)
 	t := c.tenants[ref{f.Cloud, f.ProjectID}]
@@ -203,8 +203,8 @@ func findingID(code Code, key ...string) string {
 	return uuid.NewSHA1(findingNamespace, []byte(string(code)+"\x00"+strings.Join(key, "\x00"))).String()
 }
 
-// The method `expects` counts an object that should be in a list, if the list was read. The method `lacks` counts an object that is
-// absent from a list.
+// The method `expects` counts an object that should be in a list. It does nothing if the list was not read. The method `lacks` counts an
+// object that is absent from a list.
 func (c *comparison) expects(p part, list string, about Finding) {
 	if c.has(p, &about) {
 		c.count(list, about).expected++
@@ -259,8 +259,8 @@ func (c *comparison) suspect() {
 	}
 }
 
-// The method `suspected` is called for a stored finding that the audit has not seen. If a list of the finding's cloud or merchant
-// is suspect, the finding may still exist, and `suspected` returns true.
+// The method `suspected` is called for a stored finding that the audit did not find again. If a list of the finding's cloud or merchant is
+// suspect, the finding may still exist, and `suspected` returns true.
 func (c *comparison) suspected(f *Finding) bool {
 	if c.dropped[f.ID] {
 		return true
@@ -273,7 +273,7 @@ func (c *comparison) suspected(f *Finding) bool {
 	return false
 }
 
-// listOf returns the name of a list: the key in the map absences.
+// listOf returns the name of a list. The name is the list's key in the map `absences`.
 func listOf(p part, of string) string { return string(p) + " of " + of }
 
 // compareRuns reports the runs that have waited too long for a person.

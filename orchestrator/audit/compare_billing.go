@@ -77,9 +77,10 @@ func (c *comparison) compareCustomerTenant(about Finding, want *customer, t *ten
 	c.report(CustomerWithoutTenant, about, want.subject, list, "the customer's tenant "+t.name+" does not exist"+omitted, kindCustomer, about.CustomerID)
 }
 
-// createTenant returns the repair that creates a tenant again, with the roles that users had on it. The action is empty if the tenant
-// cannot be created again: its subscription has ended, another project has its name, its domain is not known, or it had too many roles.
-// The result `omitted` names the roles that the repair does not assign again. It is a text for the end of the finding's detail.
+// createTenant returns the repair that creates a tenant again, with the roles that users had on it. The action is empty if one of these
+// reasons prevents the creation: the tenant's subscription has ended, another project has the tenant's name, the tenant's domain is not
+// known, or the tenant had too many roles. The result `omitted` names the roles that the repair does not assign again. It is a text for the
+// end of the finding's detail.
 func (c *comparison) createTenant(t *tenant) (action RepairAction, values map[string]string, omitted string) {
 	cloud := c.cloudFound(t.cloud)
 	taken := slices.ContainsFunc(cloud.named[t.name], func(id string) bool { return cloud.projects[id].DomainID == t.domain })
@@ -165,7 +166,7 @@ func (c *comparison) subscriptionGone(about Finding, want *subscription) {
 	c.report(ObjectsGone, about, want.subject, list, "run "+want.run+" has used the subscription, but the merchant no longer has the subscription in BillingStack", kindSubscription, about.SubscriptionID)
 }
 
-// compareSubscription compares the fields of a subscription that one of the runs has made.
+// compareSubscription compares the fields of a subscription that a run has made.
 func (c *comparison) compareSubscription(about Finding, want *subscription, found *foundSubscription) {
 	id := about.SubscriptionID
 	switch {
@@ -201,7 +202,7 @@ func (c *comparison) compareSubscription(about Finding, want *subscription, foun
 	c.report(SubscriptionWithoutTenant, about, want.subject, list, detail, kindSubscription, id)
 }
 
-// The method `moved` reports whether BillingStack has the customer under another merchant than the ledger.
+// The method `moved` reports whether the customer's merchant in BillingStack differs from the customer's merchant in the ledger.
 func (c *comparison) moved(customerID string) bool {
 	want, found := c.ledger.customers[customerID], c.world.customers[customerID]
 	return want != nil && found != nil && want.merchant != found.merchant

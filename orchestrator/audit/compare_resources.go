@@ -44,7 +44,7 @@ func (c *comparison) compareResources() {
 		want := c.ledger.subscriptions[id]
 		cloud, project := c.tenantFor(id, found)
 		switch {
-		case c.left[left{kindSubscription, "", id}] != "", want != nil && want.gone: // left over: no other finding is reported
+		case c.left[left{kindSubscription, "", id}] != "", want != nil && want.gone: // the only finding is ObjectsLeft
 		case project == "" && want != nil: // the subscription has ended: it keeps its last resource for the last bill
 		case project == "" && len(sharing[found.resource]) < 2: // it is not known which resource is right
 		case project != found.resource:

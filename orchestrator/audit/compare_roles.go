@@ -13,7 +13,7 @@ import (
 func (c *comparison) compareRoles() {
 	users := map[string]int{}                                                 // indexes in c.candidates, by code, cloud, user and subject
 	expected := map[ref]bool{}                                                // the users that c.expects has counted
-	for _, at := range slices.SortedFunc(maps.Keys(c.tenants), ref.compare) { // sorted, so that reportUser makes equal findings in each audit
+	for _, at := range slices.SortedFunc(maps.Keys(c.tenants), ref.compare) { // sorted, so that each audit makes the same findings
 		t := c.tenants[at]
 		p := c.project(t)
 		if t.gone || t.replaced || p == nil {
@@ -72,7 +72,7 @@ func (c *comparison) expectsRemade(t *tenant, g given) bool {
 	})
 }
 
-// compareRole compares an assignment that should be there.
+// compareRole compares an assignment that should exist.
 func (c *comparison) compareRole(users map[string]int, t *tenant, p *foundProject, r role, found bool) {
 	g := r.grant
 	cloud := c.cloudFound(t.cloud)
@@ -120,7 +120,7 @@ func roleValues(t *tenant, user, role, roleName string) map[string]string {
 }
 
 // reportUser reports a finding about a user, once for each code and subject. If the finding is already reported, reportUser adds the role
-// assignment to its objects.
+// assignment to the finding's objects.
 func (c *comparison) reportUser(users map[string]int, code Code, about Finding, t *tenant, user, detail string) {
 	key := string(code) + " " + t.cloud + " " + user + " " + t.subject
 	if i, reported := users[key]; reported {
@@ -180,7 +180,7 @@ func (c *comparison) compareGrant(users map[string]int, t *tenant, p *foundProje
 	}
 }
 
-// reportAdmin reports a role that is, or implies, admin.
+// reportAdmin reports that a user or group has the role admin, or a role that implies the role admin.
 func (c *comparison) reportAdmin(about Finding, subject, who, role string) *Finding {
 	name := c.cloudFound(about.Cloud).roles[role]
 	f := c.report(RoleAdmin, about, subject, "", fmt.Sprintf("%s has role %s, which is or implies role admin", who, name),
@@ -203,7 +203,7 @@ func (c *comparison) aboutRole(t *tenant, p *foundProject, g given, roleName str
 	return f
 }
 
-// userName returns the name and the id of a user for texts, or only the id if the name is not known.
+// userName returns a text with the name and the id of a user. If the name is not known, the text is only the id.
 func (c *comparison) userName(cloud, id string) string {
 	if name := c.cloudFound(cloud).userName[id]; name != "" {
 		return fmt.Sprintf("%s (%s)", name, id)

@@ -43,7 +43,7 @@ func (c *comparison) about(t *tenant, p *foundProject) Finding {
 	return f
 }
 
-// compareTenant compares a tenant that should be there.
+// compareTenant compares a tenant that should exist.
 func (c *comparison) compareTenant(t *tenant, p *foundProject) {
 	about := c.about(t, p)
 	if p.Name != t.name {

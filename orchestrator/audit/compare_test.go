@@ -361,7 +361,8 @@ func TestAnAdminRoleThatIsAllowedIsForInformation(t *testing.T) {
 	}
 }
 
-// If only one merchant's lists were read, they can be suspect, too. Then their absences are not reported one by one.
+// An audit of one merchant reads only the lists of this merchant. If one of these lists is suspect, its absences are not reported one by
+// one.
 func TestASuspectListIsSuspectInEachScope(t *testing.T) {
 	h := newHouse()
 	for i := range 30 {
@@ -394,9 +395,9 @@ func TestAFindingHasTheSameIDInEveryAudit(t *testing.T) {
 	}
 }
 
-// The tenant of a subscription is lost, and the subscription is billed for another project. The repair that creates the tenant
-// again also sets the resource. A second repair would set the id of the lost tenant as the resource. It would also change a value
-// on which the first repair was planned.
+// The tenant of a subscription is lost, and the subscription is billed for another project. The repair that creates the tenant again also
+// sets the resource. If the audit also offered a repair of the resource, this second repair would set the id of the lost tenant as the
+// resource. It would also change a value that the first repair depends on.
 func TestTheResourceOfALostTenantIsNotSet(t *testing.T) {
 	h := newHouse()
 	h.cloud("default").dropProject("p-m1-c0-s0")

@@ -69,7 +69,7 @@ func (r *reading) bounded(subjects []string, strangers []stranger) ([]string, []
 	if len(subjects) <= maxAgain && len(strangers) <= maxAgain {
 		return subjects, strangers
 	}
-	r.note(Gap{Code: GapTooManyFindings, Detail: fmt.Sprintf("something differs about %d customers and %d other objects: at most %d of each were read again",
+	r.note(Gap{Code: GapTooManyFindings, Detail: fmt.Sprintf("the audit found differences in %d customers and %d other objects: it read at most %d of each again",
 		len(subjects), len(strangers), maxAgain)})
 	for _, subject := range subjects[min(len(subjects), maxAgain):] {
 		r.live[subject] = "a limit of the audit"
@@ -203,8 +203,8 @@ func (r *reading) readObjects(ctx context.Context, subject string) error {
 	return err
 }
 
-// ofSubject returns the sorted keys of a subject's objects. Because the keys are sorted, the calls for these objects always have the same
-// order.
+// ofSubject returns the sorted keys of a subject's objects. Because the keys are sorted, the calls for these objects are always made in the
+// same sequence.
 func ofSubject[K comparable, V interface{ isOf(subject string) bool }](all map[K]V, subject string, compare func(a, b K) int) (keys []K) {
 	for key, object := range all {
 		if object.isOf(subject) {
@@ -215,7 +215,7 @@ func ofSubject[K comparable, V interface{ isOf(subject string) bool }](all map[K
 	return keys
 }
 
-// readTenants reads the tenants of a subject again, with all projects that have their names.
+// readTenants reads the tenants of a subject again, and all projects that have the name of one of these tenants.
 func (r *reading) readTenants(ctx context.Context, subject string) error {
 	for _, at := range ofSubject(r.tenants, subject, ref.compare) {
 		t := r.tenants[at]

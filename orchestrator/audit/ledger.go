@@ -24,8 +24,8 @@ const (
 )
 
 // The type `ledger` contains the objects that should exist after the runs of this installation. If several runs are about an object, the
-// run that has ended last decides. The runs of a subject must be added in the order of their ends: see inSequence. The database returns
-// runs in the order of their ids. The two orders rarely differ. They can differ because a run gets its id before it is accepted.
+// ledger contains the result of the run that ended last. The runs of a subject must be added by ascending end time: see inSequence. The
+// database returns runs by ascending id. The two sequences rarely differ. They can differ because a run gets its id before it is accepted.
 type ledger struct {
 	tenants       map[ref]*tenant
 	named         map[ref]*tenant // the newest tenant with a name; the id in the key is DOMAIN/NAME
@@ -35,11 +35,11 @@ type ledger struct {
 	runs     map[string]runInfo
 	live     map[string]string // by subject: the run that is changing the subject's objects, or another reason to report nothing
 	pending  map[left]string   // by object: the subject of the live run that makes the object
-	unclear  map[string]string // by subject: a workflow of the subject's runs that this release does not know
+	unclear  map[string]string // by subject: a workflow that this release does not know, but that one of the subject's runs has
 	subjects map[string]subject
-	mixed    map[string]bool // the subjects whose runs were not added in the order of their ends
+	mixed    map[string]bool // the subjects whose runs were not added by ascending end time
 	left     map[left]string // by object: the compensated run that should have removed the object
-	names    map[left]string // by project, with its name as the id: the compensated run that may have made the project
+	names    map[left]string // by project (the id is the project's name): the compensated run that may have made the project
 	waiting  []waitingRun
 }
 
@@ -59,7 +59,7 @@ type runInfo struct {
 // The type `subject` describes the runs about a subject.
 type subject struct {
 	runs  []string  // the ids of the runs
-	ended time.Time // the end of the succeeded run that was added last
+	ended time.Time // the end time of the succeeded run that was added last
 }
 
 // The type `left` identifies an object of a compensated run or of a live run. The cloud is empty for BillingStack's objects.
@@ -125,7 +125,7 @@ func newLedger() *ledger {
 	}
 }
 
-// inSequence sorts the runs of a subject by the times of their ends. Runs that have not ended are last.
+// inSequence sorts the runs of a subject by end time. Runs that have not ended are last.
 func inSequence(runs []*saga.Run) {
 	end := func(r *saga.Run) int64 {
 		if r.EndedAt == nil {
@@ -158,7 +158,7 @@ func (l *ledger) add(r *saga.Run, all []saga.Expected, known bool) {
 		for _, e := range all {
 			l.expect(r, e)
 		}
-		for _, e := range all { // after the loop above, which records the tenants and roles that the run itself has removed
+		for _, e := range all { // this loop follows the loop above, because `replace` needs the tenants and roles that `expect` has recorded
 			l.replace(e)
 		}
 	case r.State == saga.Compensated:
@@ -239,10 +239,10 @@ func (l *ledger) expectTenant(r *saga.Run, e saga.Expected) {
 	}
 }
 
-// The method `replace` records that the tenant is the newest tenant with its name. If the ledger has an older tenant with this
-// name, somebody has deleted or renamed the older one. Then `replace` marks the older tenant as replaced, and expects the users'
-// roles on the new tenant, too. A repair that creates a tenant again is an exception: its run declares that the older tenant is
-// gone, and declares the roles on the new tenant. In this case, `replace` copies no roles.
+// The method `replace` records that the tenant is the newest tenant with its name. If the ledger has an older tenant with this name,
+// somebody has deleted or renamed the older one. Then `replace` marks the older tenant as replaced, and copies the users' roles to the new
+// tenant, because the users should have the same roles there. A repair that creates a tenant again is an exception: its run declares that
+// the older tenant is gone, and declares the roles on the new tenant. In this case, `replace` copies no roles.
 func (l *ledger) replace(e saga.Expected) {
 	t := l.tenants[ref{e.Cloud, e.ID}]
 	if e.Kind != kindProject || t == nil || t.gone || t.name == "" || t.domain == "" {
@@ -358,7 +358,7 @@ func (l *ledger) forget(subject string) {
 // objects, or if this release does not know the workflow of one of the subject's runs.
 func (l *ledger) busy(subject string) bool { return l.live[subject] != "" || l.unclear[subject] != "" }
 
-// busyWith returns the reason why nothing can be said about a busy subject.
+// busyWith returns the reason why nothing may be reported about a busy subject.
 func (l *ledger) busyWith(subject string) string {
 	live := l.live[subject]
 	if _, isRun := l.runs[live]; isRun {

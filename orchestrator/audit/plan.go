@@ -20,7 +20,7 @@ type Plan struct {
 	Suspect      int // the number of findings whose repair is left out because a list is suspect
 }
 
-// PlanEntry is the repair of one finding, with the values on which it was planned.
+// PlanEntry is the repair of one finding, with the values that the repair depends on.
 type PlanEntry struct {
 	FindingID      string            `json:"finding_id"`
 	Code           Code              `json:"code"`

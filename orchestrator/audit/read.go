@@ -211,8 +211,8 @@ func (r *reading) failed(err error) {
 	}
 }
 
-// readRest reads the objects that are known only because other objects refer to them: the users with roles, and the projects that
-// only subscriptions name.
+// readRest reads the objects that are known only because other objects refer to them: the users with roles, and the projects that are known
+// only from the resource_id of a subscription.
 func (r *reading) readRest(ctx context.Context) {
 	for at, t := range r.tenants {
 		if !t.gone && (r.scope.Cloud == "" || r.scope.Cloud == at.cloud) {

@@ -56,8 +56,8 @@ func (r *reading) sells(merchant string) bool {
 	return false
 }
 
-// takeSubscription stores a subscription from a merchant's list. The subscription belongs to the merchant of its customer: an original
-// BillingStack server may list the subscriptions of other merchants, too.
+// takeSubscription stores a subscription from a merchant's list. It stores the merchant of the subscription's customer as the
+// subscription's merchant, because the list of an original BillingStack server may also contain subscriptions of other merchants.
 func (r *reading) takeSubscription(merchant string, s billing.Subscription) {
 	if customer := r.world.customers[s.CustomerID]; customer != nil {
 		merchant = customer.merchant

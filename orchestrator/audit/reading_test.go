@@ -165,8 +165,8 @@ func TestARunThatStartsWhileAnAuditReads(t *testing.T) {
 	}
 }
 
-// TestANewSubscriptionIsNoFinding makes a subscription just before the first list of projects is read. The runs may have been read
-// before.
+// TestANewSubscriptionIsNoFinding makes a subscription just before the first list of projects is read. At this time, the audit may already
+// have read the runs.
 func TestANewSubscriptionIsNoFinding(t *testing.T) {
 	h := newHouse()
 	s := newShelf(h)
@@ -371,7 +371,7 @@ func TestWhatIsReadAgainIsBounded(t *testing.T) {
 	}
 }
 
-// BillingStack does not have the merchant, so the merchant's lists are empty. The objects that they lack are not reported as absent.
+// BillingStack does not have the merchant, so the merchant's lists are empty. The objects that these lists lack are not reported as absent.
 func TestAMerchantThatBillingStackDoesNotHave(t *testing.T) {
 	for _, scope := range []Scope{{}, {MerchantID: "m1"}, {MerchantID: "m1", CustomerID: "m1-c0"}} {
 		h := newHouse()
@@ -411,7 +411,7 @@ func TestWhatIsKeptOfACloudIsBounded(t *testing.T) {
 	}
 }
 
-// A run gets its id before it is accepted. The run that has ended last decides, also if another run has a greater id.
+// A run gets its id before it is accepted. The ledger contains the result of the run that ended last, even if another run has a greater id.
 func TestTheRunThatHasEndedLastDecides(t *testing.T) {
 	h := newHouse()
 	plan := func(id string) []saga.Expected {

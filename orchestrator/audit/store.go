@@ -31,10 +31,10 @@ type Store interface {
 
 	// Create stores a pending audit. It returns ErrExists if the id is taken, and ErrBusy if MaxPending audits are pending.
 	Create(ctx context.Context, a Audit) error
-	// Take assigns an audit to a replica: the oldest pending audit, or a running audit whose BeatAt is before `lost`. Take sets the
-	// audit's State to running, sets its StartedAt and BeatAt to `now`, and empties its Progress. At most one audit runs at a time:
-	// while the BeatAt of a running audit is not before `lost`, Take returns ErrNotFound. Take also returns ErrNotFound if there is
-	// no audit to take. If several replicas call Take at once, one of them gets the audit.
+	// Take assigns an audit to a replica: the oldest pending audit, or a running audit whose BeatAt is before `lost`. Take sets the audit's
+	// State to running, sets its StartedAt and BeatAt to `now`, and empties its Progress. At most one audit runs at a time: if another audit
+	// is running and its BeatAt is `lost` or later, Take returns ErrNotFound. Take also returns ErrNotFound if there is no audit to take. If
+	// several replicas call Take at once, one of them gets the audit.
 	Take(ctx context.Context, replica string, now, lost time.Time) (Audit, error)
 	// Beat stores a heartbeat of the replica, and the progress of the audit. It returns ErrLost if the replica no longer executes the
 	// audit.
@@ -60,12 +60,12 @@ type Store interface {
 	// Accept returns ErrResolved if the finding is resolved.
 	Accept(ctx context.Context, id string, by Change, a *Acceptance) (Finding, error)
 
-	// EachRun reads all runs that the filter selects, sorted by their ids, and calls take for each run. EachRun reads in pages, so it
-	// may miss a run that is created meanwhile. If take returns an error, EachRun stops, and returns this error.
+	// EachRun reads all runs that the filter selects, sorted by id, and calls the function `take` for each run. EachRun reads in pages, so it
+	// may miss a run that is created meanwhile. If `take` returns an error, EachRun stops, and returns this error.
 	//
-	// A succeeded run has only the fields from which Expect computes the run's objects: ID, Workflow, WorkflowVersion, Merchant,
-	// Cloud, Subject, State, Version, Input, EndedAt and Steps. The steps have only the pinned fields and the outputs. Other runs
-	// have all fields, steps and objects.
+	// For a succeeded run, EachRun sets only the fields that an audit needs: ID, Workflow, WorkflowVersion, Merchant, Cloud, Subject, State,
+	// Version, Input, EndedAt and Steps. In each of these steps, it sets only the pinned fields and the outputs. For all other runs, EachRun
+	// sets all fields, including the steps and objects.
 	EachRun(ctx context.Context, f RunFilter, take func(*saga.Run) error) error
 	// Entries reads at most f.Limit entries of the ledger, including the entries of removed objects. The entries of the newest run are
 	// first.
@@ -94,8 +94,8 @@ type Outcome struct {
 //   - A finding that was resolved becomes new again, with the FirstSeen and the FirstAudit of this audit.
 //   - A finding that was accepted becomes known if its acceptance has ended, or if its severity is now worse. Otherwise, it stays accepted.
 //
-// The other fields are replaced. If an open or accepted finding is in Resolved but not in Seen, the finding becomes resolved. The
-// acceptance of a resolved finding is kept only in the history.
+// Finish replaces the other stored fields by those in Seen. If an open or accepted finding is in Resolved but not in Seen, the finding
+// becomes resolved. The acceptance of a resolved finding is kept only in the history.
 
 // Change is a change of the status of a finding.
 type Change struct {

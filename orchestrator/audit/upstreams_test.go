@@ -34,8 +34,8 @@ func (u *upstreams) before(call string) error {
 	return u.at(call)
 }
 
-// The function `list` calls take for each object. If the test lets the call fail, `list` returns an error. If u.half is set, such
-// a call first takes half of the objects.
+// The function `list` calls the function `take` for each object. If the test lets the call fail, `list` returns an error. If u.half is set,
+// such a call first takes half of the objects.
 func list[T any](u *upstreams, call string, all []T, take func(T)) error {
 	err := u.before(call)
 	if err != nil && !u.half {

@@ -21,7 +21,7 @@ type cloudWorld struct {
 	domains  map[string]bool // the ids of the domains whose projects were all read
 	asked    map[string]bool // the ids of the domains that the audit has read or tried to read
 	projects map[string]*foundProject
-	named    map[string][]string // the ids of the projects, by name; only names of tenants
+	named    map[string][]string // the ids of the projects that have the name of a tenant, by this name
 	users    map[string]userState
 	userName map[string]string
 	roles    map[string]string // names, by id
@@ -198,8 +198,8 @@ func (c *cloudWorld) needed(l *ledger, cloud string) map[string]bool {
 	return all
 }
 
-// setAdmins finds the roles that are, or imply, role admin. The argument `implied` maps the id of a role to the ids of the roles that it
-// implies directly.
+// setAdmins finds the roles that are, or imply, role admin. The argument `implied` maps the id of a role to the ids of the roles that this
+// role implies directly.
 func (c *cloudWorld) setAdmins(implied map[string][]string) {
 	for id, name := range c.roles {
 		if keystone.IsAdminRole(name) {

@@ -22,7 +22,7 @@ func TestTheDatabasesTimeIsLearntOnlyFromAQuickAnswer(t *testing.T) {
 	}
 	local = local.Add(time.Second)
 	if got := c.Now(); !got.Equal(database) {
-		t.Errorf("the time is %v, want %v: the database read its clock in the middle of the query", got, database)
+		t.Errorf("the time is %v, want %v, as if the database had read its clock in the middle of the query", got, database)
 	}
 }
 
@@ -52,7 +52,7 @@ func TestASlowAnswerDoesNotMakeTheTimeLessExact(t *testing.T) {
 	offset -= 10 * time.Second
 	read(0, 0)
 	if got := off(); got != offset {
-		t.Errorf("after it was set back the time is %v off, want %v", got, offset)
+		t.Errorf("after the database's clock was set back the time is %v off, want %v", got, offset)
 	}
 }
 

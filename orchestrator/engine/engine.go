@@ -1,5 +1,5 @@
-// Package engine executes runs on a database that several replicas share. An engine claims runs under leases, and asks the state
-// machine in the package saga for each decision. The engine stores the decisions in groups, makes the calls, and informs the
+// Package engine executes runs on a database that several replicas share. An engine takes a lease on each run that it executes, and asks
+// the state machine in the package saga for each decision. The engine stores the decisions in groups, makes the calls, and informs the
 // callers that wait for a run.
 package engine
 
@@ -27,8 +27,8 @@ type Options struct {
 	Clock       *Clock
 	Lease       time.Duration // time without a renewal after which other replicas take over a replica's runs; default 10 s
 	LateWindow  time.Duration // time for which an upstream may still execute a request that got no answer; default 90 s
-	Deadline    time.Duration // maximum time of a run, without waits for upstreams, before it is compensated or held; default 15 min
-	GiveUpAfter time.Duration // maximum time of a run, including all waits, before it is compensated or held; default 24 h
+	Deadline    time.Duration // maximum time of a run, not counting waits for upstreams; then the run is compensated or held; default 15 min
+	GiveUpAfter time.Duration // maximum time of a run, counting all waits; then the run is compensated or held; default 24 h
 	Poll        time.Duration // interval between polls for work that no message announced; default 5 s
 	Executors   int           // maximum number of runs that are executed at once; default 64
 
@@ -36,7 +36,7 @@ type Options struct {
 	// the reason in the refusal.
 	NoRestart string
 
-	// Down returns the upstreams whose circuits are open. Runs that wait for one of these upstreams are not claimed.
+	// Down returns the upstreams whose circuits are open. The engine does not take runs that wait for one of these upstreams.
 	Down func() []string
 
 	OnEvent func(*saga.Run, saga.Event) // called after an event is stored
@@ -61,13 +61,13 @@ type Engine struct {
 	pace        pace
 
 	mu        sync.Mutex
-	replica   string // the replica's id; each new lease has a new id
+	replica   string // the replica's id; the replica gets a new id with each new lease
 	lease     *lease
 	committer *committer // the committer of this lease
 	stopping  bool
-	behind    bool // due runs wait to be claimed, and a new run must not overtake them
+	behind    bool // due runs wait for a replica, and a new run must not overtake them
 	executors map[string]*executor
-	waiting   int       // number of runs that wait to be claimed, at the last count
+	waiting   int       // number of runs that wait for a replica, at the last count
 	counted   time.Time // time of the last count
 	survivals survivals
 	idle      sync.WaitGroup // Wait returns when all executors have ended
@@ -154,7 +154,7 @@ func (e *Engine) Start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 	if x != nil {
 		x.token = q.Token
 		d := x.begin()
-		if len(d.FollowUps) > 0 { // Create cannot store follow-ups, so this run does not end at once, but after it is claimed
+		if len(d.FollowUps) > 0 { // Create cannot store follow-ups, so this run is stored without a lease, and ends when a replica takes it
 			e.release(x)
 			x = nil
 		} else {
@@ -215,9 +215,8 @@ func (e *Engine) machine(workflow string) saga.Machine {
 	}
 }
 
-// The method `reserve` returns an executor for a new run, or nil. The result is nil if this replica has no lease or no free
-// executor, or if other runs wait to be claimed. A new run must not overtake waiting runs, because claiming is fair across
-// merchants.
+// The method `reserve` returns an executor for a new run, or nil. The result is nil if this replica has no lease or no free executor, or if
+// other runs wait for a replica. A new run must not overtake waiting runs, because replicas take runs fairly across merchants.
 func (e *Engine) reserve(run *saga.Run) *executor {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -273,7 +272,7 @@ func (e *Engine) patiently(ctx context.Context) (context.Context, context.Cancel
 	return context.WithTimeout(ctx, e.Lease)
 }
 
-// lookForWork wakes Serve, which then claims runs at once.
+// lookForWork wakes Serve, which then takes due runs at once.
 func (e *Engine) lookForWork() {
 	select {
 	case e.kick <- struct{}{}:

@@ -210,7 +210,7 @@ func TestALateEffectIsFoundAndRemoved(t *testing.T) {
 func TestARecheckRemovesWhatAppearsAfterTheEnd(t *testing.T) {
 	w := newWorld()
 	w.hooks["do b"] = func(context.Context, int) error { return fmt.Errorf("%w: %w", errLost, errRefused) }
-	var rechecks []bool // for each undo of b, in order: whether a re-check called it
+	var rechecks []bool // for each undo of b, oldest first: whether a re-check called it
 	w.hooks["undo b"] = func(ctx context.Context, _ int) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()

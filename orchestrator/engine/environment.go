@@ -16,10 +16,10 @@ import (
 // intent before it looks for other runs. A new run is stored before it looks for re-checks. Therefore the re-check finds the new
 // run, or the new run finds the re-check.
 //
-// One succeeded run may claim an effect, and another succeeded run with the same subject may claim an opposite effect. The run
-// that ended last then decides whether the effect stays. The ends of these runs must therefore be in the order in which the runs
-// executed. To ensure this order, a new run waits while the end of a succeeded run with the same subject is in the future, by this
-// replica's clock.
+// One succeeded run may claim an effect, and another succeeded run with the same subject may claim an opposite effect. The run that ended
+// last then decides whether the effect stays. Therefore a run that executes later must also have a later end time, although the clocks of
+// replicas may differ. For this purpose, a new run waits until this replica's clock has passed the end time of each succeeded run with the
+// same subject.
 type environment struct {
 	engine  *Engine
 	subject string
@@ -81,8 +81,8 @@ func (v environment) Claimed(ctx context.Context, runID, claim string) (by saga.
 	return by, err
 }
 
-// eachSucceeded calls more(run) for each succeeded run with the same subject, until more returns false. The runs are in the order
-// of their ids, newest first. Their ends may be in another order, because a run gets its id before it is accepted.
+// eachSucceeded calls the function `more` for each succeeded run with the same subject, until `more` returns false. The run with the
+// greatest id is first. It is not always the run that ended last, because a run gets its id before it is accepted.
 func (v environment) eachSucceeded(ctx context.Context, more func(*saga.Run) bool) error {
 	succeeded := saga.Filter{Subject: v.subject, States: []saga.RunState{saga.Succeeded}}
 	return v.eachRun(ctx, succeeded, func(r *saga.Run) (bool, error) { return more(r), nil })
@@ -103,7 +103,7 @@ func (e *Engine) claims(r *saga.Run, effect string, of func(*saga.Definition, *s
 	return claims || err != nil
 }
 
-// eachRun calls more(run) for each run that matches the filter, until more returns false.
+// eachRun calls the function `more` for each run that matches the filter, until `more` returns false.
 func (v environment) eachRun(ctx context.Context, f saga.Filter, more func(*saga.Run) (bool, error)) error {
 	const page = 100
 	for f.Limit = page; ; {

@@ -76,7 +76,7 @@ func (e *Engine) EndsIn(run *saga.Run) (time.Duration, bool) {
 	return time.Duration(min(float64(before)/rate, (24*time.Hour).Seconds()) * float64(time.Second)), true
 }
 
-// countWaiting counts the runs that wait to be claimed. If the last count is less than a second old, countWaiting does nothing.
+// countWaiting counts the runs that wait for a replica. If the last count is less than a second old, countWaiting does nothing.
 func (e *Engine) countWaiting(ctx context.Context) error {
 	now := e.Clock.Now()
 	e.mu.Lock()
@@ -89,7 +89,7 @@ func (e *Engine) countWaiting(ctx context.Context) error {
 	defer cancel()
 	n, err := e.Queue.Due(bounded, e.due(now))
 	if err != nil {
-		return fmt.Errorf("counting the runs that wait to be claimed: %w", err)
+		return fmt.Errorf("counting the runs that wait for a replica: %w", err)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()

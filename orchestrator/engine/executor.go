@@ -54,7 +54,7 @@ func (x *executor) begin() saga.Decision {
 	return d
 }
 
-// takeOver executes a claimed run.
+// takeOver executes a run that this replica has taken from the queue.
 func (x *executor) takeOver() {
 	x.claimed, x.look = true, true // an action for the run may be stored
 	x.execute()

@@ -22,8 +22,8 @@ type survivals struct {
 	spoken map[string]bool      // runs that were retried already
 }
 
-// survivedFor is the number of poll intervals for which this process watches a lost run. The first interval begins when the process
-// joins again. If another replica has lost its lease too, that replica must also join again before it can claim the run.
+// survivedFor is the number of poll intervals for which this process watches a lost run. The first interval begins when the process joins
+// again. If another replica has lost its lease too, that replica must also join again before it can take the run.
 const survivedFor = 12
 
 // The method `survive` starts to watch the runs that this process lost together with its last lease. Call the method `survive`

@@ -15,9 +15,9 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// The method `following` returns the workflows `toy` and `later`. If a run of `toy` has roles, the run puts the follow-up `x` of
-// the workflow `later`. This follow-up is due after an hour. A run of `toy` without roles drops the follow-up. A succeeded run of
-// `later` also drops the follow-up. A compensated run of `later` puts the follow-up again.
+// The method `following` returns the workflows `toy` and `later`. If a run of `toy` has roles, the run stores the follow-up `x` of the
+// workflow `later`. This follow-up is due after an hour. A run of `toy` without roles drops the follow-up. A succeeded run of `later` also
+// drops the follow-up. A compensated run of `later` stores the follow-up again.
 func (w *world) following() []*saga.Definition {
 	toy, later := w.workflow(), w.workflow()
 	toy.Then = func(s state, end saga.End) []saga.FollowUp {
@@ -105,7 +105,7 @@ func follow(t *testing.T, w *world, database string, clock *stepped, change func
 	return f
 }
 
-// The method `put` executes a run that puts the follow-up `x`.
+// The method `put` executes a run that stores the follow-up `x`.
 func (f *followed) put() {
 	f.t.Helper()
 	f.until(f.t, f.start(f.t, nil).ID, saga.Succeeded)
@@ -423,8 +423,8 @@ func TestARunWhoseFollowUpsCannotBeComputedWaits(t *testing.T) {
 	}
 }
 
-// The answer to the commit that ends a run is lost. The commit has stored the run's follow-ups, and the engine does not put them a
-// second time.
+// The answer to the commit that ends a run is lost. The commit has stored the run's follow-ups, and the engine does not store them a second
+// time.
 func TestTheFollowUpsOfALostCommitAreStoredOnce(t *testing.T) {
 	for name, database := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
 		t.Run(name, func(t *testing.T) {

@@ -8,8 +8,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// The type `lease` is this replica's time-limited right to execute runs. The lease's context ends earlier than the lease in the
-// database: see the function `margin`. Therefore calls end before another replica can claim their runs.
+// The type `lease` is this replica's time-limited right to execute runs. The lease's context ends earlier than the lease in the database:
+// see the function `margin`. Therefore calls end before another replica can take their runs.
 type lease struct {
 	length time.Duration
 	clock  *Clock

@@ -42,7 +42,7 @@ func TestLoadOfOneMerchantLeavesAnExecutorToTheNext(t *testing.T) {
 	w := newWorld()
 	gate := &turnstile{next: make(chan struct{})}
 	w.hooks["do a"] = gate.pass
-	// The poll interval is long, so the engine must claim the next run without waiting for a poll.
+	// The poll interval is long, so the engine must take the next run without waiting for a poll.
 	e := serve(t, open(t, storetest.SQLite(t)), w, func(o *engine.Options) { o.Executors, o.Poll = 2, time.Hour })
 	for range 20 {
 		e.start(t, func(q *saga.Request) { q.Merchant = "bulk" })
@@ -69,7 +69,7 @@ func TestANewRunDoesNotGetPastThoseThatWait(t *testing.T) {
 	e.start(t, func(q *saga.Request) { q.Merchant = "one" })
 	queue.hold()
 	close(gate.next)
-	e.until(t, first.ID, saga.Succeeded) // an executor is free now, but the waiting runs are not claimed yet
+	e.until(t, first.ID, saga.Succeeded) // an executor is free now, but the replica has not taken the waiting runs yet
 	e.start(t, func(q *saga.Request) { q.Merchant = "bulk" })
 	close(queue.next)
 	waitFor(t, func() bool { return len(gate.begun()) == 3 })

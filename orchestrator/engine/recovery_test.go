@@ -231,7 +231,7 @@ func TestWaitingForLongIsNoTakeOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want(t, "take-overs after forty claims and no death", after.TakeOvers, 0)
+	want(t, "take-overs after forty leases and no death", after.TakeOvers, 0)
 }
 
 func TestARunWhoseEndCannotBeStoredKeepsItsSubject(t *testing.T) {

@@ -99,8 +99,8 @@ func (e *Engine) renew(ctx context.Context, replica string) (asked time.Time, er
 	return asked, nil
 }
 
-// The method `loop` claims runs again and again, until the lease is lost or ctx ends. It starts follow-ups at the beginning and at
-// each poll. Meanwhile the heartbeat renews the lease.
+// The method `loop` takes due runs again and again, until the lease is lost or ctx ends. It starts follow-ups at the beginning and at each
+// poll. Meanwhile the heartbeat renews the lease.
 func (e *Engine) loop(ctx context.Context, l *lease, replica string) {
 	go e.heartbeat(ctx, l, replica)
 	poll, stop := e.Clock.after(e.Poll)
@@ -155,8 +155,8 @@ func (e *Engine) heartbeat(ctx context.Context, l *lease, replica string) {
 	}
 }
 
-// The method `claim` claims as many due runs as there are free executors. If the answer to a write to the database was lost
-// recently, the method `claim` also hands back runs that are leased to this replica but have no executor.
+// The method `claim` takes as many due runs as there are free executors. If the answer to a write to the database was lost recently, the
+// method `claim` also hands back runs that are leased to this replica but have no executor.
 func (e *Engine) claim(ctx context.Context, replica string) error {
 	if now := e.Clock.Now(); now.UnixNano() < e.unsureUntil.Load() {
 		bounded, cancel := e.patiently(ctx)
@@ -170,7 +170,7 @@ func (e *Engine) claim(ctx context.Context, replica string) error {
 	for {
 		room := e.room()
 		if room == 0 {
-			e.setBehind(true) // assume that runs wait to be claimed
+			e.setBehind(true) // assume that runs wait for a replica
 			return e.countWaiting(ctx)
 		}
 		bounded, cancel := e.patiently(ctx)
@@ -195,8 +195,8 @@ func (e *Engine) due(now time.Time) saga.Due {
 	return saga.Due{Now: now, Down: e.Down(), Expired: now.Add(-e.GiveUpAfter)}
 }
 
-// takeUp reads a claimed run and starts an executor for the run. If the run cannot be read, the method `claim` hands the run back
-// later.
+// takeUp reads a run that this replica has taken, and starts an executor for the run. If the run cannot be read, the method `claim` hands
+// the run back later.
 func (e *Engine) takeUp(ctx context.Context, id string) {
 	ctx, cancel := e.patiently(ctx)
 	defer cancel()

@@ -102,7 +102,7 @@ func TestAClaimWhoseAnswerIsLostIsHandedBack(t *testing.T) {
 	want(t, "lost", lossy.lost, true)
 }
 
-// lostClaim is a queue that loses the answer when the method Claim claims a run for the first time.
+// lostClaim is a queue that loses the answer when the method Claim takes a run for the first time.
 type lostClaim struct {
 	saga.Queue
 	lost bool

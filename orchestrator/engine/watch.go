@@ -19,7 +19,7 @@ type watched struct {
 	changes map[chan *saga.Run]struct{} // a channel for each watcher
 	told    time.Time                   // time at which another replica last reported a change
 
-	turn chan struct{} // contains an element while a watcher uses the fields run and at
+	turn chan struct{} // contains an element while a watcher uses the fields `run` and `at`
 	run  *saga.Run     // the result of the last read
 	at   time.Time     // time at which the last read began
 }

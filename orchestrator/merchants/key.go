@@ -36,7 +36,8 @@ func NewKey(random io.Reader, merchantID string, now time.Time) (k APIKey, secre
 	}, secret, nil
 }
 
-// Accepts reports whether secret is the key's secret and the key is not revoked. Accepts compares secrets in constant time.
+// Accepts reports whether the argument is the key's secret. If the key is revoked, Accepts returns false. Accepts compares secrets in
+// constant time.
 func (k APIKey) Accepts(secret string) bool {
 	hash := sha256.Sum256([]byte(secret)) // a slow hash is not needed, because the secret is random
 	return subtle.ConstantTimeCompare(hash[:], k.SecretHash[:]) == 1 && k.RevokedAt == nil

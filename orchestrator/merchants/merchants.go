@@ -73,10 +73,10 @@ type Store interface {
 	// Keys reads at most `limit` keys of a merchant, oldest first. The parameter `after` is the last key that the caller already
 	// has, or empty for the first page. If `after` is not empty and the merchant has no such key, Keys returns nothing.
 	Keys(ctx context.Context, merchantID, after string, limit int) ([]APIKey, error)
-	// Rotate stores a new key of a merchant, and returns the key as it was stored. The merchant's previous key stays valid. All
-	// older keys are revoked, and Rotate returns these keys. The keys of a merchant are ordered by CreatedAt. If next.CreatedAt is
-	// not later than the CreatedAt of all other keys, Rotate therefore stores a later time. The RevokedAt of a revoked key is the
-	// CreatedAt of the new key. Rotate returns ErrNotFound if there is no such merchant.
+	// Rotate stores a new key of a merchant, and returns the key as it was stored. The merchant's previous key stays valid. All older keys are
+	// revoked, and Rotate returns these keys. The keys of a merchant are sorted by CreatedAt, and the new key must be last. If next.CreatedAt
+	// is too early, Rotate stores a later time. The RevokedAt of a revoked key is the CreatedAt of the new key. Rotate returns ErrNotFound if
+	// there is no such merchant.
 	Rotate(ctx context.Context, next APIKey) (stored APIKey, revoked []APIKey, err error)
 }
 

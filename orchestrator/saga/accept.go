@@ -64,7 +64,7 @@ func Queued(r *Run, predecessor string) *Run {
 	return &waiting
 }
 
-// The method `queue` makes the run wait for its predecessor, the run WaitsFor.
+// The method `queue` makes the run wait for its predecessor. The field WaitsFor contains the predecessor's id.
 func (r *Run) queue(since time.Time) {
 	r.State = Waiting
 	r.Reason = &Reason{Kind: WaitsForPredecessor, Failure: Failure{Code: "subject-busy", FixBy: FixByNobody, At: since}}

@@ -8,10 +8,10 @@ import (
 // Patience is the time without progress after which a run needs attention.
 const Patience = 15 * time.Minute
 
-// The method `attend` sets the time from which the run needs the attention of a person. A run needs attention at once if it is
-// stuck or held, or if an undo was refused while other undos continue. If a step or an undo has failed and is tried again, the run
-// needs attention after Patience. Further failed attempts do not extend this time. The time starts again when the run makes
-// progress: when a call succeeds, when the run begins to compensate, or when an action is applied.
+// The method `attend` sets the time from which the run needs the attention of a person. A run needs attention at once if it is stuck or
+// held, or if an undo was refused while other undos continue. If a step or an undo has failed and is tried again, the run needs attention
+// after Patience. Further failed attempts do not extend Patience. Patience starts again when the run makes progress: when a call succeeds,
+// when the run begins to compensate, or when an action is applied.
 func (t *turn) attend() {
 	run := t.run
 	if run.needsPerson() {

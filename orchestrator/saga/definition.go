@@ -252,9 +252,9 @@ func (d *Definition) step(name string) *step {
 	return nil
 }
 
-// The method `sorted` returns the names of the steps. Each step comes after the steps in its After. If this rule allows several
-// orders, the steps have the order of the definition. If a step depends on itself or on a missing step, the step can never start,
-// and `sorted` leaves the step out.
+// The method `sorted` returns the names of the steps. Each step comes after the steps in its After. If this rule allows several sequences,
+// the steps have the sequence of the definition. If a step depends on itself or on a missing step, the step can never start, and `sorted`
+// leaves the step out.
 func (d *Definition) sorted() []string {
 	var names []string
 	for len(names) < len(d.steps) {
@@ -285,7 +285,7 @@ func (d *Definition) circle() string {
 	return ""
 }
 
-// The function `erase` converts a Step to a step, which handles the state as JSON.
+// The function `erase` converts a Step to the type `step`, which handles the state as JSON.
 func erase[S any](s Step[S]) step {
 	erased := step{
 		Name: s.Name, After: s.After, Each: s.Each != nil, Optional: s.Optional, Pivot: s.Pivot != "",

@@ -18,10 +18,10 @@ const (
 	shortWait = 5 * time.Second
 )
 
-// Delay returns the time to wait after n failures in a row. The parameter `first` is the delay after one failure. The delay doubles
-// with each further failure, but is not longer than the parameter `most`. The delay then varies with the key by up to a fifth.
-// Calls that failed at the same time are therefore repeated at different times. The same key and n always return the same delay, so
-// that a simulation can be replayed.
+// Delay returns the time to wait after n failures in a row. The parameter `first` is the delay after one failure. The delay doubles with
+// each further failure, but is not longer than the parameter `most`. Delay then adds or subtracts up to a fifth, depending on the key and
+// n. Calls that failed at the same time are therefore repeated at different times. For the same arguments, Delay always returns the same
+// result, so that a simulation can be replayed.
 func Delay(key string, n int, first, most time.Duration) time.Duration {
 	b := backoff.NewExponentialBackOff(backoff.WithInitialInterval(first), backoff.WithMultiplier(2),
 		backoff.WithMaxInterval(most), backoff.WithRandomizationFactor(0), backoff.WithMaxElapsedTime(0))

@@ -60,11 +60,10 @@ const (
 // The method `writes` reports whether the step would change something upstream.
 func (o DryOutcome) writes() bool { return o == WouldCreate || o == WouldChange || o == WouldRemove }
 
-// DryRun makes the decisions of a run. The run is not stored, and its calls change nothing. Instead of Do, a dry run calls Find. If
-// the effect of a step is absent, the dry run continues as if Do had succeeded and had not changed the state. If a step only reads,
-// the dry run calls Do. There is one exception: the reading step depends on a step that would change something upstream. The dry
-// run then does not call Do, and the outcome of the reading step is Undecided. If a step depends on an undecided step, the step's
-// outcome is Undecided, too.
+// DryRun makes the decisions of a run. The run is not stored, and its calls change nothing. Instead of Do, a dry run calls Find. If the
+// effect of a step is absent, the dry run continues as if Do had succeeded and had not changed the state. If a step only reads, the dry run
+// calls Do. There is one exception: if the reading step depends on a step that would change something upstream, the dry run does not call
+// Do, and the outcome of the reading step is Undecided. If a step depends on an undecided step, the step's outcome is Undecided, too.
 //
 // If a step is in conflict, the dry run still looks for the effects of the steps that do not depend on this step. A real run starts
 // these steps, too, if they are ready before the step in conflict has failed. If an effect cannot be looked up, for example because

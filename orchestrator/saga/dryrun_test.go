@@ -61,7 +61,7 @@ func (w tried) define(t *testing.T) *Definition {
 	find := func(ctx context.Context, s *place) (Found, error) {
 		name, _, _ := strings.Cut(CallOf(ctx).Step, "/")
 		if !s.Looked && !s.Old {
-			t.Errorf("step %s does not see the output of the step look", name)
+			t.Errorf("step %s does not see the output of step `look`", name)
 		}
 		if name == "invite" && (s.Room == "") != (w["open"].found != Usable) {
 			t.Errorf("step %s sees the room %q after %v", name, s.Room, w["open"].found)

@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-// FollowUp is a run that is to be started later. A FollowUp is stored in the same commit as the end of another run: see
-// Workflow.Then. While a FollowUp waits, nothing executes, and its subject is free. There is at most one FollowUp for each Workflow
-// and ID.
+// FollowUp is a run that is to be started later. A FollowUp is stored in the same commit as the end of another run: see Workflow.Then.
+// While a FollowUp waits, no run executes for it, and its subject is free. There is at most one FollowUp for each Workflow and ID.
 //
 // When the follow-up is due, a replica starts a run for it. When this run ends, it must drop the follow-up, or store the follow-up
 // again with a later DueAt. If the run ends without such a change, the follow-up is still due, and another run is started.
@@ -44,11 +43,11 @@ const FollowUpTimeout = time.Minute
 
 // FollowUpStore stores follow-ups. Store.Commit puts and drops follow-ups: see Checkpoint.FollowUps.
 type FollowUpStore interface {
-	// TakeFollowUps chooses at most d.Limit follow-ups to be started, in the order in which they were due. For each of these
-	// follow-ups, TakeFollowUps sets RunID to a new id and TakenAt to d.Now. A follow-up can be taken if it is due and not held,
-	// and its merchant is not disabled. If no live run has the RunID of a taken follow-up, the follow-up can be taken again after
-	// FollowUpTimeout. If several replicas call TakeFollowUps at the same time, only one of them takes a given follow-up. If
-	// TakeFollowUps returns an error, some follow-ups may have been taken.
+	// TakeFollowUps chooses at most d.Limit follow-ups to be started, beginning with the earliest DueAt. For each of these follow-ups,
+	// TakeFollowUps sets RunID to a new id and TakenAt to d.Now. A follow-up can be taken if it is due and not held, and its merchant is not
+	// disabled. If no live run has the RunID of a taken follow-up, the follow-up can be taken again after FollowUpTimeout. If several replicas
+	// call TakeFollowUps at the same time, only one of them takes a given follow-up. If TakeFollowUps returns an error, some follow-ups may
+	// have been taken.
 	TakeFollowUps(ctx context.Context, d DueFollowUps, newID func() string) ([]FollowUp, error)
 	// FollowUps reads a merchant's follow-ups of a workflow by their ids. The result has no entry for an id without a follow-up.
 	FollowUps(ctx context.Context, merchant, workflow string, ids []string) (map[string]FollowUp, error)

@@ -24,8 +24,8 @@ type Reader interface {
 	RunOfKey(ctx context.Context, merchant, key string) (*Run, error)
 	// Runs reads the runs that match the filter, newest first, with their steps and objects.
 	Runs(ctx context.Context, f Filter) ([]*Run, error)
-	// Events returns at most `limit` events of a run, in order. The parameter `after` is the Seq of the last event that the caller
-	// already has.
+	// Events returns at most `limit` events of a run, oldest first. The parameter `after` is the Seq of the last event that the caller already
+	// has.
 	Events(ctx context.Context, runID string, after int64, limit int) ([]Event, error)
 	// LiveRuns counts the runs of a merchant that have not ended.
 	LiveRuns(ctx context.Context, merchant string) (int, error)

@@ -154,7 +154,7 @@ func (r *Run) works() bool {
 // The method `decide` starts the steps that are ready, or ends, compensates or releases the run.
 func (t *turn) decide() {
 	switch {
-	case t.run.over(): // the run was claimed for an action that arrived too late
+	case t.run.over(): // a replica took the run because of an action, but the action arrived too late
 		t.releaseAt(nil)
 	case t.Def == nil:
 		t.hold(t.missing("workflow-unknown", "this release has no code for workflow "+t.run.Workflow))

@@ -61,7 +61,7 @@ type Run struct {
 	Cloud           string
 	Subject         string // runs with the same subject execute one at a time
 	User            string
-	Doubles         string // name of the effect for User; a retry is refused if a later run of User with the same Doubles has succeeded
+	Doubles         string // name of the effect for User; a retry is refused if a later run with the same User and Doubles has succeeded
 	OnFailure       OnFailure
 	Input           json.RawMessage
 	Key             string // the merchant's idempotency key
@@ -78,7 +78,7 @@ type Run struct {
 	RetriedBy  string // the id of the run that repeats this run
 	UpdatedAt  time.Time
 	EndedAt    *time.Time
-	DueAt      *time.Time    // time from which a run without a lease can be leased; nil: only after a wake
+	DueAt      *time.Time    // time from which a run without a lease can be leased; nil: only after something wakes the run
 	Worked     time.Duration // time since BudgetFrom during which the run was able to work; limited by Limits.Deadline
 	BudgetFrom time.Time     // start of Limits.GiveUpAfter: time of acceptance, or last time at which a person let the run continue
 	Rechecks   int           // the number of re-checks that are still to come

@@ -69,20 +69,20 @@ type Store interface {
 	RunOfKey(ctx context.Context, merchant, key string) (*Run, error)
 	// Runs reads the runs that match the filter, newest first, with their steps and objects.
 	Runs(ctx context.Context, f Filter) ([]*Run, error)
-	// Latest searches the succeeded runs of a merchant. For each id, Latest reads the run that has made or adopted the object of
-	// this kind and id. If there are several such runs, Latest reads the run that ended last. The runs about an object execute one
-	// at a time. Their order can differ from the order of their ids, because a run gets its id before it is accepted. If there is
-	// no such run for an id, the result does not contain the id. The result can contain one run for several ids.
+	// Latest searches the succeeded runs of a merchant. For each id, Latest reads the run that has made or adopted the object of this kind and
+	// id. If there are several such runs, Latest reads the run that ended last. The runs about an object execute one at a time. The run that
+	// ended last does not always have the greatest id, because a run gets its id before it is accepted. If there is no such run for an id, the
+	// result does not contain the id. The result can contain one run for several ids.
 	Latest(ctx context.Context, merchant, kind string, ids []string) (map[string]*Run, error)
-	// Events returns at most `limit` events of a run, in order. The parameter `after` is the Seq of the last event that the caller
-	// already has.
+	// Events returns at most `limit` events of a run, oldest first. The parameter `after` is the Seq of the last event that the caller already
+	// has.
 	Events(ctx context.Context, runID string, after int64, limit int) ([]Event, error)
 	// LiveRuns counts the runs of a merchant that have not ended.
 	LiveRuns(ctx context.Context, merchant string) (int, error)
-	// AddAction stores an action. AddAction then wakes the replica that executes the run, or makes the run due if no replica executes
-	// it. AddAction keeps the times At of a run's actions in the order in which the actions are stored. If an unconsumed action has
-	// a later At than the new action, AddAction stores the new action with this later time. If Action.IfVersion is set, AddAction
-	// may return ErrChanged: of several actions for one version, only one is stored.
+	// AddAction stores an action. AddAction then wakes the replica that executes the run, or makes the run due if no replica executes it. If
+	// the run has an unconsumed action with a later At than the new action, AddAction stores the new action with this later time. So no action
+	// has an earlier At than the unconsumed actions that were stored before it. If Action.IfVersion is set, AddAction may return ErrChanged:
+	// of several actions for one version, only one is stored.
 	AddAction(ctx context.Context, now time.Time, v Action) error
 	// Actions reads the actions of a run that are not consumed yet, oldest first.
 	Actions(ctx context.Context, runID string) ([]Action, error)
@@ -108,9 +108,9 @@ type Checkpoint struct {
 	Objects   []Object // objects that were made or removed
 	Consumed  []int64  // the ids of the consumed actions
 	DropToken bool
-	// FollowUps are the follow-ups to put or to drop. If DueAt is zero, the stored follow-up with this Workflow and ID is dropped.
-	// Otherwise, the new follow-up replaces the stored follow-up, but the stored RunID and Hold do not change. In both cases, the
-	// stored follow-up is no longer taken.
+	// FollowUps are the follow-ups to store or to drop. If DueAt is zero, the stored follow-up with this Workflow and ID is dropped.
+	// Otherwise, the new follow-up replaces the stored follow-up, but the stored RunID and Hold do not change. In both cases, the stored
+	// follow-up is no longer taken.
 	FollowUps []FollowUp
 }
 
@@ -153,11 +153,11 @@ type Queue interface {
 	Renew(ctx context.Context, replica string, now, until time.Time) (Renewal, error)
 	// Leave ends the replica's lease and hands back all its runs, which are then due at once.
 	Leave(ctx context.Context, replica string, now time.Time) error
-	// Claim grants leases on due runs to a replica, and begins the next epoch of each of these runs. Claim first takes the runs
-	// that an action or the end of a predecessor has woken, and the expired runs. For Claim, a run has expired if it still waits
-	// for a predecessor, is not held, and has a BudgetFrom before c.Expired. Claim then takes the other due runs in the order of
-	// their turns, so that merchants are served round-robin. The turn of a run is a number: the number of executing runs of the
-	// same merchant, plus the number of older due runs of this merchant. If runs have the same turn, the oldest run is first.
+	// Claim grants leases on due runs to a replica, and begins the next epoch of each of these runs. Claim first takes the runs that an action
+	// or the end of a predecessor has woken, and the expired runs. For Claim, a run has expired if it still waits for a predecessor, is not
+	// held, and has a BudgetFrom before c.Expired. Claim then takes the other due runs, beginning with the lowest turn, so that merchants are
+	// served round-robin. The turn of a run is a number: the number of executing runs of the same merchant, plus the number of older due runs
+	// of this merchant. If runs have the same turn, the oldest run is first.
 	Claim(ctx context.Context, c Claim) (runIDs []string, err error)
 	// Due counts the due runs.
 	Due(ctx context.Context, d Due) (int, error)
