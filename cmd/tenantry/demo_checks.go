@@ -60,7 +60,7 @@ func (t *story) everythingIsThere(ctx context.Context, run client.Run, user, sco
 		t.check(subscribed.CustomerID == customer.ID && subscribed.PlanID == t.plans[0].ID, "BillingStack has the subscription to plan \"small\""),
 		t.check(tagged(second), "Keystone has the tenant bs-subscription-… with the tags of the run"),
 		t.roles(ctx, second.ID, user, "member"),
-		t.check(subscribed.ResourceID == second.ID, "the subscription's resource_id is its tenant's id: BillingStack bills usage"),
+		t.check(subscribed.ResourceID == second.ID, "the subscription's resource_id is its tenant's id, so usage is billed"),
 		t.check(token.ProjectID == first.ID && token.UserID == user, "the scoped token is valid for Ann and the tenant bs-customer-…"),
 	)
 }
@@ -83,7 +83,7 @@ func (t *story) roles(ctx context.Context, project, user string, names ...string
 	return t.check(slices.Equal(got, ids), "on this tenant Ann has exactly the roles %q", names)
 }
 
-// oneOfEach checks that the repeated order has created no second run, subscription or tenant.
+// oneOfEach checks that the repeated order has created no further run, subscription or tenant.
 func (t *story) oneOfEach(ctx context.Context, run client.Run) error {
 	subscriptions, err := t.billing.Subscriptions(ctx, t.merchant.ID)
 	if err != nil {

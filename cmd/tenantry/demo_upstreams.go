@@ -23,7 +23,7 @@ func (s slow) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodGet {
 		select {
 		case <-time.After(s.pace):
-		case <-req.Context().Done(): // the call of s.next below returns the context's error
+		case <-req.Context().Done(): // the call below returns the context's error
 		}
 	}
 	return s.next.RoundTrip(req)
@@ -36,8 +36,8 @@ type refusing struct {
 	refuse func(billing.Customer) bool
 }
 
-// RoundTrip refuses a PATCH of a subscription if r.refuse returns true for the subscription's customer. The answer looks like
-// BillingStack's answer to a faulty request.
+// RoundTrip refuses a PATCH of a subscription if the function `refuse` returns true for the subscription's customer. The
+// answer looks like BillingStack's answer to a faulty request.
 func (r refusing) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodPatch || !r.refuses(req.Context(), req.URL) {
 		return r.next.RoundTrip(req)

@@ -81,7 +81,7 @@ var errOutputClosed = errors.New("the reader of the output is gone")
 
 // linesOf returns the text of an error, with one line for each error that was joined with errors.Join.
 func linesOf(err error) []string {
-	if e, ok := err.(*exitError); ok { //nolint:errorlint // only the outermost error may consist of lines
+	if e, ok := err.(*exitError); ok { //nolint:errorlint // only the outermost error is split into lines
 		return linesOf(e.err)
 	}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {

@@ -42,7 +42,7 @@ func (p *program) connect(cmd *cobra.Command, asRemote func(context.Context) (re
 // asLocal returns a client of the database that is configured for the server. The client sends its requests to the API's handler in
 // this process.
 func (p *program) asLocal(ctx context.Context) (remote, error) {
-	c, err := loadConfig("", p.environ, "secret_key") // only the server reads and stores users' tokens
+	c, err := loadConfig("", p.environ, "secret_key") // may be missing: it encrypts users' tokens, which only the server reads and stores
 	if err != nil {
 		return remote{}, exit(exitUsage, err)
 	}
@@ -59,7 +59,7 @@ func (p *program) asLocal(ctx context.Context) (remote, error) {
 	return remote{ClientWithResponses: to, after: time.After, local: local}, err
 }
 
-// The type `causes` is the writer of a JSON log. It prints the cause in each line of the log as a plain message.
+// The type `causes` is the writer of a JSON log. For each line of the log, it prints the cause of the error as a plain message.
 type causes struct{ *program }
 
 // Write implements [io.Writer] for one line of the log.
@@ -79,8 +79,8 @@ func (s remote) close() {
 	}
 }
 
-// The method `flags` returns the flags that select this client. If the output of a command suggests another command, that command
-// has these flags.
+// The method `flags` returns the flags that select this client. If the output of a command suggests another command, the suggested
+// command has these flags.
 func (s remote) flags() []string {
 	if s.local == nil {
 		return nil

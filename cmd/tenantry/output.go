@@ -60,8 +60,8 @@ func (f format) print(w io.Writer, result any, table func(w io.Writer)) error {
 	return err
 }
 
-// jsonToYAML converts JSON to YAML. jsonToYAML quotes each text with characters that control a terminal, because only quoted texts
-// can contain escapes: see the type `screen`.
+// jsonToYAML converts JSON to YAML. If a text contains characters that control a terminal, jsonToYAML quotes the text, because only
+// quoted texts can contain escapes: see the type `screen`.
 func jsonToYAML(text []byte) ([]byte, error) {
 	quoted := yaml.CustomMarshaler(func(s string) ([]byte, error) {
 		if strings.ContainsFunc(s, func(r rune) bool { return r != '\n' && controls(r) }) {
@@ -76,7 +76,7 @@ func jsonToYAML(text []byte) ([]byte, error) {
 	return yaml.MarshalWithOptions(ordered, quoted)
 }
 
-// The function `row` writes one line of a table. Each cell becomes one line of visible text.
+// The function `row` writes one line of a table. In the cells, it escapes newlines and other characters that control a terminal.
 func row(w io.Writer, cells ...any) {
 	texts := make([]string, len(cells))
 	for i, cell := range cells {

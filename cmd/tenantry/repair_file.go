@@ -24,7 +24,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// maxPlanFile is the maximum number of bytes of a file with a repair plan.
+// maxPlanFile is the maximum size of a file with a repair plan, in bytes.
 const maxPlanFile = 4 << 20
 
 const planHeader = `# Repairs of audit findings, planned by Tenantry.
@@ -42,7 +42,7 @@ const planHeader = `# Repairs of audit findings, planned by Tenantry.
 // The type `planned` is a key of a plan, with the text of its value.
 type planned struct{ key, text string }
 
-// headOf returns the keys of a plan that are not about an entry.
+// headOf returns all keys at the top level of a plan, except "entries".
 func headOf(p client.RepairPlan) []planned {
 	return []planned{
 		{"plan", p.ID},
@@ -103,7 +103,7 @@ func planText(p client.RepairPlan) string {
 
 var (
 	plainForm = regexp.MustCompile(`^[A-Za-z]+([ _-][A-Za-z]+)*$`)
-	wordForm  = regexp.MustCompile(`^(?i:true|false|null|yes|no|on|off|y|n)$`) // words that some version of YAML does not read as texts
+	wordForm  = regexp.MustCompile(`^(?i:true|false|null|yes|no|on|off|y|n)$`) // words that some versions of YAML read as booleans or null
 )
 
 // The function `quoted` returns a text as a YAML scalar. It quotes each text that does not consist of plain words, because YAML has many
@@ -148,7 +148,7 @@ func (f *faults) add(line int, format string, args ...any) {
 	*f = append(*f, field{fmt.Sprintf(format, args...), line})
 }
 
-// maxFileFaults is the maximum number of faults of a file that are printed.
+// maxFileFaults is the maximum number of faults that are printed for a file.
 const maxFileFaults = 20
 
 // The method `err` returns an error with one line for each fault, or nil if there are no faults.
@@ -236,7 +236,7 @@ func (f *planFile) parse(content []byte) {
 	}
 }
 
-const onlyApprove = "only approve and comment may be changed"
+const onlyApprove = "only the keys approve and comment may be changed"
 
 // maxNesting is the maximum depth of lists and mappings in flow style. It is also the maximum number of lists and mappings in block style
 // that begin on one line.
@@ -246,7 +246,8 @@ const maxNesting = 10
 // aliases and tags are faults. Deeply nested lists and mappings are faults too, because the parser needs much time for them. If there
 // is no fault, the text is empty.
 func unwanted(tokens token.Tokens) (line int, text string) {
-	open, begun := 0, 0 // lists and mappings: those of flow style that are open, and those of block style that begin on this line
+	open := 0  // number of open lists and mappings in flow style
+	begun := 0 // number of lists and mappings in block style that begin on this line
 	for _, t := range tokens {
 		if t.Position.Line != line {
 			line, begun = t.Position.Line, 0
@@ -391,7 +392,7 @@ func (f *planFile) entry(node ast.Node) *fileEntry {
 	}
 	e.finding = e.fields["finding"].text
 	if !decided {
-		f.faults.add(e.line, "approve is missing in the entry: it must be true or false")
+		f.faults.add(e.line, "the key approve is missing in the entry: the value must be true or false")
 	}
 	return e
 }
@@ -448,7 +449,7 @@ func (f *planFile) compare(p client.RepairPlan) error {
 		}
 		f.same(e.fields, fieldsOf(want), "", e.line)
 		if e.values == nil {
-			f.faults.add(e.line, "values is missing in the entry: %s", onlyApprove)
+			f.faults.add(e.line, "the key values is missing in the entry: %s", onlyApprove)
 			continue
 		}
 		var values []planned

@@ -25,7 +25,7 @@ func (p *program) runsList() *cobra.Command {
 	user := flags.String("user", "", "only runs of the user with this Keystone id")
 	states := flags.StringSlice("state", nil, "only runs in these states: pending, running, waiting, compensating, succeeded, compensated or stuck; "+
 		"a comma-separated list, may be repeated")
-	attention := flags.Bool("attention", false, "only runs that need the attention of a person, with the cause and the command to type")
+	attention := flags.Bool("attention", false, "only runs that need the attention of a person; shows the cause and the command to type")
 	workflow := flags.String("workflow", "", "only runs of this workflow")
 	since := flags.String("since", "", "only runs accepted since this time (RFC 3339) or within this duration (such as 24h)")
 	limit := flags.Int("limit", 0, "maximum number of runs, 1 to 200; 0 means 50")

@@ -114,7 +114,7 @@ func nextTry(r client.Run) *time.Time {
 }
 
 // stateText returns the state of a run. If the run waits, the text also has the kind and the code of the reason. If the run has
-// failed, the text also has the code of the failure. The tables of run states in the documents list these words.
+// failed, the text also has the code of the failure. docs/operations.md explains the states, kinds and codes.
 func stateText(r client.Run) string {
 	switch {
 	case r.Reason != nil:

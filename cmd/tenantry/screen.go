@@ -45,7 +45,7 @@ func underneath(w io.Writer) io.Writer {
 // text that becomes a part of a line: otherwise, a newline in the text of a server could add a line to the output.
 func visible(text string) string { return escape(text, "") }
 
-// The function `escape` replaces each character that controls a terminal with an escape. It does not replace the characters in
+// The function `escape` writes an escape in place of each character that controls a terminal. It does not escape the characters in
 // `kept`.
 func escape(text, kept string) string {
 	unsafe := func(r rune) bool { return controls(r) && !strings.ContainsRune(kept, r) }

@@ -45,7 +45,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write([]byte(f.answer))
 }
 
-// The method `start` starts the server, and returns the environment of an operator and portal who use it.
+// The method `start` starts the server, and returns environment variables with which an operator or a portal can use the server.
 func (f *fake) start(t *testing.T) []string {
 	t.Helper()
 	server := httptest.NewServer(f)

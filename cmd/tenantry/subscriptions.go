@@ -19,10 +19,10 @@ import (
 func (p *program) subscriptions() *cobra.Command {
 	return group("subscriptions", "Show, suspend, end and restore subscriptions, and change their plans",
 		"Show, suspend, end and restore the subscriptions of a merchant, and change their plans. A portal uses its merchant's API key; an\n"+
-			"operator may use any merchant.\n\n"+
+			"operator may act for any merchant.\n\n"+
 			connectHelp+exitHelp,
 		p.subscriptionsList(), p.subscriptionsShow(),
-		p.subscriptionsChange("suspend", "Disable the tenant of a subscription; its servers go on running", suspend),
+		p.subscriptionsChange("suspend", "Disable the tenant of a subscription; the tenant's servers go on running", suspend),
 		p.subscriptionsChange("resume", "Enable the tenant of a suspended subscription", resume),
 		p.subscriptionsChange("change-plan", "Change the plan of a subscription", changePlan),
 		p.subscriptionsChange("unsubscribe", "End a subscription: revoke the subscriber's roles and disable the tenant", unsubscribe),

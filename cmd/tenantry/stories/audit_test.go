@@ -37,7 +37,7 @@ type audited struct {
 	otherDomain string
 	otherPlan   billing.Plan
 	foreign     string // a project in a domain that no merchant has
-	user, group string // a user and a group in the domain of the project foreign
+	user, group string // a user and a group in the domain of the project `foreign`
 
 	subscribed []subscribed
 	next       int
@@ -107,7 +107,7 @@ func TestAnAuditFindsAndRepairsEachDamageOnRealParts(t *testing.T) {
 func newAudited(t *testing.T) *audited {
 	h := newHome(t)
 	cloud, _ := ownKeystone(t, h, &upstream{})
-	cloud.all = nil // the checks at the end of a test would report the damages
+	cloud.all = nil // otherwise, the checks at the end of the test would report the damages
 	var refuse atomic.Bool
 	in := &upstream{around: func(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 		if r.Method == http.MethodPatch && refuse.Load() {
@@ -196,7 +196,7 @@ func (a *audited) toldTo(s subscribed, change string) portal {
 }
 
 // The method `openstack` adds a command for the openstack client. The command must lead to a finding with the code. If the code is empty,
-// it must not lead to a finding.
+// the command must not lead to a finding.
 func (a *audited) openstack(code, format string, args ...any) {
 	a.commands = append(a.commands, fmt.Sprintf(format, args...))
 	a.expect(code)
@@ -277,7 +277,8 @@ func (a *audited) open() map[string]string {
 	return all
 }
 
-// changeMeanwhile makes and ends n subscriptions. Until all are ended, it calls the function `see` again and again, but at least twice.
+// changeMeanwhile makes and ends n subscriptions. Meanwhile, it calls the function `see` again and again: at least twice, and until all
+// subscriptions are ended.
 func (a *audited) changeMeanwhile(n int, see func()) {
 	var done atomic.Bool
 	go func() {

@@ -222,8 +222,8 @@ func (w *world) report(took time.Duration) {
 	t.Logf("the last run ended %s after the last fault", time.UnixMicro(last).Sub(w.last).Round(time.Second/10))
 }
 
-// keepLog writes the replicas' output to a file if the test has failed. A second run of the test may succeed, and then does not
-// show the cause.
+// keepLog writes the replicas' output to a file if the test has failed. If the test is repeated, it may succeed, and then does
+// not show the cause.
 func (w *world) keepLog() {
 	if !w.t.Failed() || w.site == nil {
 		return

@@ -44,7 +44,7 @@ func TestKilledAtEveryInstant(t *testing.T) {
 	all := map[string]endings{}
 	var mu sync.Mutex
 	var trials sync.WaitGroup
-	room := make(chan struct{}, 8) // for the cases of all workflows
+	room := make(chan struct{}, 8) // limits the concurrent cases of all workflows together
 	for _, trial := range crashTrials(t) {
 		trials.Go(func() {
 			t.Run(trial.title(), func(t *testing.T) {

@@ -17,12 +17,12 @@ import (
 	"time"
 )
 
-// The type `daemon` is a PostgreSQL or Keystone process of one test. Each time the process ends, the daemon starts it again, until
-// the test ends.
+// The type `daemon` keeps a PostgreSQL or Keystone process running for one test. Each time the process ends, the daemon starts it
+// again, until the test ends.
 type daemon struct {
 	t    testing.TB
 	argv []string
-	log  string // path of the daemon's output
+	log  string // path of the file with the daemon's output
 	home home
 
 	mu      sync.Mutex

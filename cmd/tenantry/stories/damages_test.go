@@ -45,7 +45,7 @@ var damages = []func(*audited){
 	func(a *audited) {
 		a.openstack("role-extra-user", "role add --project %s --user %s reader", a.one().tenant, a.user)
 	},
-	func(a *audited) { // the subscriber has another role
+	func(a *audited) { // the subscriber has an additional role
 		s := a.one()
 		a.openstack("role-extra-user", "role add --project %s --user %s reader", s.customerTenant, s.user)
 	},
@@ -131,7 +131,8 @@ var damages = []func(*audited){
 	},
 }
 
-// othersTenant creates a subscription of the other merchant with its tenant, and returns the tenant. No run creates these objects.
+// othersTenant creates a subscription of the other merchant and the subscription's tenant, and returns the tenant. No run creates these
+// objects.
 func (a *audited) othersTenant() string {
 	id := uuid.NewString()
 	tenant := a.made("projects", "project", map[string]any{"name": "bs-subscription-" + id, "domain_id": a.otherDomain})

@@ -17,7 +17,7 @@ type killer struct {
 	place    place
 	at       instant
 	refused  string // if place is an Undo, an upstream refuses this call, so that the run is compensated
-	executes bool   // if true, the upstream executes the refused call, and refuses only the first call, because the undo makes the same call
+	executes bool   // if true, the upstream executes this call before it refuses it, and refuses it only once: the undo makes the same call
 	database string
 	cloud    cloud
 	done     chan struct{} // closed by the kill
@@ -67,8 +67,8 @@ func (k *killer) statement(_ string, parameters [][]byte) (pass bool, committed 
 
 // The method `request` handles a replica's request to an upstream. If place is an Undo, the method waits until no other step is
 // running, and then refuses the call that k.refused names. Without this wait, one SQL statement could store both the outcome of another
-// step and the intents of the first undos. If k.executes is true, the method refuses only the victim's first call, and sends this call
-// to the upstream before the refusal.
+// step and the intents of the first undos. If the field `executes` is true, the method refuses only the victim's first call, and
+// sends this call to the upstream before the refusal.
 func (k *killer) request(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 	call := callOf(k.cloud.memory, r)
 	if k.refuses(call) {

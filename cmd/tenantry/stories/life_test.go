@@ -53,7 +53,7 @@ func TestTheLifeOfASubscriptionOnRealParts(t *testing.T) {
 	}
 }
 
-// The method `become` makes a follow-up due, as if a year had passed, and waits until a run has dropped the follow-up.
+// The method `become` makes a follow-up due, as if a year had passed, and waits until a run has deleted the follow-up.
 func (a *audited) become(workflow, id string) {
 	a.t.Helper()
 	var input string

@@ -26,8 +26,8 @@ import (
 type night struct {
 	*site
 
-	stopped     atomic.Bool  // Keystone closes every connection without an answer
-	noExchange  atomic.Bool  // Keystone answers 503 to the exchange of a user's token
+	stopped     atomic.Bool  // if true, Keystone closes every connection without an answer
+	noExchange  atomic.Bool  // if true, Keystone answers 503 to the exchange of a user's token
 	exchanges   atomic.Int64 // number of exchanges of a user's token that have begun
 	booksClosed atomic.Bool
 	replicaURL  string
@@ -53,7 +53,7 @@ func newNight(t *testing.T, database string) *night {
 	}}
 	billing := &upstream{around: func(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 		if r.Method == http.MethodPatch && n.booksClosed.Load() {
-			// A failed run begins no other step. Without this wait, the run would have to exchange the token after a retry.
+			// Wait until the run exchanges the token. A failed run begins no other step, and could exchange the token only after a retry.
 			for end := time.Now().Add(20 * time.Second); n.exchanges.Load() == 0 && time.Now().Before(end); {
 				time.Sleep(5 * time.Millisecond)
 			}
@@ -181,7 +181,7 @@ func TestOperatorsAreNotLockedOutWhileKeystoneIsDown(t *testing.T) {
 		n.local(0, "watch", held)
 		n.records(held, " action retry ", "the books are open again")
 
-		n.local(0, "hold", unlucky, "--why", "let me look") // while a step is tried, it cannot be skipped
+		n.local(0, "hold", unlucky, "--why", "let me look") // a step cannot be skipped during an attempt
 		n.shows(unlucky, "\nwaits held until an operator decides: let me look\n")
 		n.records(unlucky, " action hold ", "let me look")
 		n.local(0, "skip", unlucky, "scope-token", "--why", "the portal logs the user in")

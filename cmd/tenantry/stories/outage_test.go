@@ -21,7 +21,7 @@ import (
 func TestAKeystoneThatIsOutOfOrderIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	var reached, down atomic.Bool
-	var asked atomic.Int64 // requests while Keystone is down
+	var asked atomic.Int64 // number of requests that Keystone gets while it is down
 	in := &upstream{around: func(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
 		if r.Method == http.MethodPost && r.URL.Path == "/v3/projects" && !reached.Swap(true) {
 			down.Store(true)

@@ -120,7 +120,9 @@ type pair struct {
 	held    chan held     // receives the blocked request or statement
 	leases  [2]string     // the id that each replica had when it last joined
 	stopped int           // index of the stopped replica until it joins again; -1 if no replica is stopped
-	sleeper int           // index of the stopped replica that must not write: its lease has ended, and it has not joined again; otherwise -1
+	// From the end of the stopped replica's lease until the replica joins again, sleeper is the index of this replica, which must not
+	// write. Otherwise, sleeper is -1.
+	sleeper int
 	awake   chan struct{} // closed when the stopped replica joins again
 	strays  []string      // writes that the paused replica sent; the test expects none
 }
@@ -224,7 +226,7 @@ func (p *pair) stopIn(what pause) bool {
 	})
 	moments.Go(func() {
 		// Wait until the other replica has ended the stopped replica's lease. The query does not count the replicas, because on a busy
-		// machine the other replica may just have lost its own lease.
+		// machine the other replica may have lost its own lease too.
 		err := awaitTrue(p.t.Context(), p.database, "SELECT NOT EXISTS (SELECT FROM replicas WHERE id = $1)", lease)
 		<-time.After(asleep)
 		p.mu.Lock()

@@ -82,7 +82,7 @@ func (a *audited) removeTenants() {
 		input = jsonb_set(input::jsonb, '{disabled_at}', to_jsonb(now() - interval '11 minutes'))::text WHERE workflow = 'repair' RETURNING 1)
 		SELECT count(*) FROM shifted`))
 	if left == 0 {
-		a.t.Error("no tenant is to be removed")
+		a.t.Error("there is no tenant to remove")
 	}
 	for deadline := time.Now().Add(5 * time.Minute); ; time.Sleep(time.Second) {
 		a.ok(ask(a.t.Context(), a.database, &left, "SELECT count(*) FROM follow_ups WHERE workflow = 'repair'"))

@@ -10,7 +10,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// The type `attack` is one attack of the first merchant, or of a caller without credentials. Each attacker repeats the attack until
+// The type `attack` is one attack by the first merchant, or by a caller without credentials. Each attacker repeats the attack until
 // its context ends.
 type attack struct {
 	name      string

@@ -40,15 +40,15 @@ type soak struct {
 	replica *replica
 	shops   []shop
 	token   string // a user's token
-	held    string // path of a run of the first merchant that waits for an operator
+	held    string // path of the first merchant's run that waits for an operator
 
-	hostile atomic.Pointer[[]byte] // BillingStack's answer to a list of the first merchant's plans; nil means the real list
+	hostile atomic.Pointer[[]byte] // BillingStack's answer to a request for the first merchant's plans; nil means the real answer
 
-	orders, refused atomic.Int64 // number of all orders, and of refused orders, of the other merchants
+	orders, refused atomic.Int64 // numbers of the other merchants' orders: all orders, and refused orders
 }
 
 // In TestOneMerchantDoesNotHurtTheOthers, one merchant makes each attack in turn, while four merchants order at the usual rate. No
-// order of another merchant may be refused, and the replica's memory has a limit.
+// order of another merchant may be refused, and the replica's memory must stay below a limit.
 func TestOneMerchantDoesNotHurtTheOthers(t *testing.T) {
 	turn := time.Second
 	if given := os.Getenv("TENANTRY_TEST_SOAK"); given != "" {

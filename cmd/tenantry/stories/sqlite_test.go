@@ -141,7 +141,7 @@ func asNobody(t *testing.T, database string, args ...string) (out string, code i
 	return s.toTheEnd(cmd)
 }
 
-// toTheEnd runs a command, and kills the command after 20 s.
+// toTheEnd runs a command, and kills the command if it has not ended after 20 s.
 func (s *site) toTheEnd(cmd *exec.Cmd) (out string, code int) {
 	s.t.Helper()
 	timer := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })

@@ -61,7 +61,7 @@ func TestTwoHundredFirstCallsWithOneKeyMakeOneRun(t *testing.T) {
 	r := s.serve()
 	user, token := s.cloud.newUser(t)
 	var mu sync.Mutex
-	bodies := map[string]int{} // number of 201 answers with this body
+	bodies := map[string]int{} // number of 201 answers, by body
 	var firsts []answer        // answers without the header Idempotency-Replayed
 	p := portal{"one-key", func(url string) (answer, error) {
 		a, err := s.subscribe(url, "one-key", token, "Prefer", "wait=30")

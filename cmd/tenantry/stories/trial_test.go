@@ -134,7 +134,7 @@ func orderRepair(n int) func(*site, place, string) portal {
 	}
 }
 
-// The function `followed` returns the trials whose runs must succeed before the given trial, in the order of the runs. The result
+// The function `followed` returns the trials whose runs must succeed before the given trial, in the sequence of the runs. The result
 // does not contain the first of these trials.
 func followed(trial workflowstest.Trial) (chain []workflowstest.Trial) {
 	for before := trial.Follows; before.Follows != nil; before = before.Follows {

@@ -80,7 +80,7 @@ func serveTrials() error {
 type trialOrder struct {
 	Key    string
 	Ground workflowstest.Ground
-	Before string // the id of the run that must have succeeded before; empty if there is none
+	Before string // the id of the run that must have succeeded before this order; empty if there is none
 	First  string // the id of the first run of the chain; empty if there is none, or if the trial does not need it
 }
 
