@@ -13,7 +13,7 @@ import (
 
 // AddAction stores an action, as saga.Store specifies. If no replica executes the run, AddAction makes the run due. AddAction first
 // locks the run's row. A replica that releases the run must wait for this lock, so that the replica sees the action. The lock also
-// orders the actions of a run.
+// serializes the actions of a run.
 func (s *Store) AddAction(ctx context.Context, now time.Time, v saga.Action) error {
 	return s.tx(ctx, func(tx *gorm.DB) error {
 		due := "CASE WHEN replica_id IS NULL THEN ? ELSE due_at END"

@@ -141,9 +141,9 @@ const runsOfSubject = `
 	SELECT id FROM runs WHERE subject = ? AND ended_at IS NOT NULL AND id > ?`
 
 // runsAfter restricts a query to the runs that the filter selects and whose ids are greater than `after`, oldest first. If the
-// filter has a run, a subject or an object, the query looks up the few runs that match. This query appends an empty text to the
-// merchant's id before the comparison, so that the database does not read the index of merchants: see the method `few`. For any
-// other filter, the query reads the runs by merchant or by id.
+// filter has a run, a subject or an object, the query looks up the few runs that match. This query compares an expression that appends an
+// empty text to merchant_id, so that the database does not read the index of merchants: see the method `few`. For any other filter, the
+// query reads the runs by merchant or by id.
 func (s *Store) runsAfter(db *gorm.DB, f audit.RunFilter, after string) *gorm.DB {
 	subject, merchant := upstream.Clean(f.Subject), upstream.Clean(f.MerchantID)
 	if f.ID != "" {

@@ -12,8 +12,7 @@ import (
 )
 
 // BenchmarkClaim claims one run at a time, as replicas under full load do. Up to 10,000 other runs are due at the same time. These
-// runs belong to one merchant or to a hundred merchants. The database also contains 100,000 ended runs, which must not slow the
-// claims down.
+// runs belong to one merchant or to a hundred merchants. The database also contains 100,000 ended runs, which must not make Claim slower.
 func BenchmarkClaim(b *testing.B) {
 	for name, waiting := range map[string]struct{ runs, merchants int }{
 		"waiting=100": {100, 1}, "waiting=10000": {10_000, 1}, "waiting=10000,merchants=100": {10_000, 100},

@@ -131,8 +131,8 @@ func (s *Store) commitSQLite(
 	return answer(checkpoints, written), nil
 }
 
-// runMutable lists the columns that a checkpoint writes in the table `runs`. A checkpoint also increments the column version. Only
-// a claim changes the column epoch. The remaining columns do not change after the run is accepted.
+// runMutable lists the columns that a checkpoint writes in the table `runs`. A checkpoint also increments the column version. Only the
+// method Claim changes the column epoch. The remaining columns do not change after the run is accepted.
 var runMutable = []string{
 	"state", "reason", "cause", "waits_for", "waits_on", "left_behind", "updated_at", "ended_at", "due_at", "worked",
 	"budget_from", "rechecks", "take_overs", "holds_subject", "replica_id", "last_seq", "hold", "looked",
@@ -206,8 +206,8 @@ func writeRest(tx *gorm.DB, b batch, passed map[string]bool, now time.Time) erro
 		Update("consumed_at", now.UnixMicro()).Error
 }
 
-// readWaiting reads whether a run that was just written has unconsumed actions. If the run has ended, readWaiting also reads
-// whether another live run has the same subject.
+// readWaiting looks up whether a run that was just written has unconsumed actions. If the run has ended, readWaiting also looks up whether
+// another live run has the same subject.
 func readWaiting(tx *gorm.DB, run *checkpointRow) (writtenRow, error) {
 	w := writtenRow{ID: run.ID}
 	var n int64

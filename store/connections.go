@@ -19,9 +19,8 @@ import (
 )
 
 // openServer returns a pool of connections to PostgreSQL. The pool opens a connection only when a caller needs one. If `pooled` is
-// true, the statements of one connection can be executed in different sessions of PostgreSQL. The store then changes no settings of
-// a session. By default, the store then also uses no prepared statements. The URL parameter default_query_exec_mode overrides this
-// default.
+// true, the statements of one connection can be executed in different sessions of PostgreSQL. In this case, the store changes no settings
+// of a session. It also uses no prepared statements, unless the URL parameter default_query_exec_mode is set.
 func openServer(url string, pooled bool) (*sql.DB, error) {
 	config, err := serverConfig(url)
 	if err != nil {
@@ -51,8 +50,8 @@ func serverConfig(url string) (*pgx.ConnConfig, error) {
 }
 
 // The type `writer` makes a pool close its connections to a server that refuses writes. For example, a primary server can become a
-// standby server without closing its connections. After the first refused write, the pool closes every connection that it opened
-// before the refusal. A writer is a pgx.QueryTracer.
+// standby server without closing its connections. After a refused write, the pool closes every connection that it opened before the
+// refusal. A writer is a pgx.QueryTracer.
 type writer struct {
 	refused atomic.Int64
 	pooled  bool // whether a connection may use another session after each transaction
@@ -117,9 +116,9 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 // planner would still treat the table as small, and read the whole table. The planner would also underestimate the number of runs
 // that match a filter. PostgreSQL would then read and sort all matching runs, instead of one page of runs.
 //
-// With these settings, PostgreSQL plans a statement only once per connection. Otherwise, with large tables, PostgreSQL would plan
-// the claim statement again for each claim. The new plan would be no better than the first plan, and planning takes longer than the
-// claim itself.
+// With these settings, PostgreSQL plans a statement only once per connection. Otherwise, with large tables, PostgreSQL would plan the
+// statement of Claim again for each call. The new plan would be no better than the first plan, and planning takes longer than executing the
+// statement.
 var plannerSettings = []struct{ name, value string }{
 	{"enable_seqscan", "off"},
 	{"enable_bitmapscan", "off"},

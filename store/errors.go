@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// The method `explain` returns an error with the remedy if err means that the database cannot be opened or written. For SQLite, the
+// The method `explain` adds the remedy to an error if the error means that the database cannot be opened or written. For SQLite, the
 // returned error also names the file.
 func (s *Store) explain(err error) error {
 	if errors.Is(err, saga.ErrReadOnly) || errors.Is(err, saga.ErrDiskFull) {

@@ -13,7 +13,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// The error of a statement outside of the Store's transactions is explained, too.
+// The method `explain` is also applied to the errors of statements outside of the Store's transactions.
 func TestEveryStatementTellsThatTheDiskIsFull(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "t.db")
 	s := migrated(t, "sqlite:"+path, 0)

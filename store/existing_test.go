@@ -141,7 +141,7 @@ func TestAFileThatIsNoDatabaseIsNotOpened(t *testing.T) {
 	}
 }
 
-// The function `tree` describes the files in the folder above the file's folder.
+// The function `tree` describes the parent of the file's folder: all files and folders in it, with their modes and contents.
 func tree(t *testing.T, path string) string {
 	t.Helper()
 	var text strings.Builder

@@ -11,10 +11,10 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// The method `filtered` restricts a query to a page of runs, newest first. For at most one state, the query reads a single index.
-// For several states, the query reads one index per state. The query begins at the newest run that can match, and stops when the
-// page is full. For runs in rare states there are partial indexes. The database uses a partial index only if the query repeats the
-// condition of the index literally.
+// The method `filtered` restricts a query to a page of runs, newest first. If the filter has several states, the query reads one index per
+// state. Otherwise, the query reads a single index. The query begins at the newest run that can match, and stops when the page is full. For
+// runs in rare states there are partial indexes. The database uses a partial index only if the query repeats the condition of the index
+// literally.
 func (s *Store) filtered(db *gorm.DB, f saga.Filter) *gorm.DB {
 	if len(f.States) > 1 && !byID(f) {
 		return s.inAnyState(db, f)
@@ -76,7 +76,7 @@ func matching(db *gorm.DB, f saga.Filter) *gorm.DB {
 	return db
 }
 
-// The function `only` returns the state of a filter with exactly one state, and otherwise an empty text.
+// The function `only` returns the filter's state if the filter has exactly one state, and an empty text otherwise.
 func only(f saga.Filter) saga.RunState {
 	if len(f.States) != 1 {
 		return ""
@@ -98,16 +98,16 @@ func (s *Store) inAnyState(db *gorm.DB, f saga.Filter) *gorm.DB {
 	return s.withID(db, strings.Join(parts, " UNION ALL "), pages...).Order("runs.id DESC").Limit(f.Limit)
 }
 
-// byID reports whether the filter f selects runs by their objects, or the runs that need attention. Few runs match such a filter, so
-// the query first finds the ids of these runs.
+// byID reports whether the filter f selects runs by their objects, or selects the runs that need attention. Few runs match such a filter,
+// so the query first finds the ids of these runs.
 func byID(f saga.Filter) bool { return len(f.Objects) > 0 || !f.Attention.IsZero() }
 
 // runsOfObject finds the runs of an object. The index objects_id contains only ids without a slash.
 const runsOfObject = `
 	SELECT run_id FROM objects WHERE kind = ? AND id = ? AND id NOT LIKE '%/%' AND run_id >= ? AND run_id < ?`
 
-// runsOfPart finds the runs of a part: an object that belongs to another object, the whole. See [saga.Object]. The long ids of parts
-// are not in the index objects_id. Therefore, runsOfPart first finds the runs of the whole.
+// runsOfPart finds the runs of a part. A part is an object that belongs to another object, which is called the whole: see [saga.Object].
+// The long ids of parts are not in the index objects_id. Therefore, runsOfPart first finds the runs of the whole.
 const runsOfPart = `
 	SELECT part.run_id FROM objects whole JOIN objects part ON part.run_id = whole.run_id
 	WHERE whole.id = ? AND whole.id NOT LIKE '%/%' AND part.kind = ? AND part.id = ? AND whole.run_id >= ? AND whole.run_id < ?`
@@ -159,10 +159,9 @@ func (s *Store) withID(db *gorm.DB, subquery string, args ...any) *gorm.DB {
 }
 
 // The function `leading` chooses the index for the filter f. `leading` returns the index's first column, and the value that f
-// requires in this column. The index's second column is the run's id. A query that orders the runs by the index's first column
-// forces PostgreSQL to use the index. Without this order, PostgreSQL might overestimate the number of matching runs, and read all
-// runs by id. If a merchant has no recent runs, PostgreSQL would then read the recent runs of all other merchants before it finds a
-// run of this merchant.
+// requires in this column. The index's second column is the run's id. A query that sorts the runs by the index's first column forces
+// PostgreSQL to use the index. Without this sorting, PostgreSQL might overestimate the number of matching runs, and read all runs by id. If
+// a merchant has no recent runs, PostgreSQL would then read the recent runs of all other merchants before it finds a run of this merchant.
 func leading(f saga.Filter) (column, value string) {
 	switch {
 	case f.Subject != "" && (f.Live || f.AwaitsRecheck || only(f) == saga.Succeeded):

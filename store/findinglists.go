@@ -45,7 +45,7 @@ func filteredFindings(db *gorm.DB, f audit.Filter) *gorm.DB {
 		switch value := upstream.Clean(c.value); {
 		case c.value == "":
 		case first == "" && c.column != "cloud":
-			// With this condition and order, PostgreSQL uses the index of this column. Otherwise, it might read the findings by id.
+			// With this condition and this ORDER BY, PostgreSQL uses the index of this column. Otherwise, it might read the findings by id.
 			first = c.column
 			db = db.Where("("+first+", id) > (?, ?) AND "+first+" <= ?", value, after, value)
 		default: // an expression without an index, so that the database does not use the index of the column

@@ -25,8 +25,8 @@ const (
 const maxHistory = 100
 
 // Finish ends an audit and stores its findings in one transaction, as audit.Store specifies. Finish first writes the row of the
-// audit, which stays locked until the end of the transaction. If a replica takes the audit meanwhile, the replica waits, and then
-// finds that the audit has ended.
+// audit, which stays locked until the end of the transaction. A replica that tries to take the audit meanwhile waits, and then finds that
+// the audit has ended.
 func (t *Audits) Finish(ctx context.Context, replica string, o audit.Outcome) error {
 	f, err := newFinish(o)
 	if err == nil {
@@ -192,8 +192,8 @@ func (f *finish) writeResolved(tx *gorm.DB, ids []string) error {
 	return writeChanges(tx, changes)
 }
 
-// lockFindings reads the stored findings with the given ids, in the order of their ids. It locks their rows, so that no operator can
-// accept these findings before the transaction ends.
+// lockFindings reads the stored findings with the given ids, sorted by id. It locks their rows, so that no operator can accept these
+// findings before the transaction ends.
 func lockFindings(tx *gorm.DB, ids []string) (rows []findingRow, err error) {
 	err = tx.Clauses(clause.Locking{Strength: clause.LockingStrengthUpdate}).
 		Select("id, severity, status, first_seen, first_audit, acceptance, changes").

@@ -13,8 +13,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// dueFollowUps is the condition of the follow-ups that can be taken. For each follow-up, the query reads one row of merchants and
-// one row of runs. If the condition used EXISTS, PostgreSQL might read all merchants or all live runs.
+// dueFollowUps selects the follow-ups that a replica can take. For each follow-up, the query reads one row of merchants and one row of
+// runs. If the condition used EXISTS, PostgreSQL might read all merchants or all live runs.
 const dueFollowUps = `
 	due_at <= @now AND hold IS NULL AND workflow IN @workflows
 	AND (SELECT disabled_at FROM merchants WHERE id = follow_ups.merchant_id) IS NULL
@@ -161,9 +161,9 @@ func changeOfFollowUp(runID string, f *saga.FollowUp) (followUpChange, error) {
 	return c, encode(&c.row.Reason, f.Reason, f.Reason == nil)
 }
 
-// writeFollowUps stores or deletes the follow-ups of checkpoints. It ignores the changes of a run for which the map `passed` has no
-// true value. writeFollowUps sorts the changes, so that concurrent transactions lock the rows in the same order. The changes of one
-// run keep their order.
+// writeFollowUps stores or deletes the follow-ups of checkpoints. It ignores the changes of a run if passed[id] is false for the run's id.
+// writeFollowUps sorts the changes, so that concurrent transactions lock the rows in the same order. The changes of one run keep their
+// order.
 func writeFollowUps(tx *gorm.DB, changes []followUpChange, passed map[string]bool) error {
 	put := clause.OnConflict{ // a stored follow-up keeps its run_id and hold
 		Columns: []clause.Column{{Name: "workflow"}, {Name: "id"}},

@@ -79,9 +79,9 @@ func growthOf(t *testing.T, finished int, counted bool) *growth {
 
 // finishedRuns are SQL statements that insert finished runs of the merchants m0 to m9. The placeholder FINISHED is the number of
 // runs. The runs were created 1,000 s apart. The newest run is about 18 minutes old. The oldest tenth of the runs belongs to a
-// merchant with the id "old". About one run in twenty is compensated. The merchant m0 has no compensated runs. Each run was started
-// by a follow-up that is not due yet. Two of these follow-ups have a reason. Autovacuum is off, because it would read rows during
-// the measurements.
+// merchant with the id "old". About one run in twenty is compensated. The merchant m0 has no compensated runs. Each run was started by a
+// follow-up whose next due time is far in the future. Two of these follow-ups have a reason. Autovacuum is off, because it would read rows
+// during the measurements.
 var finishedRuns = []string{
 	`ALTER TABLE runs SET (autovacuum_enabled = off)`, `ALTER TABLE steps SET (autovacuum_enabled = off)`,
 	`ALTER TABLE events SET (autovacuum_enabled = off)`, `ALTER TABLE objects SET (autovacuum_enabled = off)`,
@@ -240,16 +240,16 @@ func (g *growth) measureLists(ctx context.Context, now time.Time, old *saga.Run)
 		"no filter": {}, "next page": {Before: old.ID}, "merchant": {Merchant: "m3"}, "user": {User: old.User},
 		"customer": {Objects: customer("customer of " + old.User)}, "succeeded": {States: []saga.RunState{saga.Succeeded}}, "stuck": {States: []saga.RunState{saga.Stuck}},
 		"compensated": {States: []saga.RunState{saga.Compensated}}, "merchant and succeeded": {Merchant: "m3", States: []saga.RunState{saga.Succeeded}},
-		"merchant and compensated":            {Merchant: "m3", States: []saga.RunState{saga.Compensated}},
-		"customer, next page":                 {Objects: customer("customer of " + old.User), Before: "y"},
-		"customer of a merchant, compensated": {Objects: customer("customer of " + old.User), Merchant: "m3", States: []saga.RunState{saga.Compensated}},
-		"role assignment":                     {Objects: []saga.ObjectRef{{Kind: "role-assignment", ID: "project of " + old.User + "/" + old.User + "/r"}}},
-		"customer of a merchant":              {Objects: customer("customer of " + old.User), Merchant: "m3"},
-		"merchant of old":                     {Merchant: "old"},
-		"merchant of old and succeeded":       {Merchant: "old", States: []saga.RunState{saga.Succeeded}},
-		"merchant without and compensated":    {Merchant: "m0", States: []saga.RunState{saga.Compensated}},
-		"merchant and running, of which none": {Merchant: "m3", States: []saga.RunState{saga.Running}},
-		"workflow":                            {Workflow: "subscribe"}, "workflow of none": {Workflow: "w"},
+		"merchant and compensated":              {Merchant: "m3", States: []saga.RunState{saga.Compensated}},
+		"customer, next page":                   {Objects: customer("customer of " + old.User), Before: "y"},
+		"customer of a merchant, compensated":   {Objects: customer("customer of " + old.User), Merchant: "m3", States: []saga.RunState{saga.Compensated}},
+		"role assignment":                       {Objects: []saga.ObjectRef{{Kind: "role-assignment", ID: "project of " + old.User + "/" + old.User + "/r"}}},
+		"customer of a merchant":                {Objects: customer("customer of " + old.User), Merchant: "m3"},
+		"merchant of old":                       {Merchant: "old"},
+		"merchant of old and succeeded":         {Merchant: "old", States: []saga.RunState{saga.Succeeded}},
+		"compensated of a merchant without any": {Merchant: "m0", States: []saga.RunState{saga.Compensated}},
+		"running of a merchant without any":     {Merchant: "m3", States: []saga.RunState{saga.Running}},
+		"workflow":                              {Workflow: "subscribe"}, "workflow of none": {Workflow: "w"},
 		"live about a subject":              {Subject: old.Subject, Live: true},
 		"rechecked about a subject":         {Subject: old.Subject, AwaitsRecheck: true},
 		"succeeded about a subject":         {Subject: old.Subject, States: []saga.RunState{saga.Succeeded}},

@@ -60,7 +60,7 @@ func TestMigrationPinsTheStepsOfARunUnderWay(t *testing.T) {
 	}
 }
 
-// An older release did not store the calls in flight. The migration marks all calls that may be in flight.
+// An older release did not store the calls in flight. The migration records all calls that may be in flight.
 func TestMigrationMarksTheUndosThatCanBeInFlight(t *testing.T) {
 	for name, url := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
 		t.Run(name, func(t *testing.T) {
@@ -90,7 +90,7 @@ func TestMigrationMarksTheUndosThatCanBeInFlight(t *testing.T) {
 			}{
 				{"an undo under a lease", "compensating", &leased, nil, 1, nil, saga.CallUndo},
 				{"an undo of a dead replica", "compensating", nil, &due, 1, nil, saga.CallUndo},
-				{"an undo beside one that was refused", "stuck", &leased, nil, 1, nil, saga.CallUndo},
+				{"an undo beside a refused undo", "stuck", &leased, nil, 1, nil, saga.CallUndo},
 				{"a re-check under a lease", "compensated", &leased, nil, 2, nil, saga.CallRecheck},
 				{"an undo that is tried again later", "compensating", &leased, nil, 1, &due, ""},
 				{"an undo that has not begun", "compensating", &leased, nil, 0, nil, ""},
@@ -163,7 +163,7 @@ func TestMigrationRenamesWhatIsStored(t *testing.T) {
 			}
 			run := shows(t, s, []saga.StepRow{})
 			if run.Rechecks != 2 || run.Reason == nil || run.Reason.Kind != saga.WaitsForLateWindow {
-				t.Errorf("the run is read as %+v, for %+v", run, run.Reason)
+				t.Errorf("the run is read as %+v, with the reason %+v", run, run.Reason)
 			}
 			events, err := s.Events(t.Context(), "run", 0, 10)
 			if err != nil || len(events) != 2 || events[0].Kind != saga.EventAction || events[0].Action != "retry" ||

@@ -27,8 +27,8 @@ func (s *Store) Join(ctx context.Context, replica string, until time.Time) (now 
 }
 
 // Renew extends the lease of a replica if the lease has not ended, as saga.Queue specifies. Renew also deletes all other replicas
-// whose leases have ended. When a replica is deleted, the foreign key sets the replica_id of its runs to NULL, so that these runs
-// can be claimed.
+// whose leases have ended. When a replica is deleted, the foreign key sets the replica_id of its runs to NULL, so that other replicas can
+// lease these runs.
 func (s *Store) Renew(ctx context.Context, replica string, now, until time.Time) (saga.Renewal, error) {
 	if !s.postgres() {
 		return s.renewSQLite(ctx, replica, now, until)

@@ -145,8 +145,8 @@ func (s *Store) read(ctx context.Context, where func(*gorm.DB) *gorm.DB) ([]*sag
 	return runs, nil
 }
 
-// Events reads events of a run, in the order of seq. Events returns at most `limit` events, and only events whose seq is greater
-// than the argument `after`.
+// Events reads events of a run, sorted by seq. Events returns at most `limit` events, and only events whose seq is greater than the
+// argument `after`.
 func (s *Store) Events(ctx context.Context, runID string, after int64, limit int) ([]saga.Event, error) {
 	var rows []eventRow
 	err := columns(s.db.WithContext(ctx)).Where("run_id = ? AND seq > ?", runID, after).

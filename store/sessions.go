@@ -89,9 +89,9 @@ const (
 	checkTime    = 5 * time.Second
 )
 
-// The function `receives` reports whether the listener receives a notification of the notifier. A connection pooler that does not
-// keep sessions passes no notification to an idle client. PostgreSQL passes no notification to another database. The notification is
-// sent in a transaction, so that `receives` returns an error if a pooler refuses transactions.
+// The function `receives` reports whether the listener receives a notification from the notifier. A connection pooler that does not keep
+// sessions passes no notification to an idle client. PostgreSQL passes no notification to another database. The notification is sent in a
+// transaction, so that `receives` returns an error if a pooler refuses transactions.
 func receives(ctx context.Context, listener, notifier *pgx.Conn) (bool, error) {
 	if _, err := listener.Exec(ctx, "LISTEN "+checkChannel); err != nil {
 		return false, err

@@ -109,17 +109,17 @@ func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 // The test removes the parts in which the variants of a statement may differ, and compares the rest.
 func TestVariantsOfStatementsAreAlike(t *testing.T) {
 	if got := strings.Replace(pgClaim, "\tFOR UPDATE OF r SKIP LOCKED\n", "", 1); got != sqliteClaim || got == pgClaim {
-		t.Errorf("without its lock, the claim of PostgreSQL is\n%s\nand the claim of SQLite\n%s", got, sqliteClaim)
+		t.Errorf("without its lock, pgClaim is\n%s\nand sqliteClaim is\n%s", got, sqliteClaim)
 	}
 	more := match(t, "pgCommitMore", pgCommitMore, `, object AS MATERIALIZED \(.*?\n\)(?:, \w+ AS \(.*?\n\))*`)[0]
 	unconsumed := match(t, "pgCommitMore", pgCommitMore, `\s+AND v\.id NOT IN \(.*?\(id\)\)`)[0]
 	got := strings.Replace(strings.Replace(pgCommitMore, more, "", 1), unconsumed, "", 1)
 	if got != pgCommit {
-		t.Errorf("without objects, consumed actions and tokens, pgCommitMore is\n%s\nand pgCommit\n%s", got, pgCommit)
+		t.Errorf("without objects, consumed actions and tokens, pgCommitMore is\n%s\nand pgCommit is\n%s", got, pgCommit)
 	}
 	_, due, _ := strings.Cut(countDue, "WHERE ")
 	if n := strings.Count(oneLine(pgClaim), oneLine(due)); n != 2 {
-		t.Errorf("the condition of countDue occurs %d times in the claim, want 2:\n%s", n, pgClaim)
+		t.Errorf("the condition of countDue occurs %d times in pgClaim, want 2:\n%s", n, pgClaim)
 	}
 }
 

@@ -148,9 +148,8 @@ func openFile(path, options string) gorm.Dialector {
 var uriPath = strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23")
 
 // The function `private` creates a database file that only the user of this process may read and write. If the file exists,
-// `private` removes the permissions of all other users from the file, and from the files that SQLite keeps beside it. SQLite
-// creates the files beside a database file with the permissions of the database file. If a file belongs to another user, `private`
-// does not change it.
+// `private` removes the permissions of all other users from the file, and from the files that SQLite keeps beside it. SQLite creates these
+// files with the permissions of the database file. If a file belongs to another user, `private` does not change it.
 func private(path string) error {
 	// Do not open an existing file. Another Store in this process may hold locks on the file, and closing the file would release
 	// these locks.

@@ -2,8 +2,8 @@ package saga
 
 import "fmt"
 
-// maxTakeOvers is the maximum number of consecutive leases on a run that end without an outcome of a step. After that many leases,
-// the run is held, because it may have killed the replicas.
+// maxTakeOvers is a number of consecutive leases of a run. If so many leases end without an outcome of a step, the run is held, because the
+// run may have killed the replicas.
 const maxTakeOvers = 3
 
 // takenOverTooOften is the failure code of a run that has reached maxTakeOvers and is held.

@@ -38,7 +38,7 @@ const (
 	Creates Effect = iota // Do creates an object
 	Changes               // Do changes an object that exists
 	Removes               // Do removes an object
-	Reads                 // Do only reads, and stores data for later steps
+	Reads                 // Do reads data for later steps, and changes nothing upstream
 )
 
 // Step is one remote effect and its compensation. The machine decides when Find, Do and Undo are called.
@@ -46,9 +46,9 @@ type Step[S any] struct {
 	// Name is stored with every run. Never rename a released step.
 	Name string
 	// Each, if set, returns items, such as roles. The run gets one step per item, with the name Name/item. If only some runs need
-	// the step, Each returns one empty item for these runs, and no item for all other runs. The step with the empty item has the
-	// name Name, without a slash. Each is called once, with the run's input, when the run is accepted. Do and Undo find their item
-	// in CallOf(ctx).Item.
+	// the step, Each returns one empty item for these runs, and an empty list for the other runs. The step with the empty item has the name
+	// Name, without a slash. Each is called once, with the run's input, when the run is accepted. Do and Undo find their item in
+	// CallOf(ctx).Item.
 	Each func(s *S) []string
 	// After names the steps that must have succeeded or been skipped before this step starts. Steps that do not depend on each other
 	// run in parallel.
@@ -64,10 +64,9 @@ type Step[S any] struct {
 	// re-check also calls Find, and calls Undo if Find returns Made. A re-check never stores the changes and objects of Find. A step
 	// with Undo needs Find. If a step has no Find, Do is repeated without a search for the effect.
 	//
-	// A dry run calls Find at every step, even if the steps in After would create objects that do not exist yet. If its effect
-	// cannot exist without such an object, Find must then return Absent. If Find returns Foreign, Find also returns the error that
-	// Do would return. Only a dry run uses this error. If Do would skip the step, Find may return the SkipError that Do would
-	// return.
+	// A dry run calls Find at every step, even if the steps in After would create objects that do not exist yet. If the step's effect needs
+	// such an object, Find must then return Absent. If Find returns Foreign, Find also returns the error that Do would return. Only a dry
+	// run uses this error. If Do would skip the step, Find may return the SkipError that Do would return.
 	Find func(ctx context.Context, s *S) (Found, error)
 	// Claim returns the name of the effect. If two runs would make the same effect, Claim must return the same name for both runs.
 	// If two runs would make different effects, Claim must return different names. A re-check does not remove an effect that
@@ -81,8 +80,8 @@ type Step[S any] struct {
 	// run in parallel must not change the same field. However, if the field is a map, each of these steps may add its own keys.
 	Do func(ctx context.Context, s *S) error
 	// Undo removes the effect. Undo is called for every step whose Do may have been called, even if Do failed. Undo may be repeated.
-	// If the answer to Do was lost, the output of Do is missing. Undo must therefore find the effect with the state that Do got. If
-	// there is nothing to remove, Undo must return nil.
+	// If the answer to Do was lost, the output of Do is missing. Undo must therefore be able to find the effect with the state that Do
+	// received. If there is nothing to remove, Undo must return nil.
 	Undo func(ctx context.Context, s *S) error
 	// NoUndo is the reason why the step needs no compensation. NoUndo is set if Undo and Pivot are not set.
 	NoUndo string

@@ -38,12 +38,12 @@ func newChecks(p parts, u *upstreams, leased func(context.Context) error) *healt
 	}
 }
 
-// The type `needs` contains the names of the domains and roles that orders need on one cloud. The value of a name is a prefix for
-// error texts. The prefix identifies the merchant whose settings contain the name. If the configuration contains the name, the
-// prefix is empty.
+// The type `needs` contains the names of the domains and roles that orders need on one cloud. In each map, the value of a name is a prefix
+// for error texts. The prefix identifies the merchant whose settings contain the name. If the configuration contains the name, the prefix
+// is empty.
 type needs struct{ domains, roles map[string]string }
 
-// The method `needs` returns the names of domains and roles that orders need, by cloud. If the merchants cannot be read, `needs`
+// The method `needs` returns, for each cloud, the names of the domains and roles that orders need. If the merchants cannot be read, `needs`
 // returns only the names in the configuration.
 func (u *upstreams) needs(ctx context.Context, c Config) map[string]needs {
 	all := map[string]needs{}

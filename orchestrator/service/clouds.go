@@ -16,12 +16,12 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 )
 
-// The type `clouds` holds one Keystone client per cloud, by the cloud's name. Each client is built when its cloud is first used.
+// The type `clouds` holds one Keystone client for each cloud. Each client is built when its cloud is first used.
 type clouds struct {
 	config      func(name string) (v3.Config, error)
 	around      func(upstream string, next http.RoundTripper) http.RoundTripper
 	merchants   merchants.Store
-	domain      string // name or id of the domain of the tenants; a merchant may have another domain
+	domain      string // name or id of the domain in which tenants are created; a merchant may have another domain
 	operators   string // the role of operators
 	allowAdmin  bool
 	gates       *gate.Gates
@@ -61,7 +61,7 @@ func (c *clouds) identity(name string) (keystone.Identity, error) {
 	return made, nil
 }
 
-// ownConnections is the maximum number of concurrent requests with a credential other than the service's own.
+// ownConnections is the maximum number of concurrent requests through a client's own gate: see configOf.
 const ownConnections = 2
 
 // configOf returns the configuration of a client that reads a cloud's Keystone. The client uses the credential of an entry in

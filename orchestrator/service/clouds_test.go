@@ -64,7 +64,7 @@ func TestOnlyDomainsOfMerchantsAreWritten(t *testing.T) {
 		t.Errorf("the configuration's domain: %v", err)
 	}
 	if _, err := create(acme); !errors.Is(err, keystone.ErrGuard) {
-		t.Errorf("nobody's domain: got %v, want %v", err, keystone.ErrGuard)
+		t.Errorf("a domain that no merchant has: got %v, want %v", err, keystone.ErrGuard)
 	}
 	for _, m := range []merchants.Merchant{
 		{ID: aMerchant, Name: "ACME", Cloud: "default", Domain: "acme", CreatedAt: time.Now()},

@@ -23,7 +23,7 @@ type Config struct {
 
 	CustomerRoles       []string // the roles that a user gets on the customer tenant
 	SubscriptionRoles   []string // the roles that a user gets on the subscription tenant
-	Domain              string   // name or id of the domain of the tenants; a merchant may have another domain
+	Domain              string   // name or id of the domain in which tenants are created; a merchant may have another domain
 	AdminRole           string   // the Keystone role that makes a user an operator; the two lists of roles must not contain it
 	AllowCloudAdminRole bool     // if true, the two lists of roles may contain admin, which makes users admins of the whole cloud
 
@@ -34,15 +34,15 @@ type Config struct {
 	Poll        time.Duration // interval between polls for work that no message announced; zero means 5 s
 	Executors   int           // maximum number of runs that are executed at once; zero means 64
 
-	ResourcesCloud  string   // cloud whose credential is used to ask the default cloud's services for resources; empty means the default
+	ResourcesCloud  string   // cloud with the credential for asking the default cloud's services for resources; empty: the default cloud
 	EmptinessIgnore []string // service types that are not asked for resources
 
 	AuditEvery time.Duration // interval between the audits that the service starts itself; zero means none
-	AuditCloud string        // cloud whose credential is used to read the default cloud's Keystone for audits; empty means the default
+	AuditCloud string        // cloud with the credential for reading the default cloud's Keystone in audits; empty: the default cloud
 
 	KeepTenant  time.Duration // how long an ended subscription can be restored; zero means 7 days
 	KeepBilling time.Duration // how long BillingStack keeps a subscription without a tenant; zero means 35 days
 
-	MaxLiveRuns int // default of a merchant's maximum number of live runs; orders above the maximum are refused
+	MaxLiveRuns int // maximum number of live runs of a merchant that has no maximum of its own; further orders are refused
 	Admissions  int // maximum number of orders that are checked and accepted at once; zero means 384
 }

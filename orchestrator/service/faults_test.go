@@ -78,7 +78,7 @@ func asText(t *testing.T, v any) string {
 	return string(text)
 }
 
-// The function `shown` returns the answer to a GET by the merchant's portal or by an operator.
+// The function `shown` sends a GET request as the merchant's portal or as an operator, and returns the answer.
 func shown(t *testing.T, in *servicetest.Installation, path string, portal bool) string {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, in.URL+path, http.NoBody)

@@ -61,7 +61,7 @@ type state struct {
 	asked time.Time
 }
 
-// The method `watch` checks all dependencies immediately, every 30 s, and when calls of an upstream begin or cease to fail. `watch` returns
+// The method `watch` checks all dependencies immediately, every 30 s, and when calls to an upstream begin or cease to fail. `watch` returns
 // when ctx ends.
 func (h *health) watch(ctx context.Context) {
 	tick := time.NewTicker(failurePoll)
@@ -237,9 +237,9 @@ func codeOf(err error) string {
 	return ""
 }
 
-// reasonOf returns the cause of an error in few words. If there is no such short form, reasonOf returns the error's text. The text
-// of an open circuit soon becomes wrong, because it names the time of the next trial. If the circuit is open because of a refused
-// login, reasonOf returns the text of the refused login.
+// reasonOf returns the cause of an error in few words. If there is no such short form, reasonOf returns the error's text. If the circuit is
+// open because of a refused login, reasonOf returns the text of the refused login. The text of the open circuit would soon be wrong,
+// because this text names the time of the next trial.
 func reasonOf(err error) string {
 	if refused := upstream.RefusedLogin(err); refused != nil && upstream.NotSent(err) {
 		return upstream.Clean(refused.Text)

@@ -23,7 +23,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// The type `patient` is a health with one needed dependency and one upstream. A test sets the errors of both, and steps the clock.
+// The type `patient` contains the health of a service with one needed dependency and one upstream. A test sets the errors of both, and
+// steps the clock.
 type patient struct {
 	*health
 

@@ -50,8 +50,8 @@ type Options struct {
 	// Heartbeat is the interval between keep-alive comments in a stream of events; zero means 15 s. If the caller's credential is
 	// no longer valid at a heartbeat, the stream ends.
 	Heartbeat time.Duration
-	// If CheckByHand is true, the service does not check its dependencies at the start and every 30 s. Only CheckDependencies makes
-	// these checks.
+	// If CheckByHand is true, the service makes no regular checks of its dependencies, neither at the start nor every 30 s. Such a check is
+	// then made only by CheckDependencies.
 	CheckByHand bool
 	// Now returns the local time, which the engine corrects with the database's time; nil means [time.Now].
 	Now func() time.Time

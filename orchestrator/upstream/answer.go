@@ -49,7 +49,7 @@ type boundedReader struct {
 	body io.Reader
 	err  error // the limit that was exceeded, or nil
 
-	bytes, element   int // number of bytes that were read of the answer, and of the current element
+	bytes, element   int // bytes read so far: of the whole answer, and of the current element
 	depth            int
 	values, elements int
 	inText, escaped  bool
@@ -120,7 +120,7 @@ func (r *boundedReader) value() error {
 
 // ReadList calls the function `take` for each element of a list in JSON, so that the elements need not be in memory together. The
 // function `take` decodes one element. If field is empty, the list is the whole answer. Otherwise, the answer is an object, and the
-// list is in the field. If ReadList returns an error, the list is incomplete, and `take` may have been called.
+// list is in the field. ReadList may return an error after `take` has decoded elements. The list is then incomplete.
 func ReadList(body io.Reader, field string, take func(*json.Decoder) error) error {
 	if field != "" {
 		return ReadListAnd(body, field, take, nil)

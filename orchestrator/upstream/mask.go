@@ -9,12 +9,12 @@ import (
 	"strings"
 )
 
-// shortestSecret is the length of the shortest secret that Mask replaces, in bytes. A shorter secret also occurs in usual words, so
-// Mask cannot hide it.
+// shortestSecret is the length of the shortest secret that Mask replaces, in bytes. A shorter secret also occurs in ordinary words, so Mask
+// cannot hide it.
 const shortestSecret = 4
 
 // Mask returns the text with "[secret]" in place of each secret. Use Mask for the texts of a service, because the service may
-// repeat parts of the request. Mask also finds a secret in the encoding of JSON or of a URL. Mask the text before [Clean] cuts it.
+// repeat parts of the request. Mask also finds a secret that is encoded for JSON or for a URL. Mask the text before [Clean] cuts it.
 func Mask(text string, secrets ...string) string { return Masker(secrets...).Replace(text) }
 
 // Masker returns a replacer for several texts. The replacer changes a text in the same way as [Mask].
@@ -33,7 +33,7 @@ func Masker(secrets ...string) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
-// The function `encodings` returns the secret, and the secret in the encodings of a URL, of JSON and of a quoted text. Up to three
+// The function `encodings` returns the secret itself, and the secret encoded for a URL, for JSON and for a quoted text. Up to three
 // encodings are combined, because a message can quote a text that contains a body.
 func encodings(secret string) []string {
 	forms := []string{secret}

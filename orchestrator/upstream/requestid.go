@@ -12,8 +12,8 @@ const RequestIDHeader = "X-Openstack-Request-Id"
 // requestID matches the ids that OpenStack's services give to requests, such as "req-" and a UUID.
 var requestID = regexp.MustCompile(`^req-[0-9A-Za-z-]{1,60}$`)
 
-// RequestID returns the id that a service gave to a request, from the header of the answer. The result is empty if the header has
-// no id, if the value does not have the form of a request id, or if the value contains one of the secrets.
+// RequestID returns the id that a service gave to a request. The service sends the id in the header of the answer. The result is empty if
+// the header has no id, if the value does not have the form of a request id, or if the value contains one of the secrets.
 func RequestID(header http.Header, secrets ...string) string {
 	id := Mask(header.Get(RequestIDHeader), secrets...) // the text that Mask inserts is not valid in an id
 	if !requestID.MatchString(id) {
@@ -22,7 +22,7 @@ func RequestID(header http.Header, secrets ...string) string {
 	return id
 }
 
-// ReportAnswer passes the request id in the header of an answer to the caller in ctx. See [RequestID].
+// ReportAnswer reads the request id from the header of an answer, and passes the id to the caller in ctx. See [RequestID].
 func ReportAnswer(ctx context.Context, header http.Header, secrets ...string) {
 	if c := CallerOf(ctx); c.Answered != nil {
 		c.Answered(RequestID(header, secrets...))

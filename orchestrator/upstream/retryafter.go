@@ -13,8 +13,8 @@ const (
 	maxRetryAfter = time.Hour
 )
 
-// RetryAfter returns the wait that the header Retry-After of an answer demands, in seconds or as a date. The result is 1 s to 1 h,
-// or 0 if the header is missing or invalid.
+// RetryAfter returns the wait that the header Retry-After of an answer demands. The header contains a number of seconds or a date. The
+// result is 1 s to 1 h, or 0 if the header is missing or invalid.
 func RetryAfter(h http.Header, now time.Time) time.Duration {
 	value := h.Get("Retry-After")
 	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {

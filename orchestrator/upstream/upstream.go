@@ -49,8 +49,8 @@ type Error struct {
 	Status int
 	// RequestID is the id that the service gave the request; empty if the service sent no id.
 	RequestID string
-	// RetryAfter is the time to wait before the next call, as demanded by the service or by its open circuit. The maximum is 1 h. 0
-	// means that there is no such demand.
+	// RetryAfter is the time to wait before the next call, as demanded by the service or by its open circuit. RetryAfter is at most 1 h,
+	// and zero if there is no such demand.
 	RetryAfter time.Duration
 	// Message is the service's error message, cut and cleaned by [Clean].
 	Message string

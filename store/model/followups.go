@@ -46,7 +46,7 @@ func (s *Store) TakeFollowUps(ctx context.Context, d saga.DueFollowUps, newID fu
 	return taken, nil
 }
 
-// dueFollowUps returns at most d.Limit follow-ups that can be taken, in the order of their due times.
+// dueFollowUps returns at most d.Limit follow-ups that can be taken, earliest due time first.
 func (s *Store) dueFollowUps(d saga.DueFollowUps) []*saga.FollowUp {
 	var due []*saga.FollowUp
 	for _, f := range s.followUps {
@@ -132,7 +132,7 @@ func (s *Store) toAttend(r *row) bool {
 
 func copyOfFollowUp(f *saga.FollowUp) saga.FollowUp {
 	c := *f
-	input, _ := json.Marshal(f.Input) //nolint:errcheck,errchkjson // the function unreadable has checked the input
+	input, _ := json.Marshal(f.Input) //nolint:errcheck,errchkjson // the function `unreadable` has checked the input
 	c.Input = json.RawMessage(input)
 	c.DueAt, c.TakenAt = moment(f.DueAt), maybeMoment(f.TakenAt)
 	c.Reason, c.Hold = copyOfFailure(f.Reason), copyOfHold(f.Hold)

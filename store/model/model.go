@@ -1,9 +1,9 @@
 // Package model stores runs in memory. The model behaves like package store on PostgreSQL. The model is used by simulations, and by
 // checks that read all stored data.
 //
-// The model is deterministic: the same calls in the same order return the same results. The model starts no goroutine, and gets the
-// time from its caller. The model does not hold its lock while it calls functions of its caller. The model copies all values that
-// it receives or returns. The model differs from PostgreSQL in one point: the model accepts text that is not valid UTF-8.
+// The model is deterministic: the same sequence of calls returns the same results. The model starts no goroutine, and gets the time from
+// its caller. The model does not hold its lock while it calls functions of its caller. The model copies all values that it receives or
+// returns. The model differs from PostgreSQL in one point: the model accepts text that is not valid UTF-8.
 package model
 
 import (
@@ -74,8 +74,7 @@ func (s *Store) insert(r *row) {
 	s.byID[r.ID] = r
 }
 
-// The method `find` calls the function `fits` for each run, in the order of the ids, and returns the first run for which `fits`
-// returns true. If there is no such run, `find` returns nil.
+// The method `find` returns the run with the lowest id for which the function `fits` returns true, or nil if there is no such run.
 func (s *Store) find(fits func(*row) bool) *row {
 	if i := slices.IndexFunc(s.runs, fits); i >= 0 {
 		return s.runs[i]

@@ -164,8 +164,8 @@ func TestAListenerLivesInABubble(t *testing.T) {
 	})
 }
 
-// BenchmarkTheModel measures ten runs in one store. Each run has eleven steps, and is created, claimed, checkpointed ten times and
-// read.
+// BenchmarkTheModel measures ten runs in one store. Each run has eleven steps. The benchmark creates and leases each run, commits ten
+// checkpoints, and reads the run after each checkpoint.
 func BenchmarkTheModel(b *testing.B) {
 	for b.Loop() {
 		s := model.New(time.Now)

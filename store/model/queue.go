@@ -36,7 +36,7 @@ func (s *Store) Renew(ctx context.Context, replica string, now, until time.Time)
 		return saga.Renewal{}, err
 	}
 	freed := false
-	for other, end := range s.replicas { // the order does not matter, because the replicas do not affect one another
+	for other, end := range s.replicas { // any sequence is correct, because the replicas do not affect one another
 		if other != replica && end.Before(moment(now)) {
 			freed = true
 			delete(s.replicas, other)
@@ -98,7 +98,7 @@ func (s *Store) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
 	}
 	chosen := s.byTurn(c)
 	chosen = chosen[:min(c.Limit, len(chosen))]
-	for _, r := range chosen { // refuse the whole claim if one run cannot be claimed
+	for _, r := range chosen { // refuse the whole call if one run cannot be leased
 		if err := s.unclaimable(r, c.Replica); err != nil {
 			return nil, fmt.Errorf("claiming runs for replica %s: %w", c.Replica, err)
 		}
@@ -121,7 +121,7 @@ func (s *Store) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
 	return ids, nil
 }
 
-// byTurn returns the runs that can be claimed, sorted by their turns: see saga.Queue.
+// byTurn returns the runs that can be leased, sorted by their turns: see saga.Queue.
 func (s *Store) byTurn(c saga.Claim) []*row {
 	turns := map[string]int{} // by merchant: the number of leased and due runs that were counted so far
 	for _, r := range s.runs {
@@ -166,7 +166,7 @@ func (s *Store) blocked(r *row) bool {
 	return s.find(func(o *row) bool { return o != r && o.live(r.Subject) && (o.ID < r.ID || o.HoldsSubject) }) != nil
 }
 
-// The method `unclaimable` returns an error if the claim of a run would violate a constraint of the PostgreSQL tables.
+// The method `unclaimable` returns an error if leasing a run would violate a constraint of the PostgreSQL tables.
 func (s *Store) unclaimable(r *row, replica string) error {
 	takes := r.EndedAt == nil && !r.HoldsSubject && !s.blocked(r)
 	if takes && s.holder(r.Subject) != nil {

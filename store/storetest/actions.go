@@ -113,7 +113,7 @@ func actionsAtOnce(t *testing.T, s fixture) {
 	}
 	want := saga.Action{ID: actions[0].ID, RunID: n.Run.ID, Name: saga.SkipStep, Step: "a", Who: "op", Why: "nul �", At: epoch}
 	if actions[0] != want || actions[1].Name != saga.Retry || actions[1].At != later || actions[1].ID <= actions[0].ID {
-		t.Errorf("actions %+v; want first %+v", actions, want)
+		t.Errorf("got the actions %+v; want the first action to be %+v", actions, want)
 	}
 	if got := s.read(t, n.Run.ID).DueAt; !got.Equal(later) {
 		t.Errorf("the leased run is due at %v after the action; want %v, as before", got, later)
@@ -135,7 +135,7 @@ func actionsOutOfTime(t *testing.T, s fixture) {
 	}
 }
 
-// commitMissedAction shows that a run can be claimed if an action arrived just before the checkpoint that releases the run.
+// commitMissedAction shows that Claim takes a run if an action arrived just before the checkpoint that releases the run.
 func commitMissedAction(t *testing.T, s fixture) {
 	n := s.create(t, nil)
 	s.ask(t, saga.Action{RunID: n.Run.ID, Name: saga.Retry})

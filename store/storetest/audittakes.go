@@ -81,7 +81,7 @@ func takeLostAtOnce(t *testing.T, s auditFixture) {
 	for round := range 10 {
 		now := epoch.Add(time.Duration(round+1) * time.Minute)
 		if taken := s.takeAtOnce(t, now, now); len(taken) != 1 || taken[0].ID != "a" {
-			t.Fatalf("round %d: took the audits %+v; want audit a once", round, taken)
+			t.Fatalf("round %d: took the audits %+v; want one audit, with the id a", round, taken)
 		}
 	}
 }
@@ -119,10 +119,10 @@ func finishFenced(t *testing.T, s auditFixture) {
 	}
 	refused(t, "another replica has taken the audit", s.audits.Finish(t.Context(), "r1", again), audit.ErrLost)
 	if after := encoded(t, []any{s.audit(t, "a"), s.finding(t, "f")}); after != before || s.audit(t, "b").State != audit.Running {
-		t.Errorf("a refused end has changed something: before\n%s\nafter\n%s", before, after)
+		t.Errorf("a refused call of Finish has changed something: before\n%s\nafter\n%s", before, after)
 	}
 	if _, err := s.audits.Finding(t.Context(), "g"); !errors.Is(err, audit.ErrNotFound) {
-		t.Errorf("a refused end has stored a finding: %v", err)
+		t.Errorf("a refused call of Finish has stored a finding: %v", err)
 	}
 }
 

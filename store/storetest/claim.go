@@ -17,7 +17,7 @@ func claimBehind(t *testing.T, s fixture) {
 	}
 	second, third := leased(waiting), leased(waiting)
 	s.insert(t, third)
-	s.insert(t, second) // the ids decide which run is older, not the order of insertion
+	s.insert(t, second) // the ids decide which run is older, and not the times of insertion
 	if got := s.claim(t, 10); len(got) != 0 {
 		t.Fatalf("claimed %v while the first run is leased; want no run", got)
 	}
@@ -75,7 +75,7 @@ func claimAtOnce(t *testing.T, s fixture) {
 		}
 		seen[id] = true
 	}
-	for _, id := range s.claim(t, 100) { // claim the runs that remain: a claim skips the runs that other claims have locked
+	for _, id := range s.claim(t, 100) { // take the remaining runs, because Claim skips the runs that another call has locked
 		seen[id] = true
 	}
 	if len(seen) != 100 {
@@ -83,7 +83,7 @@ func claimAtOnce(t *testing.T, s fixture) {
 	}
 }
 
-// claimOldest shows that a claim with a limit takes the runs that were accepted first, even if other runs were due before them.
+// claimOldest shows that Claim with a limit takes the runs that were accepted first, even if other runs were due before them.
 func claimOldest(t *testing.T, s fixture) {
 	dueAt := func(d time.Duration) string {
 		at := epoch.Add(d)
@@ -100,7 +100,7 @@ func claimOldest(t *testing.T, s fixture) {
 	}
 }
 
-// claimCounted shows that a claim changes only a run's replica, epoch, version and number of take-overs.
+// claimCounted shows that Claim changes only four fields of a run: the replica, the epoch, the version and the number of take-overs.
 func claimCounted(t *testing.T, s fixture) {
 	want := s.create(t, func(r *saga.Run) { r.Replica, r.Epoch, r.Version, r.TakeOvers = "", 3, 5, 2 }).Run
 	if _, err := s.Claim(t.Context(), saga.Claim{Due: saga.Due{Now: epoch.Add(time.Second)}, Replica: "r1", Limit: 1}); err != nil {
@@ -112,8 +112,8 @@ func claimCounted(t *testing.T, s fixture) {
 	}
 }
 
-// claimActionBehind shows that a run with an action can be claimed, even while it waits for another run. The claim does not give
-// the subject to the run.
+// claimActionBehind shows that Claim takes a run with an action, even while the run waits for another run. Claim does not give the subject
+// to the run.
 func claimActionBehind(t *testing.T, s fixture) {
 	holder := s.create(t, func(r *saga.Run) { r.Subject = "m:c" })
 	n := s.create(t, func(r *saga.Run) {
@@ -128,7 +128,7 @@ func claimActionBehind(t *testing.T, s fixture) {
 	}
 }
 
-// claimYoungHolder shows that an older run is not claimed while a younger run holds the subject.
+// claimYoungHolder shows that Claim does not take an older run while a younger run holds the subject.
 func claimYoungHolder(t *testing.T, s fixture) {
 	old := leased(func(r *saga.Run) {
 		r.Subject, r.WaitsFor, r.HoldsSubject, r.Replica, r.DueAt = "m:c", newID(), false, "", nil
@@ -140,7 +140,7 @@ func claimYoungHolder(t *testing.T, s fixture) {
 	}
 }
 
-// claimEnded shows that a replica can claim a run that has ended. The claim does not change the holder of the subject.
+// claimEnded shows that Claim can take a run that has ended. Claim does not change the holder of the subject.
 func claimEnded(t *testing.T, s fixture) {
 	n := s.create(t, func(r *saga.Run) { r.State, r.EndedAt, r.HoldsSubject, r.Replica = saga.Compensated, &epoch, false, "" })
 	if got := s.claim(t, 10); !slices.Equal(got, []string{n.Run.ID}) {
@@ -151,7 +151,7 @@ func claimEnded(t *testing.T, s fixture) {
 	}
 }
 
-// claimNotJoined shows that a replica that has not joined cannot claim runs. The refused claim changes nothing.
+// claimNotJoined shows that Claim fails and changes nothing for a replica that has not joined.
 func claimNotJoined(t *testing.T, s fixture) {
 	n := s.create(t, idle)
 	if ids, err := s.Claim(t.Context(), saga.Claim{Due: saga.Due{Now: epoch}, Replica: "r9", Limit: 10}); err == nil {

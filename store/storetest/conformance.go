@@ -196,8 +196,8 @@ func (f fixture) commit(t *testing.T, cp saga.Checkpoint) saga.CommitResult {
 	return result
 }
 
-// The method `claim` calls Claim for replica r1 at the time `epoch`. The result is sorted, because a store may return the ids of the
-// claimed runs in any order.
+// The method `claim` calls Claim for replica r1 at the time `epoch`. The result is sorted, because Claim may return the ids of the runs in
+// any sequence.
 func (f fixture) claim(t *testing.T, limit int, down ...string) []string {
 	t.Helper()
 	ids, err := f.Claim(t.Context(), saga.Claim{Due: saga.Due{Now: epoch, Down: down}, Replica: "r1", Limit: limit})

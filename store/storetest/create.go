@@ -56,11 +56,11 @@ func createRetry(t *testing.T, s fixture) {
 	retry := func(r *saga.Run) { r.RetryOf, r.Key = old.Run.ID, old.Run.Key }
 	first := s.create(t, retry)
 	if err := s.Create(t.Context(), leased(retry)); !errors.Is(err, saga.ErrRetried) {
-		t.Errorf("creating a second successor of a run: %v; want ErrRetried", err)
+		t.Errorf("creating a second retry of a run: %v; want ErrRetried", err)
 	}
 	byKey, err := s.RunOfKey(t.Context(), "m", old.Run.Key)
 	if err != nil || byKey.ID != first.Run.ID || s.read(t, old.Run.ID).RetriedBy != first.Run.ID {
-		t.Errorf("RunOfKey returned %v, %v; want the successor", byKey, err)
+		t.Errorf("RunOfKey returned %v, %v; want the retry", byKey, err)
 	}
 	end := checkpoint(first)
 	end.Run.State, end.Run.EndedAt, end.Run.HoldsSubject = saga.Succeeded, &epoch, false
@@ -128,8 +128,8 @@ func createSubjectBusy(t *testing.T, s fixture) {
 	s.create(t, func(r *saga.Run) { r.Key = n.Run.Key }) // the key of the refused run can still be used
 }
 
-// createAfterEnd stores a run after another run with the same subject has ended. The new run was accepted before this end, so the
-// times of its first steps are before this end. Therefore the new run must be queued behind the ended run.
+// createAfterEnd stores a run after another run with the same subject has ended. However, the new run was accepted while the other run was
+// live, so its first steps have times before the end of the other run. Therefore the new run must be queued behind the other run.
 func createAfterEnd(t *testing.T, s fixture) {
 	n := s.create(t, func(r *saga.Run) { r.Subject = "m:c" })
 	ended := epoch.Add(time.Second)

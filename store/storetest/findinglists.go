@@ -231,7 +231,7 @@ func acceptAtOnce(t *testing.T, s auditFixture) {
 		who = f.Acceptance.Who
 	}
 	if f.Status != last.Status || f.Severity != audit.High || who != last.Who {
-		t.Errorf("the finding is %+v, and its last change %+v", f, last)
+		t.Errorf("the finding is %+v, but its last change is %+v", f, last)
 	}
 }
 

@@ -55,7 +55,7 @@ func findingTexts(t *testing.T, s auditFixture) {
 				f.Repair.Advice, f.Repair.Values["v"], f.Acceptance.Why, history[1].Who, history[1].Why,
 			} {
 				if !strings.HasPrefix(text, "a") || len(text) < 3 || len(text) > 1<<10 || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
-					t.Errorf("stored %d bytes: %.20q; want a valid text that begins with \"a\", and at most 1 KiB", len(text), text)
+					t.Errorf("stored %d bytes: %.20q; want a valid text of at most 1 KiB that begins with \"a\"", len(text), text)
 				}
 			}
 			for _, filter := range []audit.Filter{{ProjectID: bad}, {AuditID: id}, {Cloud: bad, Codes: []audit.Code{f.Code}}} {

@@ -167,7 +167,7 @@ func followUpReplaced(t *testing.T, s fixture) {
 	again.Reason = nil
 	s.put(t, again)
 	if found, err = s.FollowUps(t.Context(), "m2", "later", []string{"x"}); err != nil || found["x"].Reason != nil {
-		t.Errorf("without a reason: %+v, %v", found, err)
+		t.Errorf("the follow-up that was put again without a reason: %+v, %v; want no reason", found, err)
 	}
 	if other, err := s.FollowUps(t.Context(), "m", "later", []string{"y"}); err != nil || other["y"].TakenAt == nil {
 		t.Errorf("the other follow-up: %+v, %v; want it taken", other, err)
@@ -188,11 +188,11 @@ func followUpDropped(t *testing.T, s fixture) {
 	}
 	s.put(t, later("x"), drop)
 	if got := s.stored(t, "x"); got != "{}" {
-		t.Errorf("a follow-up that was put and then dropped by the same checkpoint is stored: %s", got)
+		t.Errorf("a checkpoint has put and then dropped a follow-up, but the follow-up is stored: %s", got)
 	}
 	s.put(t, drop, later("x"))
 	if got := s.stored(t, "x"); got == "{}" {
-		t.Error("a follow-up that was dropped and then put by the same checkpoint is not stored")
+		t.Error("a checkpoint has dropped and then put a follow-up, but the follow-up is not stored")
 	}
 }
 
@@ -270,7 +270,7 @@ func followUpResults(t *testing.T, s fixture) {
 	cp := s.endOf(n, later("x"))
 	cp.DropToken = true
 	if got := s.commit(t, cp); !got.Actions || !got.Successor {
-		t.Errorf("got %+v; want that the run has an action and a successor", got)
+		t.Errorf("got %+v; want Actions and Successor to be true", got)
 	}
 	if got := s.read(t, n.Run.ID); got.State != saga.Compensated || got.Version != 2 || len(got.Objects) != 1 {
 		t.Errorf("the run is %+v", got)
@@ -355,17 +355,17 @@ func takeAgain(t *testing.T, s fixture) {
 	}
 	s.commit(t, s.endOf(n))
 	if got := s.take(t, soon, 1); len(got) > 0 {
-		t.Errorf("after a minute, when the run has ended without a change, took %v", got)
+		t.Errorf("a minute after the first take, when the run has ended but has not put the follow-up: took %v, want none", got)
 	}
 	taken := s.takeAs(t, late, 1, func() string { return "another" })
 	if len(taken) != 1 || taken[0].RunID != "another" || *taken[0].TakenAt != late {
-		t.Errorf("when the run has ended without a change, took %+v", taken)
+		t.Errorf("more than a minute after the first take, when the run has ended but has not put the follow-up: took %+v", taken)
 	}
 	if got := s.take(t, late.Add(saga.FollowUpTimeout), 1); len(got) > 0 {
-		t.Errorf("a minute after the second time, took %v", got)
+		t.Errorf("a minute after the second take: took %v, want none", got)
 	}
 	if got := s.take(t, late.Add(saga.FollowUpTimeout+time.Microsecond), 1); len(got) != 1 {
-		t.Errorf("more than a minute after the second time, took %v; the run was never started", got)
+		t.Errorf("more than a minute after the second take: took %v, want the follow-up, because its run was never started", got)
 	}
 	again := later("x")
 	again.DueAt = late.Add(time.Hour)
@@ -378,7 +378,7 @@ func takeAgain(t *testing.T, s fixture) {
 	}
 }
 
-// takeAtOnce lets two replicas take follow-ups at the same time. No follow-up may be taken twice.
+// takeAtOnce lets four replicas take follow-ups at the same time. No follow-up may be taken twice.
 func takeAtOnce(t *testing.T, s fixture) {
 	const n, replicas = 40, 4
 	var all []saga.FollowUp
@@ -507,7 +507,7 @@ func runsOfFollowUps(t *testing.T, s fixture) {
 		var ids []string
 		for _, r := range runs {
 			if ids = append(ids, r.ID); r.State.Ended() && r.AttentionAt != nil {
-				t.Errorf("run %s needs attention from %v", r.ID, r.AttentionAt)
+				t.Errorf("the ended run %s has the attention time %v, want none", r.ID, r.AttentionAt)
 			}
 		}
 		return fmt.Sprint(ids)
@@ -539,7 +539,7 @@ func runsOfFollowUps(t *testing.T, s fixture) {
 		"time":   func(f *saga.Filter) { f.Attention = epoch.Add(-time.Hour) },
 	} {
 		if got := listed(change); got != want {
-			t.Errorf("after a compensation, by %s: got %s, want %s", what, got, want)
+			t.Errorf("after a compensation, with the filter %s: got %s, want %s", what, got, want)
 		}
 	}
 	for what, change := range map[string]func(*saga.Filter){
@@ -547,7 +547,7 @@ func runsOfFollowUps(t *testing.T, s fixture) {
 		"before": func(f *saga.Filter) { f.Before = first.Run.ID }, "since": func(f *saga.Filter) { f.Since = epoch.Add(time.Hour) },
 	} {
 		if got := listed(change); got != "[]" {
-			t.Errorf("after a compensation, by another %s: got %s, want none", what, got)
+			t.Errorf("after a compensation, with the filter %s that no run matches: got %s, want none", what, got)
 		}
 	}
 	held.Run.AttentionAt = &epoch

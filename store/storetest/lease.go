@@ -87,7 +87,7 @@ func renewOtherDead(t *testing.T, s fixture) {
 	if err := beat("r2", end); err != nil || s.read(t, n.Run.ID).Replica != "r1" {
 		t.Errorf("renewing r2 at the moment when r1's lease ends: %v; the run is leased to %q, want r1", err, s.read(t, n.Run.ID).Replica)
 	}
-	for range 2 { // the second attempt must also fail
+	for range 2 { // the second call must also fail
 		if err := beat("r1", end); !errors.Is(err, saga.ErrLeaseLost) {
 			t.Errorf("renewing r1 at the moment when its lease ends: %v; want ErrLeaseLost", err)
 		}

@@ -134,8 +134,8 @@ func eachRunInPages(t *testing.T, s auditFixture) {
 	}
 }
 
-// The method `entries` reads the entries of a filter in pages of the given length, and returns them as text. The text of an entry is
-// KIND ID of N. The number N is the position of the entry's run in the parameter `runs`, counted from 1.
+// The method `entries` reads the entries of a filter in pages of the given length, and returns them as text. The text of an entry has the
+// form "KIND ID of N". The number N is the position of the entry's run in the parameter `runs`, counted from 1.
 func (f auditFixture) entries(t *testing.T, filter audit.EntryFilter, page int, runs ...*saga.Run) string {
 	t.Helper()
 	filter.Limit = page
@@ -220,7 +220,8 @@ func entriesFiltered(t *testing.T, s auditFixture) {
 	}
 }
 
-// entriesInPages shows that a run can record more objects while the entries are read. The following pages do not repeat entries.
+// entriesInPages reads the entries of a customer in pages. Meanwhile, a new run records an object. The next pages must contain only the
+// remaining entries of the earlier runs.
 func entriesInPages(t *testing.T, s auditFixture) {
 	first := s.made(t, "c", nil, "customer c", "project p")
 	second := s.made(t, "c", nil, "project q", "project r")
@@ -268,7 +269,7 @@ func entriesOfCustomer(t *testing.T, s auditFixture) {
 	}
 }
 
-// checkpointOf returns a checkpoint of a live run with an object.
+// checkpointOf returns a checkpoint of a live run. The checkpoint contains the given object.
 func checkpointOf(n saga.NewRun, object saga.Object) saga.Checkpoint {
 	cp := checkpoint(n)
 	cp.Objects = []saga.Object{object}

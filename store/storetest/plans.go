@@ -86,7 +86,7 @@ func planTexts(t *testing.T, s auditFixture) {
 				e.Values["v"],
 			} {
 				if !strings.HasPrefix(text, "a") || len(text) < 3 || len(text) > 1<<10 || !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
-					t.Errorf("stored %d bytes: %.20q; want a valid text that begins with \"a\", and at most 1 KiB", len(text), text)
+					t.Errorf("stored %d bytes: %.20q; want a valid text of at most 1 KiB that begins with \"a\"", len(text), text)
 				}
 			}
 		})
@@ -103,11 +103,11 @@ func planSizes(t *testing.T, s auditFixture) {
 	}
 	s.createPlan(t, p)
 	if got := s.plan(t, "full"); !reflect.DeepEqual(got, p) {
-		t.Errorf("stored a plan with %d entries, but read %d entries or different ones", len(p.Entries), len(got.Entries))
+		t.Errorf("stored a plan with %d entries, but read a plan with %d entries, or with other entries", len(p.Entries), len(got.Entries))
 	}
 	p.ID, p.Entries = "overfull", append(p.Entries, audit.PlanEntry{FindingID: "one more"})
 	if err := s.audits.CreatePlan(t.Context(), p); err == nil || !strings.Contains(err.Error(), fmt.Sprint(audit.MaxPlanEntries)) {
-		t.Errorf("a plan with %d entries: got the error %v, want an error with the maximum", len(p.Entries), err)
+		t.Errorf("a plan with %d entries: got the error %v, want an error that names the maximum", len(p.Entries), err)
 	}
 	_, err := s.audits.Plan(t.Context(), "overfull")
 	refused(t, "reading the refused plan", err, audit.ErrNotFound)
@@ -122,7 +122,7 @@ func planTwice(t *testing.T, s auditFixture) {
 		}
 	}
 	if got := s.plan(t, p.ID); !reflect.DeepEqual(got, p) {
-		t.Errorf("the plan after refused ones:\n got %s\nwant %s", encoded(t, got), encoded(t, p))
+		t.Errorf("the plan after two refused plans:\n got %s\nwant %s", encoded(t, got), encoded(t, p))
 	}
 }
 

@@ -45,7 +45,7 @@ type Options struct {
 	AtEnd func(*Installation)
 }
 
-// Installation is a service that runs until the test ends, with its upstreams and its database.
+// Installation is a service with its upstreams and its database. All of them run until the test ends.
 type Installation struct {
 	URL     string       // URL of the API
 	Client  *http.Client // client for the API
@@ -117,7 +117,7 @@ func (in *Installation) startUpstreams(t testing.TB, o keystonetest.Options) {
 // The constant `connections` is the maximum number of concurrent requests to an upstream.
 const connections = 64
 
-// The method `admin` returns the Keystone configuration of the service and of the test.
+// The method `admin` returns the Keystone configuration that the service and the test use.
 func (in *Installation) admin() v3.Config {
 	return v3.Config{
 		URL: in.KeystoneURL,

@@ -40,7 +40,7 @@ type Gate struct {
 	timer *time.Timer // timer for the next trial
 	fault error       // cause of the last failed call
 	trips bool        // a login was refused: the circuit opens at once
-	rests int         // number of trials that were scheduled after refused logins; 0 when the circuit closes
+	rests int         // number of trials that were scheduled after refused logins; reset to 0 when the circuit closes
 	trial func(context.Context) error
 }
 
@@ -163,7 +163,7 @@ func (g *Gate) try() {
 	g.mu.Lock()
 	trial := g.trial
 	g.mu.Unlock()
-	_ = trial(context.WithValue(context.Background(), trialKey{}, g)) //nolint:errcheck // leave has received the trial's answer
+	_ = trial(context.WithValue(context.Background(), trialKey{}, g)) //nolint:errcheck // the gate has already seen the trial's answer
 	if g.Open() {
 		g.rest()
 	}

@@ -30,8 +30,8 @@ func enter(t *testing.T, g *gate.Gate, merchant string) func(int, error) {
 	return leave
 }
 
-// The function `queue` makes one call per element of merchants, in this order. The returned function `order` lists the calls that
-// the gate has let through so far.
+// The function `queue` makes one call for each element of merchants, from the first to the last. The returned function `order` lists the
+// calls that the gate has let through so far.
 func queue(t *testing.T, g *gate.Gate, merchants ...string) (order func() []string) {
 	var mu sync.Mutex
 	var called []string

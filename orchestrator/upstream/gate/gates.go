@@ -40,7 +40,7 @@ func (g *Gates) Open() []string { return g.those((*Gate).Open) }
 // Failing returns the sorted names of the upstreams whose circuits are open or whose last calls have failed.
 func (g *Gates) Failing() []string { return g.those((*Gate).Failing) }
 
-// The method `those` returns the sorted names of the upstreams for whose gates the function `is` returns true.
+// The method `those` calls `is` for each gate. It returns the sorted names of the upstreams for which `is` has returned true.
 func (g *Gates) those(is func(*Gate) bool) []string {
 	g.mu.Lock()
 	all := maps.Clone(g.byName)
