@@ -20,7 +20,7 @@ import (
 
 // AdmissionError contains the reason why an order was refused. An order is refused before anything is written.
 type AdmissionError struct {
-	Code   saga.Code // the name of a problem type of the API; in the refusal of a retry, it may be another code
+	Code   saga.Code // the name of a problem type of the API; if a retry is refused, the code may have no problem type
 	Detail string
 	FixBy  saga.FixBy
 	Params []Param // the invalid parameters of the order
@@ -152,7 +152,7 @@ func (d Deps) readDomain(ctx context.Context, id keystone.Identity, m merchants.
 }
 
 // readRoles resolves the roles that a merchant's users get. readRoles makes its two calls in sequence, because the second call
-// can use roles that the first call has cached. If Keystone returns one role for several names, the role is listed once.
+// can use roles that the first call has cached. If Keystone returns the same role for several names, the result has the role once.
 func (d Deps) readRoles(ctx context.Context, id keystone.Identity, m merchants.Merchant, customer, subscription *[]keystone.Role) (err error) {
 	if *customer, err = id.Roles(ctx, orElse(m.CustomerRoles, d.Defaults.CustomerRoles)); err == nil {
 		*subscription, err = id.Roles(ctx, orElse(m.SubscriptionRoles, d.Defaults.SubscriptionRoles))

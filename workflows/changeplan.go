@@ -27,8 +27,8 @@ type ChangePlan struct {
 	// The first step sets the fields below.
 
 	OldPlanID string    `json:"old_plan_id,omitempty"` // the subscription's plan before the run
-	PlanBy    string    `json:"plan_by,omitempty"`     // id of the newest earlier run that has succeeded and has set the subscription's plan
-	Was       *Standing `json:"was,omitempty"`         // the standing of the subscription before and after the run
+	PlanBy    string    `json:"plan_by,omitempty"`     // id of the newest succeeded run that set the subscription's plan before this run
+	Was       *Standing `json:"was,omitempty"`         // the standing of the subscription; the run does not change the standing
 }
 
 // ChangePlanResult is the part of a ChangePlan that the API returns with a run.
@@ -74,8 +74,8 @@ func (d Deps) retryChangePlan(ctx context.Context, old ChangePlan, runID string)
 	return o.request(runID), nil
 }
 
-// The method `changeable` reads the [Standing] of the subscription and its current plan, and returns the order with both. If the plan of the
-// subscription cannot be changed now, `changeable` returns an *AdmissionError.
+// The method `changeable` reads the subscription's [Standing] and current plan, stores both in the order, and returns the order. If the
+// plan of the subscription cannot be changed now, `changeable` returns an *AdmissionError.
 func (d Deps) changeable(ctx context.Context, o ChangePlan) (ChangePlan, error) {
 	now, err := d.Standing(ctx, o.MerchantID, o.SubscriptionID)
 	if err != nil {
@@ -204,7 +204,7 @@ func (d Deps) findPlan(ctx context.Context, o *ChangePlan) (saga.Found, error) {
 }
 
 // putPlanBack is the undo of the step `change-plan`. If the subscription still has the plan that the run has set, putPlanBack sets the
-// old plan again. Before a re-check, a later run may have changed the plan. Then putPlanBack sets the plan of the later run.
+// old plan again. If a later run has changed the plan before a re-check, putPlanBack sets the plan of the later run instead.
 func (d Deps) putPlanBack(ctx context.Context, o *ChangePlan) error {
 	s, err := d.Billing.Subscription(ctx, o.MerchantID, o.SubscriptionID)
 	if errors.Is(err, billing.ErrNotFound) {

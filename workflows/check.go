@@ -12,8 +12,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// The constant `fresh` is the time for which a run relies on the last read of its plan. A run usually starts milliseconds after its
-// plan was read.
+// The constant `fresh` is the maximum age of the last read of the order's plan. If the read is older, the run reads the plan again. A run
+// usually starts milliseconds after the plan was read.
 const fresh = 10 * time.Second
 
 // The function `stale` reports whether the order's plan was last read more than 10 s ago.
@@ -48,8 +48,8 @@ func (d Deps) check(ctx context.Context, o *Order) error {
 	return d.noteRoles(ctx, o)
 }
 
-// noteRoles stores the ids of the order's customer roles that the user lacks on the customer tenant. If the customer has no tenant yet,
-// noteRoles stores nothing.
+// noteRoles compares the order's customer roles with the user's roles on the customer tenant, and stores the ids of the missing roles.
+// If the customer has no tenant yet, noteRoles stores nothing.
 func (d Deps) noteRoles(ctx context.Context, o *Order) error {
 	id, err := d.Identity(o.Cloud)
 	if err != nil {
@@ -57,7 +57,7 @@ func (d Deps) noteRoles(ctx context.Context, o *Order) error {
 	}
 	tenant, err := id.FindProject(ctx, o.DomainID, o.customerTenant().name)
 	if errors.Is(err, keystone.ErrNotFound) {
-		return nil // the run will create the tenant, and its undo removes the tenant together with all role assignments
+		return nil // the run will create the tenant; its compensation removes the tenant together with all role assignments
 	}
 	if err != nil {
 		return err

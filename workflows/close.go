@@ -86,7 +86,7 @@ func (d Deps) closable(ctx context.Context, o Closure) error {
 		return err
 	case s.ResourceID != o.TenantID || s.CustomerID != o.CustomerID:
 		return refuse(CodeSubscriptionChanged, saga.FixByOperator, fmt.Sprintf(
-			"the subscription has the customer %s and the resource_id %q in BillingStack, not %s and %q: somebody may use it for something else",
+			"the subscription has the customer %s and the resource_id %q in BillingStack, not %s and %q: somebody may use the subscription for something else",
 			s.CustomerID, upstream.Clean(s.ResourceID), o.CustomerID, o.TenantID))
 	}
 	return nil
@@ -95,7 +95,7 @@ func (d Deps) closable(ctx context.Context, o Closure) error {
 // Close returns the workflow that removes an ended subscription from BillingStack. The run also removes the customer if all of the
 // following conditions are met:
 //
-//   - The customer has no other subscription, no order in progress and no payment method.
+//   - The customer has no other subscription, no other run in progress and no payment method.
 //   - Tenantry has created the customer.
 //   - If the customer has a tenant, Tenantry has created the tenant, and the tenant is proven empty.
 //
@@ -165,8 +165,8 @@ func afterClosing(o Closure, end saga.End) []saga.FollowUp {
 	return all
 }
 
-// The method `expected` returns the subscription, which should no longer exist. If the customer is removed, the result also has the
-// customer.
+// The method `expected` returns the objects as a successful run leaves them. The subscription must no longer exist. If the run removes
+// the customer, the customer must no longer exist either. If this customer has a tenant, the tenant must be disabled.
 func (o Closure) expected() []saga.Expected {
 	all := []saga.Expected{{Gone: true, Object: saga.Object{Step: "delete-subscription", Kind: "subscription", ID: o.SubscriptionID}}}
 	if o.CustomerStays != "" {
@@ -205,8 +205,8 @@ func (d Deps) findNoCustomer(ctx context.Context, o *Closure) (saga.Found, error
 	return goneFrom(ctx, err, "customer", o.CustomerID)
 }
 
-// goneFrom handles the error of reading an object. Another run has created the object. If the error is ErrNotFound, goneFrom returns
-// Made, and records that this run has removed the object.
+// goneFrom handles the error of reading an object that an earlier run has created. If the error is ErrNotFound, goneFrom returns Made,
+// and records that this run has removed the object.
 func goneFrom(ctx context.Context, err error, kind, id string) (saga.Found, error) {
 	if !errors.Is(err, billing.ErrNotFound) {
 		return saga.Absent, err

@@ -29,7 +29,7 @@ type readOnly struct {
 
 func (r *readOnly) around(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(req *http.Request) (*http.Response, error) {
-		login := strings.HasSuffix(req.URL.Path, "/auth/tokens") // logins pass, because the credential of audits may not have logged in yet
+		login := strings.HasSuffix(req.URL.Path, "/auth/tokens") // logins pass, because there may be no token for the audit credential yet
 		if r.closed.Load() && req.Method != http.MethodGet && req.Method != http.MethodHead && !login {
 			request := req.Method + " " + req.URL.Path
 			r.refused.Store(&request)
@@ -68,7 +68,7 @@ func (w *world) grounds() map[string]func(g *workflowstest.Ground) {
 	}
 }
 
-// tenantOf returns a pointer to a customer's tenant in the list of the projects that the test has created.
+// tenantOf returns a pointer to the element of w.others.Projects that is the customer's tenant.
 func (w *world) tenantOf(customerID string) *keystone.Project {
 	i := slices.IndexFunc(w.others.Projects, func(p keystone.Project) bool { return p.Name == keystone.CustomerTenant(customerID) })
 	return &w.others.Projects[i]
@@ -118,7 +118,7 @@ func TestADryRunOfEachWorkflow(t *testing.T) {
 					d, err := w.Service.Runs.DryRun(t.Context(), q)
 					gate.closed.Store(false)
 					if refused := gate.refused.Swap(nil); err != nil || refused != nil {
-						t.Fatalf("got %v, with the write %v", err, refused)
+						t.Fatalf("the dry run returned the error %v and tried the write %v; want neither", err, refused)
 					}
 					if after := storetest.Rows(t, database); !maps.Equal(after, rows) {
 						t.Errorf("the dry run has changed the database: %v, before %v", after, rows)

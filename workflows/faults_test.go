@@ -221,7 +221,7 @@ func (f *faults) table() []row {
 			// A 404 from BillingStack to a POST does not name an object, so BillingStack counts as down.
 			map[string]ends{"keystone": refusal, "billing": down, "exchange": {succeeds, succeeds}},
 			nil,
-			// If an upstream answers 404 to the read of a list, or of a listed project, it counts as down.
+			// If an upstream answers 404 to the read of a list or of a listed project, the upstream counts as down.
 			map[string]ends{"keystone": down, "billing": down},
 		},
 		{"404 without a route", noRoute, both(down), both(undoRetry), both(down)},
@@ -378,7 +378,7 @@ func (w *world) see(t *testing.T, id, step string, times int, e ends) {
 	}
 	if want == waits || want == blocked || want == undoing || want == stuck {
 		if run.Reason.Detail == "" || run.Reason.FixBy == "" || run.Reason.Step != step {
-			t.Errorf("the reason lacks detail, who can fix it, or the step: %+v", run.Reason)
+			t.Errorf("the reason has no Detail, no FixBy, or a step other than %s: %+v", step, run.Reason)
 		}
 		if run.Reason.Code == "keystone-blocked" && !strings.Contains(run.Reason.Detail, "lacks a permission: identity:injected") {
 			t.Errorf("the reason does not name the missing permission: %+v", run.Reason)

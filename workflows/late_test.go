@@ -235,7 +235,7 @@ func TestARecheckComesBackToWhatALiveRunMayClaim(t *testing.T) {
 		id := o.failing(order, false, late(30*time.Minute))
 		o.at(began, 40*time.Minute)
 		next := o.held(order)
-		o.at(began, 26*time.Hour) // the live run delays the last re-check until after this time
+		o.at(began, 26*time.Hour) // the live run delays the last re-check beyond this time
 		if got := o.holds(order, tenant); !slices.Contains(got, "member") || o.run(id).Rechecks == 0 {
 			t.Errorf("the user holds %v, %d rechecks are left; want role member and a recheck", got, o.run(id).Rechecks)
 		}
@@ -283,7 +283,7 @@ func TestATenantMadeLateIsRemovedUnlessARunHasAdoptedIt(t *testing.T) {
 					t.Errorf("%d customer tenants, want %d; the run: %s", got, want, describe(o.run(id)))
 				}
 				if adopt && o.run(next).State != saga.Succeeded {
-					t.Errorf("the run that adopted it: %s", describe(o.run(next)))
+					t.Errorf("the run that adopts the tenant: %s", describe(o.run(next)))
 				}
 			})
 		})
@@ -359,7 +359,7 @@ func TestARunWaitsForARecheckThatMayStillTakeSomethingFromIt(t *testing.T) {
 		o.start(next, order)
 		time.Sleep(time.Minute)
 		if r := o.run(next); r.Step("check").State == saga.StepSucceeded || r.Step("check").Error.Code != "subject-rechecked" {
-			t.Errorf("a minute after the recheck's lost call: %s", describe(r))
+			t.Errorf("the next run, a minute after its start: %s; want it to wait with the code subject-rechecked", describe(r))
 		}
 		o.at(*rechecked.Load(), 10*time.Minute)
 		if r := o.run(next); r.State != saga.Succeeded || len(o.holds(order, tenant)) != 2 {
@@ -368,8 +368,8 @@ func TestARunWaitsForARecheckThatMayStillTakeSomethingFromIt(t *testing.T) {
 	})
 }
 
-// Two later runs suspend and resume a subscription. After that, a request of a compensated run disables the tenant. The last run has
-// enabled the tenant, so the re-check must enable the tenant again.
+// A run that suspends a subscription is compensated. Two later runs suspend and resume the subscription. After that, a late request of
+// the compensated run disables the tenant. The last run has enabled the tenant, so the re-check must enable the tenant again.
 func TestATenantDisabledLateIsEnabledByARecheck(t *testing.T) {
 	inNight(t, func(o *outage, began time.Time) {
 		made := newID()

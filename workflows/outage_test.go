@@ -70,7 +70,7 @@ type outage struct {
 	identity          keystone.Identity
 
 	mu    sync.Mutex
-	ended []string // runs that succeeded, in the order in which they ended
+	ended []string // runs that succeeded, in the sequence in which they ended
 	tried int      // attempts that failed
 }
 
@@ -246,7 +246,7 @@ func TestAnUpstreamThatIsDownForAnHourCostsNoRunAndTheyDrainInOrder(t *testing.T
 		}
 		for at, id := range ids {
 			if got := slices.Index(o.ended, id); got > at+2*outageExecutors || got < at-2*outageExecutors {
-				t.Errorf("run %d in the order of acceptance ended as run %d, want a difference of at most %d", at, got, 2*outageExecutors)
+				t.Errorf("the run that was accepted as number %d ended as number %d, want a difference of at most %d", at, got, 2*outageExecutors)
 			}
 		}
 		if most := o.keystone.most.Load(); most != outageConnections {
@@ -277,16 +277,16 @@ func TestRunsThatWaitForAnUpstreamAreGivenUpInTime(t *testing.T) {
 		}
 		time.Sleep(limit - time.Second)
 		if n := states(); n[saga.Waiting] != len(ids) {
-			t.Fatalf("before the time limit: %v; want that all runs wait", n)
+			t.Fatalf("before the time limit: %v; want all runs to wait", n)
 		}
 		time.Sleep(10 * time.Second)
 		if n := states(); n[saga.Waiting]+n[saga.Running] > 0 {
-			t.Errorf("ten seconds after the time limit: %v; want that no run goes forward", n)
+			t.Errorf("ten seconds after the time limit: %v; want no run to go forward", n)
 		}
 		o.keystone.down.Store(false)
 		time.Sleep(10 * time.Minute)
 		if n := states(); n[saga.Compensated] != len(ids) {
-			t.Errorf("after the outage: %v; want that all runs are compensated", n)
+			t.Errorf("after the outage: %v; want all runs to be compensated", n)
 		}
 	})
 }

@@ -16,8 +16,8 @@ import (
 // RemoveName is the name of the workflow that [Remove] returns.
 const RemoveName = "remove"
 
-// The constant `settled` is the minimum time between the disabling and the removal of a tenant. Other services cache tokens, and accept
-// them for some minutes.
+// The constant `settled` is the minimum time between the disabling and the removal of a tenant. Other services cache tokens, and may
+// accept a cached token for some minutes after the tenant was disabled.
 const settled = 10 * time.Minute
 
 // The constant `again` is the time after which a refused removal or closing is tried again.
@@ -273,7 +273,7 @@ func (d Deps) afterRemoval(o Removal, end saga.End) []saga.FollowUp {
 // no run has restored the subscription since the run EndedBy.
 var refusals = []saga.Code{CodeTenantNotSettled, CodeTenantEnabled, CodeTenantNotOurs}
 
-// The method `expected` returns the tenant, which should no longer exist.
+// The method `expected` returns the tenant as an object that must no longer exist.
 func (o Removal) expected() []saga.Expected {
 	if !o.TenantOwn {
 		return nil

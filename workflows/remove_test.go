@@ -8,7 +8,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// The end of a removal drops, delays or keeps the ending of the subscription. If a run has not read the subscription, the run must
+// When a removal ends, it drops, delays or keeps the ending of the subscription. If a run has not read the subscription, the run must
 // keep the ending. The subscription may have a newer ending by now.
 func TestWhatARemovalDoesWithTheEnding(t *testing.T) {
 	now := time.Unix(1_000_000, 0)

@@ -36,18 +36,18 @@ type Audits interface {
 	Confirm(ctx context.Context, e audit.PlanEntry, subject string) (changed string, err error)
 }
 
-// Repair is the data of a run that resolves a finding of an audit. The plan's entry contains the values on which the repair was
+// Repair is the data of a run that resolves a finding of an audit. The plan's entry contains the values for which the repair was
 // planned: see [audit.PlanEntry]. A Repair is stored as JSON, so fields may be added, but never removed or renamed.
 type Repair struct {
 	PlanID  string          `json:"plan_id"`
 	Entry   audit.PlanEntry `json:"entry"`
 	Subject string          `json:"subject"` // the subject of the run that the finding is about
 	// DisabledAt and DisabledBy are set if this run removes a tenant that an earlier repair has disabled. DisabledBy is the id of the
-	// earlier run, and DisabledAt is the time at which it ended.
+	// earlier run, and DisabledAt is the time at which the earlier run ended.
 	DisabledAt time.Time `json:"disabled_at,omitzero"`
 	DisabledBy string    `json:"disabled_by,omitempty"`
 	// WasDisabled is true if the tenant was already disabled before the repair. If DisabledBy is set, the repair has begun with the
-	// run DisabledBy. Otherwise, it begins with this run.
+	// run DisabledBy. Otherwise, the repair begins with this run.
 	WasDisabled bool `json:"was_disabled,omitempty"`
 
 	// The steps set the fields below. If a follow-up starts the run, the run's input cannot contain the run's id. Therefore the
@@ -95,8 +95,8 @@ func (o Repair) result() any {
 // contain only ASCII characters.
 func RepairKey(planID, findingID string) string { return "repair·" + planID + "·" + findingID }
 
-// AdmitRepair returns the request for a run that makes the repair of a plan's entry, or an *AdmissionError. AdmitRepair does not check
-// the age of the plan, or whether this installation has created the plan.
+// AdmitRepair returns the request for a run that makes the repair of a plan's entry, or an *AdmissionError. AdmitRepair checks neither
+// the age of the plan nor whether this installation has created the plan.
 func (d Deps) AdmitRepair(ctx context.Context, planID string, e audit.PlanEntry) (saga.Request, error) {
 	if err := d.findingOpen(ctx, e.FindingID); err != nil {
 		return saga.Request{}, err
@@ -126,7 +126,7 @@ func (d Deps) findingOpen(ctx context.Context, id string) error {
 	case err != nil:
 		return err
 	case f.Status == audit.Accepted:
-		return refuse(CodeFindingClosed, saga.FixByOperator, "the finding was accepted since the repair was planned: withdraw the acceptance to repair it")
+		return refuse(CodeFindingClosed, saga.FixByOperator, "a person has accepted the finding since the repair was planned: withdraw the acceptance first")
 	case !f.Open():
 		return refuse(CodeFindingClosed, saga.FixByNobody, "the finding is "+string(f.Status)+": there is nothing to repair")
 	}
@@ -139,7 +139,7 @@ func (d Deps) retryRepair(ctx context.Context, old Repair, runID string) (saga.R
 	plan, err := d.Audits.KeptPlan(ctx, old.PlanID)
 	switch {
 	case errors.Is(err, audit.ErrNotFound), err == nil && (plan.Expired(d.Now()) || plan.Installation != d.Installation):
-		err = refuse(CodePlanExpired, saga.FixByOperator, "the plan of the repair is over 7 days old, or of another installation: run an audit again, and create a new plan")
+		err = refuse(CodePlanExpired, saga.FixByOperator, "the plan of the repair is over 7 days old, or belongs to another installation: run an audit again, and create a new plan")
 	case err == nil:
 		err = d.findingOpen(ctx, old.Entry.FindingID)
 	}
@@ -182,10 +182,10 @@ func (o Repair) doubles() string {
 	return name
 }
 
-// The method `value` returns a value on which the repair was planned.
+// The method `value` returns one of the values for which the repair was planned.
 func (o Repair) value(name string) string { return o.Entry.Values[name] }
 
-// The method `does` reports whether the repair's action is one of these actions.
+// The method `does` reports whether the repair's action is one of the given actions.
 func (o Repair) does(actions ...audit.RepairAction) bool {
 	return slices.Contains(actions, o.Entry.Action)
 }

@@ -58,7 +58,7 @@ func (d Deps) notAccepted(ctx context.Context, id string) error {
 	case errors.Is(err, audit.ErrNotFound):
 		return nil
 	case err == nil && f.Status == audit.Accepted:
-		return refuse(CodeFindingClosed, saga.FixByOperator, "the finding was accepted since the repair was approved")
+		return refuse(CodeFindingClosed, saga.FixByOperator, "a person has accepted the finding since the repair was approved")
 	}
 	return err
 }
@@ -107,7 +107,7 @@ func (d Deps) rolesStay(ctx context.Context, o Repair) error {
 	return nil
 }
 
-// ownProject returns the order with the fields WasDisabled and Marks. If this installation has not created the tenant, or if the
+// ownProject sets the fields WasDisabled and Marks, and returns the order. If this installation has not created the tenant, or if the
 // tenant's state does not allow the repair, ownProject returns an *AdmissionError.
 func (d Deps) ownProject(ctx context.Context, o Repair) (Repair, error) {
 	p, err := d.namedProject(ctx, o.held(), o.value("tenant"))

@@ -56,8 +56,8 @@ func (d Deps) expectRepair(o Repair) []saga.Expected {
 	return nil
 }
 
-// expectRemoved returns the tenant, which should no longer exist. If the finding says that the tenant's subscription or customer is
-// missing, the result also contains the missing object.
+// expectRemoved returns the tenant as an object that must no longer exist. If the finding says that the tenant's subscription or
+// customer is missing, the result also contains the missing object.
 func (o Repair) expectRemoved(step string) []saga.Expected {
 	all := []saga.Expected{{Gone: true, Object: saga.Object{
 		Step: step, Kind: "project", Cloud: o.Entry.Cloud, ID: o.tenantID(), Name: o.value("tenant"),

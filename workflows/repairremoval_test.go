@@ -88,11 +88,11 @@ func TestARepairDisablesATenantBeforeItRemovesIt(t *testing.T) {
 	for _, cause := range []*saga.Failure{nil, {Code: "tenant-not-empty"}} {
 		got := then(o, saga.End{Now: time.Now(), RunID: "r", Cause: cause})
 		if len(got) != 1 || !got[0].DueAt.IsZero() || got[0].ID != h.TenantID {
-			t.Errorf("after the removal, with cause %v: %+v", cause, got)
+			t.Errorf("after a removal with the cause %v: got the follow-ups %+v; want that of tenant %s dropped", cause, got, h.TenantID)
 		}
 	}
 	if got := then(workflows.Repair{Entry: o.Entry}, saga.End{Cause: &saga.Failure{Code: "x"}}); len(got) > 0 {
-		t.Errorf("the tenant was not disabled, but %+v", got)
+		t.Errorf("the run has not disabled the tenant, but changes the follow-ups: %+v", got)
 	}
 }
 
@@ -103,11 +103,11 @@ func TestATenantThatIsToBeRemovedIsNotExpectedToStayDisabled(t *testing.T) {
 	for _, code := range []audit.Code{audit.ObjectsLeft, audit.TenantWithoutSubscription, audit.TenantWithoutCustomer} {
 		o := workflows.Repair{Entry: audit.PlanEntry{Code: code, Action: audit.RemoveTenant, Values: map[string]string{"project_id": "p", "tenant": "bs-customer-c"}}}
 		if got := expect(o); len(got) > 0 {
-			t.Errorf("%s, when the tenant is disabled: %+v", code, got)
+			t.Errorf("finding %s: the run that disables the tenant expects %+v, want nothing", code, got)
 		}
 		o.DisabledAt = time.Now()
 		if got := expect(o); len(got) == 0 || !got[0].Gone || got[0].ID != "p" {
-			t.Errorf("%s, when the tenant is removed: %+v", code, got)
+			t.Errorf("finding %s: the run that removes the tenant expects %+v, want no tenant", code, got)
 		}
 	}
 }

@@ -142,8 +142,8 @@ func (d Deps) disableProject(ctx context.Context, o *Repair) error {
 	return d.change(ctx, *o, keystone.ProjectChange{Enabled: new(false), Add: []string{keystone.DisabledTag(o.RunID)}})
 }
 
-// enableIfDisabledBy undoes the disabling of the tenant by the run runID. If the tenant has the mark of this run, enableIfDisabledBy
-// enables the tenant, and removes the mark. If the tenant was disabled before this run, the tenant stays disabled.
+// enableIfDisabledBy undoes the disabling of a tenant. If the tenant has the mark of the run runID, enableIfDisabledBy removes the mark
+// and enables the tenant. If the tenant was already disabled before the repair, the tenant stays disabled.
 func (d Deps) enableIfDisabledBy(ctx context.Context, o Repair, runID string) error {
 	if o.tenantID() == "" { // the tenant was not created
 		return nil

@@ -123,8 +123,8 @@ func (o Restoration) request(runID string) saga.Request {
 	return o.about(RestoreName, runID, fresh)
 }
 
-// The method `restorable` returns the order with the runs that have disabled the tenant. If the subscription cannot be restored
-// now, `restorable` returns an *AdmissionError.
+// The method `restorable` stores the runs that have disabled the tenant in the order, and returns the order. If the subscription cannot
+// be restored now, `restorable` returns an *AdmissionError.
 func (d Deps) restorable(ctx context.Context, o Restoration) (Restoration, error) {
 	now, err := d.Standing(ctx, o.MerchantID, o.SubscriptionID)
 	switch {
@@ -238,7 +238,7 @@ func Restore(d Deps) saga.Workflow[Restoration] {
 	}
 }
 
-// The method `stays` reports whether the run does not change the tenant. This is the case if the subscription stays suspended. It is
+// The method `stays` reports whether the run leaves the tenant unchanged. This is the case if the subscription stays suspended. It is
 // also the case if the tenant existed before the subscription, because such a tenant was never disabled.
 func (o *Restoration) stays() bool { return o.Was.Suspension != nil || !o.TenantOwn }
 

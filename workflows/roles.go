@@ -36,7 +36,7 @@ func (o *Order) renew(pinned, current string) {
 	o.RenewedRoles[pinned] = current
 }
 
-// The method `pinned` returns the role with this name that was stored when the order was accepted.
+// The method `pinned` returns one of the roles that were stored when the order was accepted: the role with this name.
 func (g grant) pinned(name string) (r keystone.Role) {
 	if i := slices.IndexFunc(g.roles, func(r keystone.Role) bool { return r.Name == name }); i >= 0 {
 		r = g.roles[i]
@@ -115,8 +115,8 @@ func (d Deps) assignRole(ctx context.Context, g grant, renew func(pinned, curren
 	return nil
 }
 
-// renewedRole returns the id of the role that now has the name of the step's role. The parameter `cause` is the error of assigning
-// the role with the old id: the role, the user or the project does not exist. If the role with the old id still has its name,
+// renewedRole returns the id of the role that now has the name of the step's role. The assignment of the role with the old id has
+// failed with the error `cause`: the role, the user or the project does not exist. If the role with the old id still has its name,
 // renewedRole returns `cause`.
 //
 // On a tenant that the run adopted, the new role is not assigned. If the answer to the assignment were lost, the undo would not know
@@ -135,7 +135,7 @@ func renewedRole(ctx context.Context, id keystone.Identity, g grant, old string,
 	case found[0].ID == old:
 		return "", cause
 	case !g.own:
-		return "", failed("role-renewed", "a role of this name was created: retry the run after it is compensated")
+		return "", failed("role-renewed", "a new role has this name: wait until the run is compensated, then retry the run")
 	}
 	return found[0].ID, nil
 }

@@ -20,7 +20,7 @@ type SubscriptionState string
 const (
 	SubscriptionActive    SubscriptionState = "active"
 	SubscriptionSuspended SubscriptionState = "suspended"
-	SubscriptionEnding    SubscriptionState = "ending" // ended; the subscription can be restored until its tenant is removed
+	SubscriptionEnding    SubscriptionState = "ending" // after `unsubscribe`, the subscription can be restored until its tenant is removed
 	SubscriptionEnded     SubscriptionState = "ended"  // the subscription's tenant is removed
 )
 

@@ -420,7 +420,7 @@ func TestARoleThatWasMadeAnewIsResolvedByTheRetryOfACompensatedRun(t *testing.T)
 	w.start(id, o, token)
 	run := w.until(t, id, over)
 	if run.State != saga.Compensated || run.Cause.Code != "role-renewed" ||
-		!strings.HasSuffix(run.Cause.Detail, "a role of this name was created: retry the run after it is compensated") {
+		!strings.HasSuffix(run.Cause.Detail, "a new role has this name: wait until the run is compensated, then retry the run") {
 		t.Fatalf("the run: %s", describe(run))
 	}
 	successor, err := w.Service.Runs.Act(t.Context(), saga.Action{RunID: id, Name: saga.Retry, Who: "op", Why: "again"})

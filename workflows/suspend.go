@@ -61,7 +61,7 @@ func Suspend(d Deps) saga.Workflow[Switch] {
 }
 
 // findDisabled returns Absent if the tenant is enabled or gone. Otherwise, the result shows who has disabled the tenant: see
-// disabledBy. The tags of the tenant name the runs that have disabled the tenant.
+// disabledBy. The tenant's tags contain the ids of the runs that have disabled the tenant.
 func (d Deps) findDisabled(ctx context.Context, o *Switch) (saga.Found, error) {
 	id, err := d.Identity(o.Cloud)
 	if err != nil {
@@ -117,7 +117,7 @@ func (d Deps) enableAgain(ctx context.Context, o *Switch) error {
 	return ignoreGone(err)
 }
 
-// disabledByOthers returns the error of a step that finds the tenant disabled, but not by a run.
+// disabledByOthers returns the error of a step whose tenant is disabled although no run has disabled it.
 func disabledByOthers(h Held) error {
 	return StepError{upstream.Permanent, CodeTenantDisabled, h.tenant() + " is disabled, but not by Tenantry: enable it", saga.FixByOperator}
 }

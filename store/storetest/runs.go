@@ -156,7 +156,7 @@ func latestOfObjects(t *testing.T, s fixture) {
 		}
 	}
 	if got, err := s.Latest(t.Context(), "m", "subscription", nil); err != nil || len(got) != 0 {
-		t.Errorf("of no objects: got %d runs, %v", len(got), err)
+		t.Errorf("Latest without objects returned %d runs, %v; want none", len(got), err)
 	}
 }
 

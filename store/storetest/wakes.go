@@ -9,7 +9,7 @@ import (
 )
 
 // Wakes tests the messages that one replica receives from another replica. Both replicas share an empty store. New work, an action
-// and the end of a run each cause one message. The messages arrive in the order in which they were sent. A checkpoint that does not
+// and the end of a run each cause one message. The messages arrive in the sequence in which they were sent. A checkpoint that does not
 // end the run causes no message.
 func Wakes(t *testing.T, here, there Store) {
 	s := fixture{Store: here}
@@ -35,7 +35,7 @@ func Wakes(t *testing.T, here, there Store) {
 	ended := checkpoint(n)
 	ended.Run.Version, ended.Events[0].Seq = 2, 3
 	ended.Run.State, ended.Run.EndedAt = saga.Succeeded, &epoch
-	ended.Run.UpdatedAt = epoch.Add(time.Microsecond) // a checkpoint is committed later than the end that it records
+	ended.Run.UpdatedAt = epoch.Add(time.Microsecond) // the checkpoint is committed after the end of the run
 	s.commit(t, ended)
 	hear(t, heard, saga.Wake{Kind: saga.WakeEnded, RunID: n.Run.ID})
 

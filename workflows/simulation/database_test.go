@@ -150,8 +150,8 @@ func (l link) Actions(ctx context.Context, id string) ([]saga.Action, error) {
 	return ask(ctx, l, "actions "+id, func(ctx context.Context) ([]saga.Action, error) { return l.store.Actions(ctx, id) })
 }
 
-// TakeFollowUps makes no call while the database has no follow-up. Such a call could change nothing. The call is frequent, and would
-// also receive faults that are meant for other calls.
+// TakeFollowUps makes no call while the database has no follow-up, because the call would change nothing. The call is frequent, and
+// would also receive faults that are meant for other calls.
 func (l link) TakeFollowUps(ctx context.Context, d saga.DueFollowUps, newID func() string) ([]saga.FollowUp, error) {
 	if !l.store.HasFollowUps() {
 		return nil, nil

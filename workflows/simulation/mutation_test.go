@@ -136,8 +136,9 @@ func (s shortsighted) Run(ctx context.Context, id string) (*saga.Run, error) {
 }
 
 // Each mutant removes behavior on which an invariant depends. The checker must notice each mutant within a thousand seeds. The list has
-// no mutant that looks up claims before the intent is stored. There is so little time between the two actions that the checker did not
-// notice such a mutant in 2,000 seeds. A test of package engine checks that the engine stores the intent before it looks up claims.
+// no mutant that looks up claims before the intent is stored. There is so little time between the look-up and the storing that the
+// checker did not notice such a mutant in 2,000 seeds. A test of package engine checks that the engine stores the intent before it looks
+// up claims.
 var mutants = map[string]mutations{
 	"no undo of create-customer":            withoutUndo("create-customer"),
 	"no undo of create-customer-tenant":     withoutUndo("create-customer-tenant"),

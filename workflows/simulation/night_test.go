@@ -6,7 +6,7 @@ import (
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
-// beforeRecheck is the time between a re-check and the earliest order that is placed near the re-check.
+// beforeRecheck is the time before a re-check at which the earliest order near this re-check may be placed.
 const beforeRecheck = 400 * time.Millisecond
 
 // The method `night` executes the re-checks of compensated runs, and the runs that follow-ups start. Until the next re-check or

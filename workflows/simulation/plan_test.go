@@ -40,7 +40,7 @@ type orderPlan struct {
 	Patience time.Duration // time after which the portal hangs up and repeats the request
 	AddUser  bool
 	User     int // index into world.users: the user who orders; used if Customer is 0 or AddUser is true
-	Night    int // N > 0: the order is placed shortly before or after the Nth re-check of the simulation; 0: with the first orders
+	Night    int // N > 0: the order is placed shortly before or after the Nth re-check of the simulation; 0: it is placed with the first orders
 }
 
 // noOrder is the value of mishap.Order for runs without an order of a portal, such as the runs of follow-ups and repairs.
@@ -282,8 +282,9 @@ func (p *plan) rechecksNeeded() bool {
 }
 
 // keepTenant returns the time for which an ended subscription can be restored. In most plans, the tenant can be removed ten minutes
-// after it was disabled. In some plans, no tenant is removed. The checker then sees the tenants as the other runs have left them. If a
-// plan has late requests, the time is 21 hours. Requests are up to 20 hours late, and could otherwise create a removed object again.
+// after it was disabled. In some plans, no tenant is removed. The checker then sees the state in which the other workflows have left the
+// tenants. If a plan has late requests, the time is 21 hours. Requests are up to 20 hours late, and could otherwise create a removed
+// object again.
 func (p *plan) keepTenant() time.Duration {
 	switch {
 	case p.Seed%(2*mixed) == mixed-1:

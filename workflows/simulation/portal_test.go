@@ -198,9 +198,9 @@ func (r *replica) awaitTurn(who string) {
 	}
 }
 
-// The method `admit` reports whether the replica can admit this request now. A replica admits one request at a time, until the
-// request's run is stored. Without this limit, several requests could share one read, and get the result at the same time. The run
-// ids of these requests would then differ between replays.
+// The method `admit` reports whether the replica can admit this request now. Until the run of an admitted request is stored, the replica
+// admits no other request. Without this limit, several requests could share one read, and get the result at the same time. The run ids
+// of these requests would then differ between replays.
 func (r *replica) admit(who string) bool {
 	r.world.driver.mu.Lock()
 	defer r.world.driver.mu.Unlock()

@@ -46,7 +46,7 @@ func (w *world) repairAll(a *aftermath) {
 		w.until(time.Minute, func() bool { return false })
 		w.comesToRest()
 		w.night(nil)
-		for _, e := range plan.Entries { // CodeFindingChanged is not hopeless: another repair may have changed the values
+		for _, e := range plan.Entries { // a refusal with CodeFindingChanged is not final: another repair may have changed the values
 			if code := w.refusal(plan.ID, &e); code != "" && code != workflows.CodeFindingChanged {
 				w.hopeless[e.FindingID] = true
 			}
@@ -55,7 +55,7 @@ func (w *world) repairAll(a *aftermath) {
 	}
 }
 
-// maxRounds is the maximum number of rounds without faults. After these rounds, nothing may be left to repair.
+// maxRounds is the maximum number of rounds without faults. After these rounds, there must be nothing left to repair.
 const maxRounds = 6
 
 // The function `nobody` returns the fate of each call when no faults happen.
@@ -306,7 +306,7 @@ func (w *world) judgeRepair(plan audit.Plan, e *audit.PlanEntry, f *audit.Findin
 		// A compensated repair keeps the changes of these actions.
 		stays := []audit.RepairAction{audit.TagProject, audit.EnableProject, audit.RevokeRole, audit.SetResource}
 		if f == nil && !slices.Contains(stays, e.Action) || f != nil && !maps.Equal(f.Repair.Values, e.Values) && e.Action != audit.TagProject {
-			w.violate("compensated repairs change nothing", repair.ID, fmt.Sprintf("the finding was %s with %v, and is %+v", e.Code, e.Values, f))
+			w.violate("compensated repairs change nothing", repair.ID, fmt.Sprintf("the finding was %s with %v, and is now %+v", e.Code, e.Values, f))
 		}
 	}
 }

@@ -16,7 +16,7 @@ type play struct {
 	*stage
 
 	fresh    *saga.Run // succeeded, created a customer
-	joined   *saga.Run // succeeded, for the customer of the run "fresh" and for another user
+	joined   *saga.Run // succeeded; another user joined the customer of the run "fresh"
 	refused  *saga.Run // compensated, for an existing customer; the user already had the role member
 	first    *saga.Run // compensated; the run "second" retried it
 	second   *saga.Run // succeeded
@@ -25,8 +25,8 @@ type play struct {
 	held     *saga.Run // waits for an operator
 	behind   *saga.Run // waits for the run "held"
 	stranger *saga.Run // succeeded, for another merchant
-	changed  *saga.Run // succeeded, changed the plan of the run "fresh"
-	kept     *saga.Run // compensated, was to change the plan of the run "joined"
+	changed  *saga.Run // succeeded, changed the plan of the subscription of the run "fresh"
+	kept     *saga.Run // compensated, should have changed the plan of the subscription of the run "joined"
 }
 
 var (
@@ -441,7 +441,7 @@ func TestATenantThatCameLateMayBeAnotherRunsByThen(t *testing.T) {
 	p.again(late, "create-customer-tenant")
 	p.project(named("bs-customer-" + bare.ID)).ID = named("the late one") // Keystone chooses the id
 	if found := Check(p.Seen); len(found) != 1 || found[0].Invariant != "compensated-clean" {
-		t.Errorf("before another run has adopted it: %v, want compensated-clean", found)
+		t.Errorf("before another run has adopted the late tenant: %v, want compensated-clean", found)
 	}
 	p.do(p.accept("adopter", acme, bare.ID), "")
 	for _, b := range Check(p.Seen) {
@@ -490,7 +490,7 @@ func TestARoleThatWasLostMayHaveTwoOwnersOrBeMissing(t *testing.T) {
 			broken := 0
 			ledgerTrue(v, func(string, string, ...string) { broken++ })
 			if (broken > 0) != (lost == nil) {
-				t.Errorf("lost %v, now %v: %d violations", lost, now, broken)
+				t.Errorf("with Lost %v and Now %v: %d violations, want violations only if Lost is empty", lost, now, broken)
 			}
 		}
 	}

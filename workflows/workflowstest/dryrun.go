@@ -120,7 +120,7 @@ const fresh = "NEW"
 
 var idForm = regexp.MustCompile(`[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}`)
 
-// The method `text` replaces each id with `fresh`, except the ids of objects that existed before.
+// The method `text` keeps the ids of objects that existed before the dry run, and replaces all other ids with `fresh`.
 func (c *comparison) text(text string) string {
 	return idForm.ReplaceAllStringFunc(text, func(id string) string {
 		if c.known[id] {

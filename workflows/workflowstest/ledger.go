@@ -8,8 +8,8 @@ import (
 )
 
 // ledgerTrue compares the ledger with the upstreams. The ledger lists the objects that all runs have stored. An object that the ledger
-// lists as existing must exist. The ledger must list each role assignment on a tenant as existing. At most one run may have stored an
-// object with the origin Own.
+// lists as existing must exist. If a new role assignment on a tenant exists, the ledger must list it as existing. At most one run may
+// have stored an object with the origin Own.
 func ledgerTrue(v *view, broken report) {
 	owners := map[string][]string{}
 	for _, x := range v.ordered {

@@ -32,7 +32,7 @@ type Seen struct {
 	Secrets []string          // secrets that no text, run or event may contain
 	Texts   map[string]string // texts by origin, such as "log of replica 2"
 
-	// Skew is the maximum difference between the clocks of two replicas, and between the clocks of a replica and the [Recorder].
+	// Skew is the maximum difference between the clocks of two replicas, and between a replica's clock and the clock of the [Recorder].
 	Skew time.Duration
 }
 

@@ -34,8 +34,8 @@ type Trial struct {
 	// Do and Undo contain the steps that the fault table tests. Each value is the upstream to which the step writes (Billing,
 	// Keystone or Exchange).
 	Do, Undo map[string]string
-	// Pivots contains the steps of Do after which the run can no longer be compensated. If one of these steps fails permanently,
-	// the run waits for an operator.
+	// Pivots contains the steps in Do that are pivots: after such a step, the run can no longer be compensated. If a pivot fails
+	// permanently, the run waits for an operator.
 	Pivots []string
 	// Refused is the last step. If an upstream refuses this step permanently, all other steps are undone. If the suites also test the
 	// Undo of this step, the upstream executes the step's call, but its answer refuses the call.

@@ -9,7 +9,7 @@ import (
 )
 
 // oneAtATime checks that runs with the same subject execute one at a time. If two runs have the same subject, one run must end
-// before the other run makes its first call. Re-checks after the end of a run do not count. The check does not test the order in
+// before the other run makes its first call. Re-checks after the end of a run do not count. The check does not test the sequence in
 // which runs execute, because a run does not contain the time at which it was stored.
 func oneAtATime(v *view, broken report) {
 	bySubject := map[string][]*saga.Run{}
