@@ -55,6 +55,14 @@ func ofUpstream(v saga.Classification, e *upstream.Error) saga.Classification {
 		v.Failure.Code, v.Failure.FixBy = "text-refused", saga.FixByMerchant
 	case e.Class == upstream.Transient:
 		v.Failure.FixBy = saga.FixByNobody
+	case needsAdministrator(e):
+		v.Failure.FixBy = saga.FixByAdministrator
 	}
 	return v
+}
+
+// needsAdministrator reports whether only an administrator of the service can fix the failure: the service is down, or its policy does not
+// allow a request. An operator of Tenantry can fix a refused credential and a login without a scope.
+func needsAdministrator(e *upstream.Error) bool {
+	return errors.Is(e, keystone.ErrForbidden) || e.Class == upstream.Unavailable && !e.OwnCredential && !errors.Is(e, keystone.ErrUnscoped)
 }

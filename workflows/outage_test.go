@@ -234,7 +234,7 @@ func TestAnUpstreamThatIsDownForAnHourCostsNoRunAndTheyDrainInOrder(t *testing.T
 			run, err := o.engine.Store.Run(t.Context(), id)
 			o.ok(err)
 			if run.State != saga.Waiting || run.Reason.Kind != saga.WaitsForUpstream || run.Reason.Until == nil ||
-				run.Reason.FixBy != saga.FixByOperator || run.Reason.Service != "keystone" {
+				run.Reason.FixBy != saga.FixByAdministrator || run.Reason.Service != "keystone" {
 				t.Fatalf("after an hour: %s", describe(run))
 			}
 		}
@@ -269,7 +269,7 @@ func TestRunsThatWaitForAnUpstreamAreGivenUpInTime(t *testing.T) {
 				run, err := o.engine.Store.Run(t.Context(), id)
 				o.ok(err)
 				n[run.State]++
-				if c := run.Cause; c != nil && (c.Code != "deadline-exceeded" || c.FixBy != saga.FixByOperator) {
+				if c := run.Cause; c != nil && (c.Code != "deadline-exceeded" || c.FixBy != saga.FixByAdministrator) {
 					t.Fatalf("the cause is %+v", c)
 				}
 			}

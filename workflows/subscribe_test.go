@@ -250,7 +250,7 @@ func TestAMissingPermissionIsToldWithNames(t *testing.T) {
 	w.faults.set(q.ID, "assign-customer-role/member", false, math.MaxInt, forbidden)
 	w.accept(q, token)
 	run := w.until(t, q.ID, func(r *saga.Run) bool { return r.State == saga.Waiting || over(r) })
-	if run.State != saga.Waiting || run.Reason.Code != "keystone-blocked" || run.Reason.FixBy != saga.FixByOperator {
+	if run.State != saga.Waiting || run.Reason.Code != "keystone-blocked" || run.Reason.FixBy != saga.FixByAdministrator {
 		t.Fatalf("the run: %s", describe(run))
 	}
 	for _, want := range []string{

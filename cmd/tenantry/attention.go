@@ -21,7 +21,7 @@ func attentionTable(w io.Writer, runs []client.Run, now time.Time, flags ...stri
 		if i > 0 {
 			row(w)
 		}
-		causes, fixBy := need(r)
+		causes, fixBy, service := need(r)
 		row(w, "run", r.ID)
 		row(w, "state", r.State)
 		row(w, "merchant", r.MerchantID)
@@ -29,7 +29,7 @@ func attentionTable(w io.Writer, runs []client.Run, now time.Time, flags ...stri
 		for i, cause := range causes {
 			row(w, []any{"cause", "and"}[min(i, 1)], cause)
 		}
-		row(w, "fix by", fixBy)
+		row(w, "fix by", fixerText(fixBy, service))
 		for i, command := range commands(r, flags) {
 			row(w, []any{"then type", "or"}[min(i, 1)], command)
 		}
@@ -39,44 +39,45 @@ func attentionTable(w io.Writer, runs []client.Run, now time.Time, flags ...stri
 // The function `need` returns the causes to show for a run that needs attention, and the person who can fix the causes. Each refused undo
 // is a cause. Most outages end by themselves, and the API says that nobody has to fix them. But a run that needs attention because of an
 // outage has tried the same call for a long time. For such a run, `need` names the operator.
-func need(r client.Run) (causes []string, fixBy client.FixBy) {
+func need(r client.Run) (causes []string, fixBy client.FixBy, service *string) {
 	for _, s := range refusedUndos(r) {
 		if s.Error != nil {
-			causes, fixBy = append(causes, "the undo of "+s.Name+" was refused: "+s.Error.Detail), s.Error.FixBy
+			causes, fixBy, service = append(causes, "the undo of "+s.Name+" was refused: "+s.Error.Detail), s.Error.FixBy, s.Error.Service
 		}
 	}
 	if len(causes) == 0 {
 		var cause string
-		cause, fixBy = whyNotMoving(r)
+		cause, fixBy, service = whyNotMoving(r)
 		causes = []string{cause}
 	}
 	if fixBy == client.FixByNobody {
 		fixBy = client.FixByOperator
 	}
-	return causes, fixBy
+	return causes, fixBy, service
 }
 
-// whyNotMoving returns the cause to show for a run that has no refused undo, and the person who can fix the cause.
-func whyNotMoving(r client.Run) (cause string, fixBy client.FixBy) {
+// whyNotMoving returns the cause to show for a run that has no refused undo, the person who can fix the cause, and the service that
+// returned the error.
+func whyNotMoving(r client.Run) (cause string, fixBy client.FixBy, service *string) {
 	switch {
 	case r.Reason != nil && r.Reason.Code == "held":
 		cause, fixBy = "held: "+r.Reason.Detail, r.Reason.FixBy
 	case r.Reason != nil:
-		cause, fixBy = r.Reason.Detail, r.Reason.FixBy
+		cause, fixBy, service = r.Reason.Detail, r.Reason.FixBy, r.Reason.Service
 		if step := valueOf(r.Reason.Step); step != "" {
 			cause = step + ": " + cause
 		}
 	case r.Cause != nil && !triesUndoAgain(r):
-		cause, fixBy = failureText(*r.Cause), r.Cause.FixBy
+		cause, fixBy, service = failureText(*r.Cause), r.Cause.FixBy, r.Cause.Service
 	default: // an attempt is in flight
 		cause, fixBy = "a step that failed is being tried again", client.FixByNobody
 		for _, s := range r.Steps {
 			if s.Error != nil && (r.Cause == nil || s.State == client.StepStateUndoing) {
-				cause, fixBy = s.Name+": "+s.Error.Detail, s.Error.FixBy
+				cause, fixBy, service = s.Name+": "+s.Error.Detail, s.Error.FixBy, s.Error.Service
 			}
 		}
 	}
-	return cause, fixBy
+	return cause, fixBy, service
 }
 
 // triesUndoAgain reports whether an undo of the run has failed and is being repeated.
@@ -101,7 +102,11 @@ func commands(r client.Run, flags []string) []string {
 		}
 	}
 	if slices.Contains(r.Actions, "compensate") {
-		all = append(all, command("compensate", r.ID, "--why REASON"))
+		undo := command("compensate", r.ID, "--why REASON")
+		if r.Reason != nil && strings.HasSuffix(r.Reason.Code, "-blocked") {
+			undo += "   # the undo of a step may be refused for the same reason"
+		}
+		all = append(all, undo)
 	}
 	if len(all) == 0 {
 		all = append(all, command("show", r.ID))

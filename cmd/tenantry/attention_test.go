@@ -72,6 +72,16 @@ or         tenantry runs compensate ID --why REASON
 then type  tenantry runs retry ID --why REASON
 `,
 		},
+		"blocked by the policy of Keystone": {
+			client.Run{State: client.RunStateWaiting, Actions: []string{"retry", "compensate"}, Reason: &client.Reason{
+				Kind: "operator", Code: "keystone-blocked", Detail: "a permission is missing", FixBy: client.FixByAdministrator, Service: some("keystone"),
+			}},
+			`cause      a permission is missing
+fix by     administrator of Keystone
+then type  tenantry runs retry ID --why REASON
+or         tenantry runs compensate ID --why REASON   # the undo of a step may be refused for the same reason
+`,
+		},
 		"waiting for an upstream": {
 			client.Run{State: client.RunStateWaiting, Reason: reason("upstream", "x", "no answer", client.FixByNobody), Actions: []string{"retry"}},
 			`cause      create-customer: no answer
@@ -146,6 +156,7 @@ func TestACompensatedRunNamesItsRetry(t *testing.T) {
 	}{
 		{client.FixByOperator, []client.ActionName{"retry"}, true},
 		{client.FixByOperator, nil, false},
+		{client.FixByAdministrator, []client.ActionName{"retry"}, true},
 		{client.FixByMerchant, []client.ActionName{"retry"}, false},
 	} {
 		run := client.Run{

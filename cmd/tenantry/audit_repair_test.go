@@ -371,7 +371,7 @@ func TestRefusedFiles(t *testing.T) {
 		return strings.Replace(text, old, new, 1)
 	}
 	in2 := func(old, new string) string { return text[:second] + strings.Replace(text[second:], old, new, 1) }
-	const only = ": only approve and comment may be changed"
+	const only = ": only the keys approve and comment may be changed"
 	long := strings.Repeat("x", 1001)
 	for what, c := range map[string]struct {
 		text string
@@ -382,7 +382,7 @@ func TestRefusedFiles(t *testing.T) {
 		"another user":                  {replaced(`user_id: "u1"`, `user_id: "u2"`), 14, `user_id: the plan has "u1"` + only},
 		"a value that is removed":       {replaced("      role_id: \"r1\"\n", ""), 6, `values.role_id is missing: the plan has "r1"` + only},
 		"a value that is added":         {replaced("      role_id: \"r1\"\n", "      role_id: \"r1\"\n      x: y\n"), 19, "values.x: the plan has no such value" + only},
-		"no values":                     {replaced("    values:\n      project_id: \"0123\"\n      role_id: \"r1\"\n      user_id: \"u1\"\n", ""), 6, "values is missing in the entry" + only},
+		"no values":                     {replaced("    values:\n      project_id: \"0123\"\n      role_id: \"r1\"\n      user_id: \"u1\"\n", ""), 6, "the key values is missing in the entry" + only},
 		"values that are a text":        {replaced("values:\n      project_id: \"0123\"\n      role_id: \"r1\"\n      user_id: \"u1\"\n", "values: x\n"), 16, "values must be a mapping of keys to values"},
 		"a value that is a list":        {replaced(`role_id: "r1"`, `role_id: ["r1"]`), 18, "values.role_id: the value must be a text"},
 		"a value that is null":          {replaced(`role_id: "r1"`, `role_id:`), 18, "values.role_id: the value must be a text"},
@@ -409,7 +409,7 @@ func TestRefusedFiles(t *testing.T) {
 		"approve in quotes":             {replaced("    approve: true", `    approve: "true"`), 20, "approve: the value must be true or false, without quotes"},
 		"approve: yes":                  {replaced("    approve: true", "    approve: yes"), 20, "approve: the value must be true or false, without quotes"},
 		"approve without value":         {replaced("    approve: true", "    approve:"), 20, "approve: the value must be true or false, without quotes"},
-		"no approve":                    {replaced("    approve: true\n", ""), 6, "approve is missing in the entry: it must be true or false"},
+		"no approve":                    {replaced("    approve: true\n", ""), 6, "the key approve is missing in the entry: the value must be true or false"},
 		"a comment that is a number":    {replaced(`comment: ""`, "comment: 7"), 21, "comment: the value must be a text: put it into quotes"},
 		"a comment that is a list":      {replaced(`comment: ""`, "comment: [a]"), 21, "comment: the value must be a text: put it into quotes"},
 		"a comment of two lines":        {replaced(`comment: ""`, "comment: |\n      a\n      b"), 21, "comment: the text must be one line, and cannot contain the character U+000A"},

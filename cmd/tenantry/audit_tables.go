@@ -97,9 +97,15 @@ func counts(numbers map[string]int, keys []string) string {
 // resultOfAudit prints an audit that has ended, and its open findings.
 func resultOfAudit(w io.Writer, r audited) {
 	auditTable(w, r.Audit)
-	if len(r.Findings) > 0 {
-		row(w)
-		findingsTable(w, r.Findings)
+	if len(r.Findings) == 0 {
+		return
+	}
+	row(w)
+	findingsTable(w, r.Findings)
+	row(w)
+	row(w, "then type", "tenantry audit finding FINDING   # who is affected, and what to do")
+	if slices.ContainsFunc(r.Findings, func(f client.Finding) bool { return f.Repair.Action != nil }) {
+		row(w, "or", "tenantry audit plan -o FILE       # the repairs that Tenantry can carry out, for your approval")
 	}
 }
 

@@ -166,6 +166,8 @@ FINDING     SEVERITY  CODE            STATUS  SINCE                 OBJECT      
 00000000-4  medium    tenant-renamed  new     2001-09-09 01:46:40Z  project:p4  it is renamed
 00000000-5  low       tenant-renamed  new     2001-09-09 01:46:40Z  project:p5  it is renamed
 00000000-2  info      tenant-renamed  new     2001-09-09 01:46:40Z  project:p2  it is renamed
+
+then type  tenantry audit finding FINDING   # who is affected, and what to do
 `
 	if code != exitIncomplete || out != want {
 		t.Errorf("got %d\n%s\nwant\n%s", code, out, want)

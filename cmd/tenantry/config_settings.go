@@ -108,15 +108,15 @@ func (c *Config) settings() []setting {
 		}),
 		of(&c.GiveUpAfter, duration, about{
 			key: "give_up_after", fallback: "24h", example: "24h",
-			meaning: "Time after which an unfinished run is compensated, even if an upstream was unavailable. This limit includes the time for which the run waits for an unavailable upstream, or for an older run with the same subject. A retry by a person starts the limit again.",
+			meaning: "Time after which an unfinished run is compensated, even if an upstream was unavailable. This limit includes the time for which the run waits for an unavailable upstream, or for an older run with the same subject. A retry by a person restarts this time.",
 		}),
 		of(&c.KeepTenant, duration, about{
 			key: "keep_tenant", fallback: "168h", example: "168h",
-			meaning: "Time for which a subscription tenant is kept after the subscription has ended. During this time, the subscription can be restored. Afterwards, Tenantry removes the tenant when it is empty and has been disabled for at least 10 minutes.",
+			meaning: "Time for which a disabled subscription tenant is kept. During this time, it can be restored. Afterwards, Tenantry removes the tenant when it is empty and has been disabled for at least 10 minutes.",
 		}),
 		of(&c.KeepBilling, duration, about{
 			key: "keep_billing", fallback: "840h", example: "840h",
-			meaning: "Time for which a subscription is kept in BillingStack after the subscription tenant was removed. During this time, BillingStack can make the last bill.",
+			meaning: "Time for which BillingStack keeps the records of a subscription tenant after the tenant was removed. During this time, BillingStack can make the last bill.",
 		}),
 		of(&c.ResourcesCloud, text, about{
 			key: "resources_cloud", otherwise: "the default cloud's own credential", example: "tenantry-admin",

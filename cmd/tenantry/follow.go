@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -106,7 +107,16 @@ func reasonText(r client.Reason) string {
 	}
 	text := r.Detail
 	if r.FixBy != client.FixByNobody {
-		text += " (for the " + string(r.FixBy) + " to fix)"
+		text += " (for the " + fixerText(r.FixBy, r.Service) + " to fix)"
 	}
 	return text
+}
+
+// fixerText names the person who can fix a failure. An administrator is the administrator of the service that returned the error.
+func fixerText(fixBy client.FixBy, service *string) string {
+	if fixBy != client.FixByAdministrator {
+		return string(fixBy)
+	}
+	names := map[string]string{"keystone": "Keystone", "billingstack": "BillingStack"}
+	return "administrator of " + cmp.Or(names[valueOf(service)], valueOf(service), "the service")
 }

@@ -45,7 +45,8 @@ func runTable(w io.Writer, r client.Run) {
 	}
 	if r.Cause != nil {
 		row(w, "failed", failureText(*r.Cause))
-		if r.State == client.RunStateCompensated && r.Cause.FixBy == client.FixByOperator && slices.Contains(r.Actions, "retry") {
+		byStaff := r.Cause.FixBy == client.FixByOperator || r.Cause.FixBy == client.FixByAdministrator
+		if r.State == client.RunStateCompensated && byStaff && slices.Contains(r.Actions, "retry") {
 			row(w, "when fixed", "tenantry runs retry "+r.ID+" --why REASON")
 		}
 	}
@@ -129,7 +130,11 @@ func stateText(r client.Run) string {
 func resultTable(w io.Writer, r client.Run) {
 	row(w, "state", stateText(r))
 	for _, name := range slices.Sorted(maps.Keys(r.Result)) {
-		row(w, strings.ReplaceAll(strings.TrimSuffix(name, "_id"), "_", " "), r.Result[name])
+		label := strings.ReplaceAll(strings.TrimSuffix(name, "_id"), "_", " ")
+		if name == "state" { // the run has a state, too
+			label = "state afterwards"
+		}
+		row(w, label, r.Result[name])
 	}
 }
 

@@ -176,15 +176,18 @@ func (e FindingStatus) Valid() bool {
 
 // Defines values for FixBy.
 const (
-	FixByMerchant FixBy = "merchant"
-	FixByNobody   FixBy = "nobody"
-	FixByOperator FixBy = "operator"
-	FixByUser     FixBy = "user"
+	FixByAdministrator FixBy = "administrator"
+	FixByMerchant      FixBy = "merchant"
+	FixByNobody        FixBy = "nobody"
+	FixByOperator      FixBy = "operator"
+	FixByUser          FixBy = "user"
 )
 
 // Valid indicates whether the value is a known member of the FixBy enum.
 func (e FixBy) Valid() bool {
 	switch e {
+	case FixByAdministrator:
+		return true
 	case FixByMerchant:
 		return true
 	case FixByNobody:
@@ -613,15 +616,15 @@ type Code = string
 type DryRun struct {
 	MerchantID string `json:"merchant_id"`
 
-	// State The state in which the run would end. In the state `waiting`, the run would not end, but wait for an operator. The real run may still fail for a reason that a dry run cannot foresee. For example, an upstream may refuse a request.
+	// State The state in which the run would end. The value `waiting` means that the run would wait for an operator and not end. The real run may still fail for a reason that a dry run cannot foresee. For example, an upstream may refuse a request.
 	State DryRunState `json:"state"`
 
-	// Steps The steps of the run. Each step comes after the steps that must end before it begins.
+	// Steps The steps of the run. In this list, each step stands after all steps that it waits for.
 	Steps    []DryRunStep `json:"steps"`
 	Workflow string       `json:"workflow"`
 }
 
-// DryRunState The state in which the run would end. In the state `waiting`, the run would not end, but wait for an operator. The real run may still fail for a reason that a dry run cannot foresee. For example, an upstream may refuse a request.
+// DryRunState The state in which the run would end. The value `waiting` means that the run would wait for an operator and not end. The real run may still fail for a reason that a dry run cannot foresee. For example, an upstream may refuse a request.
 type DryRunState string
 
 // DryRunFlag If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack. Other runs and other people may change this state later.
@@ -710,7 +713,7 @@ type Failure struct {
 	Code   FailureCode `json:"code"`
 	Detail string      `json:"detail"`
 
-	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
+	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself. "operator" means an operator of Tenantry. "administrator" means an administrator of the service that the problem or failure names: of Keystone, of BillingStack or of the database.
 	FixBy FixBy `json:"fix_by"`
 
 	// RequestID The upstream's request id.
@@ -819,7 +822,7 @@ type FindingObject struct {
 // FindingStatus `new`: one audit has seen the finding. `known`: several audits have seen the finding. `resolved`: the last audit that looked for the finding has not seen it. `accepted`: an operator has accepted the finding, with a reason. New and known findings are open.
 type FindingStatus string
 
-// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
+// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself. "operator" means an operator of Tenantry. "administrator" means an administrator of the service that the problem or failure names: of Keystone, of BillingStack or of the database.
 type FixBy string
 
 // Health defines model for Health.
@@ -1125,7 +1128,7 @@ type Problem struct {
 	Detail *string    `json:"detail,omitempty"`
 	Errors []APIError `json:"errors"`
 
-	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
+	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself. "operator" means an operator of Tenantry. "administrator" means an administrator of the service that the problem or failure names: of Keystone, of BillingStack or of the database.
 	FixBy *FixBy `json:"fix_by,omitempty"`
 
 	// Instance The path of the run.
@@ -1177,7 +1180,7 @@ type Reason struct {
 	Code   FailureCode `json:"code"`
 	Detail string      `json:"detail"`
 
-	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
+	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself. "operator" means an operator of Tenantry. "administrator" means an administrator of the service that the problem or failure names: of Keystone, of BillingStack or of the database.
 	FixBy FixBy `json:"fix_by"`
 
 	// Kind The kind of the reason why a run waits. /docs#ReasonKind-KIND explains each kind. Later releases may add values: accept unknown values.
@@ -1314,7 +1317,7 @@ type RepairRefusal struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 
-	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
+	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself. "operator" means an operator of Tenantry. "administrator" means an administrator of the service that the problem or failure names: of Keystone, of BillingStack or of the database.
 	FixBy FixBy `json:"fix_by"`
 }
 
@@ -1366,7 +1369,7 @@ type Run struct {
 	// Actions The actions that the run's state allows, and that you are allowed to request.
 	Actions []ActionName `json:"actions"`
 
-	// AtRest The run has ended, is stuck, or waits for an operator. The state of such a run changes only if an operator or the merchant acts.
+	// AtRest True if the run has ended, is stuck, or waits for an operator. The state of such a run changes only if an operator or the merchant acts.
 	AtRest    bool       `json:"at_rest"`
 	Cause     *Failure   `json:"cause,omitempty"`
 	CreatedAt time.Time  `json:"created_at"`
@@ -1717,7 +1720,7 @@ type ListRunsParams struct {
 	// State Only runs in this state. Repeat the parameter to list the runs in any of the given states.
 	State *[]RunState `form:"state,omitempty" json:"state,omitempty"`
 
-	// Attention With the value true, only runs that need the attention of a person: stuck and held runs, compensating runs with a refused undo, and runs that have made no progress for 15 minutes because a call fails again and again. The value false has no effect.
+	// Attention With the value true, only runs that need the attention of a person. These are stuck runs, held runs, compensating runs in which an undo was refused, and runs that have made no progress for 15 minutes because a call fails again and again. The value false has no effect.
 	Attention *bool `form:"attention,omitempty" json:"attention,omitempty"`
 
 	// IdempotencyKey Only the run with this idempotency key. If an operator has repeated the order, the answer contains only the newest run with this key. Operators must also send the parameter `merchant`. No other parameters are allowed.

@@ -38,6 +38,8 @@ func TestFixByNamesNobodyWhomTheOperationRefuses(t *testing.T) {
 						FixByMerchant: o.accepts(portalScheme) || o.open(),
 						FixByOperator: o.accepts(operatorScheme) || o.open() || slices.Contains(fixedElsewhere, name),
 						FixByUser:     takesToken,
+
+						FixByAdministrator: slices.Contains(fixedElsewhere, name),
 					}[fixBy]
 					if !ok {
 						t.Errorf("operation %s, problem %s, sent by %s: fix_by names %s, but the operation refuses this person", id, name, who, fixBy)

@@ -150,7 +150,7 @@ func (s *server) start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 	}
 	if cutOff(err) {
 		unknown.detail = databaseFault(err) + ", so " + unknown.detail
-		unknown.fixBy, unknown.retryAfter = FixByOperator, defaultRetry
+		unknown.fixBy, unknown.retryAfter = FixByAdministrator, defaultRetry
 	}
 	return nil, unknown
 }

@@ -91,6 +91,7 @@ func problem(err error) *problemError {
 	case errors.Is(err, context.DeadlineExceeded):
 		return &problemError{
 			kind: upstreamUnavailable, detail: "the service could not check the request in time", retryAfter: defaultRetry, cause: err,
+			fixBy: FixByOperator,
 		}
 	case cutOff(err):
 		return &problemError{
@@ -156,19 +157,23 @@ func databaseFault(err error) string {
 const defaultRetry = 5 * time.Second
 
 func unavailable(e *upstream.Error, cause error) *problemError {
-	k, detail := upstreamUnavailable, e.Service.Name+" could not be reached"
+	k, detail, fixBy := upstreamUnavailable, e.Service.Name+" could not be reached", FixByAdministrator
 	switch {
 	case e.Class == upstream.Blocked:
 		k, detail = configurationFault, e.Service.Name+" refuses a request that this service must send"
+		if !errors.Is(e, keystone.ErrForbidden) {
+			fixBy = FixByOperator
+		}
 	case upstream.RefusedLogin(e) != nil:
-		detail = "the server's own login to " + e.Service.Name + " is refused (OS_* or clouds.yaml of tenantry serve)"
+		detail, fixBy = "the server's own login to "+e.Service.Name+" is refused (OS_* or clouds.yaml of tenantry serve)", FixByOperator
 	case ownCredential(e):
 		detail = e.Service.Name + " does not accept the server's own credential (OS_* or clouds.yaml of tenantry serve)"
+		fixBy = FixByOperator
 	case answered(e):
 		detail = strings.TrimSpace(fmt.Sprintf("%s answered %d %s", e.Service.Name, e.Status, http.StatusText(e.Status)))
 	}
 	return &problemError{
-		kind: k, detail: detail, retryAfter: cmp.Or(e.RetryAfter, defaultRetry),
+		kind: k, detail: detail, fixBy: fixBy, retryAfter: cmp.Or(e.RetryAfter, defaultRetry),
 		upstream: &Upstream{Service: e.Service.ID, Status: some(e.Status), RequestID: some(e.RequestID)}, cause: cause,
 	}
 }

@@ -167,7 +167,7 @@ var (
 	}
 	upstreamUnavailable = kind{
 		"upstream-unavailable", http.StatusServiceUnavailable, "The database or an upstream is not available",
-		"The request was not accepted. Repeat the request after Retry-After. Repeat an order with the same key.", true, FixByOperator,
+		"The request was not accepted. Repeat the request after Retry-After. Repeat an order with the same key.", true, FixByAdministrator,
 	}
 	configurationFault = kind{
 		"configuration-fault", http.StatusServiceUnavailable, "The service is not configured for this request",

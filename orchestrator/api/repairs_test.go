@@ -377,7 +377,7 @@ func TestRepairsWhileAnUpstreamIsDown(t *testing.T) {
 	s.applied(http.StatusAccepted, "", findingID(2))
 	s.admitted = nil
 	all := s.applied(http.StatusAccepted, "", findingID(0), findingID(1), findingID(2), findingID(3), findingID(4))
-	unavailable := "upstream-unavailable, operator: Keystone answered 502 Bad Gateway"
+	unavailable := "upstream-unavailable, administrator: Keystone answered 502 Bad Gateway"
 	if refusedAs(all[findingID(1)]) != unavailable || refusedAs(all[findingID(4)]) != unavailable ||
 		refusedAs(all[findingID(0)]) != "finding-closed, nobody: the finding is resolved" || all[findingID(2)].RunID == nil || all[findingID(3)].RunID == nil {
 		t.Errorf("got %+v", all)

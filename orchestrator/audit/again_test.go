@@ -259,7 +259,7 @@ func TestTheTagsOfAnotherMerchantsRunAreKnownInEachScope(t *testing.T) {
 func TestWhichFindingsHaveNoRepair(t *testing.T) {
 	for _, name := range []string{
 		"a disabled stranger has a role", "a disabled stranger has roles on two tenants", "an admin role on an adopted tenant",
-		"a subscription is back whose tenant was removed because it was missing", "another merchant's run and too many tags",
+		"a missing subscription is back, but its tenant was removed", "another merchant's run and too many tags",
 	} {
 		h := newHouse()
 		damages[slices.IndexFunc(damages, func(d damage) bool { return d.name == name })].damage(h)

@@ -99,13 +99,13 @@ var rules = map[Code]rule{
 		Medium,
 		[]part{partProjects, partMerchants},
 		"nobody pays for the resources in the tenant",
-		"if nobody needs the tenant: disable it, check that it is empty, and delete it",
+		"find out whether another installation of Tenantry or another BillingStack uses the tenant; if nobody needs it: disable it, check that it is empty, and delete it",
 	},
 	TenantWithoutSubscription: {
 		High,
 		[]part{partProjects, partMerchants},
 		"the usage of the tenant is billed to nobody",
-		"if nobody needs the tenant: disable it, check that it is empty, and delete it",
+		"find out whether another installation of Tenantry or another BillingStack uses the tenant; if nobody needs it: disable it, check that it is empty, and delete it",
 	},
 	CustomerWithoutTenant: {
 		High, []part{partProjects, partCustomers}, "the users of the customer cannot work in the customer's tenant", "create the tenant again",

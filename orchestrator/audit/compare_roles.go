@@ -60,7 +60,7 @@ func (c *comparison) remade(t *tenant, r role) role {
 		}
 	}
 	if len(named) > 0 {
-		r.role = slices.Min(named)
+		r.was, r.role = r.role, slices.Min(named)
 	}
 	return r
 }
@@ -91,6 +91,10 @@ func (c *comparison) compareRole(users map[string]int, t *tenant, p *foundProjec
 		about.Repair.Action, about.Repair.Values = AssignRole, roleValues(t, g.user, g.role, r.name)
 		about.Repair.Advice = command("openstack", "role", "add", "--project", t.id, "--user", g.user, g.role)
 		detail := fmt.Sprintf("user %s does not have role %s on %s; run %s assigned the role", c.userName(t.cloud, g.user), r.name, t.name, r.run)
+		if r.was != "" {
+			detail = fmt.Sprintf("user %s does not have role %s (%s) on %s: run %s assigned role %s, which was deleted; a new role has its name",
+				c.userName(t.cloud, g.user), r.name, g.role, t.name, r.run, r.was)
+		}
 		if cloud.admin[g.role] && !c.allowAdmin {
 			about.Repair = Repair{Advice: "role " + r.name + " is, or implies, role admin: it is not given to users"}
 		}

@@ -211,6 +211,9 @@ func TestARoleThatWasMadeAgain(t *testing.T) {
 		for _, f := range h.compare() {
 			v := f.Repair.Values
 			got[string(f.Code)+" "+string(f.Repair.Action)+" "+v["role_id"]+v[RoleValue+"001"]]++
+			if f.Code == RoleMissing && f.Repair.Action != "" && !strings.Contains(f.Detail, "assigned role r-member, which was deleted") {
+				t.Errorf("%s: the finding does not tell that the role was deleted: %s", name, f.Detail)
+			}
 		}
 		if !maps.Equal(got, c.want) {
 			t.Errorf("%s: got %v, want %v", name, got, c.want)

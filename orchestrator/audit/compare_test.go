@@ -107,7 +107,7 @@ var damages = []damage{
 		h.give("new", "u-other", "r-member")
 		h.cloud("default").users["u-other"] = userEnabled
 	}, []Code{RoleMissing}},
-	{"a run has made a tenant again that was renamed", func(h *house) {
+	{"a run has made a renamed tenant again", func(h *house) {
 		h.p("p-m1-c0").Name = "old"
 		run := h.remakes("new")
 		h.makeProject("new", keystone.CustomerTenant("m1-c0"), keystone.TenantTags(run, "m1", theInstallation))
@@ -119,7 +119,7 @@ var damages = []damage{
 		h.adopt("p-adopted")
 		h.give("p-adopted", "u2", "r-admin")
 	}, []Code{RoleAdmin}},
-	{"a subscription is back whose tenant was removed because it was missing", func(h *house) {
+	{"a missing subscription is back, but its tenant was removed", func(h *house) {
 		missing := gone(kindSubscription, "m1-c0-s0")
 		missing.On = "p-m1-c0-s0"
 		h.run("m1", "m1-c0", saga.Succeeded, []saga.Expected{gone(kindProject, "p-m1-c0-s0"), missing})

@@ -96,6 +96,7 @@ type role struct {
 	name string
 	run  string // the newest run about the assignment
 	gone bool   // the run has revoked it
+	was  string // the id of the deleted role that the assignment replaces: see comparison.remade
 }
 
 type customer struct {

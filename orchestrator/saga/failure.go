@@ -10,12 +10,14 @@ import (
 // FixBy names the kind of person who can fix a failure.
 type FixBy string
 
-// The values of FixBy. FixByNobody means that the failure passes by itself.
+// The values of FixBy. FixByNobody means that the failure passes by itself. FixByAdministrator means the administrator of the service in
+// Failure.Service.
 const (
-	FixByNobody   FixBy = "nobody"
-	FixByOperator FixBy = "operator"
-	FixByMerchant FixBy = "merchant"
-	FixByUser     FixBy = "user"
+	FixByNobody        FixBy = "nobody"
+	FixByOperator      FixBy = "operator"
+	FixByAdministrator FixBy = "administrator"
+	FixByMerchant      FixBy = "merchant"
+	FixByUser          FixBy = "user"
 )
 
 // Code is a stable word for the reason why an attempt failed, a run waits, or an action was refused. The API lists all codes: see

@@ -53,7 +53,7 @@ func AuditConformance(t *testing.T, open func(testing.TB) (Store, audit.Store)) 
 		{"EachRun: the runs need several pages", eachRunInPages},
 		{"Entries: every filter is used", entriesFiltered},
 		{"Entries: the result has several pages", entriesInPages},
-		{"Entries: a user has roles on a project by runs for others", entriesOfUser},
+		{"Entries: runs for other users gave the user roles on a project", entriesOfUser},
 		{"Entries: a run about a customer has not recorded the customer", entriesOfCustomer},
 		{"Entries: ids are alike", entriesAlike},
 	} {

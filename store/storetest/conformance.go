@@ -93,7 +93,7 @@ func Conformance(t *testing.T, open func(testing.TB) Store, disable Disable) {
 		{"Commit: one of two checkpoints with follow-ups has a bad row", followUpUnwritten},
 		{"Commit: a run with follow-ups has a successor and an action", followUpResults},
 		{"Commit: two runs change the same follow-ups at the same time", followUpsAtOnce},
-		{"TakeFollowUps: some follow-ups are not due, held, or of a disabled merchant", takeDue},
+		{"TakeFollowUps: some follow-ups are held, not due, or of a disabled merchant", takeDue},
 		{"TakeFollowUps: the follow-up was taken before", takeAgain},
 		{"TakeFollowUps: several replicas take follow-ups at the same time", takeAtOnce},
 		{"HoldFollowUp: a follow-up is held, and the hold is lifted", holdFollowUp},

@@ -227,7 +227,7 @@ func TestWhatIsBrokenIsNamed(t *testing.T) {
 		{"one-chain", "two runs retry the same run", func(p *play) { p.joined.RetryOf = p.first.ID }},
 		{"one-chain", "a succeeded run is retried", func(p *play) { p.joined.RetryOf, p.joined.Key = p.fresh.ID, p.fresh.Key }},
 
-		{"one-each", "a second project with the run's mark", func(p *play) {
+		{"one-each", "a second project with the run's tag", func(p *play) {
 			second := *p.project(p.order(p.fresh).SubscriptionTenantID)
 			second.ID, second.DomainID = named("a second"), "another"
 			p.Now.Projects = append(p.Now.Projects, second)

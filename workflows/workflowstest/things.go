@@ -75,7 +75,7 @@ type made struct {
 	step string
 }
 
-// The method `made` returns the objects that the run created. These objects have the run's mark, or an id that the run chose. The
+// The method `made` returns the objects that the run created. These objects have the run's tag, or an id that the run chose. The
 // result has no role assignments, because a role assignment has no mark.
 func (v *view) made(x ordered) (all []made) {
 	for _, t := range v.now {

@@ -194,7 +194,7 @@ func compensatedClean(v *view, broken report) {
 		}
 		for _, t := range v.now {
 			if slices.Contains(t.marks, "tenantry-disabled-"+x.run.ID) && len(x.run.LeftBehind) == 0 && !v.disables(t) {
-				broken(x.run.ID, "the run is compensated, but a project still has the run's mark", t.String())
+				broken(x.run.ID, "the run is compensated, but a project still has the run's tag", t.String())
 			}
 		}
 		for _, e := range x.expected {

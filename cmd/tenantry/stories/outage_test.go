@@ -51,7 +51,7 @@ func TestAKeystoneThatIsOutOfOrderIsWaitedFor(t *testing.T) {
 			}
 		}
 		s.unmarshal(a.body, &shown)
-		return shown.State == "waiting" && shown.Reason.Kind == "upstream" && shown.Reason.FixBy == "operator"
+		return shown.State == "waiting" && shown.Reason.Kind == "upstream" && shown.Reason.FixBy == "administrator"
 	})
 	token := s.newToken()
 	s.eventually("Keystone's circuit is open", func() bool {

@@ -193,7 +193,7 @@ func TestTheDiskOfSQLiteIsFull(t *testing.T) {
 			FixBy        string `json:"fix_by"`
 		}
 		if json.Unmarshal(a.body, &problem) == nil && problem.Type == "/problems/outcome-unknown" &&
-			(problem.FixBy != "operator" || !strings.Contains(problem.Detail, "its disk is full")) {
+			(problem.FixBy != "administrator" || !strings.Contains(problem.Detail, "its disk is full")) {
 			t.Errorf("a full disk was answered %s", a.body)
 		}
 		return a.status == http.StatusServiceUnavailable &&

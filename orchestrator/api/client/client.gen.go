@@ -181,15 +181,18 @@ func (e FindingStatus) Valid() bool {
 
 // Defines values for FixBy.
 const (
-	FixByMerchant FixBy = "merchant"
-	FixByNobody   FixBy = "nobody"
-	FixByOperator FixBy = "operator"
-	FixByUser     FixBy = "user"
+	FixByAdministrator FixBy = "administrator"
+	FixByMerchant      FixBy = "merchant"
+	FixByNobody        FixBy = "nobody"
+	FixByOperator      FixBy = "operator"
+	FixByUser          FixBy = "user"
 )
 
 // Valid indicates whether the value is a known member of the FixBy enum.
 func (e FixBy) Valid() bool {
 	switch e {
+	case FixByAdministrator:
+		return true
 	case FixByMerchant:
 		return true
 	case FixByNobody:
@@ -618,15 +621,15 @@ type Code = string
 type DryRun struct {
 	MerchantID string `json:"merchant_id"`
 
-	// State The state in which the run would end. In the state `waiting`, the run would not end, but wait for an operator. The real run may still fail for a reason that a dry run cannot foresee. For example, an upstream may refuse a request.
+	// State The state in which the run would end. The value `waiting` means that the run would wait for an operator and not end. The real run may still fail for a reason that a dry run cannot foresee. For example, an upstream may refuse a request.
 	State DryRunState `json:"state"`
 
-	// Steps The steps of the run. Each step comes after the steps that must end before it begins.
+	// Steps The steps of the run. In this list, each step stands after all steps that it waits for.
 	Steps    []DryRunStep `json:"steps"`
 	Workflow string       `json:"workflow"`
 }
 
-// DryRunState The state in which the run would end. In the state `waiting`, the run would not end, but wait for an operator. The real run may still fail for a reason that a dry run cannot foresee. For example, an upstream may refuse a request.
+// DryRunState The state in which the run would end. The value `waiting` means that the run would wait for an operator and not end. The real run may still fail for a reason that a dry run cannot foresee. For example, an upstream may refuse a request.
 type DryRunState string
 
 // DryRunFlag If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack. Other runs and other people may change this state later.
@@ -715,7 +718,7 @@ type Failure struct {
 	Code   FailureCode `json:"code"`
 	Detail string      `json:"detail"`
 
-	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
+	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself. "operator" means an operator of Tenantry. "administrator" means an administrator of the service that the problem or failure names: of Keystone, of BillingStack or of the database.
 	FixBy FixBy `json:"fix_by"`
 
 	// RequestID The upstream's request id.
@@ -824,7 +827,7 @@ type FindingObject struct {
 // FindingStatus `new`: one audit has seen the finding. `known`: several audits have seen the finding. `resolved`: the last audit that looked for the finding has not seen it. `accepted`: an operator has accepted the finding, with a reason. New and known findings are open.
 type FindingStatus string
 
-// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
+// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself. "operator" means an operator of Tenantry. "administrator" means an administrator of the service that the problem or failure names: of Keystone, of BillingStack or of the database.
 type FixBy string
 
 // Health defines model for Health.
@@ -1130,7 +1133,7 @@ type Problem struct {
 	Detail *string    `json:"detail,omitempty"`
 	Errors []APIError `json:"errors"`
 
-	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
+	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself. "operator" means an operator of Tenantry. "administrator" means an administrator of the service that the problem or failure names: of Keystone, of BillingStack or of the database.
 	FixBy *FixBy `json:"fix_by,omitempty"`
 
 	// Instance The path of the run.
@@ -1182,7 +1185,7 @@ type Reason struct {
 	Code   FailureCode `json:"code"`
 	Detail string      `json:"detail"`
 
-	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
+	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself. "operator" means an operator of Tenantry. "administrator" means an administrator of the service that the problem or failure names: of Keystone, of BillingStack or of the database.
 	FixBy FixBy `json:"fix_by"`
 
 	// Kind The kind of the reason why a run waits. /docs#ReasonKind-KIND explains each kind. Later releases may add values: accept unknown values.
@@ -1319,7 +1322,7 @@ type RepairRefusal struct {
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 
-	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself.
+	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself. "operator" means an operator of Tenantry. "administrator" means an administrator of the service that the problem or failure names: of Keystone, of BillingStack or of the database.
 	FixBy FixBy `json:"fix_by"`
 }
 
@@ -1371,7 +1374,7 @@ type Run struct {
 	// Actions The actions that the run's state allows, and that you are allowed to request.
 	Actions []ActionName `json:"actions"`
 
-	// AtRest The run has ended, is stuck, or waits for an operator. The state of such a run changes only if an operator or the merchant acts.
+	// AtRest True if the run has ended, is stuck, or waits for an operator. The state of such a run changes only if an operator or the merchant acts.
 	AtRest    bool       `json:"at_rest"`
 	Cause     *Failure   `json:"cause,omitempty"`
 	CreatedAt time.Time  `json:"created_at"`
@@ -1806,7 +1809,7 @@ type ListRunsParams struct {
 	// State Only runs in this state. Repeat the parameter to list the runs in any of the given states.
 	State *[]RunState `form:"state,omitempty" json:"state,omitempty"`
 
-	// Attention With the value true, only runs that need the attention of a person: stuck and held runs, compensating runs with a refused undo, and runs that have made no progress for 15 minutes because a call fails again and again. The value false has no effect.
+	// Attention With the value true, only runs that need the attention of a person. These are stuck runs, held runs, compensating runs in which an undo was refused, and runs that have made no progress for 15 minutes because a call fails again and again. The value false has no effect.
 	Attention *bool `form:"attention,omitempty" json:"attention,omitempty"`
 
 	// IdempotencyKey Only the run with this idempotency key. If an operator has repeated the order, the answer contains only the newest run with this key. Operators must also send the parameter `merchant`. No other parameters are allowed.
@@ -2121,7 +2124,7 @@ type ClientInterface interface {
 
 	// ListLedger List the objects that runs have created, adopted or removed
 	//
-	// Send exactly one of the ids. For a project, the list has the entries of the project and of the role assignments on it. For a user, the list has the entries of all runs for the user, and of the user's other role assignments on the same projects. For a customer, the list has the entries of all runs about the customer. For a subscription, the list has the entries of all runs that created, adopted or removed the subscription. The entries of the newest run are first.
+	// Send exactly one of the ids. For a project, the list has the entries of the project and of the role assignments on it. For a user, the list has the entries of all runs for the user. It also has entries of other runs about the user's role assignments on the projects of these runs. For a customer, the list has the entries of all runs about the customer. For a subscription, the list has the entries of all runs that created, adopted or removed the subscription. The entries of the newest run are first.
 	//
 	// An entry names the object, the run, the step, the caller who asked for the run, and the upstream's request id. The entry also has the open and accepted findings about the object. Objects that no longer exist remain in the ledger. The field `findings` of the answer has the open and accepted findings about the id that you have sent, even if no run has created an object with this id.
 	//
@@ -2383,7 +2386,7 @@ type ClientInterface interface {
 	//
 	// Each entry becomes a run of the workflow `repair`. Before a run is started, Tenantry compares its entry with the finding, and with the objects in Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
 	//
-	// You can repeat the call, for example if the answer was lost. If an entry has a run already, the answer contains this run, even if the run has failed. To repair the finding of a failed run, run an audit again and create a new plan. If an upstream is down and no entry has a run, the answer is 503. If an upstream is down and some entries have runs, the other entries are refused with the code `upstream-unavailable`. Repeat the call later.
+	// You can repeat the call, for example if the answer was lost. If an entry has a run already, the answer contains this run, even if the run has failed. To repair a finding whose run has failed, start another audit, and then create a new plan. If an upstream is down and no entry has a run, the answer is 503. If an upstream is down and some entries have runs, the other entries are refused with the code `upstream-unavailable`. Repeat the call later.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2394,7 +2397,7 @@ type ClientInterface interface {
 	//
 	// Each entry becomes a run of the workflow `repair`. Before a run is started, Tenantry compares its entry with the finding, and with the objects in Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
 	//
-	// You can repeat the call, for example if the answer was lost. If an entry has a run already, the answer contains this run, even if the run has failed. To repair the finding of a failed run, run an audit again and create a new plan. If an upstream is down and no entry has a run, the answer is 503. If an upstream is down and some entries have runs, the other entries are refused with the code `upstream-unavailable`. Repeat the call later.
+	// You can repeat the call, for example if the answer was lost. If an entry has a run already, the answer contains this run, even if the run has failed. To repair a finding whose run has failed, start another audit, and then create a new plan. If an upstream is down and no entry has a run, the answer is 503. If an upstream is down and some entries have runs, the other entries are refused with the code `upstream-unavailable`. Repeat the call later.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2777,7 +2780,7 @@ func (c *Client) AcceptFinding(ctx context.Context, findingID FindingID, body Ac
 
 // ListLedger List the objects that runs have created, adopted or removed
 //
-// Send exactly one of the ids. For a project, the list has the entries of the project and of the role assignments on it. For a user, the list has the entries of all runs for the user, and of the user's other role assignments on the same projects. For a customer, the list has the entries of all runs about the customer. For a subscription, the list has the entries of all runs that created, adopted or removed the subscription. The entries of the newest run are first.
+// Send exactly one of the ids. For a project, the list has the entries of the project and of the role assignments on it. For a user, the list has the entries of all runs for the user. It also has entries of other runs about the user's role assignments on the projects of these runs. For a customer, the list has the entries of all runs about the customer. For a subscription, the list has the entries of all runs that created, adopted or removed the subscription. The entries of the newest run are first.
 //
 // An entry names the object, the run, the step, the caller who asked for the run, and the upstream's request id. The entry also has the open and accepted findings about the object. Objects that no longer exist remain in the ledger. The field `findings` of the answer has the open and accepted findings about the id that you have sent, even if no run has created an object with this id.
 //
@@ -3359,7 +3362,7 @@ func (c *Client) GetRepairPlan(ctx context.Context, planID RepairPlanID, reqEdit
 //
 // Each entry becomes a run of the workflow `repair`. Before a run is started, Tenantry compares its entry with the finding, and with the objects in Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
 //
-// You can repeat the call, for example if the answer was lost. If an entry has a run already, the answer contains this run, even if the run has failed. To repair the finding of a failed run, run an audit again and create a new plan. If an upstream is down and no entry has a run, the answer is 503. If an upstream is down and some entries have runs, the other entries are refused with the code `upstream-unavailable`. Repeat the call later.
+// You can repeat the call, for example if the answer was lost. If an entry has a run already, the answer contains this run, even if the run has failed. To repair a finding whose run has failed, start another audit, and then create a new plan. If an upstream is down and no entry has a run, the answer is 503. If an upstream is down and some entries have runs, the other entries are refused with the code `upstream-unavailable`. Repeat the call later.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3380,7 +3383,7 @@ func (c *Client) ApplyRepairsWithBody(ctx context.Context, contentType string, b
 //
 // Each entry becomes a run of the workflow `repair`. Before a run is started, Tenantry compares its entry with the finding, and with the objects in Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
 //
-// You can repeat the call, for example if the answer was lost. If an entry has a run already, the answer contains this run, even if the run has failed. To repair the finding of a failed run, run an audit again and create a new plan. If an upstream is down and no entry has a run, the answer is 503. If an upstream is down and some entries have runs, the other entries are refused with the code `upstream-unavailable`. Repeat the call later.
+// You can repeat the call, for example if the answer was lost. If an entry has a run already, the answer contains this run, even if the run has failed. To repair a finding whose run has failed, start another audit, and then create a new plan. If an upstream is down and no entry has a run, the answer is 503. If an upstream is down and some entries have runs, the other entries are refused with the code `upstream-unavailable`. Repeat the call later.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6447,7 +6450,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListLedgerWithResponse List the objects that runs have created, adopted or removed
 	//
-	// Send exactly one of the ids. For a project, the list has the entries of the project and of the role assignments on it. For a user, the list has the entries of all runs for the user, and of the user's other role assignments on the same projects. For a customer, the list has the entries of all runs about the customer. For a subscription, the list has the entries of all runs that created, adopted or removed the subscription. The entries of the newest run are first.
+	// Send exactly one of the ids. For a project, the list has the entries of the project and of the role assignments on it. For a user, the list has the entries of all runs for the user. It also has entries of other runs about the user's role assignments on the projects of these runs. For a customer, the list has the entries of all runs about the customer. For a subscription, the list has the entries of all runs that created, adopted or removed the subscription. The entries of the newest run are first.
 	//
 	// An entry names the object, the run, the step, the caller who asked for the run, and the upstream's request id. The entry also has the open and accepted findings about the object. Objects that no longer exist remain in the ledger. The field `findings` of the answer has the open and accepted findings about the id that you have sent, even if no run has created an object with this id.
 	//
@@ -6729,7 +6732,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Each entry becomes a run of the workflow `repair`. Before a run is started, Tenantry compares its entry with the finding, and with the objects in Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
 	//
-	// You can repeat the call, for example if the answer was lost. If an entry has a run already, the answer contains this run, even if the run has failed. To repair the finding of a failed run, run an audit again and create a new plan. If an upstream is down and no entry has a run, the answer is 503. If an upstream is down and some entries have runs, the other entries are refused with the code `upstream-unavailable`. Repeat the call later.
+	// You can repeat the call, for example if the answer was lost. If an entry has a run already, the answer contains this run, even if the run has failed. To repair a finding whose run has failed, start another audit, and then create a new plan. If an upstream is down and no entry has a run, the answer is 503. If an upstream is down and some entries have runs, the other entries are refused with the code `upstream-unavailable`. Repeat the call later.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6740,7 +6743,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// Each entry becomes a run of the workflow `repair`. Before a run is started, Tenantry compares its entry with the finding, and with the objects in Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
 	//
-	// You can repeat the call, for example if the answer was lost. If an entry has a run already, the answer contains this run, even if the run has failed. To repair the finding of a failed run, run an audit again and create a new plan. If an upstream is down and no entry has a run, the answer is 503. If an upstream is down and some entries have runs, the other entries are refused with the code `upstream-unavailable`. Repeat the call later.
+	// You can repeat the call, for example if the answer was lost. If an entry has a run already, the answer contains this run, even if the run has failed. To repair a finding whose run has failed, start another audit, and then create a new plan. If an upstream is down and no entry has a run, the answer is 503. If an upstream is down and some entries have runs, the other entries are refused with the code `upstream-unavailable`. Repeat the call later.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -12863,7 +12866,7 @@ func (c *ClientWithResponses) AcceptFindingWithResponse(ctx context.Context, fin
 
 // ListLedgerWithResponse List the objects that runs have created, adopted or removed
 //
-// Send exactly one of the ids. For a project, the list has the entries of the project and of the role assignments on it. For a user, the list has the entries of all runs for the user, and of the user's other role assignments on the same projects. For a customer, the list has the entries of all runs about the customer. For a subscription, the list has the entries of all runs that created, adopted or removed the subscription. The entries of the newest run are first.
+// Send exactly one of the ids. For a project, the list has the entries of the project and of the role assignments on it. For a user, the list has the entries of all runs for the user. It also has entries of other runs about the user's role assignments on the projects of these runs. For a customer, the list has the entries of all runs about the customer. For a subscription, the list has the entries of all runs that created, adopted or removed the subscription. The entries of the newest run are first.
 //
 // An entry names the object, the run, the step, the caller who asked for the run, and the upstream's request id. The entry also has the open and accepted findings about the object. Objects that no longer exist remain in the ledger. The field `findings` of the answer has the open and accepted findings about the id that you have sent, even if no run has created an object with this id.
 //
@@ -13337,7 +13340,7 @@ func (c *ClientWithResponses) GetRepairPlanWithResponse(ctx context.Context, pla
 //
 // Each entry becomes a run of the workflow `repair`. Before a run is started, Tenantry compares its entry with the finding, and with the objects in Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
 //
-// You can repeat the call, for example if the answer was lost. If an entry has a run already, the answer contains this run, even if the run has failed. To repair the finding of a failed run, run an audit again and create a new plan. If an upstream is down and no entry has a run, the answer is 503. If an upstream is down and some entries have runs, the other entries are refused with the code `upstream-unavailable`. Repeat the call later.
+// You can repeat the call, for example if the answer was lost. If an entry has a run already, the answer contains this run, even if the run has failed. To repair a finding whose run has failed, start another audit, and then create a new plan. If an upstream is down and no entry has a run, the answer is 503. If an upstream is down and some entries have runs, the other entries are refused with the code `upstream-unavailable`. Repeat the call later.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -13354,7 +13357,7 @@ func (c *ClientWithResponses) ApplyRepairsWithBodyWithResponse(ctx context.Conte
 //
 // Each entry becomes a run of the workflow `repair`. Before a run is started, Tenantry compares its entry with the finding, and with the objects in Keystone and BillingStack. An entry is refused, for example, if its finding is no longer open, or if a value has changed since the plan was made. A refused entry does not stop the other entries. A merchant's limit of runs in progress does not apply to repairs.
 //
-// You can repeat the call, for example if the answer was lost. If an entry has a run already, the answer contains this run, even if the run has failed. To repair the finding of a failed run, run an audit again and create a new plan. If an upstream is down and no entry has a run, the answer is 503. If an upstream is down and some entries have runs, the other entries are refused with the code `upstream-unavailable`. Repeat the call later.
+// You can repeat the call, for example if the answer was lost. If an entry has a run already, the answer contains this run, even if the run has failed. To repair a finding whose run has failed, start another audit, and then create a new plan. If an upstream is down and no entry has a run, the answer is 503. If an upstream is down and some entries have runs, the other entries are refused with the code `upstream-unavailable`. Repeat the call later.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
