@@ -96,7 +96,7 @@ func (s scale) measure(ctx context.Context) (_ *scaleResult, err error) {
 }
 
 // The method `phase` measures the operations of one phase. `phase` makes each call on all databases before it makes the next call.
-// For each call, `phase` begins with another database. Other load on the machine therefore affects all databases equally.
+// The database that comes first changes from call to call. Other load on the machine therefore affects all databases equally.
 func (s scale) phase(ctx context.Context, p phase, databases []*filled, result *scaleResult) error {
 	for _, f := range databases {
 		if err := p.prepare(ctx, f); err != nil {
