@@ -106,3 +106,25 @@ func (p Project) DisabledBy() []string {
 	slices.Sort(runs)
 	return runs
 }
+
+// tagsInDescription separates the description of a project from its tags in Identity v2.0, which has no tags. A tag contains neither "/"
+// nor ",", so the last separator is the one that [Describe] has added.
+const tagsInDescription = " / tags: "
+
+// Describe returns the description of a tenant in Identity v2.0. It contains the text and the tags.
+func Describe(text string, tags []string) string {
+	return text + tagsInDescription + strings.Join(tags, ",")
+}
+
+// TagsOfDescription returns the text and the tags in a description: see [Describe]. A description without tags has only a text.
+func TagsOfDescription(description string) (text string, tags []string) {
+	at := strings.LastIndex(description, tagsInDescription)
+	if at < 0 {
+		return description, []string{}
+	}
+	text, list := description[:at], description[at+len(tagsInDescription):]
+	if list == "" {
+		return text, []string{}
+	}
+	return text, strings.Split(list, ",")
+}

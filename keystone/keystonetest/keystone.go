@@ -35,6 +35,9 @@ type Options struct {
 	// If LooseNames is true, Keystone compares names, and the ids of domains, in the same way as a Keystone on MySQL. The usual collation of
 	// MySQL ignores case and accents.
 	LooseNames bool
+	// If Pike is true, Keystone begins with the roles of Keystone Pike: "admin" and "_member_", without implied roles. AddProject and
+	// TagProject then store the tags in the description, where clients of Identity v2.0 look for them: see [keystone.Describe].
+	Pike bool
 	// ListLimit is Keystone's option list_limit: the maximum length of the lists of projects, domains and users. A longer list is cut,
 	// and the answer has the field "truncated". Zero means no limit.
 	ListLimit int
@@ -46,10 +49,12 @@ type Options struct {
 type Keystone struct {
 	lifetime time.Duration
 	loose    bool // see Options.LooseNames
+	pike     bool // see Options.Pike
 	limit    int  // see Options.ListLimit
 	now      func() time.Time
 	random   io.Reader
 	mux      *http.ServeMux
+	urls     struct{ public, admin string } // the addresses in the catalog of Identity v2.0; if empty, the address of the request
 
 	mu          sync.Mutex
 	domains     table[string, domain]
@@ -70,13 +75,14 @@ type Keystone struct {
 	grantsOn       index[*grant] // the role assignments, by the id of the project or domain
 }
 
-// New creates a Keystone with the objects that "keystone-manage bootstrap" creates: the domain "Default", the user "admin", the
+// New creates a Keystone with the objects that "keystone-manage bootstrap" of Keystone 22 creates: the domain "Default", the user "admin", the
 // project "admin", and the roles "admin", "member" and "reader". Role "admin" implies "member", and "member" implies "reader". The
 // user "admin" has role "admin" on the project and on the system.
 func New(opts Options) *Keystone {
 	k := &Keystone{
 		lifetime: cmp.Or(opts.TokenLifetime, time.Hour),
 		loose:    opts.LooseNames,
+		pike:     opts.Pike,
 		now:      opts.Now,
 		limit:    opts.ListLimit,
 		random:   opts.Random,
@@ -98,11 +104,7 @@ func New(opts Options) *Keystone {
 	k.mux = k.routes()
 
 	k.domains.put(DefaultDomain, &domain{id: DefaultDomain, name: "Default", description: "The default domain", enabled: true})
-	reader := k.addRole("reader", true)
-	member := k.addRole("member", true)
-	admin := k.addRole("admin", true)
-	k.implied[admin.id] = []string{member.id}
-	k.implied[member.id] = []string{reader.id}
+	admin := k.addRoles(opts.Pike)
 	project := k.addProject(&project{
 		name: "admin", domain: DefaultDomain, description: "Bootstrap project for initializing the cloud.", enabled: true,
 	})
@@ -112,13 +114,53 @@ func New(opts Options) *Keystone {
 	return k
 }
 
+// addRoles adds the roles that "keystone-manage bootstrap" creates, and returns role admin.
+func (k *Keystone) addRoles(pike bool) *role {
+	if pike {
+		k.addRole("_member_", false)
+		return k.addRole("admin", false)
+	}
+	reader := k.addRole("reader", true)
+	member := k.addRole("member", true)
+	admin := k.addRole("admin", true)
+	k.implied[admin.id] = []string{member.id}
+	k.implied[member.id] = []string{reader.id}
+	return admin
+}
+
 // Start serves Keystone on a free port of the loopback interface until stop is called. The returned url ends in /v3.
 func (k *Keystone) Start() (url string, stop func(), err error) {
+	address, stop, err := serve(k)
+	return address + "/v3", stop, err
+}
+
+// StartBoth serves Keystone on two free ports of the loopback interface until stop is called, like a Keystone with Identity v2.0. The
+// url `public` leads to the public application. The url `admin` leads to the admin application, and the catalog contains it. Both urls
+// end in /v2.0.
+func (k *Keystone) StartBoth() (public, admin string, stop func(), err error) {
+	admin, stopAdmin, err := serve(k)
+	if err != nil {
+		return "", "", nil, err
+	}
+	public, stopPublic, err := serve(k.Public())
+	if err != nil {
+		stopAdmin()
+		return "", "", nil, err
+	}
+	public, admin = public+"/v2.0", admin+"/v2.0"
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.urls.public, k.urls.admin = public, admin
+	return public, admin, func() { stopPublic(); stopAdmin() }, nil
+}
+
+// The function `serve` serves the handler on a free port of the loopback interface until stop is called.
+func serve(h http.Handler) (address string, stop func(), err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it returns at once
 	if err != nil {
 		return "", nil, err
 	}
-	server := &http.Server{Handler: k, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -130,23 +172,30 @@ func (k *Keystone) Start() (url string, stop func(), err error) {
 		_ = server.Close()
 		<-done
 	}
-	return "http://" + listener.Addr().String() + "/v3", stop, nil
+	return "http://" + listener.Addr().String(), stop, nil
 }
 
 // maxBody is Keystone's maximum size of the body of a request, in bytes.
 const maxBody = 114688
 
-// ServeHTTP serves the API under /v3.
+// ServeHTTP serves Identity v3 under /v3, and the admin application of Identity v2.0 under /v2.0.
 func (k *Keystone) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("X-Openstack-Request-Id", "req-"+k.uuid())
-	if r.ContentLength > maxBody {
-		w.Header().Set("Content-Type", "text/html; charset=UTF-8")
-		w.WriteHeader(http.StatusRequestEntityTooLarge)
-		_, _ = fmt.Fprintf(w, "<html><title>413 Request Entity Too Large</title></html>")
-		return
-	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	k.mux.ServeHTTP(w, r)
+	k.bounded(k.mux).ServeHTTP(w, r)
+}
+
+// The method `bounded` returns a handler that gives each request an id, and refuses a body that is too long.
+func (k *Keystone) bounded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Openstack-Request-Id", "req-"+k.uuid())
+		if r.ContentLength > maxBody {
+			w.Header().Set("Content-Type", "text/html; charset=UTF-8")
+			w.WriteHeader(http.StatusRequestEntityTooLarge)
+			_, _ = fmt.Fprintf(w, "<html><title>413 Request Entity Too Large</title></html>")
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		next.ServeHTTP(w, r)
+	})
 }
 
 // randomID returns a version 4 UUID without dashes, which is the format of Keystone's ids.

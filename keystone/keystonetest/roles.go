@@ -60,6 +60,12 @@ func (k *Keystone) deleteRole(c call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	k.removeRole(r)
+	return http.StatusNoContent, nil, nil
+}
+
+// removeRole also removes the role assignments with the role, and the rules by which the role implies other roles or is implied.
+func (k *Keystone) removeRole(r *role) {
 	k.roles.remove(r.id)
 	delete(k.implied, r.id)
 	for prior, implied := range k.implied {
@@ -70,7 +76,6 @@ func (k *Keystone) deleteRole(c call) (int, any, error) {
 			k.revoke(*g)
 		}
 	}
-	return http.StatusNoContent, nil, nil
 }
 
 func (r *role) show(c call) any {

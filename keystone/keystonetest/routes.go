@@ -63,6 +63,9 @@ func (k *Keystone) routes() *http.ServeMux {
 	} {
 		mux.Handle(pattern, k.handle(h))
 	}
+	for pattern, h := range k.adminRoutes() {
+		mux.Handle(pattern, k.handle(h))
+	}
 	for _, path := range grantRoutes() {
 		mux.Handle("PUT /v3"+path, k.handle(k.createGrant))
 		mux.Handle("GET /v3"+path, k.handle(k.checkGrant))
@@ -169,7 +172,7 @@ func (k *Keystone) identify(c *call) error {
 }
 
 func isPublic(r *http.Request) bool {
-	return r.Method == http.MethodPost && r.URL.Path == "/v3/auth/tokens"
+	return r.Method == http.MethodPost && (r.URL.Path == "/v3/auth/tokens" || r.URL.Path == "/v2.0/tokens")
 }
 
 // fault is an error with the HTTP status of the answer.

@@ -69,7 +69,19 @@ func (k *Keystone) AddProject(p keystone.Project) string {
 	if p.DomainID == "" {
 		p.DomainID = DefaultDomain
 	}
-	return k.addProject(&project{name: p.Name, domain: p.DomainID, tags: slices.Clone(p.Tags), enabled: true}).id
+	made := &project{name: p.Name, domain: p.DomainID, enabled: true}
+	k.tag(made, p.Tags)
+	return k.addProject(made).id
+}
+
+// The method `tag` replaces the tags of a project.
+func (k *Keystone) tag(p *project, tags []string) {
+	if k.pike {
+		text, _ := keystone.TagsOfDescription(p.description)
+		p.description = keystone.Describe(text, tags)
+	} else {
+		p.tags = slices.Clone(tags)
+	}
 }
 
 // Assign assigns a role to a user on a project.
@@ -146,7 +158,7 @@ func (k *Keystone) TagProject(projectID string, tags ...string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if p := k.projects.get(projectID); p != nil {
-		k.updateProject(p, func(p *project) { p.tags = tags })
+		k.updateProject(p, func(p *project) { k.tag(p, tags) })
 	}
 }
 
@@ -157,10 +169,16 @@ func (k *Keystone) Projects() []keystone.Project {
 	all := make([]keystone.Project, 0, len(k.projects.at))
 	for p := range k.projects.all() {
 		all = append(all, keystone.Project{
-			ID: p.id, Name: p.name, DomainID: p.domain, Enabled: p.enabled, Tags: slices.Clone(p.tags),
+			ID: p.id, Name: p.name, DomainID: p.domain, Enabled: p.enabled, Tags: p.allTags(),
 		})
 	}
 	return all
+}
+
+// allTags returns the tags of the project, and the tags in its description: see [keystone.Describe].
+func (p *project) allTags() []string {
+	_, described := keystone.TagsOfDescription(p.description)
+	return slices.Concat(p.tags, described)
 }
 
 // Assignments returns the role assignments of users on projects, the oldest first. It omits inherited assignments, because an inherited

@@ -17,6 +17,7 @@ type (
 		id, name, domain, password string
 		defaultProject             string
 		enabled                    bool
+		extra                      map[string]any // the fields that only Identity v2.0 shows, such as the e-mail address
 	}
 	group struct {
 		id, name, domain string
