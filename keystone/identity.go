@@ -148,6 +148,9 @@ type Domain struct {
 	Name string `json:"name"`
 }
 
+// DefaultDomain is the only domain of Identity v2.0. Each Keystone with Identity v3 has it too, unless an administrator has removed it.
+var DefaultDomain = Domain{ID: "default", Name: "Default"}
+
 // User is a Keystone user, who belongs to a domain.
 type User struct {
 	ID       string `json:"id"`
@@ -190,6 +193,25 @@ type ProjectChange struct {
 	// Add lists the tags to add, and Remove lists the tags to remove. A tag that is in both lists is added. A tag in Add changes nothing if
 	// the project already has it, and a tag in Remove changes nothing if the project lacks it.
 	Add, Remove []string
+}
+
+// Tags returns the tags of a project after the change. Tags adds no tag twice, because Keystone refuses a list with duplicates. The result
+// is nil only if the parameter `before` is nil.
+func (c ProjectChange) Tags(before []string) []string {
+	changed := slices.DeleteFunc(slices.Clone(before), func(tag string) bool {
+		return slices.Contains(c.Remove, tag) && !slices.Contains(c.Add, tag)
+	})
+	for _, tag := range c.Add {
+		if !slices.Contains(changed, tag) {
+			changed = append(changed, tag)
+		}
+	}
+	return changed
+}
+
+// SameTags reports whether two lists contain the same tags. SameTags ignores the order, because Keystone returns the tags in any order.
+func SameTags(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }
 
 // Assignment is a role that a user has on a project.

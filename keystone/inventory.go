@@ -76,6 +76,8 @@ type Reach struct {
 	DomainID  string
 	System    bool
 	Roles     []Role // includes the roles that other roles of the token imply
+	// NotShown lists what the Identity version does not show. An audit does not assess it.
+	NotShown []string
 }
 
 // AssignmentFilter selects role assignments. An empty field matches every assignment.

@@ -30,3 +30,11 @@ func FindReserved(names, reserved []string) (name string, found bool) {
 	}
 	return "", false
 }
+
+// AvoidReserved returns a text for operators. The text says how to avoid the refusal of a reserved role.
+func AvoidReserved(reserved string) string {
+	if IsAdminRole(reserved) {
+		return "choose another role, or set allow_cloud_admin_role"
+	}
+	return "choose another role, because Tenantry's operators have this role"
+}

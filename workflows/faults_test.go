@@ -19,8 +19,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tenantry/tenantry/keystone/keystonetest"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/service"
+	"github.com/tenantry/tenantry/store/storetest"
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
@@ -36,16 +38,21 @@ func answer(status int, header http.Header) happening {
 			text = path.Base(req.URL.Path)
 		}
 		body := fmt.Sprintf(`{"faultcode":"Client","faultstring":%q,"debuginfo":null}`, text)
-		if strings.Contains(req.URL.Path, "/v3/") {
+		if toKeystone(req) {
 			body = fmt.Sprintf(`{"error":{"code":%d,"title":"Injected","message":"injected"}}`, status)
 		}
 		return respond(req, status, header, body), nil
 	}
 }
 
+// toKeystone reports whether the request goes to Keystone. BillingStack's paths begin with /v2/ or /v1/.
+func toKeystone(req *http.Request) bool {
+	return strings.Contains(req.URL.Path, "/v3/") || strings.Contains(req.URL.Path, "/v2.0/")
+}
+
 // The function `forbidden` is a fault in which Keystone's policy refuses the request. BillingStack answers 403.
 func forbidden(next http.RoundTripper, req *http.Request) (*http.Response, error) {
-	if !strings.Contains(req.URL.Path, "/v3/") {
+	if !toKeystone(req) {
 		return answer(http.StatusForbidden, nil)(next, req)
 	}
 	body := `{"error":{"code":403,"title":"Forbidden","message":"You are not authorized to perform the requested action: identity:injected."}}`
@@ -66,7 +73,7 @@ func doneButRefused(next http.RoundTripper, req *http.Request) (*http.Response, 
 // bodies.
 func noRoute(_ http.RoundTripper, req *http.Request) (*http.Response, error) {
 	header, body := http.Header{}, `{"code": 404, "title": "Not Found", "description": null}`
-	if strings.Contains(req.URL.Path, "/v3/") {
+	if toKeystone(req) {
 		header = http.Header{"Content-Type": {"text/html; charset=utf-8"}, "X-Openstack-Request-Id": {"req-1"}}
 		body = "<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n"
 	}
@@ -244,34 +251,42 @@ func (f *faults) table() []row {
 
 // TestEveryFaultEndsAsItShould tries every fault with every workflow.
 func TestEveryFaultEndsAsItShould(t *testing.T) {
-	onBoth(t, func(t *testing.T, database string) {
-		// All cases share the upstreams. The failed calls of one case must not open a circuit, because all other cases would then
-		// wait.
-		neverOpen := func(o *service.Options) { o.TripsAfter = math.MaxUint32 }
-		// In the world `w`, a step of each run always fails, and the run may reach its deadline. The runs in the world `patient` must not
-		// reach their deadline, and have more time than a busy machine needs.
-		patient := newWorld(t, another(t, database), neverOpen, func(o *service.Options) { o.Deadline = 2 * time.Minute })
-		w := newWorld(t, database, neverOpen)
-		room := make(chan struct{}, 48)
-		var all sync.WaitGroup
-		try := func(name string, test func(t *testing.T)) {
-			room <- struct{}{}
-			all.Go(func() {
-				defer func() { <-room }()
-				t.Run(name, test)
-			})
+	onBoth(t, func(t *testing.T, database string) { everyFault(t, database, keystonetest.Options{}) })
+}
+
+func TestEveryFaultEndsAsItShouldWithIdentityV2(t *testing.T) {
+	t.Parallel()
+	everyFault(t, storetest.SQLite(t), keystonetest.Options{Pike: true})
+}
+
+// everyFault injects each fault into each step of each trial.
+func everyFault(t *testing.T, database string, keystone keystonetest.Options) {
+	// All cases share the upstreams. The failed calls of one case must not open a circuit, because all other cases would then
+	// wait.
+	neverOpen := func(o *service.Options) { o.TripsAfter = math.MaxUint32 }
+	// In the world `w`, a step of each run always fails, and the run may reach its deadline. The runs in the world `patient` must not
+	// reach their deadline, and have more time than a busy machine needs.
+	patient := newWorldOn(t, another(t, database), keystone, neverOpen, func(o *service.Options) { o.Deadline = 2 * time.Minute })
+	w := newWorldOn(t, database, keystone, neverOpen)
+	room := make(chan struct{}, 48)
+	var all sync.WaitGroup
+	try := func(name string, test func(t *testing.T)) {
+		room <- struct{}{}
+		all.Go(func() {
+			defer func() { <-room }()
+			t.Run(name, test)
+		})
+	}
+	for _, trial := range trialsOn(database) {
+		for _, row := range patient.faults.table() {
+			patient.tryRow(trial, row, 1, []bool{false, true}, try)
+			patient.tryRow(trial, row, always, []bool{true}, try)
 		}
-		for _, trial := range trialsOn(database) {
-			for _, row := range patient.faults.table() {
-				patient.tryRow(trial, row, 1, []bool{false, true}, try)
-				patient.tryRow(trial, row, always, []bool{true}, try)
-			}
-			for _, row := range w.faults.table() {
-				w.tryRow(trial, row, always, []bool{false}, try)
-			}
+		for _, row := range w.faults.table() {
+			w.tryRow(trial, row, always, []bool{false}, try)
 		}
-		all.Wait()
-	})
+	}
+	all.Wait()
 }
 
 // trialsOn returns the trials for a database. The variants of a workflow make different calls, but store the same kinds of data.

@@ -64,7 +64,7 @@ type fault struct {
 func (f *fault) meets(req *http.Request) bool {
 	read := req.Method == http.MethodGet || req.Method == http.MethodHead
 	service := "billing"
-	if strings.Contains(req.URL.Path, "/v3/") {
+	if toKeystone(req) {
 		service = "keystone"
 	}
 	return f.times > 0 && (f.reads == "" && !read || read && f.reads == service)
@@ -108,7 +108,7 @@ type faulty struct {
 
 func (f faulty) RoundTrip(req *http.Request) (*http.Response, error) {
 	call := saga.CallOf(req.Context())
-	login := strings.HasSuffix(req.URL.Path, "/auth/tokens") && call.Step != "scope-token"
+	login := (strings.HasSuffix(req.URL.Path, "/auth/tokens") || strings.HasSuffix(req.URL.Path, "/v2.0/tokens")) && call.Step != "scope-token"
 	f.mu.Lock()
 	fault := f.of[faultKey(call.RunID, call.Step, call.Undoes())]
 	hit := fault != nil && !login && fault.meets(req)

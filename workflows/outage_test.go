@@ -18,8 +18,9 @@ import (
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/billing/billingtest"
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/clouds"
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
@@ -85,9 +86,9 @@ func newOutage(t *testing.T, giveUpAfter time.Duration) *outage {
 	o.cloud.AddRole("bs-admin")
 	var gates gate.Gates
 	toKeystone, toBilling := gates.Of("keystone/default", outageConnections), gates.Of("billingstack", outageConnections)
-	identity, err := v3.New(v3.Config{
+	identity, err := clouds.Open(conn.Config{
 		URL: "http://keystone/v3", Base: gate.Fence(o.faults.around(&o.keystone)), Enter: toKeystone.Enter,
-		Credential: v3.Credential{
+		Credential: conn.Credential{
 			Username: "admin", Password: "secret", UserDomainID: "default", ProjectName: "admin", ProjectDomainID: "default",
 		},
 		MayWriteDomain: func(id string) bool { return id == keystonetest.DefaultDomain },

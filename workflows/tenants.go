@@ -2,8 +2,11 @@ package workflows
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
+
+	"github.com/google/uuid"
 
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/saga"
@@ -86,9 +89,16 @@ func (d Deps) createTenant(ctx context.Context, t tenant, of string) (p keystone
 // newProject describes the project that a run creates for the tenant. The parameter `of` names the tenant's customer or subscription.
 func (d Deps) newProject(t tenant, of string) keystone.NewProject {
 	return keystone.NewProject{
-		Name: t.name, DomainID: t.domain, Description: "BillingStack " + of + " of merchant " + t.merchant,
+		ID: projectID(t.run, t.name), Name: t.name, DomainID: t.domain, Description: "BillingStack " + of + " of merchant " + t.merchant,
 		Tags: keystone.TenantTags(t.run, t.merchant, d.Installation), RunTag: keystone.RunTag(t.run),
 	}
+}
+
+// projectID returns the id that a run requests for a project. Only Identity v2.0 uses this id: if the answer to the request is lost, a
+// repetition of the request cannot create a second project.
+func projectID(run, name string) string {
+	id := uuid.NewSHA1(uuid.NameSpaceOID, []byte(run+" "+name))
+	return hex.EncodeToString(id[:])
 }
 
 // unadoptable returns nil if the run may adopt the existing project. Otherwise it returns an error with the reason.

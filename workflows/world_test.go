@@ -11,8 +11,8 @@ import (
 
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/service"
@@ -47,11 +47,17 @@ const (
 
 func newWorld(t *testing.T, database string, change ...func(*service.Options)) *world {
 	t.Helper()
+	return newWorldOn(t, database, keystonetest.Options{}, change...)
+}
+
+// newWorldOn is like newWorld, but with options of the in-memory Keystone. If Options.Pike is true, the service uses Identity v2.0.
+func newWorldOn(t *testing.T, database string, keystone keystonetest.Options, change ...func(*service.Options)) *world {
+	t.Helper()
 	w := &world{t: t}
 	w.faults.of, w.faults.late = map[string]*fault{}, map[string]*sync.WaitGroup{}
 	w.removed.Now = time.Now
 	w.Installation = servicetest.New(t, servicetest.Options{
-		Database: database,
+		Database: database, Keystone: keystone,
 		Workflows: func(d workflows.Deps) (all []*saga.Definition, err error) {
 			w.deps = d
 			w.definitions, err = workflowstest.Definitions(d)
@@ -89,7 +95,7 @@ func shorten(o *service.Options) {
 	o.Lease, o.LateWindow, o.Deadline, o.Poll = 5*time.Second, lateWindow, deadline, 500*time.Millisecond
 	o.Executors, o.BillingTimeout = 200, upstreamTimeout
 	cloud := o.Cloud
-	o.Cloud = func(string) (v3.Config, error) {
+	o.Cloud = func(string) (conn.Config, error) {
 		c, err := cloud(merchants.DefaultCloud)
 		c.Timeout = upstreamTimeout
 		return c, err

@@ -10,7 +10,8 @@ import (
 
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/keystone"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/keystone/clouds"
+	"github.com/tenantry/tenantry/keystone/conn"
 )
 
 var (
@@ -32,9 +33,9 @@ type clients struct {
 }
 
 func newClients(ctx context.Context, s site) (*clients, error) {
-	identity, err := v3.New(v3.Config{
+	identity, err := clouds.Open(conn.Config{
 		URL: s.Upstreams + "/v3", MayWriteDomain: func(string) bool { return true },
-		Credential: v3.Credential{
+		Credential: conn.Credential{
 			Username: "tenantry", Password: "stub", UserDomainID: anyDomain, ProjectName: "service", ProjectDomainID: anyDomain,
 		},
 	})

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/keystone"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/keystone/clouds"
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 	"github.com/tenantry/tenantry/orchestrator/service"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
@@ -70,11 +70,11 @@ func (p *program) asOperator(ctx context.Context) (remote, error) {
 	}
 	token := variables(p.environ)["OS_TOKEN"]
 	if token == "" {
-		cfg, err := v3.FromEnv()
+		cfg, err := clouds.FromEnv()
 		if err != nil {
 			return remote{}, usage("OS_TOKEN is not set, and OS_* has no credential to log in with: %w", err)
 		}
-		if token, err = v3.Login(ctx, cfg); err != nil {
+		if token, err = clouds.Login(ctx, cfg); err != nil {
 			return remote{}, ofLogin(err)
 		}
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/keystone/clouds"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
@@ -79,7 +79,7 @@ type story struct {
 func (t *story) line(format string, args ...any) { _, _ = fmt.Fprintf(t.out, format+"\n", args...) }
 
 func (t *story) tell(ctx context.Context) error {
-	token, err := v3.Login(ctx, t.admin())
+	token, err := clouds.Login(ctx, t.admin())
 	if err != nil {
 		return err
 	}

@@ -10,8 +10,8 @@ import (
 
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/clouds"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
@@ -125,7 +125,7 @@ func (t *story) nothingIsLeft(ctx context.Context, run client.Run, user string) 
 // The method `count` lists a collection of Keystone, such as projects, and returns the number of listed objects. The query
 // parameters filter the list.
 func (t *story) count(ctx context.Context, collection string, where url.Values) (int, error) {
-	token, err := v3.Login(ctx, t.admin())
+	token, err := clouds.Login(ctx, t.admin())
 	if err != nil {
 		return 0, err
 	}

@@ -13,8 +13,9 @@ import (
 
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/clouds"
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/service"
 )
@@ -68,7 +69,7 @@ func newStage(ctx context.Context, pace time.Duration, refuse func(billing.Custo
 	}
 	s.Service, err = service.Start(ctx, service.Options{
 		Config: config.Config, Log: zerolog.Nop(), Version: version,
-		Cloud: func(string) (v3.Config, error) { return s.admin(), nil },
+		Cloud: func(string) (conn.Config, error) { return s.admin(), nil },
 		Around: func(upstream string, next http.RoundTripper) http.RoundTripper {
 			if upstream == service.BillingStack {
 				next = refusing{next, refuse}
@@ -79,7 +80,7 @@ func newStage(ctx context.Context, pace time.Duration, refuse func(billing.Custo
 	if err != nil {
 		return nil, err
 	}
-	if s.identity, err = v3.New(s.admin()); err != nil {
+	if s.identity, err = clouds.Open(s.admin()); err != nil {
 		return nil, err
 	}
 	if s.billing, err = billing.New(billing.Config{URL: s.BillingURL, Connections: 4}); err != nil {
@@ -89,8 +90,8 @@ func newStage(ctx context.Context, pace time.Duration, refuse func(billing.Custo
 }
 
 // The method `admin` returns the Keystone admin's credential. The service and the operator log in with this credential.
-func (s *stage) admin() v3.Config {
-	return v3.Config{URL: s.keystoneURL, Credential: v3.Credential{
+func (s *stage) admin() conn.Config {
+	return conn.Config{URL: s.keystoneURL, Credential: conn.Credential{
 		Username: "admin", UserDomainID: keystonetest.DefaultDomain, Password: demoPassword,
 		ProjectName: "admin", ProjectDomainID: keystonetest.DefaultDomain,
 	}}

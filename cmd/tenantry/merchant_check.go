@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/keystone"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/keystone/clouds"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
@@ -70,10 +70,10 @@ func ofFlag(flag string, err error) error {
 
 // identityOf returns a client of a cloud's Keystone, with the credential that `tenantry serve` would use in this environment.
 func identityOf(c Config, cloud string) (keystone.Identity, error) {
-	config, err := v3.FromCloud(cloud)
+	config, err := clouds.FromCloud(cloud)
 	if err != nil {
 		return nil, err
 	}
 	config.OperatorRole, config.AllowAdminRole, config.Timeout = c.AdminRole, c.AllowCloudAdminRole, keystoneTime
-	return v3.New(config)
+	return clouds.Open(config)
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/keystone/clouds"
 	"github.com/tenantry/tenantry/orchestrator/service"
 )
 
@@ -63,7 +63,7 @@ func (p *program) serveUntil(ctx context.Context, c Config) error {
 		return err
 	}
 	collectLessOften()
-	s, err := service.Start(ctx, service.Options{Config: c.Config, Log: log, Version: version, Cloud: v3.FromCloud})
+	s, err := service.Start(ctx, service.Options{Config: c.Config, Log: log, Version: version, Cloud: clouds.FromCloud})
 	if err != nil {
 		return ofService(c, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -19,10 +20,12 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// Options are the settings of a guard. Endpoint is required.
+// Options are the settings of a guard. Endpoint and Dialect are required.
 type Options struct {
 	// Endpoint is the base URL of Keystone's API. The URL ends with a slash.
 	Endpoint *url.URL
+	// Dialect describes the requests of the Identity version.
+	Dialect Dialect
 	// MayWriteDomain reports whether Tenantry may write to projects of the domain with this id. If MayWriteDomain is nil, the guard
 	// refuses all writes to projects.
 	MayWriteDomain func(domainID string) bool
@@ -44,19 +47,6 @@ type guard struct {
 	ours idSet
 }
 
-// mayCreate and mayUpdate list the fields that the body of a request may set. A request must not set "is_domain", because a project
-// with this field is a domain. An update must not change the name or the domain, because the project would then no longer belong to
-// Tenantry.
-//
-// An update replaces all tags. The new tags must therefore contain the tags of a tenant: see [keystone.HasTenantTags]. The guard
-// does not compare the new tags with the project's current tags. A comparison would need a read of the project before each update,
-// and another client could still change the tags between the read and the update. An update without tags keeps the current tags, even if a
-// tag that marks a tenant is missing.
-var (
-	mayCreate = []string{"name", "domain_id", "description", "enabled", "tags"}
-	mayUpdate = []string{"description", "enabled", "tags"}
-)
-
 // RoundTrip sends the request, or refuses it with keystone.ErrGuard.
 func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	if g.isLogin(req) {
@@ -69,7 +59,7 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	resp, err := g.next.RoundTrip(req)
-	if err != nil || resp.StatusCode >= 300 || len(path) == 0 || len(path) > 2 || path[0] != "projects" || req.Method == http.MethodHead ||
+	if err != nil || resp.StatusCode >= 300 || len(path) == 0 || len(path) > 2 || path[0] != g.Dialect.projects || req.Method == http.MethodHead ||
 		isLong(req, path) {
 		return resp, err
 	}
@@ -86,41 +76,47 @@ func isLong(req *http.Request, path []string) bool {
 // The method `check` returns a nil response and a nil error if the guard may send the write. If Keystone refuses the read of the project,
 // the response is Keystone's refusal. The guard returns this refusal as the response to the write.
 func (g *guard) check(req *http.Request, path []string) (*http.Response, error) {
+	d := g.Dialect
 	switch {
-	case len(path) == 1 && path[0] == "projects" && req.Method == http.MethodPost:
-		p, fields, err := bodyOf(req)
+	case len(path) == 1 && path[0] == d.projects && req.Method == http.MethodPost:
+		p, fields, err := g.bodyOf(req)
 		if err != nil {
 			return nil, err
 		}
-		if !g.isOurs(p) || !within(fields, mayCreate) {
+		if !g.isOurs(p) || !within(fields, d.mayCreate) {
 			return nil, blocked(fmt.Sprintf("creating project %q in domain %q", upstream.Clean(p.Name), upstream.Clean(p.DomainID)))
 		}
 		return nil, nil
-	case len(path) == 2 && path[0] == "projects" && req.Method == http.MethodPatch:
-		p, fields, err := bodyOf(req)
+	case len(path) == 2 && path[0] == d.projects && req.Method == d.update:
+		p, fields, err := g.bodyOf(req)
 		if err != nil {
 			return nil, err
 		}
-		if !within(fields, mayUpdate) {
-			return nil, blocked("changing a project: only the fields description, enabled and tags may be changed")
+		if !within(fields, d.mayUpdate) {
+			return nil, blocked("changing a project: only the fields " + enumerated(d.mayUpdate) + " may be changed")
 		}
-		if slices.Contains(fields, "tags") && !keystone.HasTenantTags(p.Tags) {
+		if slices.Contains(fields, d.tagsField) && !keystone.HasTenantTags(p.Tags) {
 			return nil, blocked("changing a project: the new tags must contain all tags that mark a tenant of Tenantry")
 		}
-	case len(path) == 2 && path[0] == "projects" && req.Method == http.MethodDelete:
-	case len(path) == 6 && path[0] == "projects" && path[2] == "users" && path[4] == "roles" &&
-		(req.Method == http.MethodPut || req.Method == http.MethodDelete):
+	case len(path) == 2 && path[0] == d.projects && req.Method == http.MethodDelete:
+	case d.isAssignment(path) && (req.Method == http.MethodPut || req.Method == http.MethodDelete):
 	default:
 		return nil, blocked(req.Method + " " + req.URL.Path)
 	}
 	return g.checkProject(req, path[1])
 }
 
+// The function `enumerated` joins the names: "a, b and c".
+func enumerated(names []string) string {
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " and " + names[last]
+}
+
 func (g *guard) checkProject(req *http.Request, id string) (*http.Response, error) {
 	if g.ours.has(id) {
 		return nil, nil
 	}
-	get, err := http.NewRequestWithContext(req.Context(), http.MethodGet, g.Endpoint.JoinPath("projects", url.PathEscape(id)).String(), http.NoBody) //nolint:gosec // the host comes from the configuration, and the id is one encoded segment
+	get, err := http.NewRequestWithContext(req.Context(), http.MethodGet, g.Endpoint.JoinPath(g.Dialect.projects, url.PathEscape(id)).String(), http.NoBody) //nolint:gosec // the host comes from the configuration, and the id is one encoded segment
 	if err != nil {
 		return nil, err
 	}
@@ -152,10 +148,10 @@ var errNoProject = errors.New("the answer does not contain the requested project
 
 // The type `project` has the fields of a Keystone project that the guard checks.
 type project struct {
-	ID       string   `json:"id"`
-	Name     string   `json:"name"`
-	DomainID string   `json:"domain_id"`
-	Tags     []string `json:"-"` // set only for a project in the body of a request
+	ID       string
+	Name     string
+	DomainID string
+	Tags     []string // set only for a project in the body of a request
 }
 
 func (g *guard) isOurs(p project) bool {
@@ -172,22 +168,30 @@ func (g *guard) learn(resp *http.Response) ([]project, error) {
 		return nil, nil //nolint:nilerr // the next reader of resp.Body gets the error
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
-	var answer struct {
-		Project  *project  `json:"project"`
-		Projects []project `json:"projects"`
-	}
+	var answer map[string]json.RawMessage
 	if json.Unmarshal(body, &answer) != nil {
 		return nil, closing
 	}
-	if answer.Project != nil {
-		answer.Projects = append(answer.Projects, *answer.Project)
-	}
-	for _, p := range answer.Projects {
-		if keystone.ValidID(p.ID) && g.isOurs(p) {
+	var found []project
+	for _, content := range g.objects(answer) {
+		p := g.Dialect.project(content)
+		if found = append(found, p); keystone.ValidID(p.ID) && g.isOurs(p) {
 			g.ours.add(p.ID)
 		}
 	}
-	return answer.Projects, closing
+	return found, closing
+}
+
+// The method `objects` returns the fields of the projects in an answer. An answer contains one project or a list of projects.
+func (g *guard) objects(answer map[string]json.RawMessage) (found []map[string]any) {
+	if list := answer[g.Dialect.projects]; list != nil && json.Unmarshal(list, &found) != nil {
+		found = nil
+	}
+	var one map[string]any
+	if json.Unmarshal(answer[g.Dialect.one], &one) == nil && one != nil {
+		found = append(found, one)
+	}
+	return found
 }
 
 type failing struct{ err error }
@@ -196,7 +200,7 @@ func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
 // bodyOf returns the project in the body of a request, and the names of all fields that the body sets. Like Keystone, bodyOf treats
 // field names as case-sensitive and uses the last of two fields with the same name.
-func bodyOf(req *http.Request) (p project, fields []string, err error) {
+func (g *guard) bodyOf(req *http.Request) (p project, fields []string, err error) {
 	if req.GetBody == nil {
 		return p, nil, blocked(req.Method + " with a body that the guard cannot read, because GetBody is nil")
 	}
@@ -206,43 +210,20 @@ func bodyOf(req *http.Request) (p project, fields []string, err error) {
 	}
 	defer body.Close()
 	var content map[string]map[string]any
-	if err := json.NewDecoder(body).Decode(&content); err != nil || len(content) != 1 || content["project"] == nil {
+	one := g.Dialect.one
+	if err := json.NewDecoder(body).Decode(&content); err != nil || len(content) != 1 || content[one] == nil {
 		return p, nil, blocked(req.Method + " with a body that does not describe exactly one project")
 	}
-	for name, value := range content["project"] {
-		fields = append(fields, name)
-		text, _ := value.(string)
-		switch name {
-		case "name":
-			p.Name = text
-		case "domain_id":
-			p.DomainID = text
-		case "tags":
-			p.Tags = texts(value)
-		}
-	}
-	return p, fields, nil
-}
-
-// The function `texts` returns the texts in a list, and skips other values. Keystone refuses a list with other values.
-func texts(value any) (all []string) {
-	list, _ := value.([]any)
-	for _, v := range list {
-		if text, ok := v.(string); ok {
-			all = append(all, text)
-		}
-	}
-	return all
+	return g.Dialect.project(content[one]), slices.Collect(maps.Keys(content[one])), nil
 }
 
 func within(fields, allowed []string) bool {
 	return !slices.ContainsFunc(fields, func(f string) bool { return !slices.Contains(allowed, f) })
 }
 
-// isLogin reports whether the request is a login. A login is the only POST request outside of /projects that the guard sends.
+// isLogin reports whether the request is a login. A login is the only POST request outside of the projects that the guard sends.
 func (g *guard) isLogin(req *http.Request) bool {
-	path := g.path(req.URL)
-	return req.Method == http.MethodPost && len(path) == 2 && path[0] == "auth" && path[1] == "tokens"
+	return req.Method == http.MethodPost && slices.Equal(g.path(req.URL), g.Dialect.login)
 }
 
 // The method `path` returns the decoded segments of the URL's path after the endpoint. The result is nil if the URL is outside of

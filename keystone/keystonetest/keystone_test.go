@@ -7,8 +7,9 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/clouds"
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
 
 func TestSeedsAreSeenOverHTTP(t *testing.T) {
@@ -19,7 +20,7 @@ func TestSeedsAreSeenOverHTTP(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stop()
-	cloud, err := v3.New(v3.Config{URL: url, Credential: v3.Credential{
+	cloud, err := clouds.Open(conn.Config{URL: url, Credential: conn.Credential{
 		Username: "admin", UserDomainName: "Default", Password: "pw", ProjectName: "admin", ProjectDomainName: "Default",
 	}})
 	if err != nil {

@@ -11,11 +11,12 @@ import (
 	"testing"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/clouds"
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
 
-func start(t *testing.T) (*keystonetest.Keystone, *v3.Cloud) {
+func start(t *testing.T) (*keystonetest.Keystone, keystone.Cloud) {
 	t.Helper()
 	k := keystonetest.New(keystonetest.Options{})
 	url, stop, err := k.Start()
@@ -23,7 +24,7 @@ func start(t *testing.T) (*keystonetest.Keystone, *v3.Cloud) {
 		t.Fatal(err)
 	}
 	t.Cleanup(stop)
-	cloud, err := v3.New(v3.Config{URL: url, Credential: v3.Credential{
+	cloud, err := clouds.Open(conn.Config{URL: url, Credential: conn.Credential{
 		Username: "admin", UserDomainName: "Default", Password: "secret", ProjectName: "admin", ProjectDomainName: "Default",
 	}, MayWriteDomain: func(string) bool { return true }})
 	if err != nil {
@@ -33,7 +34,7 @@ func start(t *testing.T) (*keystonetest.Keystone, *v3.Cloud) {
 }
 
 // The function `list` returns the names of all projects, and all role assignments.
-func list(t *testing.T, cloud *v3.Cloud) (projects []string, grants []keystone.Granted) {
+func list(t *testing.T, cloud keystone.Cloud) (projects []string, grants []keystone.Granted) {
 	t.Helper()
 	_, err := cloud.EachProject(t.Context(), keystonetest.DefaultDomain, "", func(p keystone.Project) { projects = append(projects, p.Name) })
 	if err != nil {

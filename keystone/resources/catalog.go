@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/keystone"
 )
 
 // maxEndpoints is the maximum number of endpoints in a catalog. If a catalog has more, the project is not proven empty.
@@ -39,7 +39,7 @@ func (e endpoint) asked() bool { return e.exempt == "" && e.fault == nil }
 
 // The function `endpoints` returns the endpoints of a catalog, in the catalog's order. The result has at least one endpoint for each
 // service, and at least one for each region of a service. The parameter `own` is the id of the credential's project.
-func endpoints(catalog []v3.CatalogService, own string, ignore []string) []endpoint {
+func endpoints(catalog []keystone.CatalogService, own string, ignore []string) []endpoint {
 	var all []endpoint
 	for _, entry := range catalog {
 		if entry.Type == "identity" { // the method `identity` asks Keystone
@@ -90,7 +90,7 @@ func missingPlacement(all []endpoint, ignore []string) (missing []endpoint) {
 
 // ofEntry returns the public endpoints of a service. For a region without a public endpoint, the result has an endpoint with a
 // fault.
-func ofEntry(entry v3.CatalogService) (found []endpoint) {
+func ofEntry(entry keystone.CatalogService) (found []endpoint) {
 	var regions []string
 	for _, e := range entry.Endpoints {
 		region := cmp.Or(e.RegionID, e.Region)

@@ -10,8 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tenantry/tenantry/keystone/clouds"
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/keystone/resources"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
@@ -21,7 +22,7 @@ type real struct {
 	keystone string
 	glance   string
 	token    string // the token of the user admin
-	admin    v3.Config
+	admin    conn.Config
 }
 
 func startReal(t *testing.T) *real {
@@ -31,7 +32,7 @@ func startReal(t *testing.T) *real {
 		t.Fatal("TENANTRY_TEST_KEYSTONE_URL is not set: run the tests with deploy/testservices/run")
 	}
 	r.admin = r.login("admin", os.Getenv("TENANTRY_TEST_KEYSTONE_PASSWORD"), "", "admin")
-	cloud, err := v3.New(r.admin)
+	cloud, err := clouds.Open(r.admin)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,8 +55,8 @@ func startReal(t *testing.T) *real {
 }
 
 // The method `login` returns a configuration that logs in a user of the domain Default, on the project with this id or name.
-func (r *real) login(user, password, projectID, projectName string) v3.Config {
-	return v3.Config{URL: r.keystone, Credential: v3.Credential{
+func (r *real) login(user, password, projectID, projectName string) conn.Config {
+	return conn.Config{URL: r.keystone, Credential: conn.Credential{
 		Username: user, UserDomainID: "default", Password: password,
 		ProjectID: projectID, ProjectName: projectName, ProjectDomainID: "default",
 	}}
@@ -95,7 +96,7 @@ func (r *real) call(method, url, kind string, body any) (answer object) {
 }
 
 // The method `project` creates a project with a member, and removes both at the end.
-func (r *real) project(name string) (id string, member v3.Config) {
+func (r *real) project(name string) (id string, member conn.Config) {
 	r.t.Helper()
 	name += "-" + strings.ToLower(strings.ReplaceAll(r.t.Name(), "/", "-"))
 	create := func(kind string, o object) string {
@@ -139,7 +140,7 @@ func (r *real) image(project, name, visibility string, hidden bool) string {
 }
 
 // The method `prove` returns the proof for a project. The transport may be nil.
-func (r *real) prove(cloud v3.Config, project string, via http.RoundTripper) resources.Proof {
+func (r *real) prove(cloud conn.Config, project string, via http.RoundTripper) resources.Proof {
 	r.t.Helper()
 	prover, err := resources.New(resources.Config{Cloud: cloud, Transport: via})
 	if err != nil {

@@ -76,7 +76,8 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/keystone"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/keystone/clouds"
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
@@ -109,10 +110,10 @@ var Service = upstream.Service{ID: "resources", Name: "The cloud"}
 type Config struct {
 	// Cloud has Keystone's address, the credential and the TLS settings. Cloud.MayWriteDomain is not needed, because the Prover
 	// sends no writes.
-	Cloud v3.Config
+	Cloud conn.Config
 	// Ignore lists the service types that are not asked and need not be proven (TENANTRY_EMPTINESS_IGNORE).
 	Ignore []string
-	// Transport sends the requests to the services other than Keystone; nil means v3.NewTransport(Cloud.TLS). The requests to
+	// Transport sends the requests to the services other than Keystone; nil means conn.NewTransport(Cloud.TLS). The requests to
 	// Keystone go through Cloud.Base and Cloud.Enter.
 	Transport http.RoundTripper
 	// RequestTimeout limits the time of one request with its answer; zero means 30 s.
@@ -126,18 +127,18 @@ type Config struct {
 // Prover proves that projects are empty. A Prover is safe for concurrent use, and sends only logins and reads.
 type Prover struct {
 	cfg    Config
-	cloud  *v3.Cloud
+	cloud  keystone.Cloud
 	client *http.Client
 }
 
 // New returns a Prover, but sends no request. New reports all faults of the configuration in one error.
 func New(cfg Config) (*Prover, error) {
-	cloud, err := v3.New(cfg.Cloud)
+	cloud, err := clouds.Open(cfg.Cloud)
 	if err != nil {
 		return nil, err
 	}
 	if cfg.Transport == nil {
-		cfg.Transport = v3.NewTransport(cfg.Cloud.TLS)
+		cfg.Transport = conn.NewTransport(cfg.Cloud.TLS)
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -220,7 +221,7 @@ func (p *Prover) prove(ctx context.Context, proof *Proof, mayBeEnabled bool) err
 }
 
 // The method `identity` asks Keystone for the project.
-func (p *Prover) identity(ctx context.Context, access v3.Access, proof *Proof, mayBeEnabled bool) {
+func (p *Prover) identity(ctx context.Context, access keystone.Access, proof *Proof, mayBeEnabled bool) {
 	q := &inquiry{Service: ServiceAsked{Type: "identity", Exempt: "asked only for the project itself"}}
 	if access.ProjectID == "" {
 		q.fault("", blocked(fixScope, "the credential is not scoped to a project, so its catalog can lack endpoints"))

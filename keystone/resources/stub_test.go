@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/keystone/resources"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
@@ -102,7 +102,7 @@ func (w *world) add(kind, project, name string) {
 }
 
 func (w *world) config() resources.Config {
-	return resources.Config{Cloud: v3.Config{URL: w.url, Credential: v3.Credential{
+	return resources.Config{Cloud: conn.Config{URL: w.url, Credential: conn.Credential{
 		Username: "u", UserDomainID: "default", Password: "secret-password", ProjectID: own,
 	}}}
 }

@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tenantry/tenantry/keystone"
+
+	"github.com/tenantry/tenantry/keystone/conn"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
@@ -17,10 +20,10 @@ import (
 // accessTo calls Access with a stub of Keystone. The stub answers the login with the given status and the token gAAAA-canary. The stub then
 // receives the request for the token and its catalog, and answers with the body. The result `told` lists the errors that the Cloud passed
 // to the function `leave` of Enter.
-func accessTo(t *testing.T, status int, body string) (access v3.Access, told []error, err error) {
+func accessTo(t *testing.T, status int, body string) (access keystone.Access, told []error, err error) {
 	t.Helper()
-	cloud, err := v3.New(v3.Config{
-		URL: "http://k.invalid", Credential: v3.Credential{Username: "u", UserDomainID: "d", Password: "canary", ProjectID: "p"},
+	cloud, err := v3.New(conn.Config{
+		URL: "http://k.invalid", Credential: conn.Credential{Username: "u", UserDomainID: "d", Password: "canary", ProjectID: "p"},
 		Enter: func(context.Context) (func(int, error), error) {
 			return func(_ int, err error) { told = append(told, err) }, nil
 		},
@@ -49,8 +52,8 @@ func accessTo(t *testing.T, status int, body string) (access v3.Access, told []e
 func TestAccessIsANewTokenWithItsCatalog(t *testing.T) {
 	got, _, err := accessTo(t, http.StatusCreated, `{"token":{"project":{"id":"p"},"catalog":[{"id":"s","type":"image","name":"glance",
 		"endpoints":[{"id":"e","interface":"public","region":"Old","region_id":"R","url":"http://glance"}]}]}}`)
-	want := v3.Access{Token: "gAAAA-canary", ProjectID: "p", Catalog: []v3.CatalogService{{
-		Type: "image", Endpoints: []v3.CatalogEndpoint{{Interface: "public", RegionID: "R", Region: "Old", URL: "http://glance"}},
+	want := keystone.Access{Token: "gAAAA-canary", ProjectID: "p", Catalog: []keystone.CatalogService{{
+		Type: "image", Endpoints: []keystone.CatalogEndpoint{{Interface: "public", RegionID: "R", Region: "Old", URL: "http://glance"}},
 	}}}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
@@ -76,7 +79,7 @@ func TestACatalogThatIsEmptyOrVeryLargeIsAnError(t *testing.T) {
 		if !ok || e.Class != upstream.Transient || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: got %v, want %s", what, err, c.want)
 		}
-		if !reflect.DeepEqual(access, v3.Access{}) {
+		if !reflect.DeepEqual(access, keystone.Access{}) {
 			t.Errorf("%s: got %+v together with the error", what, access)
 		}
 	}

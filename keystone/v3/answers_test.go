@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/conn"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
 
@@ -41,8 +42,8 @@ func TestNoAnswerNeedsMuchMemory(t *testing.T) {
 	for what, body := range answers {
 		for _, status := range []int{200, 201, 404} {
 			loggedIn := false
-			cloud, err := v3.New(v3.Config{
-				URL: "http://k.invalid", Credential: v3.Credential{Username: "u", UserDomainID: "d", Password: "pass", ProjectID: "p"},
+			cloud, err := v3.New(conn.Config{
+				URL: "http://k.invalid", Credential: conn.Credential{Username: "u", UserDomainID: "d", Password: "pass", ProjectID: "p"},
 				OperatorRole: "operator", MayWriteDomain: func(string) bool { return true },
 				Base: roundTrip(func(r *http.Request) (*http.Response, error) {
 					if isLogin(r) && !loggedIn {
@@ -107,8 +108,8 @@ func TestHeadersOfAnswersHaveALimit(t *testing.T) {
 		_, _ = io.WriteString(w, `{"token":{"expires_at":"2999-01-01T00:00:00.000000Z","project":{"id":"p"}}}`)
 	}))
 	t.Cleanup(server.Close)
-	cloud, err := v3.New(v3.Config{
-		URL: server.URL, Credential: v3.Credential{Username: "u", UserDomainID: "d", Password: "pass", ProjectID: "p"},
+	cloud, err := v3.New(conn.Config{
+		URL: server.URL, Credential: conn.Credential{Username: "u", UserDomainID: "d", Password: "pass", ProjectID: "p"},
 	})
 	if err != nil {
 		t.Fatal(err)

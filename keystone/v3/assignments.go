@@ -10,13 +10,14 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/roles"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/conn"
 )
 
 // EnsureAssignment implements [keystone.Identity].
 func (c *Cloud) EnsureAssignment(ctx context.Context, a keystone.Assignment) error {
-	err := c.assignment(ctx, write, "creating", a, func(ctx context.Context) error {
-		return roles.Assign(ctx, c.identity, segment(a.RoleID), roles.AssignOpts{
-			UserID: segment(a.UserID), ProjectID: segment(a.ProjectID),
+	err := c.assignment(ctx, conn.Write, "creating", a, func(ctx context.Context) error {
+		return roles.Assign(ctx, c.Own, conn.Segment(a.RoleID), roles.AssignOpts{
+			UserID: conn.Segment(a.UserID), ProjectID: conn.Segment(a.ProjectID),
 		}).ExtractErr()
 	})
 	if errors.Is(err, keystone.ErrNotFound) {
@@ -27,9 +28,9 @@ func (c *Cloud) EnsureAssignment(ctx context.Context, a keystone.Assignment) err
 
 // RemoveAssignment implements [keystone.Identity].
 func (c *Cloud) RemoveAssignment(ctx context.Context, a keystone.Assignment) (bool, error) {
-	err := c.assignment(ctx, write, "removing", a, func(ctx context.Context) error {
-		return roles.Unassign(ctx, c.identity, segment(a.RoleID), roles.UnassignOpts{
-			UserID: segment(a.UserID), ProjectID: segment(a.ProjectID),
+	err := c.assignment(ctx, conn.Write, "removing", a, func(ctx context.Context) error {
+		return roles.Unassign(ctx, c.Own, conn.Segment(a.RoleID), roles.UnassignOpts{
+			UserID: conn.Segment(a.UserID), ProjectID: conn.Segment(a.ProjectID),
 		}).ExtractErr()
 	})
 	if errors.Is(err, keystone.ErrNotFound) {
@@ -40,9 +41,9 @@ func (c *Cloud) RemoveAssignment(ctx context.Context, a keystone.Assignment) (bo
 
 // HasAssignment implements [keystone.Identity].
 func (c *Cloud) HasAssignment(ctx context.Context, a keystone.Assignment) (bool, error) {
-	err := c.assignment(ctx, read, "reading", a, func(ctx context.Context) error {
-		return roles.Validate(ctx, c.identity, segment(a.RoleID), roles.ValidateOpts{
-			UserID: segment(a.UserID), ProjectID: segment(a.ProjectID),
+	err := c.assignment(ctx, conn.Read, "reading", a, func(ctx context.Context) error {
+		return roles.Validate(ctx, c.Own, conn.Segment(a.RoleID), roles.ValidateOpts{
+			UserID: conn.Segment(a.UserID), ProjectID: conn.Segment(a.ProjectID),
 		}).ExtractErr()
 	})
 	if errors.Is(err, keystone.ErrNotFound) {
@@ -53,31 +54,23 @@ func (c *Cloud) HasAssignment(ctx context.Context, a keystone.Assignment) (bool,
 
 // The method `assignment` is a helper that validates the ids of a role assignment, and then makes the request.
 func (c *Cloud) assignment(
-	ctx context.Context, p purpose, doing string, a keystone.Assignment, request func(context.Context) error,
+	ctx context.Context, p conn.Purpose, doing string, a keystone.Assignment, request func(context.Context) error,
 ) error {
 	op := fmt.Sprintf("%s the assignment of role %s to user %s on project %s",
-		doing, label(a.RoleName, a.RoleID), label(a.UserName, a.UserID), label(a.ProjectName, a.ProjectID))
-	if err := checkIDs(fmt.Sprintf("%s a role assignment", doing), a.ProjectID, a.UserID, a.RoleID); err != nil {
+		doing, conn.Label(a.RoleName, a.RoleID), conn.Label(a.UserName, a.UserID), conn.Label(a.ProjectName, a.ProjectID))
+	if err := conn.CheckIDs(fmt.Sprintf("%s a role assignment", doing), a.ProjectID, a.UserID, a.RoleID); err != nil {
 		return err
 	}
-	return c.do(ctx, p, op, request)
-}
-
-// The function `label` returns the text by which errors name an object: the object's name, if it is known, and its id.
-func label(name, id string) string {
-	if name == "" {
-		return id
-	}
-	return fmt.Sprintf("%q (%s)", name, id)
+	return c.Do(ctx, p, op, request)
 }
 
 // AssignedRoles implements [keystone.Identity].
 func (c *Cloud) AssignedRoles(ctx context.Context, projectID, userID string) ([]string, error) {
-	if err := checkIDs("listing roles", projectID, userID); err != nil {
+	if err := conn.CheckIDs("listing roles", projectID, userID); err != nil {
 		return nil, err
 	}
 	op := fmt.Sprintf("listing roles of user %s on project %s", userID, projectID)
-	found, err := list[assignmentBody](ctx, c, op, "role_assignments", url.Values{"scope.project.id": {projectID}, "user.id": {userID}})
+	found, err := conn.List[assignmentBody](ctx, c.Conn, conn.Listing{Op: op, Path: "role_assignments", Query: url.Values{"scope.project.id": {projectID}, "user.id": {userID}}})
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +111,7 @@ func (b assignmentBody) granted() (keystone.Granted, error) {
 	}
 	if g.RoleID == "" || (g.UserID == "") == (g.GroupID == "") || (g.ProjectID == "") == (g.DomainID == "") ||
 		!g.Inherited && b.Scope.InheritedTo != "" {
-		return keystone.Granted{}, errIncomplete
+		return keystone.Granted{}, conn.ErrIncomplete
 	}
 	return g, nil
 }

@@ -2,7 +2,6 @@ package v3
 
 import (
 	"context"
-	"slices"
 
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/projects"
 
@@ -19,7 +18,7 @@ func (c *Cloud) ChangeProject(ctx context.Context, p keystone.Project, change ke
 	if change.Enabled != nil && *change.Enabled != found.Enabled {
 		update.Enabled = change.Enabled
 	}
-	if tags := changedTags(found.Tags, change); !sameTags(tags, found.Tags) {
+	if tags := change.Tags(found.Tags); !keystone.SameTags(tags, found.Tags) {
 		update.Tags = &tags
 	}
 	if update.Enabled == nil && update.Tags == nil {
@@ -27,18 +26,4 @@ func (c *Cloud) ChangeProject(ctx context.Context, p keystone.Project, change ke
 	}
 	after, err := c.updateProject(ctx, "changing", found, update)
 	return after, err == nil, err
-}
-
-// changedTags returns the tags after the change. changedTags adds no tag twice, because Keystone refuses a list with duplicates. The
-// result is nil only if `tags` is nil.
-func changedTags(tags []string, change keystone.ProjectChange) []string {
-	changed := slices.DeleteFunc(slices.Clone(tags), func(tag string) bool {
-		return slices.Contains(change.Remove, tag) && !slices.Contains(change.Add, tag)
-	})
-	for _, tag := range change.Add {
-		if !slices.Contains(changed, tag) {
-			changed = append(changed, tag)
-		}
-	}
-	return changed
 }

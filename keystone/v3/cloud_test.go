@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
@@ -20,28 +21,28 @@ type house struct {
 	*keystonetest.Keystone
 
 	url    string
-	config v3.Config
+	config conn.Config
 	cloud  *v3.Cloud
 	wire   *wire
 }
 
-func newHouse(t *testing.T, change ...func(*v3.Config)) *house {
+func newHouse(t *testing.T, change ...func(*conn.Config)) *house {
 	t.Helper()
 	return newHouseOf(t, keystonetest.New(keystonetest.Options{}), change...)
 }
 
-func newHouseOf(t *testing.T, k *keystonetest.Keystone, change ...func(*v3.Config)) *house {
+func newHouseOf(t *testing.T, k *keystonetest.Keystone, change ...func(*conn.Config)) *house {
 	t.Helper()
-	h := &house{Keystone: k, wire: &wire{next: v3.NewTransport(nil)}}
+	h := &house{Keystone: k, wire: &wire{next: conn.NewTransport(nil)}}
 	url, stop, err := h.Start()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(stop)
 	h.url = url
-	h.config = v3.Config{
+	h.config = conn.Config{
 		URL:            url,
-		Credential:     v3.Credential{Username: "admin", UserDomainID: "default", Password: "secret", ProjectName: "admin", ProjectDomainID: "default"},
+		Credential:     conn.Credential{Username: "admin", UserDomainID: "default", Password: "secret", ProjectName: "admin", ProjectDomainID: "default"},
 		Base:           h.wire,
 		MayWriteDomain: func(id string) bool { return id == "default" },
 		Enter:          turns(t),

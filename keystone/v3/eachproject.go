@@ -8,12 +8,13 @@ import (
 	"strings"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/conn"
 )
 
 // EachProject implements [keystone.Inventory].
 func (c *Cloud) EachProject(ctx context.Context, domainID, prefix string, take func(keystone.Project)) (whole bool, err error) {
 	op := "listing the projects of a domain"
-	if err := checkIDs(op, domainID); err != nil {
+	if err := conn.CheckIDs(op, domainID); err != nil {
 		return false, err
 	}
 	r := projectReader{
@@ -65,7 +66,7 @@ func (r *projectReader) part(ctx context.Context, prefix string) (cut bool, err 
 		op += fmt.Sprintf(" that begin with %q", filter)
 		query.Set("name__istartswith", filter)
 	}
-	return bulk(ctx, r.cloud, op, "projects", query, func(b projectBody) error {
+	return conn.Bulk(ctx, r.cloud.Conn, conn.Listing{Op: op, Path: "projects", Query: query}, func(b projectBody) error {
 		p, err := b.project()
 		if err != nil || p.DomainID != r.domainID || !strings.HasPrefix(p.Name, r.prefix) {
 			return err

@@ -8,17 +8,18 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/projects"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/conn"
 )
 
 // Project implements [keystone.Identity].
 func (c *Cloud) Project(ctx context.Context, id string) (keystone.Project, error) {
 	op := fmt.Sprintf("reading project %q", id)
-	if err := checkIDs(op, id); err != nil {
+	if err := conn.CheckIDs(op, id); err != nil {
 		return keystone.Project{}, err
 	}
 	var p keystone.Project
-	err := c.do(ctx, read, op, func(ctx context.Context) (err error) {
-		p, err = complete(projects.Get(ctx, c.identity, segment(id)), id)
+	err := c.Do(ctx, conn.Read, op, func(ctx context.Context) (err error) {
+		p, err = complete(projects.Get(ctx, c.Own, conn.Segment(id)), id)
 		return err
 	})
 	return p, err
@@ -53,11 +54,11 @@ func (c *Cloud) EnableProject(ctx context.Context, p keystone.Project, marks ...
 func (c *Cloud) updateProject(
 	ctx context.Context, doing string, p keystone.Project, change projects.UpdateOpts,
 ) (after keystone.Project, err error) {
-	op := fmt.Sprintf("%s project %s", doing, label(p.Name, p.ID))
-	err = c.do(ctx, write, op, func(ctx context.Context) (err error) {
-		after, err = complete(projects.Update(ctx, c.identity, segment(p.ID), change), p.ID)
-		if err == nil && (change.Enabled != nil && after.Enabled != *change.Enabled || change.Tags != nil && !sameTags(after.Tags, *change.Tags)) {
-			return errIncomplete
+	op := fmt.Sprintf("%s project %s", doing, conn.Label(p.Name, p.ID))
+	err = c.Do(ctx, conn.Write, op, func(ctx context.Context) (err error) {
+		after, err = complete(projects.Update(ctx, c.Own, conn.Segment(p.ID), change), p.ID)
+		if err == nil && (change.Enabled != nil && after.Enabled != *change.Enabled || change.Tags != nil && !keystone.SameTags(after.Tags, *change.Tags)) {
+			return conn.ErrIncomplete
 		}
 		return err
 	})
@@ -65,11 +66,6 @@ func (c *Cloud) updateProject(
 		return keystone.Project{}, err
 	}
 	return after, nil
-}
-
-// sameTags reports whether two lists contain the same tags. sameTags ignores the order, because Keystone returns the tags in any order.
-func sameTags(a, b []string) bool {
-	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }
 
 // projectBody is a project in the JSON format of Keystone.
@@ -84,13 +80,13 @@ type projectBody struct {
 func (b projectBody) project() (keystone.Project, error) {
 	p := b.Project
 	if p.ID == "" || p.Name == "" || p.DomainID == "" || p.Tags == nil || b.Enabled == nil {
-		return keystone.Project{}, errIncomplete
+		return keystone.Project{}, conn.ErrIncomplete
 	}
 	p.Enabled = *b.Enabled
 	return p, nil
 }
 
-// The function `complete` returns the project in an answer. It returns errIncomplete if the answer lacks a field, or if the project does
+// The function `complete` returns the project in an answer. It returns conn.ErrIncomplete if the answer lacks a field, or if the project does
 // not have the given id.
 func complete(answer interface{ ExtractInto(v any) error }, id string) (keystone.Project, error) {
 	var content struct {
@@ -100,7 +96,7 @@ func complete(answer interface{ ExtractInto(v any) error }, id string) (keystone
 		return keystone.Project{}, err
 	}
 	if content.Project.ID != id {
-		return keystone.Project{}, errIncomplete
+		return keystone.Project{}, conn.ErrIncomplete
 	}
 	return content.Project.project()
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/conn"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
@@ -55,14 +56,14 @@ func elsewhere(scheme, host string) roundTrip {
 	return func(req *http.Request) (*http.Response, error) {
 		req = req.Clone(req.Context())
 		req.URL.Scheme, req.URL.Host = scheme, host
-		return v3.NewTransport(nil).RoundTrip(req)
+		return conn.NewTransport(nil).RoundTrip(req)
 	}
 }
 
 // The function `afterwards` creates a transport that sends each request, discards the answer, and returns err.
 func afterwards(err error) roundTrip {
 	return func(req *http.Request) (*http.Response, error) {
-		resp, sent := v3.NewTransport(nil).RoundTrip(req)
+		resp, sent := conn.NewTransport(nil).RoundTrip(req)
 		if sent != nil {
 			return nil, sent
 		}
@@ -219,7 +220,7 @@ func TestARequestOutOfTimeIsToldByWhetherItWasSent(t *testing.T) {
 		{"no answer", unanswered(t), maybe},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			h := newHouse(t, func(cfg *v3.Config) { cfg.Timeout = 100 * time.Millisecond })
+			h := newHouse(t, func(cfg *conn.Config) { cfg.Timeout = 100 * time.Millisecond })
 			next := h.wire.next
 			// Remove the time limit from all other requests. Then only the requests with the fault can time out.
 			h.wire.next = roundTrip(func(req *http.Request) (*http.Response, error) {
@@ -297,7 +298,7 @@ func TestARefusedRequestIsNotSent(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			shut := false
-			h := newHouse(t, func(cfg *v3.Config) {
+			h := newHouse(t, func(cfg *conn.Config) {
 				enter := cfg.Enter
 				cfg.Enter = func(ctx context.Context) (func(int, error), error) {
 					if shut {

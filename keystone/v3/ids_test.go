@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
 
 // TestEveryIDIsEncodedOnce calls each method that puts an id into a path. If Keystone decodes the path once, it must get the same id.
@@ -21,7 +21,7 @@ func TestEveryIDIsEncodedOnce(t *testing.T) {
 	} {
 		t.Run(id, func(t *testing.T) {
 			var paths []string
-			h := newHouse(t, func(c *v3.Config) {
+			h := newHouse(t, func(c *conn.Config) {
 				next := c.Base
 				c.Base = roundTrip(func(r *http.Request) (*http.Response, error) {
 					if !strings.HasSuffix(r.URL.Path, "/auth/tokens") {

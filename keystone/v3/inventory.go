@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"strings"
 	"sync"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
@@ -17,17 +17,17 @@ import (
 func (c *Cloud) Reach(ctx context.Context) (keystone.Reach, error) {
 	const op = "reading the scope of Tenantry's own token"
 	var reach keystone.Reach
-	err := c.do(ctx, read, op, func(ctx context.Context) error {
-		noteOf(ctx).subject = true
+	err := c.Do(ctx, conn.Read, op, func(ctx context.Context) error {
+		conn.CallOf(ctx).Subject = true
 		var answer tokenAnswer
-		address := c.identity.ServiceURL("auth", "tokens") + "?nocatalog"
-		if _, err := c.identity.Get(ctx, address, &answer, nil); err != nil { //nolint:bodyclose // gophercloud has closed it
+		address := c.Own.ServiceURL("auth", "tokens") + "?nocatalog"
+		if _, err := c.Own.Get(ctx, address, &answer, nil); err != nil { //nolint:bodyclose // gophercloud has closed it
 			return err
 		}
 		t := answer.Token.token()
 		reach = keystone.Reach{ProjectID: t.ProjectID, DomainID: t.DomainID, System: t.System, Roles: t.Roles}
 		if scopes := count(t.ProjectID != "", t.DomainID != "", t.System); scopes != 1 || t.Roles == nil {
-			return errIncomplete
+			return conn.ErrIncomplete
 		}
 		return nil
 	})
@@ -60,7 +60,7 @@ func (c *Cloud) EachAssignment(ctx context.Context, f keystone.AssignmentFilter,
 		op += " of user " + upstream.Clean(f.UserID)
 		query.Set("user.id", f.UserID)
 	}
-	cut, err := bulk(ctx, c, op, "role_assignments", query, func(b assignmentBody) error {
+	cut, err := conn.Bulk(ctx, c.Conn, conn.Listing{Op: op, Path: "role_assignments", Query: query}, func(b assignmentBody) error {
 		if len(b.Scope.System) > 0 {
 			return nil
 		}
@@ -71,7 +71,7 @@ func (c *Cloud) EachAssignment(ctx context.Context, f keystone.AssignmentFilter,
 		return err
 	})
 	if err == nil && cut { // Keystone 22 never cuts this list
-		return errCut(op)
+		return conn.ErrCut(op)
 	}
 	return err
 }
@@ -79,12 +79,12 @@ func (c *Cloud) EachAssignment(ctx context.Context, f keystone.AssignmentFilter,
 // EachUser implements [keystone.Inventory].
 func (c *Cloud) EachUser(ctx context.Context, domainID string, take func(keystone.User)) (whole bool, err error) {
 	op := "listing the users of a domain"
-	if err := checkIDs(op, domainID); err != nil {
+	if err := conn.CheckIDs(op, domainID); err != nil {
 		return false, err
 	}
 	op = fmt.Sprintf("listing the users of domain %s", domainID)
-	mask := sync.OnceValue(func() *strings.Replacer { return upstream.Masker(c.own.all()...) }) // first called after the login
-	cut, err := bulk(ctx, c, op, "users", url.Values{"domain_id": {domainID}}, func(b userBody) error {
+	mask := sync.OnceValue(c.Masker) // first called after the login
+	cut, err := conn.Bulk(ctx, c.Conn, conn.Listing{Op: op, Path: "users", Query: url.Values{"domain_id": {domainID}}}, func(b userBody) error {
 		u, err := b.user()
 		if err == nil && u.DomainID == domainID {
 			u.Name = mask().Replace(u.Name)
@@ -98,14 +98,14 @@ func (c *Cloud) EachUser(ctx context.Context, domainID string, take func(keyston
 // AllRoles implements [keystone.Inventory].
 func (c *Cloud) AllRoles(ctx context.Context) ([]keystone.Role, error) {
 	const op = "listing roles"
-	found, err := list[roleBody](ctx, c, op, "roles", nil)
+	found, err := conn.List[roleBody](ctx, c.Conn, conn.Listing{Op: op, Path: "roles"})
 	if err != nil {
 		return nil, err
 	}
 	roles := make([]keystone.Role, 0, len(found))
 	for _, r := range found {
 		if r.ID == "" || r.Name == "" {
-			return nil, incomplete(op)
+			return nil, conn.Incomplete(op)
 		}
 		if r.DomainID == "" {
 			roles = append(roles, r.Role)
@@ -117,7 +117,7 @@ func (c *Cloud) AllRoles(ctx context.Context) ([]keystone.Role, error) {
 // Implied implements [keystone.Inventory].
 func (c *Cloud) Implied(ctx context.Context) (map[string][]string, error) {
 	const op = "reading the implied roles"
-	rules, err := list[inference](ctx, c, op, "role_inferences", nil)
+	rules, err := conn.List[inference](ctx, c.Conn, conn.Listing{Op: op, Path: "role_inferences"})
 	if err != nil {
 		return nil, err
 	}
@@ -125,14 +125,10 @@ func (c *Cloud) Implied(ctx context.Context) (map[string][]string, error) {
 	for _, rule := range rules {
 		for _, r := range rule.Implies {
 			if rule.Prior.ID == "" || r.ID == "" {
-				return nil, incomplete(op)
+				return nil, conn.Incomplete(op)
 			}
 			implied[rule.Prior.ID] = append(implied[rule.Prior.ID], r.ID)
 		}
 	}
 	return implied, nil
-}
-
-func incomplete(op string) error {
-	return &upstream.Error{Service: keystone.Service, Class: upstream.Transient, Op: op, Err: errIncomplete}
 }

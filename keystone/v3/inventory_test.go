@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/conn"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
@@ -22,8 +23,8 @@ import (
 func stub(t *testing.T, answers roundTrip) *v3.Cloud {
 	t.Helper()
 	login := answer(201, `{"token":{"expires_at":"2999-01-01T00:00:00.000000Z","project":{"id":"p"}}}`, "X-Subject-Token", "gAAAA-canary")
-	cloud, err := v3.New(v3.Config{
-		URL: "http://k.invalid", Credential: v3.Credential{Username: "u", UserDomainID: "d", Password: "canary", ProjectID: "p"},
+	cloud, err := v3.New(conn.Config{
+		URL: "http://k.invalid", Credential: conn.Credential{Username: "u", UserDomainID: "d", Password: "canary", ProjectID: "p"},
 		MayWriteDomain: func(string) bool { return true },
 		Base: roundTrip(func(r *http.Request) (*http.Response, error) {
 			if isLogin(r) {

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tenantry/tenantry/keystone/conn"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
@@ -22,9 +23,9 @@ func TestARefusedLoginIsNotRepeatedByEachCall(t *testing.T) {
 		var logins atomic.Int32
 		var correct atomic.Bool
 		g := new(gate.Gates).Of("keystone/default", 4)
-		cloud, err := v3.New(v3.Config{
+		cloud, err := v3.New(conn.Config{
 			URL:        "http://keystone",
-			Credential: v3.Credential{Username: "tenantry", UserDomainName: "Default", Password: "canary", ProjectName: "service", ProjectDomainName: "Default"},
+			Credential: conn.Credential{Username: "tenantry", UserDomainName: "Default", Password: "canary", ProjectName: "service", ProjectDomainName: "Default"},
 			Enter:      g.Enter,
 			Base: roundTrip(func(req *http.Request) (*http.Response, error) {
 				switch {
@@ -78,7 +79,7 @@ func TestARefusedLoginIsNotRepeatedByEachCall(t *testing.T) {
 }
 
 func TestARefusedLoginSaysWhoAndWhy(t *testing.T) {
-	for want, c := range map[string]v3.Credential{
+	for want, c := range map[string]conn.Credential{
 		"of user u1 on domain Ops: the password is wrong, or the user is disabled or locked, or it has no role on the domain": {
 			UserID: "u1", Password: "canary", DomainName: "Ops",
 		},
@@ -92,7 +93,7 @@ func TestARefusedLoginSaysWhoAndWhy(t *testing.T) {
 			ApplicationCredentialID: "a1", ApplicationCredentialSecret: "canary",
 		},
 	} {
-		h := newHouse(t, func(cfg *v3.Config) { cfg.Credential = c })
+		h := newHouse(t, func(cfg *conn.Config) { cfg.Credential = c })
 		h.wire.intercept(isLogin, answer(401, own401))
 		err := h.cloud.Ping(t.Context())
 		if refused := upstream.RefusedLogin(err); refused == nil || refused.Text != "Keystone refuses the login "+want ||

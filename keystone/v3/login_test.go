@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/clouds"
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
@@ -23,7 +25,7 @@ func TestOneLoginServesAllWhoWait(t *testing.T) {
 	h.wire.intercept(isLogin, roundTrip(func(req *http.Request) (*http.Response, error) {
 		close(inLogin)
 		<-leave
-		return v3.NewTransport(nil).RoundTrip(req)
+		return conn.NewTransport(nil).RoundTrip(req)
 	}))
 
 	// The caller that started the login gives up, but the login continues for the other callers.
@@ -59,7 +61,7 @@ func TestARefusedTokenIsReplacedByOneLogin(t *testing.T) {
 		if stale.CompareAndSwap("", token); token == stale.Load() {
 			return answer(401, own401)(req)
 		}
-		return v3.NewTransport(nil).RoundTrip(req)
+		return conn.NewTransport(nil).RoundTrip(req)
 	})
 	h.wire.intercept(func(r *http.Request) bool { return !isLogin(r) }, refuse)
 	var group sync.WaitGroup
@@ -138,9 +140,9 @@ func TestATokenIsReplacedShortlyBeforeItExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := keystonetest.New(keystonetest.Options{})
 		var logins, refused int
-		cloud, err := v3.New(v3.Config{
+		cloud, err := v3.New(conn.Config{
 			URL:        "http://keystone.invalid/v3",
-			Credential: v3.Credential{Username: "admin", UserDomainID: "default", Password: "secret", ProjectName: "admin", ProjectDomainID: "default"},
+			Credential: conn.Credential{Username: "admin", UserDomainID: "default", Password: "secret", ProjectName: "admin", ProjectDomainID: "default"},
 			Base: roundTrip(func(req *http.Request) (*http.Response, error) {
 				if isLogin(req) {
 					logins++
@@ -191,10 +193,10 @@ func TestATokenForSomebodyElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stop()
-	cfg := v3.Config{URL: url, Credential: v3.Credential{
+	cfg := conn.Config{URL: url, Credential: conn.Credential{
 		Username: "admin", Password: "secret", UserDomainID: "default", ProjectName: "admin", ProjectDomainID: "default",
 	}}
-	token, err := v3.Login(t.Context(), cfg)
+	token, err := clouds.Login(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,16 +208,16 @@ func TestATokenForSomebodyElse(t *testing.T) {
 		t.Errorf("got %+v, %v, want a token of admin with the scope of a project", got, err)
 	}
 	for what, c := range map[string]struct {
-		change func(*v3.Credential)
+		change func(*conn.Credential)
 		want   error
 		says   string
 	}{
-		"a wrong password": {func(c *v3.Credential) { c.Password = "wrong" }, keystone.ErrLoginRefused, "OS_PASSWORD"},
-		"no project":       {func(c *v3.Credential) { c.ProjectName, c.ProjectDomainID = "", "" }, keystone.ErrUnscoped, "OS_PROJECT_NAME"},
+		"a wrong password": {func(c *conn.Credential) { c.Password = "wrong" }, keystone.ErrLoginRefused, "OS_PASSWORD"},
+		"no project":       {func(c *conn.Credential) { c.ProjectName, c.ProjectDomainID = "", "" }, keystone.ErrUnscoped, "OS_PROJECT_NAME"},
 	} {
 		wrong := cfg
 		c.change(&wrong.Credential)
-		token, err := v3.Login(t.Context(), wrong)
+		token, err := clouds.Login(t.Context(), wrong)
 		if token != "" || !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "Tenantry") {
 			t.Errorf("%s: got a token of %d characters, %v; want %v with %s, and without the word Tenantry", what, len(token), err, c.want, c.says)
 		}
@@ -229,9 +231,9 @@ func TestARefusedLoginOfAPerson(t *testing.T) {
 		401: "logging in as user ann: the credential is refused: check OS_USERNAME, OS_USER_DOMAIN_NAME and OS_PASSWORD, and the project: " +
 			"Keystone answered 401 Unauthorized: The password is expired.",
 	} {
-		_, err := v3.Login(t.Context(), v3.Config{
+		_, err := clouds.Login(t.Context(), conn.Config{
 			URL:        "http://keystone",
-			Credential: v3.Credential{Username: "ann", UserDomainName: "Default", Password: "canary", ProjectName: "p", ProjectDomainName: "Default"},
+			Credential: conn.Credential{Username: "ann", UserDomainName: "Default", Password: "canary", ProjectName: "p", ProjectDomainName: "Default"},
 			Base:       answer(status, `{"error":{"code":400,"message":"The password is expired."}}`),
 		})
 		if err == nil || err.Error() != want {

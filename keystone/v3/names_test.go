@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
@@ -20,9 +21,9 @@ func newLooseHouse(t *testing.T) (k *keystonetest.Keystone, open func(allowAdmin
 	}
 	t.Cleanup(stop)
 	return k, func(allowAdmin bool) *v3.Cloud {
-		cloud, err := v3.New(v3.Config{
+		cloud, err := v3.New(conn.Config{
 			URL: url, AllowAdminRole: allowAdmin, MayWriteDomain: func(string) bool { return true },
-			Credential: v3.Credential{Username: "Admin", UserDomainID: "default", Password: "secret", ProjectName: "ADMIN", ProjectDomainName: "DEFAULT"},
+			Credential: conn.Credential{Username: "Admin", UserDomainID: "default", Password: "secret", ProjectName: "ADMIN", ProjectDomainName: "DEFAULT"},
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/projects"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/conn"
 )
 
 // Domain implements [keystone.Identity].
@@ -34,14 +35,14 @@ func (c *Cloud) Domain(ctx context.Context, nameOrID string) (keystone.Domain, e
 func (c *Cloud) findDomain(ctx context.Context, nameOrID string) (d keystone.Domain, err error) {
 	op := fmt.Sprintf("finding domain %q", nameOrID)
 	if keystone.ValidID(nameOrID) {
-		err = c.do(ctx, read, op, func(ctx context.Context) error {
+		err = c.Do(ctx, conn.Read, op, func(ctx context.Context) error {
 			var answer struct {
 				Domain keystone.Domain `json:"domain"`
 			}
-			err := domains.Get(ctx, c.identity, segment(nameOrID)).ExtractInto(&answer)
+			err := domains.Get(ctx, c.Own, conn.Segment(nameOrID)).ExtractInto(&answer)
 			// The returned id may differ from the requested id, because Keystone ignores the case of ids on MySQL.
 			if d = answer.Domain; err == nil && d.ID == "" {
-				return errIncomplete
+				return conn.ErrIncomplete
 			}
 			return err
 		})
@@ -50,25 +51,25 @@ func (c *Cloud) findDomain(ctx context.Context, nameOrID string) (d keystone.Dom
 		}
 	}
 	if nameOrID == "" { // without a name, Keystone would list all domains
-		return d, notFound(op)
+		return d, conn.NotFound(op)
 	}
-	found, err := list[keystone.Domain](ctx, c, op, "domains", url.Values{"name": {nameOrID}})
+	found, err := conn.List[keystone.Domain](ctx, c.Conn, conn.Listing{Op: op, Path: "domains", Query: url.Values{"name": {nameOrID}}})
 	if err != nil {
 		return d, err
 	}
 	for i := range found {
-		found[i].Name = c.masked(ctx, found[i].Name, nameOrID)
+		found[i].Name = c.Masked(ctx, found[i].Name, nameOrID)
 	}
-	if d, err = single(op, found, func(d keystone.Domain) string { return d.Name }); err != nil {
+	if d, err = conn.Single(op, found, func(d keystone.Domain) string { return d.Name }); err != nil {
 		return keystone.Domain{}, err
 	}
-	return d, checkIDs(op, d.ID)
+	return d, conn.CheckIDs(op, d.ID)
 }
 
 // FindProject implements [keystone.Identity].
 func (c *Cloud) FindProject(ctx context.Context, domainID, name string) (keystone.Project, error) {
 	op := fmt.Sprintf("finding project %q", name)
-	found, err := list[keystone.Project](ctx, c, op, "projects", url.Values{"name": {name}, "domain_id": {domainID}})
+	found, err := conn.List[keystone.Project](ctx, c.Conn, conn.Listing{Op: op, Path: "projects", Query: url.Values{"name": {name}, "domain_id": {domainID}}})
 	if err != nil {
 		return keystone.Project{}, err
 	}
@@ -78,7 +79,7 @@ func (c *Cloud) FindProject(ctx context.Context, domainID, name string) (keyston
 			return p, nil
 		}
 	}
-	return keystone.Project{}, notFound(op)
+	return keystone.Project{}, conn.NotFound(op)
 }
 
 // EnsureProject implements [keystone.Identity].
@@ -105,13 +106,13 @@ func (c *Cloud) createProject(ctx context.Context, n keystone.NewProject) (p key
 	if n.RunTag != "" && !slices.Contains(tags, n.RunTag) {
 		tags = append(tags, n.RunTag)
 	}
-	err = c.do(ctx, write, fmt.Sprintf("creating project %q", n.Name), func(ctx context.Context) error {
+	err = c.Do(ctx, conn.Write, fmt.Sprintf("creating project %q", n.Name), func(ctx context.Context) error {
 		var answer projectAnswer
-		err := projects.Create(ctx, c.identity, projects.CreateOpts{
+		err := projects.Create(ctx, c.Own, projects.CreateOpts{
 			Name: n.Name, DomainID: n.DomainID, Description: n.Description, Tags: tags,
 		}).ExtractInto(&answer)
 		if p = answer.Project; err == nil && (!keystone.ValidID(p.ID) || p.Name != n.Name || p.DomainID != n.DomainID) {
-			return errIncomplete
+			return conn.ErrIncomplete
 		}
 		return err
 	})
@@ -133,12 +134,12 @@ func (c *Cloud) RemoveProject(ctx context.Context, p keystone.Project, runTag st
 	case runTag == "" || !found.HasTag(runTag):
 		return none, nil
 	}
-	op := "removing project " + label(found.Name, found.ID)
-	if err := checkIDs(op, found.ID); err != nil {
+	op := "removing project " + conn.Label(found.Name, found.ID)
+	if err := conn.CheckIDs(op, found.ID); err != nil {
 		return none, err
 	}
-	err = c.do(ctx, write, op, func(ctx context.Context) error {
-		return projects.Delete(ctx, c.identity, segment(found.ID)).ExtractErr()
+	err = c.Do(ctx, conn.Write, op, func(ctx context.Context) error {
+		return projects.Delete(ctx, c.Own, conn.Segment(found.ID)).ExtractErr()
 	})
 	switch {
 	case errors.Is(err, keystone.ErrNotFound):

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
@@ -61,37 +62,37 @@ func (c *Cloud) resolve(ctx context.Context, name string) (keystone.Role, error)
 	refused := func(why string) error {
 		return &upstream.Error{Service: keystone.Service, Class: upstream.Permanent, Op: op, Message: why, Err: keystone.ErrRefusedRole}
 	}
-	if _, found := keystone.FindReserved([]string{name}, c.reserved); found {
-		return keystone.Role{}, refused(remedy(name))
+	if _, found := keystone.FindReserved([]string{name}, c.Reserved); found {
+		return keystone.Role{}, refused(keystone.AvoidReserved(name))
 	}
 	if name == "" { // without a name, Keystone would list all roles
-		return keystone.Role{}, notFound(op)
+		return keystone.Role{}, conn.NotFound(op)
 	}
-	found, err := list[roleBody](ctx, c, op, "roles", url.Values{"name": {name}})
+	found, err := conn.List[roleBody](ctx, c.Conn, conn.Listing{Op: op, Path: "roles", Query: url.Values{"name": {name}}})
 	if err != nil {
 		return keystone.Role{}, err
 	}
 	found = slices.DeleteFunc(found, func(r roleBody) bool { return r.DomainID != "" })
 	for i := range found {
-		found[i].Name = c.masked(ctx, found[i].Name, name)
+		found[i].Name = c.Masked(ctx, found[i].Name, name)
 	}
-	r, err := single(op, found, func(r roleBody) string { return r.Name })
+	r, err := conn.Single(op, found, func(r roleBody) string { return r.Name })
 	if err == nil {
-		err = checkIDs(op, r.ID)
+		err = conn.CheckIDs(op, r.ID)
 	}
-	if err != nil || len(c.reserved) == 0 {
+	if err != nil || len(c.Reserved) == 0 {
 		return r.Role, err
 	}
 	// The returned name can be reserved even if the requested name is not: for example, Keystone may return role admin for "ädmin".
-	if reserved, found := keystone.FindReserved([]string{r.Name}, c.reserved); found {
-		return keystone.Role{}, refused(fmt.Sprintf("Keystone returned role %s for this name; %s", reserved, remedy(reserved)))
+	if reserved, found := keystone.FindReserved([]string{r.Name}, c.Reserved); found {
+		return keystone.Role{}, refused(fmt.Sprintf("Keystone returned role %s for this name; %s", reserved, keystone.AvoidReserved(reserved)))
 	}
 	implied, implies, err := c.impliesReserved(ctx, r.Role)
 	if err != nil {
 		return keystone.Role{}, err
 	}
 	if implies {
-		return keystone.Role{}, refused(fmt.Sprintf("the role implies role %q; %s", implied, remedy(implied)))
+		return keystone.Role{}, refused(fmt.Sprintf("the role implies role %q; %s", implied, keystone.AvoidReserved(implied)))
 	}
 	return r.Role, nil
 }
@@ -101,14 +102,6 @@ type roleBody struct {
 	keystone.Role
 
 	DomainID string `json:"domain_id"` // empty if the role is global
-}
-
-// The function `remedy` returns a text for operators. The text says how to avoid the refusal of a reserved role.
-func remedy(reserved string) string {
-	if keystone.IsAdminRole(reserved) {
-		return "choose another role, or set allow_cloud_admin_role"
-	}
-	return "choose another role, because Tenantry's operators have this role"
 }
 
 // The type `inference` contains a role and the roles that it implies directly, in the JSON format of Keystone.
@@ -121,7 +114,7 @@ type inference struct {
 // no reserved role, the result `found` is false.
 func (c *Cloud) impliesReserved(ctx context.Context, role keystone.Role) (implied string, found bool, err error) {
 	op := fmt.Sprintf("reading the roles that role %q implies", role.Name)
-	rules, err := list[inference](ctx, c, op, "role_inferences", nil)
+	rules, err := conn.List[inference](ctx, c.Conn, conn.Listing{Op: op, Path: "role_inferences"})
 	if err != nil {
 		return "", false, err
 	}
@@ -132,7 +125,7 @@ func (c *Cloud) impliesReserved(ctx context.Context, role keystone.Role) (implie
 	seen := map[string]bool{role.ID: true}
 	for next := []keystone.Role{role}; len(next) > 0; next = next[1:] {
 		for _, r := range rulesOf[next[0].ID] {
-			if implied, found = keystone.FindReserved([]string{r.Name}, c.reserved); found {
+			if implied, found = keystone.FindReserved([]string{r.Name}, c.Reserved); found {
 				return implied, true, nil
 			}
 			if !seen[r.ID] {

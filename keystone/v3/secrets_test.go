@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/conn"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
 
@@ -39,7 +40,7 @@ var echoes = map[string]func(sent string) roundTrip{
 
 func TestASecretThatKeystoneRepeatsIsInNoError(t *testing.T) {
 	const password, secret, token = `hunter2"\<&ü %`, "application-secret", "0123456789abcdef-opaque"
-	credentials := map[string]v3.Credential{
+	credentials := map[string]conn.Credential{
 		"password":               {Username: "u", UserDomainID: "d", Password: password, ProjectID: "p"},
 		"application credential": {ApplicationCredentialID: "a", ApplicationCredentialSecret: secret},
 	}
@@ -48,7 +49,7 @@ func TestASecretThatKeystoneRepeatsIsInNoError(t *testing.T) {
 		for name, credential := range credentials {
 			t.Run(name+" "+how, func(t *testing.T) {
 				cloud := func(rt roundTrip) *v3.Cloud {
-					c, err := v3.New(v3.Config{URL: "http://k.invalid", Credential: credential, Base: rt})
+					c, err := v3.New(conn.Config{URL: "http://k.invalid", Credential: credential, Base: rt})
 					if err != nil {
 						t.Fatal(err)
 					}

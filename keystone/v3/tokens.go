@@ -4,33 +4,33 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gophercloud/gophercloud/v2"
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/tokens"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // ValidateToken implements [keystone.Identity].
 func (c *Cloud) ValidateToken(ctx context.Context, token string) (t keystone.Token, err error) {
 	const op = "validating a token"
-	if !isToken(token) {
-		return t, tokenInvalid(op)
+	if !conn.IsToken(token) {
+		return t, conn.TokenInvalid(op)
 	}
-	err = c.do(ctx, validation, op, func(ctx context.Context) error {
+	err = c.Do(ctx, conn.Validation, op, func(ctx context.Context) error {
 		var answer tokenAnswer
-		_, err := c.identity.Get(ctx, c.identity.ServiceURL("auth", "tokens")+"?nocatalog", &answer, //nolint:bodyclose // gophercloud has closed it
+		_, err := c.Own.Get(ctx, c.Own.ServiceURL("auth", "tokens")+"?nocatalog", &answer, //nolint:bodyclose // gophercloud has closed it
 			&gophercloud.RequestOpts{MoreHeaders: map[string]string{"X-Subject-Token": token}})
 		if err != nil {
 			return err
 		}
 		t = answer.Token.token()
-		t.UserName = c.masked(ctx, t.UserName, "")
+		t.UserName = c.Masked(ctx, t.UserName, "")
 		if t.UserID == "" || t.ExpiresAt.IsZero() {
-			return errIncomplete
+			return conn.ErrIncomplete
 		}
 		return nil
 	}, token)
@@ -43,21 +43,21 @@ func (c *Cloud) ValidateToken(ctx context.Context, token string) (t keystone.Tok
 // ExchangeToken implements [keystone.Identity]. ExchangeToken does not use Tenantry's own credential.
 func (c *Cloud) ExchangeToken(ctx context.Context, unscoped, projectID string) (keystone.ScopedToken, error) {
 	op := "exchanging a token for project " + projectID
-	if !isToken(unscoped) {
-		return keystone.ScopedToken{}, tokenInvalid(op)
+	if !conn.IsToken(unscoped) {
+		return keystone.ScopedToken{}, conn.TokenInvalid(op)
 	}
-	if err := checkIDs("exchanging a token", projectID); err != nil {
+	if err := conn.CheckIDs("exchanging a token", projectID); err != nil {
 		return keystone.ScopedToken{}, err
 	}
 	var scoped keystone.ScopedToken
-	err := c.do(ctx, exchange, op, func(ctx context.Context) error {
-		id, t, err := c.newToken(ctx, &tokens.AuthOptions{TokenID: unscoped, Scope: tokens.Scope{ProjectID: projectID}})
+	err := c.Do(ctx, conn.Exchange, op, func(ctx context.Context) error {
+		id, t, err := newToken(ctx, c.Bare, &tokens.AuthOptions{TokenID: unscoped, Scope: tokens.Scope{ProjectID: projectID}})
 		if err != nil {
 			return err
 		}
 		scoped = keystone.ScopedToken{ID: id, ProjectID: t.ProjectID, ExpiresAt: t.ExpiresAt, Roles: t.Roles}
 		if scoped.ID == "" || t.ProjectID != projectID {
-			return errIncomplete
+			return conn.ErrIncomplete
 		}
 		return nil
 	}, unscoped)
@@ -69,9 +69,9 @@ func (c *Cloud) ExchangeToken(ctx context.Context, unscoped, projectID string) (
 
 // Ping implements [keystone.Identity]. Ping lists the projects of Tenantry's own user, because Keystone allows this request to every user.
 func (c *Cloud) Ping(ctx context.Context) error {
-	return c.do(ctx, read, "pinging Keystone", func(ctx context.Context) error {
-		noteOf(ctx).limits = pingLimits
-		_, err := c.readList(ctx, c.identity.ServiceURL("auth", "projects"), "projects", upstream.Skip)
+	return c.Do(ctx, conn.Read, "pinging Keystone", func(ctx context.Context) error {
+		conn.CallOf(ctx).Limits = pingLimits
+		_, err := c.ReadList(ctx, c.Own.ServiceURL("auth", "projects"), "projects", upstream.Skip)
 		return err
 	})
 }
@@ -82,7 +82,7 @@ var pingLimits = upstream.Limits{Bytes: 32 << 20, Values: 4_000_000, Flat: 3, Li
 
 // newToken sends one POST request for a token. The parameter nocatalog makes Keystone omit the catalog. The catalog alone can be longer
 // than all other answers.
-func (c *Cloud) newToken(ctx context.Context, opts tokens.AuthOptionsBuilder) (id string, t keystone.Token, err error) {
+func newToken(ctx context.Context, bare *gophercloud.ServiceClient, opts tokens.AuthOptionsBuilder) (id string, t keystone.Token, err error) {
 	scope, err := opts.ToTokenV3ScopeMap()
 	if err != nil {
 		return "", t, err
@@ -92,7 +92,7 @@ func (c *Cloud) newToken(ctx context.Context, opts tokens.AuthOptionsBuilder) (i
 		return "", t, err
 	}
 	var answer tokenAnswer
-	resp, err := c.bare.Post(ctx, c.bare.ServiceURL("auth", "tokens")+"?nocatalog", body, &answer, //nolint:bodyclose // gophercloud has closed it
+	resp, err := bare.Post(ctx, bare.ServiceURL("auth", "tokens")+"?nocatalog", body, &answer, //nolint:bodyclose // gophercloud has closed it
 		&gophercloud.RequestOpts{OmitHeaders: []string{"X-Auth-Token"}})
 	if err != nil {
 		return "", t, err
@@ -143,13 +143,4 @@ func (t tokenBody) token() keystone.Token {
 		ApplicationCredential: t.ApplicationCredential != nil || slices.Contains(t.Methods, "application_credential"),
 		Trust:                 t.Trust != nil || t.OAuth1 != nil,
 	}
-}
-
-// isToken reports whether the text can be sent as a token in an HTTP header.
-func isToken(s string) bool {
-	return s != "" && len(s) <= 8192 && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
-}
-
-func tokenInvalid(op string) error {
-	return &upstream.Error{Service: keystone.Service, Class: upstream.Permanent, Op: op, Err: keystone.ErrTokenInvalid}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tenantry/tenantry/keystone/conn"
 	v3 "github.com/tenantry/tenantry/keystone/v3"
 )
 
@@ -66,7 +67,7 @@ func TestOnlyWhatIsLateIsCalledLate(t *testing.T) {
 		"connection refused": {"127.0.0.1:1", 0, false},
 	} {
 		t.Run(what, func(t *testing.T) {
-			h := newHouse(t, func(cfg *v3.Config) {
+			h := newHouse(t, func(cfg *conn.Config) {
 				cfg.URL, cfg.Timeout = "http://"+c.host, c.timeout
 			})
 			err := h.cloud.Ping(t.Context())
@@ -93,7 +94,7 @@ func TestReadsReuseAConnectionAndWritesDoNot(t *testing.T) {
 	}
 	go func() { _ = server.Serve(l) }()
 	t.Cleanup(func() { _ = server.Close() })
-	client := http.Client{Transport: v3.NewTransport(nil)}
+	client := http.Client{Transport: conn.NewTransport(nil)}
 	t.Cleanup(client.CloseIdleConnections)
 	send := func(method string) {
 		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+l.Addr().String(), strings.NewReader("x"))

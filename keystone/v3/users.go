@@ -7,26 +7,27 @@ import (
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v3/users"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/conn"
 )
 
 // User implements [keystone.Identity].
 func (c *Cloud) User(ctx context.Context, id string) (keystone.User, error) {
 	op := fmt.Sprintf("reading user %q", id)
-	if err := checkIDs(op, id); err != nil {
+	if err := conn.CheckIDs(op, id); err != nil {
 		return keystone.User{}, err
 	}
 	var found keystone.User
-	err := c.do(ctx, read, op, func(ctx context.Context) (err error) {
+	err := c.Do(ctx, conn.Read, op, func(ctx context.Context) (err error) {
 		var answer struct {
 			User userBody `json:"user"`
 		}
-		if err := users.Get(ctx, c.identity, segment(id)).ExtractInto(&answer); err != nil {
+		if err := users.Get(ctx, c.Own, conn.Segment(id)).ExtractInto(&answer); err != nil {
 			return err
 		}
 		if found, err = answer.User.user(); err == nil && found.ID != id {
-			return errIncomplete
+			return conn.ErrIncomplete
 		}
-		found.Name = c.masked(ctx, found.Name, "")
+		found.Name = c.Masked(ctx, found.Name, "")
 		return err
 	})
 	if err != nil {
@@ -47,7 +48,7 @@ type userBody struct {
 func (b userBody) user() (keystone.User, error) {
 	u := b.User
 	if u.ID == "" || u.DomainID == "" {
-		return keystone.User{}, errIncomplete
+		return keystone.User{}, conn.ErrIncomplete
 	}
 	u.Enabled = b.Enabled == nil || *b.Enabled
 	return u, nil

@@ -3,15 +3,17 @@ package api_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/tenantry/tenantry/billing"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/audit"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/service"
+	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
 
 // The method `audited` executes an audit of everything, and returns the audit and all open findings.
@@ -47,8 +49,28 @@ func (w *world) sound(when string) {
 
 // An audit finds nothing in any state of a subscription's life.
 func TestAnAuditFindsNothingInTheLifeOfASubscription(t *testing.T) {
-	c := newCalendar(t)
+	t.Run("Identity v3", func(t *testing.T) { soundLife(t) })
+	t.Run("Identity v2.0", func(t *testing.T) { soundLife(t, withIdentityV2) })
+}
+
+// withIdentityV2 is an option of a world whose Keystone is used with Identity v2.0.
+func withIdentityV2(o *servicetest.Options) { o.Keystone.Pike = true }
+
+func soundLife(t *testing.T, change ...func(*servicetest.Options)) {
+	c := newCalendar(t, change...)
 	c.sound("before the first subscription")
+	gaps := []string{}
+	a, _ := c.audited()
+	for _, g := range a.Gaps {
+		gaps = append(gaps, g.Code)
+	}
+	want := []string{}
+	if len(change) > 0 {
+		want = []string{audit.GapNotShown}
+	}
+	if !slices.Equal(gaps, want) {
+		t.Errorf("not assessed: got %v, want %v", gaps, want)
+	}
 	s := c.subscribed("k0")
 	c.sound("subscribed")
 	other := c.another(s.customer, "k1")
@@ -100,7 +122,7 @@ func TestARefusedCredentialOfAuditsStopsNoOrders(t *testing.T) {
 	w := newWorld(t, changed(func(o *service.Options) {
 		own := o.Cloud
 		o.AuditCloud = "reader"
-		o.Cloud = func(name string) (v3.Config, error) {
+		o.Cloud = func(name string) (conn.Config, error) {
 			cfg, err := own(merchants.DefaultCloud)
 			if name == o.AuditCloud {
 				cfg.Credential.Password = "expired"

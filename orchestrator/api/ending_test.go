@@ -74,13 +74,15 @@ func (r *resources) Look(_ context.Context, _, projectID string) (workflows.Empt
 
 func (r *resources) set(of map[string]string) { r.of.Store(&of) }
 
-func newCalendar(t *testing.T) *calendar { return newCalendarOf(t, week) }
+func newCalendar(t *testing.T, change ...func(*servicetest.Options)) *calendar {
+	return newCalendarOf(t, week, change...)
+}
 
 // newCalendarOf returns an installation that keeps the tenant of an ended subscription for the given time, but at least ten minutes.
-func newCalendarOf(t *testing.T, keepTenant time.Duration) *calendar {
+func newCalendarOf(t *testing.T, keepTenant time.Duration, change ...func(*servicetest.Options)) *calendar {
 	c := &calendar{resources: &resources{}}
 	c.resources.set(nil)
-	c.world = newWorldOf(t, "", func(o *servicetest.Options) {
+	c.world = newWorldOf(t, "", slices.Concat(change, []func(*servicetest.Options){func(o *servicetest.Options) {
 		before := o.Around
 		o.Around = func(upstream string, next http.RoundTripper) http.RoundTripper {
 			return before(upstream, c.around(upstream, next))
@@ -88,7 +90,7 @@ func newCalendarOf(t *testing.T, keepTenant time.Duration) *calendar {
 	}, changed(func(o *service.Options) {
 		o.Now = func() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
 		o.Lease, o.Poll, o.Resources, o.KeepTenant = 10_000*time.Hour, 50*time.Millisecond, c.resources, keepTenant
-	}))
+	})})...)
 	return c
 }
 

@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
-	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/service"
 )
@@ -98,8 +98,8 @@ func TestARealImageStopsTheRemoval(t *testing.T) {
 		options.Now = func() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
 		options.Lease, options.Poll, options.Resources = 10_000*time.Hour, 50*time.Millisecond, nil
 		options.KeepTenant, options.AdminRole = time.Millisecond, "admin"
-		options.Cloud = func(string) (v3.Config, error) {
-			return v3.Config{URL: o.url, Credential: v3.Credential{
+		options.Cloud = func(string) (conn.Config, error) {
+			return conn.Config{URL: o.url, Credential: conn.Credential{
 				Username: "admin", Password: o.password, UserDomainID: "default", ProjectName: "admin", ProjectDomainID: "default",
 			}}, nil
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	"github.com/tenantry/tenantry/orchestrator/api"
+	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
 
 // The type `sub` is a subscription of a test.
@@ -68,10 +69,13 @@ func (s sub) is(when string, state api.SubscriptionState, enabled bool, roles in
 	}
 }
 
-func TestASubscriptionIsEndedAndRestored(t *testing.T) { onBoth(t, endedAndRestored) }
+func TestASubscriptionIsEndedAndRestored(t *testing.T) {
+	onBoth(t, func(t *testing.T, database string) { endedAndRestored(t, database) })
+	t.Run("Identity v2.0", func(t *testing.T) { endedAndRestored(t, "", withIdentityV2) })
+}
 
-func endedAndRestored(t *testing.T, database string) {
-	w := newWorldOf(t, database)
+func endedAndRestored(t *testing.T, database string, change ...func(*servicetest.Options)) {
+	w := newWorldOf(t, database, change...)
 	s := w.subscribed("k")
 	w.refused(w.change(s.id, "restore", "early"), http.StatusConflict, "subscription-not-ending")
 	w.refused(w.asOperator(w.change(s.id, "remove", "early")), http.StatusConflict, "subscription-not-ending")

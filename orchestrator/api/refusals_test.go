@@ -11,8 +11,9 @@ import (
 	"testing"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/clouds"
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
@@ -330,7 +331,7 @@ func (w *world) lentToken() string {
 		Credential struct{ ID, Secret string } `json:"application_credential"`
 	}
 	must(w.t, json.Unmarshal(text, &made))
-	lent, err := v3.Login(w.t.Context(), v3.Config{URL: w.KeystoneURL, Credential: v3.Credential{
+	lent, err := clouds.Login(w.t.Context(), conn.Config{URL: w.KeystoneURL, Credential: conn.Credential{
 		ApplicationCredentialID: made.Credential.ID, ApplicationCredentialSecret: made.Credential.Secret,
 	}})
 	must(w.t, err)

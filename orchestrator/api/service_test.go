@@ -9,7 +9,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/service"
@@ -147,7 +147,7 @@ func TestVersionsAndPages(t *testing.T) {
 func TestPanicsAreAnswered(t *testing.T) {
 	w := newWorld(t, changed(func(o *service.Options) {
 		known := o.Cloud
-		o.Cloud = func(name string) (v3.Config, error) {
+		o.Cloud = func(name string) (conn.Config, error) {
 			if name == "panic" {
 				panic("the canary of a panic")
 			}

@@ -40,8 +40,8 @@ func (a *Auditor) Confirm(ctx context.Context, e PlanEntry, subject string) (cha
 		return "merchant " + e.MerchantID + " no longer exists in Tenantry or in BillingStack", nil
 	}
 	changed = c.changed(&e)
-	if len(r.gaps) > 0 && changed != "" {
-		changed = "it is not known whether the difference still exists, because not everything could be read (" + r.gaps[0].Code + ")"
+	if gap := r.missing(); gap != "" && changed != "" {
+		changed = "it is not known whether the difference still exists, because not everything could be read (" + gap + ")"
 	}
 	return changed, nil
 }

@@ -266,7 +266,7 @@ func (r *reading) execute(ctx context.Context, audit Audit) (Outcome, error) {
 		}
 	}
 	outcome.Audit.State, outcome.Audit.Gaps, outcome.Audit.Read = Complete, r.gaps, r.read
-	if len(r.gaps) > 0 {
+	if r.missing() != "" {
 		outcome.Audit.State = Incomplete
 	}
 	return outcome, nil

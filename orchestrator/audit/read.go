@@ -27,6 +27,7 @@ const (
 	GapCloudUnknown        = "cloud-unknown"    // the service has no configuration of the cloud, or the cloud has no such domain
 	GapTooManyFindings     = "too-many-findings"
 	GapTooManyObjects      = "too-many-objects" // a cloud has more objects than an audit keeps in memory
+	GapNotShown            = "not-shown"        // the Identity version does not show the objects; such a gap does not make an audit incomplete
 )
 
 // The type `reading` is the state of an audit that is being executed.
@@ -62,6 +63,16 @@ func (r *reading) note(g Gap) {
 		return
 	}
 	r.gaps[MaxGaps-1] = Gap{Code: "more", Detail: "more parts could not be assessed"}
+}
+
+// The method `missing` returns the code of the first gap that makes an audit incomplete. If there is no such gap, the result is empty.
+func (r *reading) missing() string {
+	for _, g := range r.gaps {
+		if g.Code != GapNotShown {
+			return g.Code
+		}
+	}
+	return ""
 }
 
 // The method `step` sets the progress of the audit.

@@ -22,6 +22,9 @@ func (r *reading) readCloud(ctx context.Context, name string, c *cloudWorld, dom
 		r.gapOf(name, err)
 		return
 	}
+	if len(reach.NotShown) > 0 {
+		r.note(Gap{Code: GapNotShown, Cloud: name, Detail: "this Identity version does not show " + strings.Join(reach.NotShown, ", ")})
+	}
 	c.projectsRead = c.projectsRead || len(c.asked) == 0
 	full := false
 	for _, domain := range domains {

@@ -72,7 +72,7 @@ func (r *reading) readUnknown(ctx context.Context, at ref) error {
 	if err := r.refreshStranger(ctx, stranger{object(kindProject, at.id, ""), at.cloud, ""}); err != nil {
 		return err
 	}
-	if r.cloud(at.cloud).projects[at.id] == nil && len(r.gaps) == 0 {
+	if r.cloud(at.cloud).projects[at.id] == nil && r.missing() == "" {
 		return errNothingKnown
 	}
 	return ctx.Err()

@@ -10,15 +10,16 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/keystone"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/keystone/clouds"
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 )
 
-// The type `clouds` holds one Keystone client for each cloud. Each client is built when its cloud is first used.
-type clouds struct {
-	config      func(name string) (v3.Config, error)
+// The type `cloudClients` holds one Keystone client for each cloud. Each client is built when its cloud is first used.
+type cloudClients struct {
+	config      func(name string) (conn.Config, error)
 	around      func(upstream string, next http.RoundTripper) http.RoundTripper
 	merchants   merchants.Store
 	domain      string // name or id of the domain in which tenants are created; a merchant may have another domain
@@ -33,7 +34,7 @@ type clouds struct {
 
 // The method `identity` returns the Keystone client of a cloud, or an error if the cloud's configuration is missing or wrong. After
 // an error, the next call of `identity` tries again.
-func (c *clouds) identity(name string) (keystone.Identity, error) {
+func (c *cloudClients) identity(name string) (keystone.Identity, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if known := c.known[name]; known != nil {
@@ -47,10 +48,10 @@ func (c *clouds) identity(name string) (keystone.Identity, error) {
 	upstreamName := "keystone/" + name
 	to := c.gates.Of(upstreamName, c.connections)
 	cfg.Enter = to.Enter
-	cfg.Base = gate.Fence(c.around(upstreamName, v3.NewTransport(cfg.TLS)))
+	cfg.Base = gate.Fence(c.around(upstreamName, conn.NewTransport(cfg.TLS)))
 	cfg.OperatorRole, cfg.AllowAdminRole = c.operators, c.allowAdmin
 	cfg.MayWriteDomain = made.mayWrite
-	if made.Identity, err = v3.New(cfg); err != nil {
+	if made.Identity, err = clouds.Open(cfg); err != nil {
 		return nil, fmt.Errorf("setting up cloud %q: %w", name, err)
 	}
 	to.TryBy(made.Ping)
@@ -68,20 +69,20 @@ const ownConnections = 2
 // clouds.yaml. If this entry is not the cloud's own entry, the client gets its own gate, and the name of the gate contains
 // `purpose`. If Keystone then refuses the entry's login, only this client's circuit opens. The circuit for runs and orders stays
 // closed.
-func (c *clouds) configOf(cloud, entry, purpose string) (v3.Config, error) {
+func (c *cloudClients) configOf(cloud, entry, purpose string) (conn.Config, error) {
 	cfg, err := c.config(entry)
 	if err != nil {
 		return cfg, fmt.Errorf("setting up cloud %q: %w", entry, err)
 	}
 	name := "keystone/" + cloud
-	cfg.Base = gate.Fence(c.around(name, v3.NewTransport(cfg.TLS)))
+	cfg.Base = gate.Fence(c.around(name, conn.NewTransport(cfg.TLS)))
 	if entry == cloud {
 		cfg.Enter = c.gates.Of(name, c.connections).Enter
 		return cfg, nil
 	}
 	own := c.gates.Of(name+" for "+purpose, ownConnections)
 	cfg.Enter = own.Enter
-	ping, err := v3.New(cfg)
+	ping, err := clouds.Open(cfg)
 	if err != nil {
 		return cfg, fmt.Errorf("setting up cloud %q: %w", entry, err)
 	}
@@ -90,7 +91,7 @@ func (c *clouds) configOf(cloud, entry, purpose string) (v3.Config, error) {
 }
 
 // The method `address` returns the URL of the Keystone of a cloud. If the cloud has no client yet, the result is empty.
-func (c *clouds) address(name string) string {
+func (c *cloudClients) address(name string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if known := c.known[name]; known != nil {
@@ -106,7 +107,7 @@ type cloud struct {
 	keystone.Identity
 	name   string
 	url    string
-	clouds *clouds
+	clouds *cloudClients
 
 	mu      sync.Mutex
 	read    bool

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 	"github.com/tenantry/tenantry/store"
@@ -18,12 +18,12 @@ import (
 const aMerchant = "01234567-89ab-4cde-8f01-23456789abcd"
 
 // newClouds returns clouds for the Keystone at url and the merchants in s.
-func newClouds(t *testing.T, url string, s *store.Store) *clouds {
+func newClouds(t *testing.T, url string, s *store.Store) *cloudClients {
 	t.Helper()
 	u, err := newUpstreams(Options{
 		Config: Config{Domain: "default", KeystoneConnections: 4, BillingConnections: 4},
-		Cloud: func(string) (v3.Config, error) {
-			return v3.Config{URL: url, Credential: v3.Credential{
+		Cloud: func(string) (conn.Config, error) {
+			return conn.Config{URL: url, Credential: conn.Credential{
 				Username: "admin", Password: "secret", UserDomainID: "default", ProjectName: "admin", ProjectDomainID: "default",
 			}}, nil
 		},

@@ -6,14 +6,14 @@ import (
 	"sync"
 
 	"github.com/tenantry/tenantry/keystone"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/keystone/clouds"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 )
 
 // The type `inventories` holds the Keystone clients of audits, one client per cloud. Each client is built when it is first used. A
 // client cannot write, because its guard refuses all writes to projects.
 type inventories struct {
-	clouds *clouds
+	clouds *cloudClients
 	entry  string // the cloud whose credential is used for the default cloud; empty: the default cloud itself
 
 	mu    sync.Mutex
@@ -35,7 +35,7 @@ func (i *inventories) of(cloud string) (keystone.Inventory, error) {
 	if err != nil {
 		return nil, err
 	}
-	made, err := v3.New(cfg)
+	made, err := clouds.Open(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("setting up cloud %q: %w", entry, err)
 	}

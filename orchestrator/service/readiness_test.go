@@ -14,7 +14,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/keystone/clouds"
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/service"
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
@@ -40,10 +41,10 @@ func ready(t *testing.T, in *servicetest.Installation) (status int, got readines
 }
 
 // The function `credential` returns an option that changes the credential with which the service logs in.
-func credential(change func(*v3.Config)) func(*service.Options) {
+func credential(change func(*conn.Config)) func(*service.Options) {
 	return func(o *service.Options) {
 		known := o.Cloud
-		o.Cloud = func(name string) (v3.Config, error) {
+		o.Cloud = func(name string) (conn.Config, error) {
 			c, err := known(name)
 			change(&c)
 			return c, err
@@ -67,9 +68,9 @@ func TestWhatOrdersNeedIsChecked(t *testing.T) {
 		"a role that does not exist":   {func(o *service.Options) { o.CustomerRoles = []string{"nosuch"} }, nil, "keystone", "misconfigured", `finding role "nosuch": not found`},
 		"a role that is refused":       {func(o *service.Options) { o.SubscriptionRoles = []string{"admin"} }, nil, "keystone", "misconfigured", `finding role "admin": users must not get the role`},
 		"a domain that does not exist": {func(o *service.Options) { o.Domain = "nosuch" }, nil, "keystone", "misconfigured", `finding domain "nosuch": not found`},
-		"a login without a scope":      {credential(func(c *v3.Config) { c.Credential.ProjectName, c.Credential.ProjectDomainID = "", "" }), nil, "keystone", "misconfigured", "OS_PROJECT_NAME"},
-		"a wrong password":             {credential(func(c *v3.Config) { c.Credential.Password = "canary" }), nil, "keystone", "down", "Keystone refuses the login of user admin (domain default) on project admin: the password is wrong, or"},
-		"no Keystone there":            {credential(func(c *v3.Config) { c.URL = "http://127.0.0.1:1/v3" }), nil, "keystone", "down", "connection refused"},
+		"a login without a scope":      {credential(func(c *conn.Config) { c.Credential.ProjectName, c.Credential.ProjectDomainID = "", "" }), nil, "keystone", "misconfigured", "OS_PROJECT_NAME"},
+		"a wrong password":             {credential(func(c *conn.Config) { c.Credential.Password = "canary" }), nil, "keystone", "down", "Keystone refuses the login of user admin (domain default) on project admin: the password is wrong, or"},
+		"no Keystone there":            {credential(func(c *conn.Config) { c.URL = "http://127.0.0.1:1/v3" }), nil, "keystone", "down", "connection refused"},
 		"no BillingStack there":        {func(o *service.Options) { o.BillingURL = "http://127.0.0.1:1/v2" }, nil, "billingstack", "down", "connection refused"},
 		"a merchant's role":            {nil, change(func(m *merchants.Merchant) { m.SubscriptionRoles = []string{"nosuch"} }), "keystone", "misconfigured", "merchant Other ("},
 		"a merchant's domain":          {nil, change(func(m *merchants.Merchant) { m.Domain = "nosuch" }), "keystone", "misconfigured", "merchant Other ("},
@@ -108,7 +109,7 @@ func TestChangesInKeystoneAreSeenAtTheNextCheck(t *testing.T) {
 	if status, got := ready(t, in); status != http.StatusOK || got.Status != "ok" {
 		t.Errorf("with the role: got %d %+v", status, got)
 	}
-	token, err := v3.Login(t.Context(), v3.Config{URL: in.KeystoneURL, Credential: v3.Credential{
+	token, err := clouds.Login(t.Context(), conn.Config{URL: in.KeystoneURL, Credential: conn.Credential{
 		Username: "admin", Password: "secret", UserDomainID: "default", ProjectName: "admin", ProjectDomainID: "default",
 	}})
 	must(t, err)

@@ -7,8 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/keystone/resources"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 	"github.com/tenantry/tenantry/workflows"
@@ -17,7 +17,7 @@ import (
 // The type `provers` holds one Prover per cloud. A Prover asks the services of its cloud for the resources of projects. Each Prover is
 // built when it is first used.
 type provers struct {
-	clouds *clouds
+	clouds *cloudClients
 	entry  string   // the cloud whose credential is used for the default cloud; empty: the default cloud itself
 	ignore []string // service types that are not asked
 	now    func() time.Time
@@ -70,7 +70,7 @@ func (p *provers) of(cloud string) (*resources.Prover, error) {
 	}
 	prover, err := resources.New(resources.Config{
 		Cloud: cfg, Ignore: p.ignore, Now: p.now,
-		Transport: gate.Fence(p.clouds.around("resources/"+cloud, v3.NewTransport(cfg.TLS))),
+		Transport: gate.Fence(p.clouds.around("resources/"+cloud, conn.NewTransport(cfg.TLS))),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("setting up cloud %q: %w", entry, err)

@@ -13,7 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/store"
@@ -32,8 +32,8 @@ type Options struct {
 	Log     zerolog.Logger
 	Version string // the release's version, which the API's document shows
 
-	// Cloud returns the configuration of a cloud's Keystone. Cloud is called when the cloud is first used: see [v3.FromCloud].
-	Cloud func(name string) (v3.Config, error)
+	// Cloud returns the configuration of a cloud's Keystone. Cloud is called when the cloud is first used: see [clouds.FromCloud].
+	Cloud func(name string) (conn.Config, error)
 	// Workflows returns the workflows of the service; nil means all workflows of this release.
 	Workflows func(workflows.Deps) ([]*saga.Definition, error)
 	// Resources asks the clouds' services for the resources of a project; nil means package keystone/resources.

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"testing"
 
-	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/service"
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
@@ -34,15 +34,15 @@ func TestStartRefuses(t *testing.T) {
 		"no BillingStack's URL": {func(o *service.Options) { o.BillingURL = "http://127.0.0.1:1" }, true, "BillingStack URL"},
 		"the embedded for all":  {func(o *service.Options) { o.BillingListen = ":0" }, true, "not a loopback address"},
 		"no default cloud": {func(o *service.Options) {
-			o.Cloud = func(string) (v3.Config, error) { return v3.Config{}, errors.New("none") }
+			o.Cloud = func(string) (conn.Config, error) { return conn.Config{}, errors.New("none") }
 		}, true, "none"},
 		"no cloud for resources": {func(o *service.Options) {
 			o.ResourcesCloud = "elsewhere"
-			o.Cloud = func(name string) (v3.Config, error) {
+			o.Cloud = func(name string) (conn.Config, error) {
 				if name == o.ResourcesCloud {
-					return v3.Config{}, errors.New("clouds.yaml lacks elsewhere")
+					return conn.Config{}, errors.New("clouds.yaml lacks elsewhere")
 				}
-				return v3.Config{URL: "http://127.0.0.1:1/v3", Credential: anyCredential}, nil
+				return conn.Config{URL: "http://127.0.0.1:1/v3", Credential: anyCredential}, nil
 			}
 		}, true, "resources_cloud: clouds.yaml lacks elsewhere"},
 		"a broken workflow": {func(o *service.Options) {
@@ -59,8 +59,8 @@ func TestStartRefuses(t *testing.T) {
 					Listen: "127.0.0.1:0", DatabaseURL: storetest.SQLite(t), SecretKey: make([]byte, store.KeySize), KeystoneConnections: 1,
 					BillingListen: "127.0.0.1:0", BillingConnections: 1,
 				},
-				Cloud: func(string) (v3.Config, error) {
-					return v3.Config{URL: "http://127.0.0.1:1/v3", Credential: anyCredential}, nil
+				Cloud: func(string) (conn.Config, error) {
+					return conn.Config{URL: "http://127.0.0.1:1/v3", Credential: anyCredential}, nil
 				},
 			}
 			c.change(&o)
@@ -77,7 +77,7 @@ func TestStartRefuses(t *testing.T) {
 	}
 }
 
-var anyCredential = v3.Credential{UserID: "u", Password: "p", ProjectID: "p"}
+var anyCredential = conn.Credential{UserID: "u", Password: "p", ProjectID: "p"}
 
 func TestTheEmbeddedBillingStackAnswersLoopbackNamesOnly(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -94,8 +94,8 @@ func TestTheEmbeddedBillingStackAnswersLoopbackNamesOnly(t *testing.T) {
 					Listen: "127.0.0.1:0", DatabaseURL: storetest.SQLite(t), SecretKey: make([]byte, store.KeySize), KeystoneConnections: 1,
 					BillingListen: c.listen, BillingRemote: c.remote, BillingConnections: 1,
 				},
-				Cloud: func(string) (v3.Config, error) {
-					return v3.Config{URL: "http://127.0.0.1:1/v3", Credential: anyCredential}, nil
+				Cloud: func(string) (conn.Config, error) {
+					return conn.Config{URL: "http://127.0.0.1:1/v3", Credential: anyCredential}, nil
 				},
 			})
 			must(t, err)

@@ -15,7 +15,7 @@ const BillingStack = "billingstack"
 // The type `upstreams` holds the clients of the services that Tenantry calls. Each client has its own gate.
 type upstreams struct {
 	gates       gate.Gates
-	clouds      *clouds
+	clouds      *cloudClients
 	billing     *billing.Client
 	keystoneURL string // URL of the default cloud's Keystone
 }
@@ -40,7 +40,7 @@ func newUpstreams(o Options, billingURL string, m merchants.Store) (*upstreams, 
 		around = func(_ string, next http.RoundTripper) http.RoundTripper { return next }
 	}
 	u := &upstreams{gates: gate.Gates{TripsAfter: o.TripsAfter}, keystoneURL: defaultCloud.URL}
-	u.clouds = &clouds{
+	u.clouds = &cloudClients{
 		config: o.Cloud, around: around, merchants: m, domain: o.Domain,
 		operators: o.AdminRole, allowAdmin: o.AllowCloudAdminRole, gates: &u.gates, connections: o.KeystoneConnections,
 	}

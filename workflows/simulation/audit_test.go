@@ -11,8 +11,9 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/clouds"
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/audit"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
@@ -57,8 +58,8 @@ func (w *world) examine() audit.Outcome {
 func (w *world) auditor() *audit.Auditor {
 	definitions, err := workflowstest.Definitions(workflows.Deps{Installation: installation})
 	w.ok(err)
-	inventory, err := v3.New(v3.Config{
-		URL: "http://keystone/v3", Base: inProcess{w.cloud}, Credential: v3.Credential{
+	inventory, err := clouds.Open(conn.Config{
+		URL: "http://keystone/v3", Base: inProcess{w.cloud}, Credential: conn.Credential{
 			Username: "admin", Password: servicePassword, UserDomainID: keystonetest.DefaultDomain,
 			ProjectName: "admin", ProjectDomainID: keystonetest.DefaultDomain,
 		},

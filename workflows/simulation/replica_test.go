@@ -12,7 +12,8 @@ import (
 
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/keystone"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/keystone/clouds"
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/audit"
 	"github.com/tenantry/tenantry/orchestrator/engine"
@@ -144,10 +145,10 @@ func (r *replica) hasEnded() bool {
 	return r.ended
 }
 
-func (w *world) newIdentity(r *replica, gate *gate.Gate) *v3.Cloud {
-	cloud, err := v3.New(v3.Config{
+func (w *world) newIdentity(r *replica, gate *gate.Gate) keystone.Cloud {
+	cloud, err := clouds.Open(conn.Config{
 		URL: "http://keystone/v3",
-		Credential: v3.Credential{
+		Credential: conn.Credential{
 			Username: "admin", Password: servicePassword, UserDomainID: "default", ProjectName: "admin", ProjectDomainID: "default",
 		},
 		Base: w.fenced(wire{r, keystoneAPI, w.cloud}), Enter: gate.Enter,

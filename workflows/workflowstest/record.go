@@ -106,7 +106,9 @@ func (r *Recorder) removal(req *http.Request) (gone Removal, deletes bool) {
 	switch {
 	case n >= 6 && parts[n-6] == "projects" && parts[n-2] == "roles":
 		gone.Kind, gone.ID = "role-assignment", parts[n-5]+"/"+parts[n-3]+"/"+parts[n-1]
-	case n >= 2 && parts[n-2] == "projects":
+	case n >= 7 && parts[n-7] == "tenants" && parts[n-2] == "OS-KSADM": // Identity v2.0
+		gone.Kind, gone.ID = "role-assignment", parts[n-6]+"/"+parts[n-4]+"/"+parts[n-1]
+	case n >= 2 && (parts[n-2] == "projects" || parts[n-2] == "tenants"):
 		gone.Kind, gone.ID = "project", parts[n-1]
 		gone.Tags = r.Tags(gone.ID)
 	case n >= 2 && parts[n-2] == "customers":

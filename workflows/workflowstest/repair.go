@@ -240,20 +240,32 @@ func switchedBy(enabled string) func(context.Context, Ground, ByHand) ([]saga.Ob
 	}
 }
 
-// The function `retag` changes the tags of the subscription's tenant, and enables or disables the tenant.
+// The function `retag` changes the tags of the subscription's tenant, and enables or disables the tenant. If Tenantry uses Identity v2.0,
+// the tags are in the description.
 func retag(g Ground, by ByHand, enabled bool, change func(tags []string) []string) error {
 	path := "/v3/projects/" + held(g).TenantID
 	answer, err := by.Keystone(http.MethodGet, path, "")
 	if err != nil {
 		return err
 	}
-	var known struct{ Project keystone.Project }
+	var known struct {
+		Project struct {
+			Tags        []string `json:"tags"`
+			Description string   `json:"description"`
+		} `json:"project"`
+	}
 	if err := json.Unmarshal(answer, &known); err != nil {
 		return err
 	}
-	tags, err := json.Marshal(change(known.Project.Tags))
+	fields := map[string]any{"enabled": enabled}
+	if text, tags := keystone.TagsOfDescription(known.Project.Description); len(tags) > 0 {
+		fields["description"] = keystone.Describe(text, change(tags))
+	} else {
+		fields["tags"] = change(known.Project.Tags)
+	}
+	body, err := json.Marshal(map[string]any{"project": fields})
 	if err == nil {
-		_, err = by.Keystone(http.MethodPatch, path, fmt.Sprintf(`{"project": {"enabled": %t, "tags": %s}}`, enabled, tags))
+		_, err = by.Keystone(http.MethodPatch, path, string(body))
 	}
 	return err
 }

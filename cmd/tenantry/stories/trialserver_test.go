@@ -18,7 +18,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 
-	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/keystone/clouds"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/service"
 	"github.com/tenantry/tenantry/workflows/workflowstest"
@@ -55,7 +55,7 @@ func serveTrials() error {
 			CustomerRoles: []string{"member", "bs-admin"}, SubscriptionRoles: []string{"member"}, Domain: "default", AdminRole: "admin",
 			Lease: time.Second, LateWindow: time.Second, Deadline: 15 * time.Minute, GiveUpAfter: 24 * time.Hour, MaxLiveRuns: 1000,
 		},
-		Log: log, Version: "trials", Cloud: v3.FromCloud, Workflows: workflowstest.Definitions,
+		Log: log, Version: "trials", Cloud: clouds.FromCloud, Workflows: workflowstest.Definitions,
 		Resources: workflowstest.NoResources{},
 	})
 	if err != nil {

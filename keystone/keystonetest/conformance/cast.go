@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"github.com/tenantry/tenantry/keystone"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/keystone/conn"
 )
 
 // The type `cast` contains the ids of two domains, and the ids of objects in these domains. The users have different rights.
@@ -17,7 +17,7 @@ type cast struct {
 	role            string // the id of the role that the manager has on `domain`; this role implies role member
 	member          string // the id of role member, which the user `plain` has on the project `inside`
 
-	ofManager, ofPlain *v3.Cloud
+	ofManager, ofPlain keystone.Cloud
 }
 
 // The method `cast` creates the objects of a cast. At the end of the test, the domains and all objects in them are deleted.
@@ -37,8 +37,8 @@ func (f *fixture) cast() cast {
 	c.group = f.must(201, "POST", "/groups", f.admin, group).get("group", "id")
 	f.grant("/domains/" + c.domain + "/users/" + c.manager + "/roles/" + c.role)
 	f.grant("/projects/" + c.inside + "/users/" + c.plain + "/roles/" + c.member)
-	c.ofManager = f.as(v3.Credential{UserID: c.manager, Password: "pw", DomainID: c.domain})
-	c.ofPlain = f.as(v3.Credential{UserID: c.plain, Password: "pw", ProjectID: c.inside})
+	c.ofManager = f.as(conn.Credential{UserID: c.manager, Password: "pw", DomainID: c.domain})
+	c.ofPlain = f.as(conn.Credential{UserID: c.plain, Password: "pw", ProjectID: c.inside})
 	return c
 }
 
@@ -70,7 +70,7 @@ func (f *fixture) grant(path string) {
 }
 
 // The method `as` returns a Cloud that logs in with the credential.
-func (f *fixture) as(c v3.Credential) *v3.Cloud {
+func (f *fixture) as(c conn.Credential) keystone.Cloud {
 	f.Helper()
 	cfg := f.config
 	cfg.Credential = c

@@ -6,19 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/tenantry/tenantry/keystone"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// The type `patches` is a transport that stores the names of the fields in each PATCH request. If `late` is true, the transport does not
-// send a PATCH request, but stores it in `kept`.
+// The type `patches` is a transport that stores the names of the fields in each update of a project. If `late` is true, the transport does
+// not send an update, but stores it in `kept`. In Identity v2.0, the tags are in the description.
 type patches struct {
 	next   http.RoundTripper
 	late   bool
@@ -28,20 +27,25 @@ type patches struct {
 
 // RoundTrip implements [http.RoundTripper].
 func (u *patches) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.Method != http.MethodPatch {
+	if req.Method != http.MethodPatch && (req.Method != http.MethodPut || strings.Contains(req.URL.Path, "/OS-KSADM/")) {
 		return u.next.RoundTrip(req)
 	}
 	body, err := req.GetBody()
 	if err != nil {
 		return nil, err
 	}
-	var content struct {
-		Project map[string]any `json:"project"`
-	}
+	var content map[string]map[string]any // the key is "project" or "tenant"
 	if err := json.NewDecoder(body).Decode(&content); err != nil {
 		return nil, err
 	}
-	u.fields = append(u.fields, strings.Join(slices.Sorted(maps.Keys(content.Project)), " "))
+	var fields []string
+	for _, one := range content {
+		for field := range one {
+			fields = append(fields, strings.Replace(field, "description", "tags", 1))
+		}
+	}
+	slices.Sort(fields)
+	u.fields = append(u.fields, strings.Join(fields, " "))
 	if !u.late {
 		return u.next.RoundTrip(req)
 	}
@@ -56,7 +60,7 @@ func (u *patches) RoundTrip(req *http.Request) (*http.Response, error) {
 // The method `watched` replaces the Cloud under test, and returns the transport of the new Cloud.
 func (f *fixture) watched() *patches {
 	f.Helper()
-	u := &patches{next: v3.NewTransport(nil)}
+	u := &patches{next: conn.NewTransport(nil)}
 	f.config.Base = u
 	f.cloud = f.newCloud(f.config)
 	return u
@@ -186,9 +190,7 @@ func changeGuarded(_ *testing.T, f *fixture) {
 	name := "other-" + random()
 	tags := slices.Sorted(slices.Values(keystone.TenantTags("1", "m", "i")))
 	foreign := keystone.Project{Name: name, DomainID: "default", Enabled: true, Tags: tags}
-	foreign.ID = f.must(201, "POST", "/projects", f.admin, fmt.Sprintf(
-		`{"project":{"name":%q,"domain_id":"default","tags":["%s"]}}`, name, strings.Join(tags, `","`))).get("project", "id")
-	f.Cleanup(func() { f.must(204, "DELETE", "/projects/"+foreign.ID, f.admin, "") })
+	foreign.ID = f.created(name, "", tags...)
 	f.refuses(foreign, disable, keystone.ErrGuard)
 	f.refuses(foreign, keystone.ProjectChange{Add: []string{"a"}}, keystone.ErrGuard)
 	f.changes(foreign, enable, "", foreign)
@@ -216,9 +218,7 @@ func changeRefused(_ *testing.T, f *fixture) {
 func changeFamily(_ *testing.T, f *fixture) {
 	p := f.newTenant()
 	child := keystone.Project{Name: "bs-customer-" + random(), DomainID: "default", Enabled: true, Tags: p.Tags}
-	child.ID = f.must(201, "POST", "/projects", f.admin, fmt.Sprintf(`{"project":{"name":%q,"domain_id":"default","parent_id":%q,"tags":["%s"]}}`,
-		child.Name, p.ID, strings.Join(child.Tags, `","`))).get("project", "id")
-	f.Cleanup(func() { f.must(204, "DELETE", "/projects/"+child.ID, f.admin, "") })
+	child.ID = f.created(child.Name, p.ID, child.Tags...)
 	f.refuses(p, disable, nil)
 	f.changes(p, keystone.ProjectChange{Add: []string{"a"}}, "tags", tagged(p, []string{"a"}, nil))
 	f.changes(p, keystone.ProjectChange{Remove: []string{"a"}}, "tags", p)

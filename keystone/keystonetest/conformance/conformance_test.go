@@ -44,6 +44,18 @@ func realLimited(t *testing.T) conformance.Target {
 
 func TestTheInMemoryKeystoneConforms(t *testing.T) { conformance.Conformance(t, inMemory(t, 0)) }
 
+func TestTheInMemoryKeystoneConformsWithIdentityV2(t *testing.T) {
+	k := keystonetest.New(keystonetest.Options{AdminPassword: "pw-admin", Pike: true})
+	public, admin, stop, err := k.StartBoth()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	conformance.Conformance(t, conformance.Target{
+		URL: strings.TrimSuffix(admin, "/v2.0") + "/v3", Password: "pw-admin", Public: public, Admin: admin,
+	})
+}
+
 func TestTheRealKeystoneConforms(t *testing.T) { conformance.Conformance(t, real(t)) }
 
 func TestTheInMemoryKeystoneCutsLists(t *testing.T) {

@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -10,7 +11,8 @@ import (
 	"testing"
 
 	"github.com/tenantry/tenantry/keystone"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/keystone/clouds"
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
@@ -23,28 +25,36 @@ type fixture struct {
 	raw
 
 	ctx    context.Context //nolint:containedctx // of one test
-	cloud  *v3.Cloud
-	config v3.Config
+	cloud  keystone.Cloud
+	config conn.Config
 	admin  string // a token
+	second bool   // the Cloud under test uses Identity v2.0
+
+	adminURL string // of the admin application of Identity v2.0
 }
 
 func newFixture(t *testing.T, target Target) *fixture {
 	f := &fixture{T: t, raw: raw{t, target.URL}, ctx: t.Context()}
-	f.config = v3.Config{
+	f.config = conn.Config{
 		URL: target.URL,
-		Credential: v3.Credential{
+		Credential: conn.Credential{
 			Username: "admin", UserDomainName: "Default", Password: target.Password, ProjectName: "admin", ProjectDomainID: "default",
 		},
 		MayWriteDomain: func(id string) bool { return id == "default" },
+	}
+	if f.second = target.Public != ""; f.second {
+		f.adminURL = target.Admin
+		f.config.Version, f.config.URL = "2.0", target.Public
+		f.config.Credential.UserDomainName, f.config.Credential.ProjectDomainID = "", ""
 	}
 	f.cloud = f.newCloud(f.config)
 	f.admin = f.must(201, "POST", "/auth/tokens", "", passwordLogin(adminUser, target.Password, adminScope)).token()
 	return f
 }
 
-func (f *fixture) newCloud(cfg v3.Config) *v3.Cloud {
+func (f *fixture) newCloud(cfg conn.Config) keystone.Cloud {
 	f.Helper()
-	cloud, err := v3.New(cfg)
+	cloud, err := clouds.Open(cfg)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -86,6 +96,32 @@ func (f *fixture) role(name string) string {
 	return roles[0].ID
 }
 
+// The method `created` creates a project as an administrator would. The parent may be empty. If the Cloud under test uses Identity v2.0,
+// the tags are in the description.
+func (f *fixture) created(name, parent string, tags ...string) (id string) {
+	f.Helper()
+	fields := map[string]any{"name": name, "domain_id": "default", "tags": append([]string{}, tags...)}
+	if parent != "" {
+		fields["parent_id"] = parent
+	}
+	if f.second {
+		delete(fields, "tags")
+		fields["description"] = keystone.Describe("", tags)
+	}
+	id = f.must(201, "POST", "/projects", f.admin, encoded(f.T, map[string]any{"project": fields})).get("project", "id")
+	f.Cleanup(func() { f.do("DELETE", "/projects/"+id, f.admin, "") })
+	return id
+}
+
+func encoded(t *testing.T, v any) string {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // The method `wants` checks that err has class Permanent, and that MaybeDone is false. If sentinel is not nil, err must wrap sentinel.
 func (f *fixture) wants(err, sentinel error) {
 	f.Helper()
@@ -106,6 +142,9 @@ func (f *fixture) wantsOperator(err error) {
 // wantsPermission checks that err has class Blocked, wraps ErrForbidden, and names the missing permission.
 func (f *fixture) wantsPermission(err error, rule string) {
 	f.Helper()
+	if f.second { // Identity v2.0 has only this rule
+		rule = "admin_required"
+	}
 	var e *upstream.Error
 	if !errors.As(err, &e) || e.Class != upstream.Blocked || e.OwnCredential || e.MaybeDone || !errors.Is(err, keystone.ErrForbidden) ||
 		!strings.Contains(err.Error(), "lacks a permission: "+rule) {

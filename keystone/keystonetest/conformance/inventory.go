@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/tenantry/tenantry/keystone"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/keystone/conn"
 )
 
 func eachProject(_ *testing.T, f *fixture) {
@@ -145,7 +145,7 @@ func allRoles(_ *testing.T, f *fixture) {
 }
 
 // The method `reaches` checks the result of Reach. The order of the roles is not checked.
-func (f *fixture) reaches(cloud *v3.Cloud, want keystone.Reach, roles ...string) {
+func (f *fixture) reaches(cloud keystone.Cloud, want keystone.Reach, roles ...string) {
 	f.Helper()
 	got, err := cloud.Reach(f.ctx)
 	f.ok(err)
@@ -161,7 +161,7 @@ func (f *fixture) reaches(cloud *v3.Cloud, want keystone.Reach, roles ...string)
 }
 
 func reach(_ *testing.T, f *fixture) {
-	e := &eavesdropper{next: v3.NewTransport(nil)}
+	e := &eavesdropper{next: conn.NewTransport(nil)}
 	f.config.Base = e
 	f.cloud = f.newCloud(f.config)
 	me := f.must(200, "GET", "/auth/tokens", f.admin, "", "X-Subject-Token", f.admin).get("token", "project", "id")

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/tenantry/tenantry/keystone"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/keystone/conn"
 )
 
 // managersRights checks the rights of a domain token with role manager.
@@ -75,7 +75,7 @@ func domainAdministratorsRights(_ *testing.T, f *fixture) {
 			f.grant("/domains/" + c.domain + "/users/" + c.stranger + "/roles/" + r.ID)
 		}
 	}
-	cloud := f.as(v3.Credential{UserID: c.stranger, Password: "pw", DomainID: c.domain})
+	cloud := f.as(conn.Credential{UserID: c.stranger, Password: "pw", DomainID: c.domain})
 	for domain, want := range map[string]int{c.domain: 1, c.foreign: 0} {
 		found, whole := f.projects(cloud, domain, "")
 		same(f, "projects", len(found), want)
@@ -99,7 +99,7 @@ func rightsWithoutReader(_ *testing.T, f *fixture) {
 	role := f.must(201, "POST", "/roles", f.admin, fmt.Sprintf(`{"role":{"name":%q}}`, name)).get("role", "id")
 	f.Cleanup(func() { f.must(204, "DELETE", "/roles/"+role, f.admin, "") })
 	f.grant("/domains/" + c.domain + "/users/" + c.plain + "/roles/" + role)
-	cloud := f.as(v3.Credential{UserID: c.plain, Password: "pw", DomainID: c.domain})
+	cloud := f.as(conn.Credential{UserID: c.plain, Password: "pw", DomainID: c.domain})
 	f.reaches(cloud, keystone.Reach{DomainID: c.domain}, name)
 	f.readsNothing(cloud, c)
 	f.wantsPermission(only(cloud.Project(f.ctx, c.inside)), "identity:get_project")
@@ -107,7 +107,7 @@ func rightsWithoutReader(_ *testing.T, f *fixture) {
 }
 
 // readsNothing checks that the user of the Cloud may read neither a list nor another user.
-func (f *fixture) readsNothing(cloud *v3.Cloud, c cast) {
+func (f *fixture) readsNothing(cloud keystone.Cloud, c cast) {
 	f.Helper()
 	_, err := cloud.EachProject(f.ctx, c.domain, "", func(keystone.Project) { f.Error("got a project") })
 	f.wantsPermission(err, "identity:list_projects")
@@ -126,7 +126,7 @@ func (f *fixture) readsNothing(cloud *v3.Cloud, c cast) {
 func systemReadersRights(_ *testing.T, f *fixture) {
 	c := f.cast()
 	f.grant("/system/users/" + c.plain + "/roles/" + f.role("reader"))
-	cloud := f.as(v3.Credential{UserID: c.plain, Password: "pw", System: true})
+	cloud := f.as(conn.Credential{UserID: c.plain, Password: "pw", System: true})
 	f.reaches(cloud, keystone.Reach{System: true}, "reader")
 	for _, domain := range []string{c.domain, c.foreign} {
 		found, whole := f.projects(cloud, domain, "")

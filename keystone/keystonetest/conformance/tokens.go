@@ -19,8 +19,12 @@ func validateTokenUnscoped(_ *testing.T, f *fixture) {
 	if got.UserName == "" || time.Until(got.ExpiresAt) <= 0 || time.Since(got.IssuedAt) > time.Hour || got.Scoped() || got.Delegated() {
 		f.Errorf("got %+v", got)
 	}
+	methods, roles := []string{"password"}, []keystone.Role(nil)
+	if f.second { // Identity v2.0 does not show the methods
+		methods, roles = nil, []keystone.Role{}
+	}
 	same(f, "unscoped", got, keystone.Token{
-		UserID: user, UserName: got.UserName, UserDomainID: "default", Methods: []string{"password"},
+		UserID: user, UserName: got.UserName, UserDomainID: "default", Methods: methods, Roles: roles,
 		IssuedAt: got.IssuedAt, ExpiresAt: got.ExpiresAt,
 	})
 }
@@ -92,7 +96,11 @@ func exchangeTokenWithRole(_ *testing.T, f *fixture) {
 		names = append(names, r.Name)
 	}
 	slices.Sort(names)
-	same(f, "roles", names, []string{"member", "reader"})
+	wantRoles := []string{"member", "reader"}
+	if f.second { // there are no implied roles
+		wantRoles = []string{"member"}
+	}
+	same(f, "roles", names, wantRoles)
 	same(f, "project", scoped.ProjectID, p.ID)
 	told, err := f.cloud.ValidateToken(f.ctx, scoped.ID)
 	f.ok(err)
@@ -110,7 +118,7 @@ func exchangeTokenOfDisabledProject(_ *testing.T, f *fixture) {
 	f.ok(f.cloud.EnsureAssignment(f.ctx, a))
 	scoped, err := f.cloud.ExchangeToken(f.ctx, unscoped, p.ID)
 	f.ok(err)
-	f.must(200, "PATCH", "/projects/"+p.ID, f.admin, `{"project":{"enabled":false}}`)
+	f.set(p, `"enabled":false`)
 	f.noAccess(unscoped, p.ID)
 	_, err = f.cloud.ValidateToken(f.ctx, scoped.ID)
 	f.wants(err, keystone.ErrTokenInvalid)

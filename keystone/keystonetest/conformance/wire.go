@@ -11,6 +11,10 @@ import (
 type Target struct {
 	URL      string // ends in /v3
 	Password string // of user "admin"
+
+	// Public and Admin are the addresses of the two applications of Identity v2.0. If Public is set, the suite tests a Cloud that uses
+	// Identity v2.0. The suite then uses Identity v3 only to prepare and check Keystone.
+	Public, Admin string
 }
 
 // Wire sends a fixed sequence of plain HTTP requests. For each answer, Wire returns a line with the name of the request, the status

@@ -10,12 +10,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tenantry/tenantry/keystone"
+
 	"github.com/rs/zerolog"
 
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/billing/server"
+	"github.com/tenantry/tenantry/keystone/clouds"
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
-	v3 "github.com/tenantry/tenantry/keystone/v3"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/service"
@@ -29,7 +32,7 @@ import (
 type Options struct {
 	// Database is the URL of a database that storetest created; empty means SQLite.
 	Database string
-	// Keystone are the options of the in-memory Keystone.
+	// Keystone are the options of the in-memory Keystone. If Keystone.Pike is true, the service uses Identity v2.0.
 	Keystone keystonetest.Options
 	// Workflows returns the workflows of the service; nil means [workflows.All].
 	Workflows func(workflows.Deps) ([]*saga.Definition, error)
@@ -54,7 +57,8 @@ type Installation struct {
 
 	Keystone    *keystonetest.Keystone
 	KeystoneURL string
-	Identity    *v3.Cloud // a client with the admin's credential
+	pike        bool           // the service uses Identity v2.0
+	Identity    keystone.Cloud // a client with the admin's credential
 	BillingURL  string
 	Billing     *billing.Client
 	Store       *store.Store // a second Store on the service's database
@@ -98,11 +102,19 @@ func New(t testing.TB, o Options) *Installation {
 func (in *Installation) startUpstreams(t testing.TB, o keystonetest.Options) {
 	t.Helper()
 	in.Keystone = keystonetest.New(o)
-	url, stop, err := in.Keystone.Start()
+	start := in.Keystone.Start
+	if o.Pike {
+		start = func() (string, func(), error) {
+			public, _, stop, err := in.Keystone.StartBoth()
+			return public, stop, err
+		}
+		in.Keystone.AddRole("member")
+	}
+	url, stop, err := start()
 	must(t, err)
 	t.Cleanup(stop)
-	in.KeystoneURL = url
-	in.Identity, err = v3.New(in.admin())
+	in.KeystoneURL, in.pike = url, o.Pike
+	in.Identity, err = clouds.Open(in.admin())
 	must(t, err)
 
 	stack := httptest.NewServer(server.New(openStore(t, storetest.SQLite(t)).Billing(), func(r *http.Request, err error) {
@@ -118,15 +130,18 @@ func (in *Installation) startUpstreams(t testing.TB, o keystonetest.Options) {
 const connections = 64
 
 // The method `admin` returns the Keystone configuration that the service and the test use.
-func (in *Installation) admin() v3.Config {
-	return v3.Config{
-		URL: in.KeystoneURL,
-		Credential: v3.Credential{
-			Username: "admin", Password: "secret", UserDomainID: keystonetest.DefaultDomain,
-			ProjectName: "admin", ProjectDomainID: keystonetest.DefaultDomain,
-		},
+func (in *Installation) admin() conn.Config {
+	cfg := conn.Config{
+		URL:            in.KeystoneURL,
+		Credential:     conn.Credential{Username: "admin", Password: "secret", ProjectName: "admin"},
 		MayWriteDomain: func(id string) bool { return id == keystonetest.DefaultDomain },
 	}
+	if in.pike {
+		cfg.Version = "2.0"
+		return cfg
+	}
+	cfg.Credential.UserDomainID, cfg.Credential.ProjectDomainID = keystonetest.DefaultDomain, keystonetest.DefaultDomain
+	return cfg
 }
 
 var secretKey = bytes.Repeat([]byte{7}, store.KeySize)
@@ -148,9 +163,9 @@ func (in *Installation) options(o Options) service.Options {
 			CustomerRoles: []string{"member", "bs-admin"}, SubscriptionRoles: []string{"member"}, Domain: "Default",
 			AdminRole: AdminRole, MaxLiveRuns: 1000, LateWindow: time.Millisecond,
 		},
-		Cloud: func(name string) (v3.Config, error) {
+		Cloud: func(name string) (conn.Config, error) {
 			if name != merchants.DefaultCloud {
-				return v3.Config{}, fmt.Errorf("there is no cloud %q", name)
+				return conn.Config{}, fmt.Errorf("there is no cloud %q", name)
 			}
 			return in.admin(), nil
 		},

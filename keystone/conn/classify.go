@@ -1,4 +1,4 @@
-package v3
+package conn
 
 import (
 	"context"
@@ -18,24 +18,25 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// The type `purpose` is the kind of a request. The class of a request's error depends on the purpose.
-type purpose int
+// Purpose is the kind of a request. The class of a request's error depends on the purpose.
+type Purpose int
 
+// The purposes of requests. An Exchange is the exchange of a user's token, without Tenantry's own credential.
 const (
-	read purpose = iota
-	write
-	login    // a login with Tenantry's own credential
-	exchange // an exchange of a user's token, without Tenantry's own credential
-	validation
+	Read Purpose = iota
+	Write
+	Exchange
+	Validation
+	login // a login with Tenantry's own credential
 )
 
-// errIncomplete means that a successful answer does not contain the requested data.
-var errIncomplete = errors.New("the answer does not contain the requested data")
+// ErrIncomplete means that a successful answer does not contain the requested data.
+var ErrIncomplete = errors.New("the answer does not contain the requested data")
 
-// The method `do` makes one request. The parameter `secrets` lists the secrets in the request that are not secrets of the Cloud. If the
-// request fails, the returned error is an *upstream.Error. The error contains none of these secrets, and no secret of the Cloud.
-func (c *Cloud) do(ctx context.Context, p purpose, op string, request func(context.Context) error, secrets ...string) error {
-	note := &call{limits: objectLimits, secrets: secrets}
+// Do makes one request. The parameter `secrets` lists the secrets in the request that are not secrets of the Conn. If the
+// request fails, the returned error is an *upstream.Error. The error contains none of these secrets, and no secret of the Conn.
+func (c *Conn) Do(ctx context.Context, p Purpose, op string, request func(context.Context) error, secrets ...string) error {
+	note := &Call{Limits: objectLimits, secrets: secrets}
 	err := request(context.WithValue(ctx, callKey{}, note))
 	if err == nil {
 		return nil
@@ -56,7 +57,7 @@ func (c *Cloud) do(ctx context.Context, p purpose, op string, request func(conte
 }
 
 // byFault classifies the error of a request that got no complete answer.
-func byFault(p purpose, op string, err error, note *call) *upstream.Error {
+func byFault(p Purpose, op string, err error, note *Call) *upstream.Error {
 	e := &upstream.Error{Service: keystone.Service, Class: upstream.Transient, Op: op, Err: err}
 	var transport *url.Error
 	isTransport := errors.As(err, &transport)
@@ -65,13 +66,13 @@ func byFault(p purpose, op string, err error, note *call) *upstream.Error {
 	}
 	// A time.ParseError quotes the answer in another encoding. A token in this quotation would not be masked.
 	if _, ok := errors.AsType[*time.ParseError](err); ok {
-		e.Err = errIncomplete
+		e.Err = ErrIncomplete
 	}
 	kept, notSent := errors.AsType[*upstream.NotSentError](err)
 	switch {
 	case notSent && kept.Circuit != "":
 		e.Class, e.RetryAfter, e.OwnCredential = kept.Class(), kept.RetryAfter, upstream.RefusedLogin(kept) != nil
-	case note.reached && p == write:
+	case note.reached && p == Write:
 		e.MaybeDone = true
 	case note.reached:
 	case !isTransport:
@@ -84,9 +85,9 @@ func byFault(p purpose, op string, err error, note *call) *upstream.Error {
 }
 
 // byAnswer classifies an answer by its status. The comment of keystone.Service lists the rules.
-func byAnswer(p purpose, op string, a gophercloud.ErrUnexpectedResponseCode, note *call, secrets []string) *upstream.Error {
-	if p == write && !note.reached {
-		p = read // the guard did not send the write: this is the answer to the guard's read
+func byAnswer(p Purpose, op string, a gophercloud.ErrUnexpectedResponseCode, note *Call, secrets []string) *upstream.Error {
+	if p == Write && !note.reached {
+		p = Read // the guard did not send the write: this is the answer to the guard's read
 	}
 	message, own := messageOf(a.Actual, a.Body, secrets)
 	e := &upstream.Error{
@@ -101,7 +102,7 @@ func byAnswer(p purpose, op string, a gophercloud.ErrUnexpectedResponseCode, not
 
 	switch status := a.Actual; {
 	case status < 300: // a successful status, but not the expected status
-		e.Class, e.MaybeDone, e.Err = upstream.Transient, p == write, errIncomplete
+		e.Class, e.MaybeDone, e.Err = upstream.Transient, p == Write, ErrIncomplete
 	case status < 400:
 		e.Class = upstream.Unavailable
 	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests:
@@ -109,8 +110,8 @@ func byAnswer(p purpose, op string, a gophercloud.ErrUnexpectedResponseCode, not
 	case status < 500:
 		classifyRefused(p, e, fromKeystone)
 	case status == http.StatusServiceUnavailable:
-		e.Class, e.MaybeDone = upstream.Unavailable, p == write
-	case p == write:
+		e.Class, e.MaybeDone = upstream.Unavailable, p == Write
+	case p == Write:
 		e.Class, e.MaybeDone = upstream.Transient, true
 	case status == http.StatusBadGateway, status == http.StatusGatewayTimeout:
 		e.Class = upstream.Unavailable
@@ -121,23 +122,23 @@ func byAnswer(p purpose, op string, a gophercloud.ErrUnexpectedResponseCode, not
 }
 
 // classifyRefused classifies an answer with a 4xx status.
-func classifyRefused(p purpose, e *upstream.Error, fromKeystone bool) {
+func classifyRefused(p Purpose, e *upstream.Error, fromKeystone bool) {
 	e.Class = upstream.Permanent
 	switch {
 	case p == login:
 		e.Class, e.OwnCredential = upstream.Unavailable, e.Status != http.StatusNotFound || !lacksRole(e.Message)
 	case !fromKeystone && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden || e.Status == http.StatusNotFound):
 		e.Class = upstream.Unavailable // the answer is from a proxy, not from Keystone
-	case (p == exchange || p == validation) && e.Status == http.StatusNotFound && lacksRole(e.Message):
+	case (p == Exchange || p == Validation) && e.Status == http.StatusNotFound && lacksRole(e.Message):
 		e.Class = upstream.Unavailable
-	case (p == exchange || p == validation) && e.Status == http.StatusNotFound:
+	case (p == Exchange || p == Validation) && e.Status == http.StatusNotFound:
 		e.Err = keystone.ErrTokenInvalid
-	case p == exchange && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden):
+	case p == Exchange && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden):
 		e.Err = keystone.ErrNoAccess
 	case e.Status == http.StatusForbidden && policyRule.MatchString(e.Message):
 		e.Class, e.Err = upstream.Blocked, fmt.Errorf("%w: %s", keystone.ErrForbidden, policyRule.FindString(e.Message))
 	case e.Status == http.StatusUnauthorized,
-		e.Status == http.StatusNotFound && p != validation && sentFromDisabledProject(e.Message):
+		e.Status == http.StatusNotFound && p != Validation && sentFromDisabledProject(e.Message):
 		e.Class, e.OwnCredential = upstream.Unavailable, true
 	case e.Status == http.StatusNotFound:
 		e.Err = keystone.ErrNotFound

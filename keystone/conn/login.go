@@ -1,4 +1,4 @@
-package v3
+package conn
 
 import (
 	"bytes"
@@ -19,52 +19,48 @@ import (
 // expiryMargin is the remaining lifetime at which a token is replaced, so that no token expires during a call.
 const expiryMargin = 2 * time.Minute
 
-// The method `login` returns a function that logs in with the credential and returns a new token.
-func (c *Cloud) login(credential Credential) func(context.Context) (string, time.Time, error) {
-	return func(ctx context.Context) (token string, expires time.Time, err error) {
-		const op = "logging in" // merchants read this text in their runs, so it does not name the user
-		scoped := false
-		err = c.do(ctx, login, op, func(ctx context.Context) error {
-			noteOf(ctx).login = &credential
-			var t keystone.Token
-			if token, t, err = c.newToken(ctx, credential.authOptions()); err != nil {
-				return err
-			}
-			expires, scoped = t.ExpiresAt, t.Scoped()
-			if token == "" || expires.IsZero() {
-				return errIncomplete
-			}
-			c.own.add(token)
-			return nil
-		})
-		if e, ok := errors.AsType[*upstream.Error](err); ok && strings.HasPrefix(e.Message, "The request you have made requires authentication") {
-			e.Message = "" // Keystone sends this message for every cause
+// The method `login` logs in with the credential of the Conn, and returns a new token.
+func (c *Conn) login(ctx context.Context) (token string, expires time.Time, err error) {
+	const op = "logging in" // merchants read this text in their runs, so it does not name the user
+	scoped := false
+	err = c.Do(ctx, login, op, func(ctx context.Context) error {
+		CallOf(ctx).login = &c.credential
+		var t keystone.Token
+		if token, t, err = c.version.Login(ctx, c.Bare, c.credential); err != nil {
+			return err
 		}
-		if err == nil && !scoped {
-			err = &upstream.Error{
-				Service: keystone.Service, Class: upstream.Unavailable, Op: op, Err: keystone.ErrUnscoped,
-				Message: "set OS_PROJECT_NAME and OS_PROJECT_DOMAIN_NAME (in clouds.yaml: project_name and project_domain_name)",
-			}
+		expires, scoped = t.ExpiresAt, t.Scoped()
+		if token == "" || expires.IsZero() {
+			return ErrIncomplete
 		}
-		return token, expires, err
+		c.own.add(token)
+		return nil
+	})
+	if e, ok := errors.AsType[*upstream.Error](err); ok && strings.HasPrefix(e.Message, "The request you have made requires authentication") {
+		e.Message = "" // Keystone sends this message for every cause
 	}
+	if err == nil && !scoped {
+		err = &upstream.Error{
+			Service: keystone.Service, Class: upstream.Unavailable, Op: op, Err: keystone.ErrUnscoped,
+			Message: "set OS_PROJECT_NAME and OS_PROJECT_DOMAIN_NAME (in clouds.yaml: project_name and project_domain_name)",
+		}
+	}
+	return token, expires, err
 }
 
-// ownLogin is like `login`, but for Tenantry's own credential. If Keystone refuses the login, Keystone's message may name the user. Only
-// operators may read the Text of an [upstream.RefusedLoginError]. Therefore ownLogin moves the message to this Text.
-func (c *Cloud) ownLogin(credential Credential) func(context.Context) (string, time.Time, error) {
-	login := c.login(credential)
-	return func(ctx context.Context) (string, time.Time, error) {
-		token, expires, err := login(ctx)
-		if e, ok := errors.AsType[*upstream.Error](err); ok && e.OwnCredential && e.Err == nil {
-			refused := credential.refused(e.Status)
-			if e.Message != "" {
-				refused.Text += ": " + e.Message
-			}
-			e.Err, e.Message = refused, ""
+// OwnLogin logs in with Tenantry's own credential, and returns a new token. Every call logs in again. If Keystone refuses the login,
+// Keystone's message may name the user. Only operators may read the Text of an [upstream.RefusedLoginError]. Therefore OwnLogin moves the
+// message to this Text.
+func (c *Conn) OwnLogin(ctx context.Context) (token string, expires time.Time, err error) {
+	token, expires, err = c.login(ctx)
+	if e, ok := errors.AsType[*upstream.Error](err); ok && e.OwnCredential && e.Err == nil {
+		refused := c.credential.refused(e.Status)
+		if e.Message != "" {
+			refused.Text += ": " + e.Message
 		}
-		return token, expires, err
+		e.Err, e.Message = refused, ""
 	}
+	return token, expires, err
 }
 
 // refusesLogin reports whether the answer to a login says that Keystone refuses the credential. A 404 means that Keystone does not have the
@@ -202,7 +198,7 @@ func (a *authenticated) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := resp.Body.Close(); err != nil {
 		return nil, err
 	}
-	noteOf(req.Context()).reached = false // the refused request had no effect
+	CallOf(req.Context()).reached = false // the refused request had no effect
 	a.session.refused(token)
 	if token, err = a.session.get(req.Context()); err != nil {
 		return nil, err
@@ -220,7 +216,7 @@ func (a *authenticated) send(req *http.Request, token string) (*http.Response, e
 		clone.Body = body
 	}
 	clone.Header.Set("X-Auth-Token", token)
-	if noteOf(req.Context()).subject {
+	if CallOf(req.Context()).Subject {
 		clone.Header.Set("X-Subject-Token", token)
 	}
 	return a.next.RoundTrip(clone)
@@ -244,9 +240,9 @@ func refusesCredential(resp *http.Response) (bool, error) {
 	}
 }
 
-// policyRule matches the name of a policy rule in a refusal, for example "identity:create_project". If Keystone refuses a request
-// for another reason, the message names no rule.
-var policyRule = regexp.MustCompile(`\bidentity:[a-z_]+`)
+// policyRule matches the name of a policy rule in a refusal, for example "identity:create_project". Identity v2.0 has only the rule
+// "admin_required". If Keystone refuses a request for another reason, the message names no rule.
+var policyRule = regexp.MustCompile(`\b(identity:[a-z_]+|admin_required\b)`)
 
 // sentFromDisabledProject reports whether Keystone refused a request because the project of the token is disabled. Keystone then
 // answers 404 with the message "Unable to validate token because project X is disabled". Without this message, the 404 would mean

@@ -1,4 +1,4 @@
-package v3
+package conn
 
 import (
 	"context"
@@ -13,13 +13,9 @@ import (
 // Login logs in with the credential of a person, and returns the new token. The caller can send this token to another service.
 // Login caches no token, so every call logs in again. If Keystone refuses the credential, the error is Permanent with
 // [keystone.ErrLoginRefused]. If the new token has no scope, the error is [keystone.ErrUnscoped].
-func Login(ctx context.Context, cfg Config) (token string, err error) {
-	c, err := New(cfg)
-	if err != nil {
-		return "", err
-	}
-	if token, _, err = c.login(cfg.Credential)(ctx); err != nil {
-		return "", ofPerson(cfg.Credential, err)
+func (c *Conn) Login(ctx context.Context) (token string, err error) {
+	if token, _, err = c.login(ctx); err != nil {
+		return "", ofPerson(c.credential, err)
 	}
 	return token, nil
 }

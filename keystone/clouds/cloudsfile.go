@@ -1,4 +1,4 @@
-package v3
+package clouds
 
 import (
 	"errors"
@@ -123,7 +123,7 @@ func withRegion(values mapping, region string, strict bool) (mapping, error) {
 			return nil, fmt.Errorf("regions[%d].name is missing", i)
 		}
 		if name == region || i == 0 && region == "" {
-			return merged(values, of), nil
+			return merged(merged(values, of), mapping{"region_name": name}), nil
 		}
 		names = append(names, name)
 	}

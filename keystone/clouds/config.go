@@ -1,4 +1,4 @@
-package v3
+package clouds
 
 import (
 	"cmp"
@@ -9,6 +9,9 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/keystone/conn"
 )
 
 // DefaultCloud is the name of the cloud that the OS_* variables describe.
@@ -20,13 +23,13 @@ const DefaultCloud = "default"
 // clouds.yaml and a secure.yaml. FromCloud tries these paths first. OS_REGION_NAME chooses the region if the entry has a region with this
 // name. Other OS_* variables are not read, because they describe [DefaultCloud]. For DefaultCloud, FromCloud calls [FromEnv]. An error
 // names the file, the cloud and the key.
-func FromCloud(name string) (Config, error) {
+func FromCloud(name string) (conn.Config, error) {
 	if name == DefaultCloud {
 		return FromEnv()
 	}
 	entry, err := readCloud(name, os.Getenv("OS_REGION_NAME"), false)
 	if err != nil {
-		return Config{}, err
+		return conn.Config{}, err
 	}
 	cfg, err := settingsOf(entry.values, nil).config(entry.label)
 	return cfg, entry.fault(errors.Join(entry.unknownVendor(cfg), err))
@@ -34,7 +37,7 @@ func FromCloud(name string) (Config, error) {
 
 // FromEnv reads the OS_* variables in the same way as the openstack command. If OS_CLOUD names an entry of clouds.yaml, FromEnv also reads
 // this entry, and merges the variables and the entry. FromEnv reports all faults in one error.
-func FromEnv() (Config, error) {
+func FromEnv() (conn.Config, error) {
 	name := os.Getenv("OS_CLOUD")
 	if name == "" {
 		cfg, err := settingsOf(nil, variables()).config(variable)
@@ -45,14 +48,14 @@ func FromEnv() (Config, error) {
 	}
 	entry, err := readCloud(name, os.Getenv("OS_REGION_NAME"), true)
 	if err != nil {
-		return Config{}, err
+		return conn.Config{}, err
 	}
 	cfg, err := settingsOf(entry.values, variables()).config(entry.label)
 	return cfg, entry.fault(errors.Join(entry.unknownVendor(cfg), err))
 }
 
 // unknownVendor returns an error if the address of Keystone is missing, and the entry names a vendor whose profile was not found.
-func (e cloudEntry) unknownVendor(cfg Config) error {
+func (e cloudEntry) unknownVendor(cfg conn.Config) error {
 	if e.vendor == "" || cfg.URL != "" {
 		return nil
 	}
@@ -71,7 +74,9 @@ func (e cloudEntry) label(key string) string {
 func variable(key string) string { return "OS_" + strings.ToUpper(key) }
 
 // outsideAuth lists the keys that belong in the entry of a cloud, but outside of the entry's field `auth`.
-var outsideAuth = []string{"auth_type", "identity_api_version", "default_domain", "cacert", "cert", "key", "insecure", "verify"}
+var outsideAuth = []string{
+	"auth_type", "identity_api_version", "identity_endpoint_override", "region_name", "default_domain", "cacert", "cert", "key", "insecure", "verify",
+}
 
 // insideAuth lists the keys that belong in the field `auth`. The openstack command also accepts these keys outside of `auth`.
 var insideAuth = []string{
@@ -151,66 +156,146 @@ func (s settings) domains() {
 
 // The method `config` returns the configuration, and all faults in one error. The parameter `label` is a function that returns the
 // name of a setting for error texts.
-func (s settings) config(label func(key string) string) (Config, error) {
-	c := Credential{
+func (s settings) config(label func(key string) string) (conn.Config, error) {
+	f := &faults{label: label}
+	version := s.version(f)
+	s.need(f, "auth_url")
+	for _, key := range []string{"auth_url", "identity_endpoint_override"} {
+		if s[key] != "" {
+			_, err := conn.Endpoint(s[key], paths[version])
+			f.add(key, err)
+		}
+	}
+	c := conn.Credential{
 		Username: s["username"], UserID: s["user_id"], UserDomainID: s["user_domain_id"], UserDomainName: s["user_domain_name"],
 		Password:  s["password"],
 		ProjectID: s["project_id"], ProjectName: s["project_name"],
 		ProjectDomainID: s["project_domain_id"], ProjectDomainName: s["project_domain_name"],
 		DomainID: s["domain_id"], DomainName: s["domain_name"], System: s["system_scope"] == "all",
 	}
-	var faults []error
-	need := func(keys ...string) {
-		if !slices.ContainsFunc(keys, func(key string) bool { return s[key] != "" }) {
-			names := make([]string, len(keys))
-			for i, key := range keys {
-				names[i] = label(key)
-			}
-			faults = append(faults, errors.New(strings.Join(names, " or ")+" is not set"))
-		}
+	if version == "2.0" {
+		c = s.credential2(c, f)
+	} else {
+		c = s.credential3(c, f)
 	}
-	need("auth_url")
-	if s["auth_url"] != "" {
-		if _, err := endpoint(s["auth_url"]); err != nil {
-			faults = append(faults, fmt.Errorf("%s: %w", label("auth_url"), err))
-		}
+	tls, err := s.tls(label)
+	cfg := conn.Config{
+		URL: s["auth_url"], Version: version, Credential: c, AdminURL: s["identity_endpoint_override"], Region: s["region_name"], TLS: tls,
 	}
+	if version == "3" {
+		cfg.AdminURL, cfg.Region = "", ""
+	}
+	if len(f.all) == 0 {
+		_, invalid := Open(cfg)
+		f.add("", invalid)
+	}
+	return cfg, errors.Join(append(f.all, err)...)
+}
+
+// The variable `paths` contains the last segment of the API's address for each Identity version.
+var paths = map[string]string{"3": "v3", "2.0": "v2.0"}
+
+// The method `version` returns the Identity version: "3" or "2.0". Tenantry never guesses the version from the address.
+func (s settings) version(f *faults) string {
+	switch version := s["identity_api_version"]; {
+	case version == "2" || version == "2.0":
+		return "2.0"
+	case version != "" && version != "3" && !strings.HasPrefix(version, "3."):
+		f.addf("identity_api_version", "%q is not supported: use 3 or 2.0", version)
+	}
+	return "3"
+}
+
+// The type `faults` collects the faults of the settings.
+type faults struct {
+	label func(key string) string
+	all   []error
+}
+
+// The method `add` adds a fault of a setting, unless err is nil. The key is empty if the text already names the setting.
+func (f *faults) add(key string, err error) {
+	if err != nil && key != "" {
+		err = fmt.Errorf("%s: %w", f.label(key), err)
+	}
+	if err != nil {
+		f.all = append(f.all, err)
+	}
+}
+
+func (f *faults) addf(key, format string, args ...any) {
+	f.all = append(f.all, fmt.Errorf("%s "+format, append([]any{f.label(key)}, args...)...))
+}
+
+// The method `need` adds a fault if none of the keys is set.
+func (s settings) need(f *faults, keys ...string) {
+	names := make([]string, len(keys))
+	for i, key := range keys {
+		if s[key] != "" {
+			return
+		}
+		names[i] = f.label(key)
+	}
+	f.all = append(f.all, errors.New(strings.Join(names, " or ")+" is not set"))
+}
+
+// credential3 checks the credential for Identity v3, and returns it without the fields that Keystone does not need.
+func (s settings) credential3(c conn.Credential, f *faults) conn.Credential {
 	byApplication := s["application_credential_id"] != ""
 	switch s["auth_type"] {
 	case "", "password", "v3password":
 	case "v3applicationcredential":
 		byApplication = true
 	default:
-		faults = append(faults, fmt.Errorf("%s %q is not supported: use password, v3password or v3applicationcredential", label("auth_type"), s["auth_type"]))
+		f.addf("auth_type", "%q is not supported: use password, v3password or v3applicationcredential", s["auth_type"])
 	}
 	if byApplication {
-		need("application_credential_id", "application_credential_name")
-		need("application_credential_secret")
+		s.need(f, "application_credential_id", "application_credential_name")
+		s.need(f, "application_credential_secret")
 		user := c // with the name of an application credential, Keystone also needs the user
-		c = Credential{ApplicationCredentialID: s["application_credential_id"], ApplicationCredentialSecret: s["application_credential_secret"]}
+		c = conn.Credential{ApplicationCredentialID: s["application_credential_id"], ApplicationCredentialSecret: s["application_credential_secret"]}
 		if c.ApplicationCredentialID == "" {
 			c.ApplicationCredentialName = s["application_credential_name"]
 			c.Username, c.UserID, c.UserDomainID, c.UserDomainName = user.Username, user.UserID, user.UserDomainID, user.UserDomainName
 		}
 	} else {
-		need("password")
+		s.need(f, "password")
 	}
 	if c.ApplicationCredentialID == "" {
-		need("user_id", "username")
+		s.need(f, "user_id", "username")
 		if c.UserID == "" {
-			need("user_domain_id", "user_domain_name")
+			s.need(f, "user_domain_id", "user_domain_name")
 		}
 	}
 	if c.ProjectID == "" && c.ProjectName != "" {
-		need("project_domain_id", "project_domain_name")
+		s.need(f, "project_domain_id", "project_domain_name")
 	}
-	if len(faults) == 0 {
-		if err := c.check(); err != nil {
-			faults = append(faults, err)
+	return c
+}
+
+// credential2 checks the credential for Identity v2.0: a user with a password, and a project. Identity v2.0 has no application credentials,
+// no other scopes, and only the domain "default".
+func (s settings) credential2(c conn.Credential, f *faults) conn.Credential {
+	switch s["auth_type"] {
+	case "", "password", "v2password":
+	default:
+		f.addf("auth_type", "%q is not supported with Identity v2.0: use password or v2password", s["auth_type"])
+	}
+	for _, key := range []string{"application_credential_id", "application_credential_name", "system_scope", "domain_id", "domain_name"} {
+		if s[key] != "" {
+			f.addf(key, "cannot be used with Identity v2.0: set a user, a password and a project")
 		}
 	}
-	config, err := s.tls(label)
-	return Config{URL: s["auth_url"], Credential: c, TLS: config}, errors.Join(append(faults, err)...)
+	for _, key := range []string{"user_domain_id", "user_domain_name", "project_domain_id", "project_domain_name"} {
+		if s[key] != "" && !strings.EqualFold(s[key], keystone.DefaultDomain.ID) {
+			f.addf(key, "must be %q or not set, because Identity v2.0 has no other domain", keystone.DefaultDomain.ID)
+		}
+	}
+	s.need(f, "user_id", "username")
+	s.need(f, "password")
+	s.need(f, "project_id", "project_name")
+	return conn.Credential{
+		Username: c.Username, UserID: c.UserID, Password: c.Password, ProjectID: c.ProjectID, ProjectName: c.ProjectName,
+	}
 }
 
 // The method `tls` reads the files of the settings cacert, cert and key.

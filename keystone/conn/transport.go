@@ -1,4 +1,4 @@
-package v3
+package conn
 
 import (
 	"cmp"
@@ -15,7 +15,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// NewTransport returns the default HTTP transport of a [Cloud]. The parameter tlsConfig may be nil.
+// NewTransport returns the default HTTP transport of a [Conn]. The parameter tlsConfig may be nil.
 //
 // Only reads reuse connections; each write opens a new connection. Some installations of Keystone, for example with uwsgi's
 // http-socket, close a connection after the answer without announcing the close. If a write used a closed connection, Tenantry
@@ -52,14 +52,16 @@ func (t splitTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 // CloseIdleConnections lets [http.Client] close the idle connections.
 func (t splitTransport) CloseIdleConnections() { t.reads.CloseIdleConnections() }
 
-// The type `call` describes one request. Cloud.do passes the call in the context of the request.
-type call struct {
-	reached bool            // the request may have reached a server
-	limits  upstream.Limits // of the answer
-	timeout time.Duration   // of the request; zero means Config.Timeout
-	subject bool            // the request asks Keystone about the token that authenticates the request
-	secrets []string        // the secrets in the request that are not secrets of the Cloud
-	login   *Credential     // the credential of a login; nil for other requests
+// Call describes one request. [Conn.Do] passes the Call in the context of the request: see [CallOf]. The function that sends the request
+// may set the exported fields before it sends the request.
+type Call struct {
+	Limits  upstream.Limits // of the answer
+	Timeout time.Duration   // of the request; zero means Config.Timeout
+	Subject bool            // the request asks Keystone about the token that authenticates the request
+
+	reached bool        // the request may have reached a server
+	secrets []string    // the secrets in the request that are not secrets of the Conn
+	login   *Credential // the credential of a login; nil for other requests
 }
 
 // objectLimits are the limits of an answer that is not a list. The longest of these answers are projects with 80 tags, a description
@@ -71,12 +73,12 @@ var errorLimits = upstream.Limits{Bytes: 1 << 20, Values: 1 << 20}
 
 type callKey struct{}
 
-// noteOf returns the call in ctx. If ctx contains no call, noteOf returns a new call, so that its callers need not check for nil.
-func noteOf(ctx context.Context) *call {
-	if note, ok := ctx.Value(callKey{}).(*call); ok {
+// CallOf returns the Call in ctx. If ctx contains no Call, CallOf returns a new Call, so that the caller need not check for nil.
+func CallOf(ctx context.Context) *Call {
+	if note, ok := ctx.Value(callKey{}).(*Call); ok {
 		return note
 	}
-	return &call{limits: objectLimits}
+	return &Call{Limits: objectLimits}
 }
 
 // The type `wire` is the round tripper that calls Config.Base. A wire records whether a request may have been sent, limits the
@@ -88,7 +90,7 @@ type wire struct {
 
 // RoundTrip sends the request, and sets the field `reached` of the call in the request's context.
 func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
-	note := noteOf(req.Context())
+	note := CallOf(req.Context())
 	if err := req.Context().Err(); err != nil {
 		return nil, err
 	}
@@ -105,7 +107,7 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	upstream.ReportAnswer(req.Context(), resp.Header, w.own.with(note.secrets, resp.Header)...)
-	limits := note.limits
+	limits := note.Limits
 	if resp.StatusCode >= http.StatusMultipleChoices {
 		limits = errorLimits
 	}
@@ -141,7 +143,7 @@ type limit struct {
 
 // RoundTrip sends the request. The time limit includes the time to read the body of the answer.
 func (l limit) RoundTrip(req *http.Request) (*http.Response, error) {
-	timeout := cmp.Or(noteOf(req.Context()).timeout, l.timeout)
+	timeout := cmp.Or(CallOf(req.Context()).Timeout, l.timeout)
 	ctx, cancel := context.WithTimeout(req.Context(), timeout)
 	resp, err := l.next.RoundTrip(req.WithContext(ctx))
 	if err != nil {
@@ -187,7 +189,7 @@ func (t turn) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	var refused error
-	if by := noteOf(req.Context()).login; by != nil {
+	if by := CallOf(req.Context()).login; by != nil {
 		is, err := refusesLogin(resp)
 		if err != nil {
 			leave(0, err)

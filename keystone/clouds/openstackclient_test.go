@@ -1,14 +1,17 @@
-package v3_test
+package clouds_test
 
 import (
 	"encoding/json"
+	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 
-	v3 "github.com/tenantry/tenantry/keystone/v3"
+	"github.com/tenantry/tenantry/keystone/clouds"
+	"github.com/tenantry/tenantry/keystone/conn"
 )
 
 // The type `input` is an input for the openstack command: see testdata/openstackclient/answers.py.
@@ -41,7 +44,7 @@ func TestTheConfigurationIsReadLikeTheOpenstackCommandReadsIt(t *testing.T) {
 				t.Fatal("answers.json lacks the input: run answers.py")
 			}
 			install(t, in)
-			cfg, err := v3.FromEnv()
+			cfg, err := clouds.FromEnv()
 			if want == nil {
 				if why, ok := accepted[in.Name]; ok {
 					if err != nil {
@@ -63,11 +66,8 @@ func TestTheConfigurationIsReadLikeTheOpenstackCommandReadsIt(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			auth, err := v3.LoginBody(cfg.Credential)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if path := strings.TrimSuffix(strings.TrimPrefix(cfg.URL, "http://keystone.test"), "/v3") + "/v3"; path != want.Path {
+			path, auth := loginOf(t, cfg)
+			if path != want.Path {
 				t.Errorf("the login goes to %s, want %s", path, want.Path)
 			}
 			if got := decoded(t, auth); !reflect.DeepEqual(got, want.Auth) {
@@ -103,12 +103,12 @@ auth.auth_url is not set`,
 		"clouds: {c: {auth: {auth_url: http://k, " + user + "}, regions: [{name: r, values: {auth: canary}}]}}\n": `reading cloud "c" in clouds.yaml: auth is not a mapping`,
 	} {
 		install(t, input{Files: map[string]string{"cwd/clouds.yaml": content}})
-		if _, err := v3.FromCloud("c"); err == nil || err.Error() != want {
+		if _, err := clouds.FromCloud("c"); err == nil || err.Error() != want {
 			t.Errorf("%sgot  %v\nwant %s", content, err, want)
 		}
 	}
 	install(t, input{})
-	if _, err := v3.FromCloud("c"); err == nil || !strings.Contains(err.Error(), `reading cloud "c": found no clouds.yaml in ., `) {
+	if _, err := clouds.FromCloud("c"); err == nil || !strings.Contains(err.Error(), `reading cloud "c": found no clouds.yaml in ., `) {
 		t.Errorf("without a file: %v", err)
 	}
 }
@@ -120,8 +120,8 @@ func TestAnotherCloudDoesNotReadTheVariablesOfTheDefaultCloud(t *testing.T) {
 		Files: map[string]string{"cwd/clouds.yaml": "clouds: {c: {auth: {auth_url: http://k, username: u, password: p, user_domain_id: d}, " +
 			"regions: [{name: r, values: {auth: {project_id: r}}}]}}\n"},
 	})
-	cfg, err := v3.FromCloud("c")
-	if want := (v3.Credential{Username: "u", Password: "p", UserDomainID: "d", ProjectID: "r"}); err != nil || cfg.URL != "http://k" || cfg.Credential != want {
+	cfg, err := clouds.FromCloud("c")
+	if want := (conn.Credential{Username: "u", Password: "p", UserDomainID: "d", ProjectID: "r"}); err != nil || cfg.URL != "http://k" || cfg.Credential != want {
 		t.Errorf("got %s at %s, %v", show(cfg.Credential), cfg.URL, err)
 	}
 }
@@ -175,3 +175,24 @@ func install(t *testing.T, in input) {
 	environment(t, vars)
 	t.Chdir(filepath.Join(dir, "cwd"))
 }
+
+// loginOf logs in at a stub. It returns the path of the login without "/auth/tokens", and the field "auth" in the body.
+func loginOf(t *testing.T, cfg conn.Config) (path string, auth any) {
+	t.Helper()
+	cfg.Base = roundTrip(func(r *http.Request) (*http.Response, error) {
+		var body map[string]any
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+			t.Error(err)
+		}
+		path, auth = strings.TrimSuffix(r.URL.Path, "/auth/tokens"), body["auth"]
+		return nil, errors.New("no answer")
+	})
+	if _, err := clouds.Login(t.Context(), cfg); err == nil {
+		t.Error("the login returned no error")
+	}
+	return path, auth
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
