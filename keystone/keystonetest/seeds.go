@@ -62,6 +62,15 @@ func (k *Keystone) AddRole(name string, implies ...string) string {
 	return r.id
 }
 
+// RemoveRole deletes the role with this name, and the role assignments with the role.
+func (k *Keystone) RemoveRole(name string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if r := k.roleNamed(name); r != nil {
+		k.removeRole(r)
+	}
+}
+
 // AddProject adds a project and returns its id. The project is enabled, even if p.Enabled is false.
 func (k *Keystone) AddProject(p keystone.Project) string {
 	k.mu.Lock()

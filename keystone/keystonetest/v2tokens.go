@@ -121,7 +121,7 @@ func (k *Keystone) show2(c call, text string, t *token) object {
 	names, ids := []object{}, []string{}
 	catalog := []object{}
 	if p := k.projects.get(t.project); p != nil {
-		shown["tenant"] = p.show2()
+		shown["tenant"] = object{"id": p.id, "name": p.name, "description": p.description, "enabled": p.enabled}
 		for _, r := range k.tokenRoles(t) {
 			names = append(names, object{"name": r.name})
 			ids = append([]string{r.id}, ids...)
