@@ -33,6 +33,9 @@ func (w *world) furnish() {
 		return inProcess{w.billing}
 	}})
 	w.ok(err)
+	if w.plan.Second {
+		w.cloud.AddRole("member")
+	}
 	w.cloud.AddRole("bs-admin")
 	for _, name := range customerRoles {
 		role, err := w.cloud.Role(name)

@@ -26,6 +26,7 @@ type plan struct {
 	Actions    []actionPlan
 	ClockError []time.Duration // error of each replica's clock
 	Aftermath  *aftermath      // nil in most plans
+	Second     bool            // the service uses Identity v2.0; no plan that is drawn has it
 }
 
 // orderPlan is one order of a portal. The portal repeats the order until it gets a final answer.

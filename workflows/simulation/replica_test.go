@@ -14,6 +14,7 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/keystone/clouds"
 	"github.com/tenantry/tenantry/keystone/conn"
+	"github.com/tenantry/tenantry/keystone/keystonetest"
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/audit"
 	"github.com/tenantry/tenantry/orchestrator/engine"
@@ -146,16 +147,22 @@ func (r *replica) hasEnded() bool {
 }
 
 func (w *world) newIdentity(r *replica, gate *gate.Gate) keystone.Cloud {
-	cloud, err := clouds.Open(conn.Config{
-		URL: "http://keystone/v3",
-		Credential: conn.Credential{
-			Username: "admin", Password: servicePassword, UserDomainID: "default", ProjectName: "admin", ProjectDomainID: "default",
-		},
-		Base: w.fenced(wire{r, keystoneAPI, w.cloud}), Enter: gate.Enter,
-		MayWriteDomain: func(id string) bool { return id == "default" },
-	})
+	cfg := w.serviceConfig()
+	cfg.Base, cfg.Enter = w.fenced(wire{r, keystoneAPI, w.cloud}), gate.Enter
+	cfg.MayWriteDomain = func(id string) bool { return id == "default" }
+	cloud, err := clouds.Open(cfg)
 	w.ok(err)
 	return cloud
+}
+
+// serviceConfig returns the configuration of a Keystone client with the service's credential.
+func (w *world) serviceConfig() conn.Config {
+	c := conn.Credential{Username: "admin", Password: servicePassword, ProjectName: "admin"}
+	if w.plan.Second {
+		return conn.Config{URL: "http://keystone/v2.0", AdminURL: "http://keystone/v2.0", Version: "2.0", Credential: c}
+	}
+	c.UserDomainID, c.ProjectDomainID = keystonetest.DefaultDomain, keystonetest.DefaultDomain
+	return conn.Config{URL: "http://keystone/v3", Credential: c}
 }
 
 type zeros struct{}

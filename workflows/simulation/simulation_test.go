@@ -14,6 +14,7 @@ import (
 var (
 	seedFlag  = flag.Int("seed", 0, "the `seed` whose history TestSeed prints, with -v")
 	replays   = flag.Int("replays", 3, "`number` of times that TestASeedReplays runs each seed")
+	second    = flag.Bool("identity-v2", false, "the service uses Identity v2.0")
 	seedsFlag = flag.String("seeds", "", "simulate these seeds: `FROM-TO`, excluding TO")
 )
 
@@ -36,13 +37,18 @@ func inBubble(t *testing.T, p *plan, m mutations, keep bool) (l lived) {
 	return l
 }
 
-func try(t *testing.T, seed int) *record {
+func try(t *testing.T, seed int, second bool) *record {
 	t.Helper()
 	p := newPlan(uint64(seed))
+	p.Second = second
+	more := ""
+	if second {
+		more = " -identity-v2"
+	}
 	world := inBubble(t, p, mutations{}, false)
 	if len(world.broken) > 0 {
-		t.Errorf("seed %d violates\n  %s\n%s\nreplay it with\n  go test ./workflows/simulation -run '^TestSeed$' -v -seed %d",
-			seed, strings.Join(world.broken, "\n  "), p, seed)
+		t.Errorf("seed %d violates\n  %s\n%s\nreplay it with\n  go test ./workflows/simulation -run '^TestSeed$' -v -seed %d%s",
+			seed, strings.Join(world.broken, "\n  "), p, seed, more)
 	}
 	return world.record
 }
@@ -66,7 +72,7 @@ func TestSeeds(t *testing.T) {
 		t.Run(fmt.Sprintf("%d of %d", part+1, parts), func(t *testing.T) {
 			t.Parallel()
 			for seed := from + part; seed < to && !t.Failed(); seed += parts {
-				if r := try(t, seed); r != nil {
+				if r := try(t, seed, *second); r != nil {
 					book.note(seed, r)
 				}
 			}
@@ -74,8 +80,16 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
+// TestSeedsWithIdentityV2 simulates worlds in which the service uses Identity v2.0.
+func TestSeedsWithIdentityV2(t *testing.T) {
+	for seed := range 400 {
+		try(t, seed, true)
+	}
+}
+
 func TestSeed(t *testing.T) {
 	p := newPlan(uint64(*seedFlag))
+	p.Second = *second
 	world := inBubble(t, p, mutations{}, true)
 	t.Logf("%s\n%s\nhash %s", p, world.history, world.hash)
 	if *recordFlag != "" {

@@ -113,13 +113,17 @@ const login = "login"
 func name(req *http.Request, call *saga.Handle, body []byte) string {
 	what := req.Method + " " + req.URL.RequestURI()
 	switch {
-	case strings.HasSuffix(req.URL.Path, "/auth/tokens") && bytes.Contains(body, []byte(servicePassword)):
+	case isLogin(req) && bytes.Contains(body, []byte(servicePassword)):
 		return login
 	case call.RunID != "":
 		return fmt.Sprintf("%s %s undo=%t %d: %s", call.RunID, call.Step, call.Undoes(), call.Attempt, what)
 	}
 	digest := sha256.Sum256([]byte(req.Header.Get("X-Subject-Token")))
 	return what + " " + hex.EncodeToString(digest[:4])
+}
+
+func isLogin(req *http.Request) bool {
+	return strings.HasSuffix(req.URL.Path, "/auth/tokens") || req.Method == http.MethodPost && strings.HasSuffix(req.URL.Path, "/v2.0/tokens")
 }
 
 // The function `says` returns a handler that sends the same answer to every request.

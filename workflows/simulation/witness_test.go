@@ -30,7 +30,7 @@ func (w *world) sent(r *replica, c *saga.Handle) {
 // The method `removing` checks a request that Keystone is about to execute. A repair may remove a tenant only after the subscription or
 // customer of the tenant was removed from BillingStack.
 func (w *world) removing(req *http.Request, c *saga.Handle) {
-	id, deletes := strings.CutPrefix(req.URL.Path, "/v3/projects/")
+	id, deletes := strings.CutPrefix(strings.Replace(req.URL.Path, "/v2.0/tenants/", "/v3/projects/", 1), "/v3/projects/")
 	if req.Method != http.MethodDelete || !deletes || strings.Contains(id, "/") {
 		return
 	}
@@ -83,7 +83,9 @@ func (w *world) changedLate(req *http.Request, runID string) {
 	switch {
 	case len(part) == 7 && part[5] == "roles" && (req.Method == http.MethodPut || req.Method == http.MethodDelete):
 		w.late = append(w.late, lateChange{runID, saga.ObjectRef{Kind: "role-assignment", ID: part[2] + "/" + part[4] + "/" + id}})
-	case req.Method == http.MethodPatch:
+	case len(part) == 8 && part[6] == "OS-KSADM" && (req.Method == http.MethodPut || req.Method == http.MethodDelete): // Identity v2.0
+		w.late = append(w.late, lateChange{runID, saga.ObjectRef{Kind: "role-assignment", ID: part[2] + "/" + part[4] + "/" + id}})
+	case req.Method == http.MethodPatch, req.Method == http.MethodPut && len(part) == 3 && part[1] == "tenants":
 		w.late = append(w.late, lateChange{runID, saga.ObjectRef{Kind: "project", ID: id}}, lateChange{runID, saga.ObjectRef{Kind: "subscription", ID: id}})
 	}
 }

@@ -83,7 +83,7 @@ func simulate(t testing.TB, p *plan, m mutations, keep bool) *world {
 		w.record = &record{}
 	}
 	w.cloud = keystonetest.New(keystonetest.Options{
-		AdminPassword: servicePassword, TokenLifetime: p.TokenLife, Random: rand.NewChaCha8([32]byte{byte(p.Seed), byte(p.Seed >> 8)}),
+		AdminPassword: servicePassword, TokenLifetime: p.TokenLife, Pike: p.Second, Random: rand.NewChaCha8([32]byte{byte(p.Seed), byte(p.Seed >> 8)}),
 	})
 	w.recorder = &workflowstest.Recorder{Tags: workflowstest.TagsIn(w.cloud), Now: time.Now}
 	w.billing = billingtest.NewQuirkServer(billingtest.Options{})
