@@ -96,10 +96,7 @@ func soundLife(t *testing.T, change ...func(*servicetest.Options)) {
 	}
 	tenant := c.customerTenant(s.customer)
 	c.until("the customer is gone", func() bool { return !c.customer(s.customer) })
-	c.until("the tenant of the customer is disabled", func() bool {
-		p, err := c.Identity.Project(t.Context(), tenant)
-		return err == nil && !p.Enabled
-	})
+	c.untilDisabled(tenant)
 	c.sound("the customer is gone")
 	c.step(11 * time.Minute)
 	c.until("the tenant of the customer is gone", func() bool { return !c.project(tenant) })

@@ -106,6 +106,17 @@ func (c *calendar) until(what string, is func() bool) {
 	}
 }
 
+// untilDisabled waits until the tenant of a closed customer is disabled, and the run of the workflow `close` has ended. Ten minutes after
+// the end of the run, the tenant is removed. A test must therefore not step the clock before the end of the run.
+func (c *calendar) untilDisabled(tenant string) {
+	c.t.Helper()
+	c.until("the tenant of the customer is disabled", func() bool {
+		p, err := c.Identity.Project(c.t.Context(), tenant)
+		closing := c.ended("close")
+		return err == nil && !p.Enabled && closing != nil && closing.State == saga.Succeeded
+	})
+}
+
 // The method `ended` returns the newest run of the workflow if it has ended.
 func (c *calendar) ended(workflow string) *saga.Run {
 	c.t.Helper()
@@ -183,10 +194,7 @@ func TestACustomerGoesWithTheLastSubscription(t *testing.T) {
 		}
 	}
 	c.until("the customer is gone", func() bool { return !c.customer(customer) })
-	c.until("the tenant of the customer is disabled", func() bool {
-		p, err := c.Identity.Project(t.Context(), tenant)
-		return err == nil && !p.Enabled
-	})
+	c.untilDisabled(tenant)
 	c.step(11 * time.Minute)
 	c.until("the tenant of the customer is gone", func() bool { return !c.project(tenant) })
 	for _, a := range c.Keystone.Assignments() {
