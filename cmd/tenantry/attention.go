@@ -15,7 +15,7 @@ import (
 // can fix the cause, and the commands to type after the fix. The commands have the given flags, such as --local.
 func attentionTable(w io.Writer, runs []client.Run, now time.Time, flags ...string) {
 	if len(runs) == 0 {
-		row(w, "no run needs attention; if orders are refused, type  curl $TENANTRY_URL/readyz")
+		row(w, "no run needs attention; if orders are refused or do not end, type  curl $TENANTRY_URL/readyz")
 	}
 	for i, r := range runs {
 		if i > 0 {

@@ -307,4 +307,4 @@ func TestFiltersAreSentToTheServer(t *testing.T) {
 	}
 }
 
-const noRuns = "no run needs attention; if orders are refused, type  curl $TENANTRY_URL/readyz\n"
+const noRuns = "no run needs attention; if orders are refused or do not end, type  curl $TENANTRY_URL/readyz\n"

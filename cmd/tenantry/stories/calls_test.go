@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/tenantry/tenantry/keystone/keystonetest"
@@ -17,27 +18,47 @@ func callOf(k *keystonetest.Keystone, r *http.Request) string {
 		return ""
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	at := pathOf(r)
+	method, at := asV3(r)
 	switch {
 	case len(at) >= 4 && at[1] == "merchants": // path v2/merchants/ID/customers/ID
-		return r.Method + " " + at[3]
-	case strings.HasSuffix(r.URL.Path, "/projects") && r.Method == http.MethodPost:
+		return method + " " + at[3]
+	case len(at) == 2 && at[1] == "projects" && method == http.MethodPost:
 		_, name, _ := strings.Cut(string(body), `"name":"`)
 		return "POST projects " + kindOfTenant(name)
 	case len(at) == 3 && at[1] == "projects": // v3/projects/ID
 		name := nameOf(k, at[2])
-		return r.Method + " projects " + kindOfTenant(name)
+		return method + " projects " + kindOfTenant(name)
 	case len(at) == 7 && at[1] == "projects": // path v3/projects/ID/users/ID/roles/ID
 		name := nameOf(k, at[2])
 		for _, role := range []string{"member", "bs-admin"} {
 			if found, err := k.Role(role); err == nil && found.ID == at[6] {
-				return r.Method + " roles/" + role + " on " + kindOfTenant(name)
+				return method + " roles/" + role + " on " + kindOfTenant(name)
 			}
 		}
-	case strings.HasSuffix(r.URL.Path, "/auth/tokens") && !bytes.Contains(body, []byte(`"methods":["token"]`)):
+	case at[len(at)-1] == "tokens" && !bytes.Contains(body, []byte(`"methods":["token"]`)) && !bytes.Contains(body, []byte(`"token":{`)):
 		return "login"
 	}
-	return r.Method + " " + at[len(at)-1]
+	return method + " " + at[len(at)-1]
+}
+
+// asV3 returns the method and the segments of the path of a request. For a request of Identity v2.0, it returns the method and the path of
+// the same request of Identity v3.
+func asV3(r *http.Request) (method string, path []string) {
+	method, path = r.Method, pathOf(r)
+	if path[0] != "v2.0" {
+		return method, path
+	}
+	path = slices.DeleteFunc(path, func(segment string) bool { return segment == "OS-KSADM" })
+	if len(path) > 1 && path[1] == "tenants" {
+		path[1] = "projects"
+	}
+	if method == http.MethodPut && len(path) == 3 {
+		method = http.MethodPatch
+	}
+	if method == http.MethodGet && len(path) == 6 && path[5] == "roles" { // v2.0/tenants/ID/users/ID/roles
+		path = []string{"v3", "role_assignments"}
+	}
+	return method, path
 }
 
 // pathOf returns the segments of a request's path. The first segment is the version of the API, such as "v3".

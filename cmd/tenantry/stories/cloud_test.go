@@ -32,6 +32,8 @@ type cloud struct {
 	token    string
 	domain   string // id of the domain that has the users and tenants
 
+	second bool // the replicas use Identity v2.0
+
 	memory  *keystonetest.Keystone // nil for a real Keystone
 	all     workflowstest.Cloud    // lists all projects and role assignments; nil if other tests use this Keystone too
 	removed *workflowstest.Recorder
@@ -40,11 +42,20 @@ type cloud struct {
 // memoryCloud returns an in-memory Keystone. The replicas send their requests to this Keystone through the given proxy.
 func memoryCloud(t testing.TB, in *upstream) cloud {
 	t.Helper()
-	memory := keystonetest.New(keystonetest.Options{AdminPassword: "canary-password"})
+	return memoryCloudOf(t, in, false)
+}
+
+// memoryCloudOf is like memoryCloud. If `second` is true, the replicas use Identity v2.0. The test itself always uses Identity v3.
+func memoryCloudOf(t testing.TB, in *upstream, second bool) cloud {
+	t.Helper()
+	memory := keystonetest.New(keystonetest.Options{AdminPassword: "canary-password", Pike: second})
+	if second {
+		memory.AddRole("member")
+	}
 	removed := &workflowstest.Recorder{Tags: workflowstest.TagsIn(memory), Now: time.Now}
 	in.next = removed.Handler(memory)
 	c := front(t, in, "canary-password")
-	c.memory, c.all, c.removed = memory, memory, removed
+	c.memory, c.all, c.removed, c.second = memory, memory, removed, second
 	return c
 }
 
@@ -99,6 +110,15 @@ func front(t testing.TB, in *upstream, password string) cloud {
 		c.call(t, http.MethodPost, "/roles", map[string]any{"role": map[string]any{"name": "bs-admin"}}, nil)
 	}
 	return c
+}
+
+// The method `env` returns the variables with which replicas and commands find Keystone and log in.
+func (c cloud) env() []string {
+	common := []string{"OS_USERNAME=admin", "OS_PASSWORD=" + c.password, "OS_PROJECT_NAME=admin", "OS_USER_DOMAIN_NAME=Default", "OS_PROJECT_DOMAIN_NAME=Default"}
+	if c.second {
+		return append(common, "OS_AUTH_URL="+strings.TrimSuffix(c.url, "/v3")+"/v2.0", "OS_IDENTITY_API_VERSION=2.0")
+	}
+	return append(common, "OS_AUTH_URL="+c.url, "OS_IDENTITY_API_VERSION=3")
 }
 
 // The method `login` returns a token for a user of the cloud's domain. The parameter `scope` is the token's scope in JSON.

@@ -1,6 +1,7 @@
 package stories_test
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"sync"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/store/storetest"
+	"github.com/tenantry/tenantry/workflows"
 )
 
 // The type `instant` is a point of a Do or Undo at which the test kills the replica.
@@ -66,6 +68,19 @@ func TestKilledAtEveryInstant(t *testing.T) {
 	}
 }
 
+// TestKilledAtEveryInstantWithIdentityV2 tests the cases of TestKilledAtEveryInstant with Identity v2.0. Without -crash-v2, it tests only
+// the workflow `subscribe`, which makes all kinds of requests.
+func TestKilledAtEveryInstantWithIdentityV2(t *testing.T) {
+	room := make(chan struct{}, 8)
+	for _, trial := range crashTrials(t) {
+		if trial.second = true; *crashV2 || trial.workflow == workflows.SubscribeName {
+			t.Run(trial.title(), func(t *testing.T) { trial.killEverywhere(t, room) })
+		}
+	}
+}
+
+var crashV2 = flag.Bool("crash-v2", false, "TestKilledAtEveryInstantWithIdentityV2 tests all workflows")
+
 // killEverywhere tests one workflow. The capacity of the channel `room` is the maximum number of cases that are tested at the same
 // time.
 func (c crashTrial) killEverywhere(t *testing.T, room chan struct{}) endings {
@@ -103,7 +118,7 @@ func (c crashTrial) killAt(t *testing.T, p place, i instant, living bool) ending
 	k := &killer{
 		t: t, place: p, at: i, refused: c.refusedCall(), executes: c.undoesRefused(p), database: database, done: make(chan struct{}),
 	}
-	k.cloud = memoryCloud(t, &upstream{around: k.request})
+	k.cloud = memoryCloudOf(t, &upstream{around: k.request}, c.second)
 	s := newSite(t, proxied(t, database, k.statement), k.cloud, &upstream{around: k.request})
 	s.replica = c.replica
 	first, second := s.serve(), (*replica)(nil)

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
@@ -98,9 +99,12 @@ func (s *site) existing() (customerID string) {
 		ID: uuid.NewString(), MerchantID: s.merchant.ID, Name: "Jane", Currency: "eur", Language: "eng",
 	})
 	s.ok(err)
-	s.cloud.call(s.t, http.MethodPost, "/projects", map[string]any{"project": map[string]any{
-		"name": "bs-customer-" + c.ID, "domain_id": s.cloud.domain, "tags": []string{"tenantry", "tenantry-merchant-" + s.merchant.ID},
-	}}, nil)
+	tags := []string{"tenantry", "tenantry-merchant-" + s.merchant.ID}
+	project := map[string]any{"name": "bs-customer-" + c.ID, "domain_id": s.cloud.domain, "tags": tags}
+	if s.cloud.second { // the tags are in the description
+		project["description"], project["tags"] = keystone.Describe("", tags), []string{}
+	}
+	s.cloud.call(s.t, http.MethodPost, "/projects", map[string]any{"project": project}, nil)
 	return c.ID
 }
 

@@ -92,12 +92,10 @@ func newSite(t testing.TB, database string, c cloud, in *upstream) *site {
 	s.newPlan, err = s.billing.CreatePlan(t.Context(), s.merchant.ID, billing.Plan{ID: uuid.NewString(), Name: "large"})
 	s.ok(err)
 
-	s.env = append(os.Environ(),
+	s.env = append(append(os.Environ(), c.env()...),
 		"TENANTRY_DATABASE_URL="+database, "TENANTRY_SECRET_KEY="+base64.StdEncoding.EncodeToString(secretKey),
 		"TENANTRY_BILLING_URL="+bs.URL+"/v2", "TENANTRY_BILLING_CONNECTIONS=8", "TENANTRY_LEASE=1s", "TENANTRY_LATE_WINDOW=1s",
-		"TENANTRY_LOG_LEVEL=debug", "HOME="+t.TempDir(), "XDG_DATA_HOME="+t.TempDir(),
-		"OS_AUTH_URL="+c.url, "OS_USERNAME=admin", "OS_PASSWORD="+c.password, "OS_PROJECT_NAME=admin",
-		"OS_USER_DOMAIN_NAME=Default", "OS_PROJECT_DOMAIN_NAME=Default", "OS_IDENTITY_API_VERSION=3")
+		"TENANTRY_LOG_LEVEL=debug", "HOME="+t.TempDir(), "XDG_DATA_HOME="+t.TempDir())
 	s.env = slices.DeleteFunc(s.env, func(v string) bool { return strings.HasPrefix(v, "TENANTRY_TEST_") })
 
 	var made struct {

@@ -22,6 +22,7 @@ type crashTrial struct {
 	workflowstest.Trial
 
 	workflow string
+	second   bool // the replicas use Identity v2.0
 	// The function `order` creates the objects that an order for the workflow needs, and returns the portal that places the order. If
 	// the order needs earlier runs, the replica with the address `url` executes these runs.
 	order func(s *site, p place, url string) portal
