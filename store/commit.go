@@ -131,8 +131,8 @@ func (s *Store) commitSQLite(
 	return answer(checkpoints, written), nil
 }
 
-// runMutable lists the columns that a checkpoint writes in the table `runs`. A checkpoint also increments the column version. Only the
-// method Claim changes the column epoch. The remaining columns do not change after the run is accepted.
+// runMutable lists the columns that a checkpoint writes in the table `runs`. A checkpoint also increments `version`. Only the method Claim
+// changes `epoch`. The remaining columns do not change after the run is accepted.
 var runMutable = []string{
 	"state", "reason", "cause", "waits_for", "waits_on", "left_behind", "updated_at", "ended_at", "due_at", "worked",
 	"budget_from", "rechecks", "take_overs", "holds_subject", "replica_id", "last_seq", "hold", "looked",

@@ -432,8 +432,8 @@ func (f *planFile) approved() map[string]fileEntry {
 	return all
 }
 
-// The method `compare` returns an error if the file differs from the plan. A person may change only the keys approve and comment. The
-// plan does not have these keys.
+// The method `compare` returns an error if the file differs from the plan. A person may change only the keys `approve` and `comment`.
+// The plan does not have these keys.
 func (f *planFile) compare(p client.RepairPlan) error {
 	f.same(f.head, headOf(p), "", 1)
 	inPlan, inFile := map[string]client.RepairPlanEntry{}, map[string]bool{}

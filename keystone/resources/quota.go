@@ -88,8 +88,8 @@ func (q *inquiry) networkQuota(ctx context.Context, base *url.URL, seen map[stri
 	q.compare(err, used, seen)
 }
 
-// The method `compare` adds the resources of each kind that has no list, but is counted in the quota. If the quota counts more resources of
-// a kind than the list of this kind has, `compare` adds a fault for this kind.
+// Some kinds of resources cannot be listed, but the quota counts them. For each of these kinds, `compare` stores the count of the quota. If
+// the quota counts more resources of a kind than the list of this kind has, `compare` stores a fault.
 func (q *inquiry) compare(err error, used, seen map[string]int64) {
 	if err != nil {
 		q.fault("quota", err)

@@ -67,7 +67,7 @@ func lessKnown(f, other Finding) bool {
 	about := map[Code][]Code{
 		RoleAdmin:         {RoleExtraUser, RoleExtraGroup, RoleExtraInherited, RoleOfDeletedUser},
 		RoleOfDeletedUser: {RoleExtraUser}, RoleOfDisabledUser: {RoleExtraUser},
-		CustomerMoved: {TenantWithoutCustomer, TenantWithoutSubscription}, // the other merchant's customers are not read
+		CustomerMoved: {TenantWithoutCustomer, TenantWithoutSubscription}, // the audit does not read the customers of the merchant to whom the customer has moved
 	}
 	same := f.ProjectID == other.ProjectID || other.Code == RoleOfDisabledUser && f.UserID == other.UserID
 	return (same || other.Code == CustomerMoved) && slices.Contains(about[other.Code], f.Code)

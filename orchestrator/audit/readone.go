@@ -16,8 +16,8 @@ import (
 // GapInProgress is the code of a gap: a run is changing the objects in the scope.
 const GapInProgress = "in-progress"
 
-// errNothingKnown is the failure of an audit of one customer or project. No run is about the customer or project, and Keystone
-// does not have it.
+// An audit of one customer or project fails with errNothingKnown if no run is about the customer or project, and Keystone does not have
+// it.
 var errNothingKnown = errors.New("no run of this installation is about the customer or project, and Keystone does not have it")
 
 // readOne reads the objects of one customer or one project, each with a request of its own. These objects are not compared with those of

@@ -94,7 +94,7 @@ type Outcome struct {
 //   - A finding that was resolved becomes new again, with the FirstSeen and the FirstAudit of this audit.
 //   - A finding that was accepted becomes known if its acceptance has ended, or if its severity is now worse. Otherwise, it stays accepted.
 //
-// Finish replaces the other stored fields by those in Seen. If an open or accepted finding is in Resolved but not in Seen, the finding
+// For each finding in Seen, Finish overwrites all stored fields that this list does not mention. If an open or accepted finding is in Resolved but not in Seen, the finding
 // becomes resolved. The acceptance of a resolved finding is kept only in the history.
 
 // Change is a change of the status of a finding.

@@ -57,7 +57,8 @@ func (t *turn) forward() {
 	}
 }
 
-// stayQueued releases a run that waits for its predecessor. If the run has expired, it is compensated or held instead.
+// stayQueued makes the replica give up its lease of a run that waits for its predecessor. The run stays queued. If the run has expired, it is
+// compensated or held instead.
 func (t *turn) stayQueued() {
 	if !t.expired() {
 		t.releaseAt(nil)

@@ -65,7 +65,7 @@ func TestFromTheFirstAttemptOfAPivotARunOnlyGoesForward(t *testing.T) {
 			s.now = s.now.Add(16 * time.Minute)
 			s.next(s.came(soonAgain))
 		},
-		"nobody executes the run for long": func(s *stepped) {
+		"no replica executes the run for 25 hours": func(s *stepped) {
 			s.next(s.came(soonAgain))
 			s.now = s.now.Add(25 * time.Hour)
 			s.next(Input{Claimed: true})
