@@ -94,8 +94,8 @@ type Outcome struct {
 //   - A finding that was resolved becomes new again, with the FirstSeen and the FirstAudit of this audit.
 //   - A finding that was accepted becomes known if its acceptance has ended, or if its severity is now worse. Otherwise, it stays accepted.
 //
-// For each finding in Seen, Finish overwrites all stored fields that this list does not mention. If an open or accepted finding is in Resolved but not in Seen, the finding
-// becomes resolved. The acceptance of a resolved finding is kept only in the history.
+// For each finding in Seen, Finish overwrites all stored fields that this list does not mention. If an open or accepted finding is in
+// Resolved but not in Seen, the finding becomes resolved. The acceptance of a resolved finding is kept only in the history.
 
 // Change is a change of the status of a finding.
 type Change struct {

@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"time"
 
 	"github.com/tenantry/tenantry/orchestrator/groupcommit"
@@ -19,10 +21,14 @@ type committer struct {
 	store saga.Store
 	lease *lease
 	group groupcommit.Group[saga.Checkpoint, saga.CommitResult]
+	fault func(error) // is told of a failed commit when a commit has succeeded before
+
+	mu      sync.Mutex
+	failing error // the error of the last commit; nil if the last commit has succeeded
 }
 
-func newCommitter(store saga.Store, l *lease) *committer {
-	c := &committer{store: store, lease: l}
+func newCommitter(store saga.Store, l *lease, fault func(error)) *committer {
+	c := &committer{store: store, lease: l, fault: fault}
 	c.group.Commit, c.group.Max = c.commit, maxGroup
 	c.group.Yield = func() { l.clock.yield("committer") }
 	return c
@@ -42,6 +48,7 @@ func (c *committer) write(cp saga.Checkpoint) saga.CommitResult {
 		}
 		switch {
 		case result.Err == nil, errors.Is(result.Err, saga.ErrBadRow):
+			c.note(nil)
 			return result
 		case errors.Is(result.Err, saga.ErrFenced) && !unsure:
 			return result
@@ -50,6 +57,7 @@ func (c *committer) write(cp saga.Checkpoint) saga.CommitResult {
 		if ctx.Err() != nil {
 			return saga.CommitResult{Err: context.Cause(ctx)}
 		}
+		c.note(fmt.Errorf("storing run %s: %w", cp.Run.ID, result.Err))
 		epoch, version, err := c.tip(cp.Run.ID)
 		switch {
 		case err == nil && epoch == cp.Run.Epoch && version == cp.Run.Version+1:
@@ -64,6 +72,24 @@ func (c *committer) write(cp saga.Checkpoint) saga.CommitResult {
 			return saga.CommitResult{Err: context.Cause(ctx)}
 		}
 	}
+}
+
+// The method `note` stores the error of the last commit, or nil if the commit has succeeded. While commits fail, only the first error is
+// reported, because `write` repeats the commit.
+func (c *committer) note(err error) {
+	c.mu.Lock()
+	first := err != nil && c.failing == nil
+	c.failing = err
+	c.mu.Unlock()
+	if first {
+		c.fault(err)
+	}
+}
+
+func (c *committer) lastError() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.failing
 }
 
 // The method `commit` writes a group of checkpoints. All checkpoints of a group share the lease's context.

@@ -135,6 +135,18 @@ func (e *Engine) Leased(ctx context.Context) error {
 	return l.check()
 }
 
+// Storing returns the error of the last checkpoint, or nil if the last checkpoint was stored. While checkpoints cannot be stored, this
+// replica repeats them until its lease ends.
+func (e *Engine) Storing() error {
+	e.mu.Lock()
+	c := e.committer
+	e.mu.Unlock()
+	if c == nil {
+		return nil
+	}
+	return c.lastError()
+}
+
 // Start accepts a run: see [saga.Starter]. A replica with a free executor executes the run at once, and stores the run together
 // with the intents of its first steps. Start waits until Serve has registered the replica, because the database's time is unknown
 // until then.

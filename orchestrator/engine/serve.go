@@ -65,7 +65,7 @@ func (e *Engine) join(ctx context.Context) (*lease, string) {
 		if err == nil {
 			l := newLease(e.Lease, e.Clock, asked)
 			e.mu.Lock()
-			e.replica, e.lease, e.committer, e.stopping = replica, l, newCommitter(e.Store, l), false
+			e.replica, e.lease, e.committer, e.stopping = replica, l, newCommitter(e.Store, l, e.OnFault), false
 			e.survivals.survive(e.Clock.Now())
 			select {
 			case <-e.joined:

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/store"
 )
@@ -18,13 +19,18 @@ const (
 )
 
 // newChecks returns the health of a service, before its first check.
-func newChecks(p parts, u *upstreams, leased func(context.Context) error) *health {
+//
+// The database is down if the check cannot write a row, or if runs cannot be stored. On a full disk, a row may fit although a run does not.
+func newChecks(p parts, u *upstreams, runs *engine.Engine) *health {
 	return &health{
 		needed: []check{
 			{name: "database", needed: true, at: store.Address(p.DatabaseURL), ask: func(ctx context.Context) error {
-				return p.store.CheckWrite(ctx, p.Now())
+				if err := p.store.CheckWrite(ctx, p.Now()); err != nil {
+					return err
+				}
+				return runs.Storing()
 			}},
-			{name: "lease", needed: true, ask: leased},
+			{name: "lease", needed: true, ask: runs.Leased},
 		},
 		upstreams: func(ctx context.Context) []check {
 			all := []check{{name: BillingStack, at: p.billingURL, ask: u.billing.Ping}}

@@ -89,7 +89,7 @@ func wire(p parts) (w wired, err error) {
 		Poll: p.Poll, Executors: p.Executors, Down: u.gates.Open,
 		OnEvent: logEvent(p.Log), OnFault: func(err error) { p.Log.Error().Err(err).Msg("engine") },
 	})
-	w.health = newChecks(p, u, w.runs.Leased)
+	w.health = newChecks(p, u, w.runs)
 	w.handler, err = api.New(api.Options{
 		Runs: w.runs, Starter: w.runs, Actions: w.runs,
 		Admit: deps, Repairs: deps, Merchants: p.store.Merchants(), Identity: deps.Identity, Billing: u.billing,
