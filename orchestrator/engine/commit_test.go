@@ -79,7 +79,9 @@ func (s *stubbornStore) Commit(_ context.Context, _ time.Time, cps []saga.Checkp
 	return results
 }
 
-func (s *stubbornStore) Tip(context.Context, string) (epoch, version int64, err error) { return 0, 0, nil }
+func (s *stubbornStore) Tip(context.Context, string) (epoch, version int64, err error) {
+	return 0, 0, nil
+}
 
 // The first failed commit is reported at once, although the commit is repeated until the lease ends.
 func TestAFailedCommitIsReportedAtOnce(t *testing.T) {

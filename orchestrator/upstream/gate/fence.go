@@ -51,8 +51,9 @@ func (f fence) RoundTrip(req *http.Request) (*http.Response, error) {
 
 var errReadOnly = errors.New("the caller may only read")
 
-// The function `reads` reports whether a request changes nothing. A login changes nothing that its caller can see.
+// The function `reads` reports whether a request changes nothing. A login to Keystone, with Identity v3 or v2.0, changes nothing that its
+// caller can see.
 func reads(req *http.Request) bool {
-	return req.Method == http.MethodGet || req.Method == http.MethodHead ||
-		req.Method == http.MethodPost && strings.HasSuffix(req.URL.Path, "/auth/tokens")
+	login := strings.HasSuffix(req.URL.Path, "/auth/tokens") || strings.HasSuffix(req.URL.Path, "/v2.0/tokens")
+	return req.Method == http.MethodGet || req.Method == http.MethodHead || req.Method == http.MethodPost && login
 }

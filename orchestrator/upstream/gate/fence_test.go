@@ -70,6 +70,7 @@ func TestACallerThatMayOnlyRead(t *testing.T) {
 		"GET /v3/projects": true, "HEAD /v3/projects/p/users/u/roles/r": true, "POST /v3/auth/tokens": true,
 		"POST /v3/projects": false, "PUT /v3/projects/p/users/u/roles/r": false, "PATCH /v3/projects/p": false,
 		"DELETE /v3/auth/tokens": false, "DELETE /v3/projects/p": false,
+		"POST /v2.0/tokens": true, "POST /v2.0/tenants": false, "PUT /v2.0/tenants/t": false, "DELETE /v2.0/tokens/x": false, "POST /v2/tokens": false,
 	} {
 		sent = ""
 		method, path, _ := strings.Cut(request, " ")
