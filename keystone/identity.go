@@ -1,8 +1,8 @@
 // Package keystone declares the operations on projects, role assignments and tokens that Tenantry needs from an OpenStack Identity
 // service. Every operation may be repeated. The class of an error shows whether a repetition can help.
 //
-// The package defines no wire format. Package keystone/v3 implements Identity v3. Package keystonetest is an in-memory Keystone for
-// tests and demonstrations.
+// The package defines no wire format. Package keystone/v3 implements Identity v3, and package keystone/v2 implements Identity v2.0. Package
+// keystonetest is an in-memory Keystone for tests and demonstrations.
 package keystone
 
 import (
@@ -126,10 +126,11 @@ type Identity interface {
 	RemoveAssignment(ctx context.Context, a Assignment) (removed bool, err error)
 
 	// HasAssignment reports whether the role is assigned directly to the user on the project. A role does not count if the user has
-	// it through a group, or through another role that implies it.
+	// it through a group, or through another role that implies it. Identity v2.0 does not show this difference, so such a role then counts.
 	HasAssignment(ctx context.Context, a Assignment) (bool, error)
 
-	// AssignedRoles returns the sorted ids of the roles that are assigned directly to the user on the project.
+	// AssignedRoles returns the sorted ids of the roles that are assigned directly to the user on the project. With Identity v2.0, the
+	// result contains the same additional roles as for HasAssignment.
 	AssignedRoles(ctx context.Context, projectID, userID string) ([]string, error)
 
 	// Ping checks that Keystone answers and accepts Tenantry's own credential.

@@ -1,7 +1,8 @@
-// Package keystonetest is an in-memory Keystone that serves Identity v3 over HTTP, for tests and demonstrations.
+// Package keystonetest is an in-memory Keystone that serves Identity v3 and Identity v2.0 over HTTP, for tests and demonstrations.
 //
-// The package implements the part of Keystone 22 that Tenantry uses. All statuses and bodies are the same as in the real Keystone,
-// even if they are unusual. Package conformance compares the in-memory Keystone with a real Keystone. The in-memory Keystone does not
+// The package implements the part of Keystone 22 that Tenantry uses, and Identity v2.0 as Keystone Pike was seen to answer. All statuses and
+// bodies are the same as in the real Keystone, even if they are unusual. Package conformance compares the in-memory Keystone with a real
+// Keystone 22. The in-memory Keystone does not
 // encrypt its secrets, and stores nothing on disk. Its groups have no members. It is designed for a hundred thousand projects and
 // several hundred thousand role assignments.
 package keystonetest

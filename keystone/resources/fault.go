@@ -140,7 +140,7 @@ func ofAnswer(err error) *fault {
 	return ofTransport(err)
 }
 
-// ofKeystone returns the fault of a call of keystone/v3.
+// ofKeystone returns the fault of a call of Keystone.
 func ofKeystone(err error) *fault {
 	f := &fault{class: upstream.Transient, text: upstream.Clean(err.Error()), fix: fixLater}
 	e, ok := errors.AsType[*upstream.Error](err)
