@@ -232,8 +232,8 @@ func (s *server) refuse(err error, c echo.Context) {
 	}
 }
 
-// The function `fixer` returns the kind of caller that can correct and repeat the request. If the operation accepts the kind of the caller
-// who sent the request, the result is this kind. Otherwise, the result is a kind that the operation accepts.
+// The function `fixer` returns the kind of caller that can correct and repeat the request: a portal or an operator. If callers of the
+// sender's kind may use the operation, the result is this kind. Otherwise, the result is the other kind.
 func fixer(c echo.Context) FixBy {
 	o, _ := c.Get(contextOperation).(operation)
 	r := c.Request()
