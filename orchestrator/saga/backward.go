@@ -123,38 +123,45 @@ func (t *turn) stick(row *StepRow) {
 	t.releaseAt(nil)
 }
 
-// The method `verify` is called when all undos of a compensation have finished. If the outcome of a call is unknown, an undo that
-// began within the call's late window may have missed the call's effect. After the late window, `verify` repeats such an undo. If
-// no undo must be repeated, `verify` ends the compensation.
+// The method `verify` is called when all undos of a compensation have finished. If the outcome of a call is unknown, `verify` waits for
+// the end of the call's late window: an undo that began within the late window may have missed the call's effect, and the next run with
+// the same subject must not meet the effect of a call that has no undo. After the late window, `verify` repeats the undos that may have
+// missed an effect. If no undo must be repeated, `verify` ends the compensation.
 func (t *turn) verify() {
 	due := t.now
+	var late *StepRow
 	var again []*StepRow
 	for i := range t.run.Steps {
 		row := &t.run.Steps[i]
-		if row.UnknownAt == nil || !t.undoable(row) {
+		if row.UnknownAt == nil || t.onlyReads(row) {
 			continue
 		}
 		until := row.effectiveUntil(t.Limits.LateWindow)
-		if row.UndoneAt == nil || row.UndoneAt.Before(until) {
+		if until.After(due) {
+			due, late = until, row
+		}
+		if t.undoable(row) && (row.UndoneAt == nil || row.UndoneAt.Before(until)) {
 			again = append(again, row)
-			if until.After(due) {
-				due = until
-			}
 		}
 	}
 	switch {
-	case len(again) == 0:
-		t.compensated()
-	case due.After(t.now):
+	case late != nil:
 		t.await(Reason{Kind: WaitsForLateWindow, Until: &due, Failure: Failure{
 			Code:   "verifying-undo",
-			Detail: "the answer to a call was lost, so the call may still take effect; the undo is verified after the late window",
-			FixBy:  FixByNobody, Step: again[0].Name, At: t.now,
+			Detail: "the answer to a call was lost, so the call may still take effect; the compensation ends after the late window",
+			FixBy:  FixByNobody, Step: late.Name, At: t.now,
 		}}, Compensating)
+	case len(again) == 0:
+		t.compensated()
 	default:
 		t.redo(again)
 		t.backward()
 	}
+}
+
+func (t *turn) onlyReads(row *StepRow) bool {
+	code := t.Def.step(row.Name)
+	return code != nil && code.effect == Reads
 }
 
 // The method `undoable` reports whether Undo of the step can be called: this release has the code of Undo, and no operator has
