@@ -95,6 +95,7 @@ func New(t testing.TB, o Options) *Installation {
 		o.Change(&options)
 	}
 	in.serve(t, options)
+	awaitReplica(t, o.Database)
 	in.URL = in.Service.URL
 	return in
 }
@@ -187,6 +188,17 @@ func (in *Installation) serve(t testing.TB, o service.Options) {
 			t.Errorf("stopping: %v", err)
 		}
 	})
+}
+
+// awaitReplica waits until the replica of the service has stored its row. Without this wait, the row could appear while a test compares
+// the rows before and after a request.
+func awaitReplica(t testing.TB, database string) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); storetest.Rows(t, database)["replicas"] == 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the replica of the service has not joined within a minute")
+		}
+	}
 }
 
 func must(t testing.TB, err error) {
