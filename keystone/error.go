@@ -31,8 +31,8 @@ var (
 // Service identifies Keystone in errors.
 //
 // The rules below map a failed request to the class of its error. A write creates, changes or removes a project, or creates
-// or removes a role assignment. All other requests count as reads. A login, the validation of a token and the exchange of a token
-// count as reads too, because they leave nothing that must be removed. MaybeDone can be true only for the error of a write.
+// or removes a role assignment, or creates, changes or removes a user. All other requests count as reads. A login, the validation of a
+// token and the exchange of a token count as reads too, because they leave nothing that must be removed. MaybeDone can be true only for the error of a write.
 //
 //	Status 400, 405, 413 or any other 4xx is Permanent.
 //	A refused login is Unavailable with OwnCredential, and wraps an [upstream.RefusedLoginError].
@@ -48,6 +48,9 @@ var (
 //	Status 404 for the validation or the exchange of a token is Permanent with ErrTokenInvalid.
 //	If the cause is a deleted implied role, status 404 for a login, a validation or an exchange is Unavailable without OwnCredential.
 //	Status 401 or 403 for the exchange of a token is Permanent with ErrNoAccess.
+//	Status 401 for the login of a user is Permanent with ErrWrongLogin, ErrPasswordExpired or *SecondFactorError.
+//	Status 403 for the login of a user is Permanent with ErrWrongLogin: the password is longer than Keystone allows.
+//	Status 400 or 403 for a new password is Permanent with ErrPasswordRefused if the message says that the password breaks a rule.
 //	Status 409 makes EnsureProject look the project up by name.
 //	Status 409 is Permanent with ErrConflict if EnsureProject finds no project with the name.
 //	Status 408, 425 or 429 is Transient, with the Retry-After of the answer.

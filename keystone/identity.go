@@ -135,6 +135,8 @@ type Identity interface {
 
 	// Ping checks that Keystone answers and accepts Tenantry's own credential.
 	Ping(ctx context.Context) error
+
+	Users
 }
 
 // Role is a global role.
@@ -158,6 +160,7 @@ type User struct {
 	Name     string `json:"name"`
 	DomainID string `json:"domain_id"`
 	Enabled  bool   `json:"enabled"`
+	RunID    string `json:"-"` // the id of the run that created the user; empty if Tenantry did not create the user: see [RunAttribute]
 }
 
 // Project is a Keystone project. Identity v2.0 calls projects tenants.

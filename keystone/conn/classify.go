@@ -21,12 +21,14 @@ import (
 // Purpose is the kind of a request. The class of a request's error depends on the purpose.
 type Purpose int
 
-// The purposes of requests. An Exchange is the exchange of a user's token, without Tenantry's own credential.
+// The purposes of requests. An Exchange is the exchange of a user's token, and a UserLogin is the login of a user with a password. Both
+// are sent without Tenantry's own credential.
 const (
 	Read Purpose = iota
 	Write
 	Exchange
 	Validation
+	UserLogin
 	login // a login with Tenantry's own credential
 )
 
@@ -135,6 +137,13 @@ func classifyRefused(p Purpose, e *upstream.Error, fromKeystone bool) {
 		e.Err = keystone.ErrTokenInvalid
 	case p == Exchange && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden):
 		e.Err = keystone.ErrNoAccess
+	case p == UserLogin && e.Status == http.StatusNotFound && lacksRole(e.Message):
+		e.Class = upstream.Unavailable
+	case p == UserLogin && e.Status == http.StatusUnauthorized && passwordExpired(e.Message):
+		e.Err = keystone.ErrPasswordExpired
+	case p == UserLogin && (e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden): // 403: the password is too long
+		e.Err = keystone.ErrWrongLogin
+	case p == UserLogin:
 	case e.Status == http.StatusForbidden && policyRule.MatchString(e.Message):
 		e.Class, e.Err = upstream.Blocked, fmt.Errorf("%w: %s", keystone.ErrForbidden, policyRule.FindString(e.Message))
 	case e.Status == http.StatusUnauthorized,
@@ -151,6 +160,11 @@ func classifyRefused(p Purpose, e *upstream.Error, fromKeystone bool) {
 // which another role implies the deleted role. Until an administrator deletes the rule, Keystone answers 404 if a login or the validation
 // of a token involves the implying role. The message is "Could not find role: ID".
 func lacksRole(message string) bool { return strings.Contains(message, "Could not find role: ") }
+
+// passwordExpired reports whether Keystone refused a login only because the password has expired. The message of Keystone 22 is "The
+// password is expired and needs to be changed for user: ID." Keystone sends this message only if the password is right. For a user who is
+// disabled or locked, it sends the same answer as for a wrong password.
+func passwordExpired(message string) bool { return strings.Contains(message, "password is expired") }
 
 // isJSONForHead reports whether the request is a HEAD request, and the type of the answer is JSON. If Keystone has no route for a
 // path, it answers 404, and the type of the answer is HTML. Such an answer says nothing about an object.

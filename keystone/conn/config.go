@@ -49,6 +49,9 @@ type Config struct {
 	// MayWriteDomain reports whether Tenantry may write to projects of the domain with this id. If MayWriteDomain is nil, the guard
 	// refuses all writes to projects.
 	MayWriteDomain func(domainID string) bool
+	// MaySignUp reports whether Tenantry may create users in the domain with this id. If MaySignUp is nil, the guard refuses all writes to
+	// users.
+	MaySignUp func(domainID string) bool
 }
 
 // Endpoint returns the base URL of Keystone's API, which ends in the Identity version: "v3/" or "v2.0/". The returned error contains no

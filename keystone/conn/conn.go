@@ -68,6 +68,7 @@ func New(cfg Config, version Version) (*Conn, error) {
 		Endpoint:       endpoint,
 		Dialect:        version.Dialect,
 		MayWriteDomain: cfg.MayWriteDomain,
+		MaySignUp:      cfg.MaySignUp,
 		Kept:           func(ctx context.Context) { CallOf(ctx).reached = false },
 	}, routed{version.Route, turn{limit{wire{base, own}, cmp.Or(cfg.Timeout, 30*time.Second)}, enter}})
 	c := &Conn{

@@ -16,6 +16,8 @@ import (
 // compare the new tags with the project's current tags. A comparison would need a read of the project before each update, and another
 // client could still change the tags between the read and the update. An update without tags keeps the current tags, even if a tag that
 // marks a tenant is missing.
+//
+// Users have the same paths in both versions.
 type Dialect struct {
 	login                []string // the path of a login
 	projects             string   // the path of the projects, and the name of a list of projects in an answer
@@ -25,6 +27,8 @@ type Dialect struct {
 	tagsField            string // the field of a project that contains its tags
 	isAssignment         func(path []string) bool
 	project              func(fields map[string]any) project
+	mayCreateUser        []string // see the file users.go
+	userDomain           func(fields map[string]any) string
 }
 
 // V3 is the dialect of Identity v3.
@@ -42,6 +46,8 @@ var V3 = Dialect{
 	project: func(fields map[string]any) project {
 		return project{ID: text(fields["id"]), Name: text(fields["name"]), DomainID: text(fields["domain_id"]), Tags: texts(fields["tags"])}
 	},
+	mayCreateUser: []string{"name", "domain_id", "password", "email", "options", keystone.RunAttribute},
+	userDomain:    func(fields map[string]any) string { return text(fields["domain_id"]) },
 }
 
 // V2 is the dialect of Identity v2.0. All its projects are in the domain "default", and their tags are in their descriptions.
@@ -60,6 +66,8 @@ var V2 = Dialect{
 		_, tags := keystone.TagsOfDescription(text(fields["description"]))
 		return project{ID: text(fields["id"]), Name: text(fields["name"]), DomainID: keystone.DefaultDomain.ID, Tags: tags}
 	},
+	mayCreateUser: []string{"name", "password", "email", "enabled", "options", keystone.RunAttribute},
+	userDomain:    func(map[string]any) string { return keystone.DefaultDomain.ID },
 }
 
 // The function `text` returns a value that is a text. Any other value is an empty text. Keystone refuses such a value.

@@ -29,6 +29,9 @@ type Options struct {
 	// MayWriteDomain reports whether Tenantry may write to projects of the domain with this id. If MayWriteDomain is nil, the guard
 	// refuses all writes to projects.
 	MayWriteDomain func(domainID string) bool
+	// MaySignUp reports whether Tenantry may create users in the domain with this id. If MaySignUp is nil, the guard refuses all writes to
+	// users.
+	MaySignUp func(domainID string) bool
 	// Kept is called if the guard must read a project before a write to the project. The guard calls Kept after the read and before the write.
 	// If Keystone refuses the read, the guard returns Keystone's answer and does not send the write.
 	Kept func(context.Context)
@@ -100,6 +103,8 @@ func (g *guard) check(req *http.Request, path []string) (*http.Response, error) 
 		}
 	case len(path) == 2 && path[0] == d.projects && req.Method == http.MethodDelete:
 	case d.isAssignment(path) && (req.Method == http.MethodPut || req.Method == http.MethodDelete):
+	case path != nil && path[0] == users:
+		return g.checkUser(req, path)
 	default:
 		return nil, blocked(req.Method + " " + req.URL.Path)
 	}
@@ -116,19 +121,9 @@ func (g *guard) checkProject(req *http.Request, id string) (*http.Response, erro
 	if g.ours.has(id) {
 		return nil, nil
 	}
-	get, err := http.NewRequestWithContext(req.Context(), http.MethodGet, g.Endpoint.JoinPath(g.Dialect.projects, url.PathEscape(id)).String(), http.NoBody) //nolint:gosec // the host comes from the configuration, and the id is one encoded segment
-	if err != nil {
-		return nil, err
-	}
-	get.Header.Set("Accept", "application/json")
-	get.Header.Set("X-Auth-Token", req.Header.Get("X-Auth-Token"))
-	resp, err := g.next.RoundTrip(get)
-	g.Kept(req.Context()) // the guard has sent the read, but has not yet sent the write
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return resp, nil
+	resp, err := g.read(req, g.Dialect.projects, id)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return resp, err
 	}
 	found, err := g.learn(resp)
 	if err != nil {
@@ -141,6 +136,19 @@ func (g *guard) checkProject(req *http.Request, id string) (*http.Response, erro
 		return nil, blocked(fmt.Sprintf("%s on project %s", req.Method, id))
 	}
 	return nil, nil
+}
+
+// The method `read` reads the object that the write `req` would change.
+func (g *guard) read(req *http.Request, kind, id string) (*http.Response, error) {
+	get, err := http.NewRequestWithContext(req.Context(), http.MethodGet, g.Endpoint.JoinPath(kind, url.PathEscape(id)).String(), http.NoBody) //nolint:gosec // the host comes from the configuration, and the id is one encoded segment
+	if err != nil {
+		return nil, err
+	}
+	get.Header.Set("Accept", "application/json")
+	get.Header.Set("X-Auth-Token", req.Header.Get("X-Auth-Token"))
+	resp, err := g.next.RoundTrip(get)
+	g.Kept(req.Context()) // the guard has sent the read, but has not yet sent the write
+	return resp, err
 }
 
 // errNoProject means that a successful answer does not contain the requested project.
@@ -201,20 +209,28 @@ func (f failing) Read([]byte) (int, error) { return 0, f.err }
 // bodyOf returns the project in the body of a request, and the names of all fields that the body sets. Like Keystone, bodyOf treats
 // field names as case-sensitive and uses the last of two fields with the same name.
 func (g *guard) bodyOf(req *http.Request) (p project, fields []string, err error) {
-	if req.GetBody == nil {
-		return p, nil, blocked(req.Method + " with a body that the guard cannot read, because GetBody is nil")
-	}
-	body, err := req.GetBody()
+	content, err := contentOf(req, g.Dialect.one)
 	if err != nil {
 		return p, nil, err
 	}
+	return g.Dialect.project(content), slices.Collect(maps.Keys(content)), nil
+}
+
+// contentOf returns the fields of the object in the body of a request. The parameter `one` is the name of the object's kind.
+func contentOf(req *http.Request, one string) (map[string]any, error) {
+	if req.GetBody == nil {
+		return nil, blocked(req.Method + " with a body that the guard cannot read, because GetBody is nil")
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return nil, err
+	}
 	defer body.Close()
 	var content map[string]map[string]any
-	one := g.Dialect.one
 	if err := json.NewDecoder(body).Decode(&content); err != nil || len(content) != 1 || content[one] == nil {
-		return p, nil, blocked(req.Method + " with a body that does not describe exactly one project")
+		return nil, blocked(req.Method + " with a body that does not describe exactly one object of the kind " + one)
 	}
-	return g.Dialect.project(content[one]), slices.Collect(maps.Keys(content[one])), nil
+	return content[one], nil
 }
 
 func within(fields, allowed []string) bool {

@@ -3,7 +3,7 @@
 // The package implements the part of Keystone 22 that Tenantry uses, and Identity v2.0 as Keystone Pike was seen to answer. All statuses and
 // bodies are the same as in the real Keystone, even if they are unusual. Package conformance compares the in-memory Keystone with a real
 // Keystone 22. The in-memory Keystone does not
-// encrypt its secrets, and stores nothing on disk. Its groups have no members. It is designed for a hundred thousand projects and
+// encrypt its secrets, and stores nothing on disk. It is designed for a hundred thousand projects and
 // several hundred thousand role assignments.
 package keystonetest
 
@@ -42,6 +42,8 @@ type Options struct {
 	// ListLimit is Keystone's option list_limit: the maximum length of the lists of projects, domains and users. A longer list is cut,
 	// and the answer has the field "truncated". Zero means no limit.
 	ListLimit int
+	// PasswordRules are rules for passwords and logins. The zero value means no rules.
+	PasswordRules PasswordRules
 	// Random is the source of random ids and tokens; nil means crypto/rand.Reader. Random must be safe for concurrent use.
 	Random io.Reader
 }
@@ -52,6 +54,7 @@ type Keystone struct {
 	loose    bool // see Options.LooseNames
 	pike     bool // see Options.Pike
 	limit    int  // see Options.ListLimit
+	rules    PasswordRules
 	now      func() time.Time
 	random   io.Reader
 	mux      *http.ServeMux
@@ -65,9 +68,11 @@ type Keystone struct {
 	projects    table[string, project]
 	grants      table[grant, grant]
 	credentials table[string, applicationCredential]
-	implied     map[string][]string // maps the id of a role to the ids of the roles that it implies directly
+	implied     map[string][]string        // maps the id of a role to the ids of the roles that it implies directly
+	members     map[string]map[string]bool // the ids of the users in each group
 	tokens      map[string]*token
-	sweepAt     int // expired tokens are dropped when the number of tokens reaches sweepAt
+	passwordSet map[string]time.Time // the times of the last changes of passwords, by the id of the user
+	sweepAt     int                  // expired tokens are dropped when the number of tokens reaches sweepAt
 
 	usersByName    index[string] // the ids of users, by the normalized name (see the method plain)
 	projectsByName index[string] // the ids of projects, by the normalized name
@@ -86,9 +91,13 @@ func New(opts Options) *Keystone {
 		pike:     opts.Pike,
 		now:      opts.Now,
 		limit:    opts.ListLimit,
+		rules:    opts.PasswordRules,
 		random:   opts.Random,
 		implied:  map[string][]string{},
+		members:  map[string]map[string]bool{},
 		tokens:   map[string]*token{},
+
+		passwordSet: map[string]time.Time{},
 
 		usersByName:    index[string]{},
 		projectsByName: index[string]{},

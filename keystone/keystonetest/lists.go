@@ -117,26 +117,32 @@ type nameFilters struct {
 	// inDatabase contains the filters that ignore the case, such as name__istartswith. The database applies these filters with LIKE, so
 	// "_" and "%" match any characters. Keystone cuts the list after it has applied these filters.
 	inDatabase []*regexp.Regexp
+	// form returns the form of a name that the filters in the database compare. SQLite ignores only the case of ASCII letters.
+	form func(name string) string
 	// afterwards contains the case-sensitive filters. Keystone applies these filters after it has read the whole list from the database.
 	// If a query has such a filter, Keystone cuts the list as the last step.
 	afterwards []func(name string) bool
 }
 
-func nameFiltersOf(query url.Values) (f nameFilters) {
+func (k *Keystone) nameFiltersOf(query url.Values) (f nameFilters) {
+	f.form = asciiLower
+	if k.loose {
+		f.form = k.plain
+	}
 	for key, values := range query {
 		comparator, ok := strings.CutPrefix(key, "name__")
 		if !ok {
 			continue
 		}
 		wanted := values[0]
-		like := strings.NewReplacer("%", ".*", "_", ".").Replace(regexp.QuoteMeta(wanted))
+		like := strings.NewReplacer("%", ".*", "_", ".").Replace(regexp.QuoteMeta(f.form(wanted)))
 		switch comparator {
 		case "istartswith":
-			f.inDatabase = append(f.inDatabase, regexp.MustCompile("(?is)^"+like))
+			f.inDatabase = append(f.inDatabase, regexp.MustCompile("(?s)^"+like))
 		case "iendswith":
-			f.inDatabase = append(f.inDatabase, regexp.MustCompile("(?is)"+like+"$"))
+			f.inDatabase = append(f.inDatabase, regexp.MustCompile("(?s)"+like+"$"))
 		case "icontains":
-			f.inDatabase = append(f.inDatabase, regexp.MustCompile("(?is)"+like))
+			f.inDatabase = append(f.inDatabase, regexp.MustCompile("(?s)"+like))
 		case "startswith":
 			f.afterwards = append(f.afterwards, func(name string) bool { return strings.HasPrefix(name, wanted) })
 		case "endswith":
@@ -150,11 +156,21 @@ func nameFiltersOf(query url.Values) (f nameFilters) {
 	return f
 }
 
+// asciiLower returns the name with the ASCII letters in lower case.
+func asciiLower(name string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, name)
+}
+
 // The method `first` reports whether a name passes the filters in the database. The method `last` reports whether a name passes the filters
 // that Keystone applies afterwards.
 func (f nameFilters) first(name string) bool {
 	for _, filter := range f.inDatabase {
-		if !filter.MatchString(name) {
+		if !filter.MatchString(f.form(name)) {
 			return false
 		}
 	}

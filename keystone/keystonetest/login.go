@@ -24,6 +24,9 @@ func (k *Keystone) createToken(c call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	if required, missing := k.users.get(t.user).missingMethods(t.methods); missing {
+		return k.receipt(c, t, required)
+	}
 	if err := k.scope(t, auth["scope"], project); err != nil {
 		return 0, nil, err
 	}
@@ -53,8 +56,8 @@ func (k *Keystone) authenticate(identity object) (*token, error) {
 		if err != nil {
 			return nil, err
 		}
-		if u == nil || !u.enabled || u.password == "" || who["password"] != u.password {
-			return nil, unauthorized
+		if err := k.checked(u, who["password"]); err != nil {
+			return nil, err
 		}
 		t.user = u.id
 	case "token":

@@ -135,7 +135,7 @@ func (k *Keystone) listProjects(c call) (int, any, error) {
 		}
 	}
 	// Keystone cuts the list before it applies the filters for tags and for the token's domain.
-	found, truncated := limited(k, all, nameFiltersOf(c.query), (*project).title, func(p *project) bool {
+	found, truncated := limited(k, all, k.nameFiltersOf(c.query), (*project).title, func(p *project) bool {
 		return c.matches("domain_id", p.domain) && c.matches("parent_id", p.parent) && c.matches("enabled", fmt.Sprint(p.enabled))
 	}, func(p *project) bool { return p.tagged(c) && c.inReach(p.domain) })
 	return listed(c, "projects", found, truncated, (*project).show)

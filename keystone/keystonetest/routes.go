@@ -34,6 +34,11 @@ func (k *Keystone) routes() *http.ServeMux {
 		"POST /v3/groups":        k.createGroup,
 		"DELETE /v3/groups/{id}": k.deleteGroup,
 
+		"PUT /v3/groups/{id}/users/{user}":    k.addMember,
+		"GET /v3/groups/{id}/users/{user}":    k.checkMember,
+		"DELETE /v3/groups/{id}/users/{user}": k.removeMember,
+		"GET /v3/users/{id}/groups":           k.listGroupsOf,
+
 		"POST /v3/users":        k.createUser,
 		"GET /v3/users":         k.listUsers,
 		"GET /v3/users/{id}":    k.getUser,

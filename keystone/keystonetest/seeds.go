@@ -19,6 +19,10 @@ type User struct {
 	// DefaultProjectID is the project of a token if the login requests no scope. Keystone ignores DefaultProjectID if the user has
 	// no role on this project.
 	DefaultProjectID string
+	// Extra contains additional fields of the user, such as "email" or [keystone.RunAttribute].
+	Extra map[string]any
+	// Options are Keystone's options of the user, such as "multi_factor_auth_rules". The values have the types of encoding/json.
+	Options map[string]any
 }
 
 // AddDomain adds a domain and returns its id.
@@ -37,6 +41,7 @@ func (k *Keystone) AddUser(u User) string {
 	}
 	return k.addUser(&user{
 		id: u.ID, name: u.Name, domain: u.DomainID, password: u.Password, defaultProject: u.DefaultProjectID, enabled: true,
+		extra: cloned(u.Extra), options: cloned(u.Options),
 	}).id
 }
 
@@ -169,6 +174,18 @@ func (k *Keystone) TagProject(projectID string, tags ...string) {
 	if p := k.projects.get(projectID); p != nil {
 		k.updateProject(p, func(p *project) { k.tag(p, tags) })
 	}
+}
+
+// Users returns all users, the oldest first.
+func (k *Keystone) Users() []keystone.User {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	all := make([]keystone.User, 0, len(k.users.at))
+	for u := range k.users.all() {
+		run, _ := u.extra[keystone.RunAttribute].(string)
+		all = append(all, keystone.User{ID: u.id, Name: u.name, DomainID: u.domain, Enabled: u.enabled, RunID: run})
+	}
+	return all
 }
 
 // Projects returns all projects, the oldest first.

@@ -17,7 +17,11 @@ type (
 		id, name, domain, password string
 		defaultProject             string
 		enabled                    bool
-		extra                      map[string]any // the fields that only Identity v2.0 shows, such as the e-mail address
+		extra                      object    // the fields that Keystone stores, but does not use, such as the e-mail address
+		options                    object    // the resource options, such as the rules for multi-factor logins
+		expires                    time.Time // of the password; zero means never
+		failures                   int       // the logins with a wrong password since the last right one
+		failedAt                   time.Time
 	}
 	group struct {
 		id, name, domain string
@@ -70,16 +74,25 @@ func (k *Keystone) updateUser(old *user, change func(*user)) *user {
 	k.usersByName.remove(k.plain(old.name), old.id)
 	k.addUser(&u)
 	if old.enabled && !u.enabled {
-		for _, t := range k.tokens {
-			t.revoked = t.revoked || t.user == u.id
-		}
+		k.revokeTokens(u.id)
 	}
 	return &u
 }
 
-// removeUser also removes the user's role assignments and application credentials.
+// revokeTokens revokes the tokens that the user has.
+func (k *Keystone) revokeTokens(userID string) {
+	for _, t := range k.tokens {
+		t.revoked = t.revoked || t.user == userID
+	}
+}
+
+// removeUser also removes the user's role assignments, memberships and application credentials.
 func (k *Keystone) removeUser(u *user) {
 	k.users.remove(u.id)
+	delete(k.passwordSet, u.id)
+	for _, members := range k.members {
+		delete(members, u.id)
+	}
 	k.usersByName.remove(k.plain(u.name), u.id)
 	k.revokeAll(k.grantsOf, u.id)
 	k.removeCredentials(func(a *applicationCredential) bool { return a.user == u.id })
@@ -209,24 +222,34 @@ func (k *Keystone) userNamed(name string, home func(domainID string) bool) *user
 // The function `is` returns a function that reports whether its argument is equal to id.
 func is(id string) func(string) bool { return func(other string) bool { return other == id } }
 
-// rolesOn returns the roles of a user on a project: the assigned and the inherited roles, and all roles that these roles imply. Groups
-// have no members here, so a user has no role through a group.
+// rolesOn returns the roles of a user on a project: the assigned and the inherited roles, and all roles that these roles imply. The roles
+// include those of the user's groups.
 func (k *Keystone) rolesOn(userID string, p *project) []*role {
-	assigned := k.assigned(userID, p.id, false)
+	assigned := k.held(userID, p.id, false)
 	for above := k.projects.get(p.parent); above != nil; above = k.projects.get(above.parent) {
-		assigned = append(assigned, k.assigned(userID, above.id, true)...)
+		assigned = append(assigned, k.held(userID, above.id, true)...)
 	}
-	return k.withImplied(append(assigned, k.assigned(userID, p.domain, true)...))
+	return k.withImplied(append(assigned, k.held(userID, p.domain, true)...))
 }
 
 // rolesOnDomain returns the roles of a user on a domain, and all roles that these roles imply.
 func (k *Keystone) rolesOnDomain(userID, domainID string) []*role {
-	return k.withImplied(k.assigned(userID, domainID, false))
+	return k.withImplied(k.held(userID, domainID, false))
 }
 
 // rolesOnSystem returns the roles of a user on the system, and all roles that these roles imply.
 func (k *Keystone) rolesOnSystem(userID string) []*role {
-	return k.withImplied(k.assigned(userID, "", false))
+	return k.withImplied(k.held(userID, "", false))
+}
+
+// The method `held` is like `assigned`, but includes the roles that are assigned to the user's groups.
+func (k *Keystone) held(userID, target string, inherited bool) (roles []string) {
+	for _, g := range k.grantsOn[target] {
+		if g.inherited == inherited && (g.user == userID || k.members[g.group][userID]) {
+			roles = append(roles, g.role)
+		}
+	}
+	return roles
 }
 
 // The method `assigned` returns the ids of the roles that are assigned to the user on the target. The target is the id of a project or

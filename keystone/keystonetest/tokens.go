@@ -40,7 +40,7 @@ func (k *Keystone) valid(text string) (*token, error) {
 		return nil, fault{status: http.StatusNotFound, message: "Could not recognize Fernet token"}
 	}
 	invalid := fault{status: http.StatusNotFound, message: "Failed to validate token"}
-	if u := k.users.get(t.user); u == nil || !u.enabled || t.revoked {
+	if u := k.users.get(t.user); u == nil || !u.enabled || t.revoked || k.bornRevoked(t) {
 		return nil, invalid
 	}
 	if !t.system && t.project == "" && t.domain == "" {
@@ -56,6 +56,14 @@ func (k *Keystone) valid(text string) (*token, error) {
 		return nil, invalid
 	}
 	return t, nil
+}
+
+// bornRevoked reports whether the token was issued in the same second as, or before, the last change of the user's password. Keystone 22
+// revokes tokens by the time at which they were issued, and counts in whole seconds. A token from a login right after the change can
+// therefore be invalid at once.
+func (k *Keystone) bornRevoked(t *token) bool {
+	at, ok := k.passwordSet[t.user]
+	return ok && !t.issued.After(at)
 }
 
 // The method `disabled` returns the answer to a request with a token of the disabled project.

@@ -79,6 +79,16 @@ func TestIdentityV2AnswersLikePike(t *testing.T) {
 		{"", "ADMIN", "POST", "/users", `{"user":{"name":"ext@example.org","password":"pw"}}`, 409, fault, ""},
 		{"", "ADMIN", "GET", "/users?name=ext@example.org", "", 200, "user.email user.enabled user.id user.name user.options user.username", ""},
 		{"", "ADMIN", "GET", "/users?name=absent", "", 404, fault, ""},
+		{
+			"RUN", "ADMIN", "POST", "/users", `{"user":{"name":" ann ","password":"pw","tenantry_run":"r","options":{"lock_password":true}}}`, 200,
+			"user.enabled user.id user.name user.options.lock_password user.tenantry_run user.username", "user.id",
+		},
+		{"", "ADMIN", "GET", "/users?name=ann", "", 200, "user.enabled user.id user.name user.options.lock_password user.tenantry_run user.username", ""},
+		{"", "ADMIN", "PUT", "/users/{RUN}", `{"user":{"password":"pw2"}}`, 200, "user.enabled user.id user.name user.options.lock_password user.tenantry_run user.username", ""},
+		{"", "", "POST", "/tokens", `{"auth":{"passwordCredentials":{"username":"ann","password":"pw"}}}`, 401, fault, ""},
+		{"", "", "POST", "/tokens", `{"auth":{"passwordCredentials":{"username":"ann","password":"pw2"}}}`, 200, access, ""},
+		{"", "ADMIN", "PUT", "/users/{RUN}", `{"user":{"name":"ext@example.org"}}`, 409, fault, ""},
+		{"", "ADMIN", "DELETE", "/users/{RUN}", "", 204, "", ""},
 		{"UNSCOPED", "", "POST", "/tokens", `{"auth":{"passwordCredentials":{"username":"ext@example.org","password":"pw"}}}`, 200, access, "access.token.id"},
 		{
 			"TENANT", "ADMIN", "POST", "/tenants", `{"tenant":{"name":"bs-customer-1","description":"customer 42","enabled":true,"bs_workflow":"w-1"}}`, 200,

@@ -59,8 +59,11 @@ func (k *Keystone) authenticate2(auth object) (*token, error) {
 	if id == "" {
 		u = k.userNamed(name, is(DefaultDomain))
 	}
-	if u == nil || u.domain != DefaultDomain || !u.enabled || u.password == "" || who["password"] != u.password {
-		return nil, unauthorized
+	if u != nil && u.domain != DefaultDomain {
+		u = nil
+	}
+	if err := k.checked(u, who["password"]); err != nil {
+		return nil, err
 	}
 	return &token{user: u.id, methods: []string{"password"}}, nil
 }

@@ -11,46 +11,36 @@ func (k *Keystone) createUser2(c call) (int, any, error) {
 		return 0, nil, err
 	}
 	wanted, _ := c.body["user"].(object)
-	u := &user{domain: DefaultDomain, enabled: true}
-	u.set2(wanted)
-	if u.name == "" {
+	if name, _ := wanted["name"].(string); strings.TrimSpace(name) == "" {
 		return 0, nil, badRequest("Name field is required and cannot be empty")
 	}
+	if err := malformedUser(wanted); err != nil {
+		return 0, nil, err
+	}
+	if err := k.refusesPassword(wanted["password"]); err != nil {
+		return 0, nil, err
+	}
+	u := &user{domain: DefaultDomain, enabled: true}
+	u.set(fields2(wanted))
 	if k.userNamed(u.name, is(DefaultDomain)) != nil {
 		return 0, nil, conflict("Conflict occurred attempting to store user - Duplicate entry found with name %s at domain ID %s.",
 			u.name, DefaultDomain)
 	}
+	k.setPassword(u, u.password, false)
 	return http.StatusOK, object{"user": k.addUser(u).show2()}, nil
 }
 
-// set2 copies the fields of the request to the user. As in Keystone, unknown fields, such as the e-mail address, are stored too.
-func (u *user) set2(wanted object) {
-	u.extra = maps.Clone(u.extra) // a clone, because u can be a copy of a stored user that must not change
-	if u.extra == nil {
-		u.extra = object{}
-	}
-	for field, value := range wanted {
-		text, _ := value.(string)
-		switch field {
-		case "id", "username", "tenantId", "domain_id":
-		case "name":
-			u.name = strings.TrimSpace(text)
-		case "password":
-			u.password = text
-		case "enabled":
-			u.enabled = value != false
-		default:
-			u.extra[field] = value
-		}
-	}
+// fields2 returns the fields of the request without those that only Identity v2.0 has, or that it ignores.
+func fields2(wanted object) object {
+	fields := cloned(wanted)
+	delete(fields, "username")
+	delete(fields, "tenantId")
+	return fields
 }
 
 func (u *user) show2() object {
-	shown := maps.Clone(u.extra)
-	if shown == nil {
-		shown = object{}
-	}
-	maps.Copy(shown, object{"id": u.id, "name": u.name, "username": u.name, "enabled": u.enabled, "options": object{}})
+	shown := cloned(u.extra)
+	maps.Copy(shown, object{"id": u.id, "name": u.name, "username": u.name, "enabled": u.enabled, "options": cloned(u.options)})
 	return shown
 }
 
@@ -104,7 +94,15 @@ func (k *Keystone) updateUser2(c call) (int, any, error) {
 	if wanted == nil {
 		return 0, nil, badRequest("Expecting to find user in request body.")
 	}
-	return http.StatusOK, object{"user": k.updateUser(u, func(u *user) { u.set2(wanted) }).show2()}, nil
+	if err := malformedUser(wanted); err != nil {
+		return 0, nil, err
+	}
+	wanted = fields2(wanted)
+	u, err = k.change(u, wanted, u.withFields(wanted))
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusOK, object{"user": u.show2()}, nil
 }
 
 func (k *Keystone) deleteUser2(c call) (int, any, error) {

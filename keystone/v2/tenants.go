@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/gophercloud/gophercloud/v2/openstack/identity/v2/tenants"
 
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/keystone/conn"
-	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // tenantAnswer is an answer that contains one tenant. ExtractInto decodes it, because gophercloud's Extract returns no error for an empty
@@ -48,15 +46,14 @@ func (b tenantBody) tenant() (tenant, error) {
 	return t, nil
 }
 
-// FindProject implements [keystone.Identity]. Keystone answers with one tenant, or with a 404 whose message names the tenant. Any other 404
-// is Unavailable, because a caller creates a project that is not found.
+// FindProject implements [keystone.Identity]. Keystone answers with one tenant, or with a 404: see ofName.
 func (c *Cloud) FindProject(ctx context.Context, domainID, name string) (keystone.Project, error) {
 	op := fmt.Sprintf("finding project %q", name)
 	if domainID != keystone.DefaultDomain.ID || name == "" { // without a name, Keystone would list all tenants
 		return keystone.Project{}, conn.NotFound(op)
 	}
 	var found tenant
-	err := c.Do(ctx, conn.Read, op, func(ctx context.Context) (err error) {
+	err := ofName(name, c.Do(ctx, conn.Read, op, func(ctx context.Context) (err error) {
 		var answer tenantAnswer
 		address := c.Own.ServiceURL("tenants") + "?" + conn.Query("name", name)
 		if _, err := c.Own.Get(ctx, address, &answer, nil); err != nil { //nolint:bodyclose // gophercloud has closed it
@@ -64,10 +61,7 @@ func (c *Cloud) FindProject(ctx context.Context, domainID, name string) (keyston
 		}
 		found, err = answer.Tenant.tenant()
 		return err
-	})
-	if e, ok := errors.AsType[*upstream.Error](err); ok && errors.Is(err, keystone.ErrNotFound) && !strings.Contains(e.Message, name) {
-		e.Class, e.Err = upstream.Unavailable, nil // the 404 does not say that this tenant is missing
-	}
+	}))
 	if err != nil {
 		return keystone.Project{}, err
 	}

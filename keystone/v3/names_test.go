@@ -22,7 +22,7 @@ func newLooseHouse(t *testing.T) (k *keystonetest.Keystone, open func(allowAdmin
 	t.Cleanup(stop)
 	return k, func(allowAdmin bool) *v3.Cloud {
 		cloud, err := v3.New(conn.Config{
-			URL: url, AllowAdminRole: allowAdmin, MayWriteDomain: func(string) bool { return true },
+			URL: url, AllowAdminRole: allowAdmin, MayWriteDomain: func(string) bool { return true }, MaySignUp: func(string) bool { return true },
 			Credential: conn.Credential{Username: "Admin", UserDomainID: "default", Password: "secret", ProjectName: "ADMIN", ProjectDomainName: "DEFAULT"},
 		})
 		if err != nil {

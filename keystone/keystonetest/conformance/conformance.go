@@ -79,6 +79,22 @@ var common = []part{
 	{"all writes, Tenantry's own user without role admin", withoutRole},
 	{"all writes, disabled project of Tenantry's own user", ownProjectDisabled},
 	{"all writes, project that is not Tenantry's", notOurs},
+
+	{"FindUser, exact name, other case and absent", findUser},
+	{"SimilarUser, other case, characters of patterns and short names", similarUser},
+	{"EnsureUser, repeated", ensureUserRepeated},
+	{"EnsureUser, eight at once", ensureUserAtOnce},
+	{"EnsureUser, name taken by another run, an administrator or in other case", ensureUserTaken},
+	{"EnsureUser, malformed name or password", ensureUserMalformed},
+	{"EnsureUser, name of maximum length and attributes", ensureUserAttributes},
+	{"SetPassword, repeated", setPassword},
+	{"SetPassword, deleted user", setPasswordAbsent},
+	{"RemoveUser, repeated, and of another run", removeUser},
+	{"RemoveUser, created again", removeUserMadeAgain},
+	{"all writes to users, refused by the guard", usersGuarded},
+	{"all writes to users, refused by Keystone", usersRefused},
+	{"LogIn, right, wrong, unknown and disabled", logIn},
+	{"LogIn, default project", logInDefaultProject},
 }
 
 // The variable `onlyV3` contains the tests of what Identity v2.0 does not have or does not show.
@@ -88,6 +104,7 @@ var onlyV3 = []part{
 	{"EachProject, by domain and prefix", eachProject},
 	{"EachAssignment, of every kind", eachAssignment},
 	{"ExchangeToken, inherited role", inheritedRole},
+	{"ExchangeToken, role of a group", groupsRole},
 	{"EachUser", eachUser},
 	{"AllRoles and Implied", allRoles},
 	{"Reach, project and system", reach},
@@ -98,6 +115,10 @@ var onlyV3 = []part{
 	{"all reads, reader of the system", systemReadersRights},
 	{"EnsureProject and RemoveProject, with an application credential", applicationCredential},
 	{"a login without a scope", unscoped},
+	{"SimilarUser, user with nested attributes", similarUserNested},
+	{"RemoveUser, user in use", removeUserInUse},
+	{"EnsureUser, disabled or other domain", ensureUserDomains},
+	{"LogIn, multi-factor rules", logInMultiFactor},
 }
 
 // The variable `onlyV2` contains the tests of what Identity v2.0 does in its own way.

@@ -41,6 +41,7 @@ func newFixture(t *testing.T, target Target) *fixture {
 			Username: "admin", UserDomainName: "Default", Password: target.Password, ProjectName: "admin", ProjectDomainID: "default",
 		},
 		MayWriteDomain: func(id string) bool { return id == "default" },
+		MaySignUp:      func(id string) bool { return id == "default" },
 	}
 	if f.second = target.Public != ""; f.second {
 		f.adminURL = target.Admin

@@ -102,7 +102,9 @@ var (
 		"/projects?domain_id=DOMAIN&name__inexact=x", "/projects?domain_id=DOMAIN&enabled=false", "/projects?domain_id=DOMAIN&tags=b",
 		"/projects?domain_id=DOMAIN&name=payroll", "/projects?domain_id=DOMAIN&name=payroll&name__startswith=x",
 		"/users?domain_id=DOMAIN", "/users?domain_id=FOREIGN", "/users?domain_id=nope", "/users?domain_id=DOMAIN&name__istartswith=U-",
-		"/users?domain_id=DOMAIN&name__startswith=U-",
+		"/users?domain_id=DOMAIN&name__startswith=U-", "/users?domain_id=DOMAIN&name__icontains=U-", "/users?domain_id=DOMAIN&name__iendswith=%25",
+		"/users?domain_id=DOMAIN&name__istartswith=u_&name__iendswith=8", "/users?domain_id=DOMAIN&name__istartswith=",
+		"/users?domain_id=DOMAIN&name__istartswith=%C3%9C", "/users?domain_id=DOMAIN&name__iendswith=%5C_",
 	}
 	otherReads = []string{
 		"/projects/INSIDE", "/projects/OUTSIDE", "/projects/nope", "/users/PLAIN", "/users/STRANGER", "/users/nope",

@@ -94,7 +94,7 @@ func (a answer) token() string { return a.header.Get("X-Subject-Token") }
 
 var (
 	anID      = regexp.MustCompile(`[0-9a-f]{32}`)
-	aName     = regexp.MustCompile(`\b(bs-customer|bs-child|u|a|d|g)-[a-z0-9]{12}\b`)
+	aName     = regexp.MustCompile(`\b(bs-customer|bs-child|u|v|U|a|d|g)-[a-z0-9]{12}\b`)
 	malformed = regexp.MustCompile(`(?s)[.\n].*`)
 )
 

@@ -208,6 +208,7 @@ func Wire(t *testing.T, target Target) []string {
 	say("list assignments on a deleted project", r.do("GET", "/role_assignments?scope.project.id="+project, admin, ""))
 
 	say("delete user", r.do("DELETE", "/users/"+user, admin, ""))
+	wireUsers(say, r, admin, suffix)
 	return lines
 }
 

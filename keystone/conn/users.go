@@ -1,0 +1,204 @@
+package conn
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// CheckNewPassword returns an error if the password is empty. Keystone would let the user log in with an empty password.
+func CheckNewPassword(op, password string) error {
+	if password != "" {
+		return nil
+	}
+	return &upstream.Error{
+		Service: keystone.Service, Class: upstream.Permanent, Op: op, Err: keystone.ErrPasswordRefused, Message: "the password is empty",
+	}
+}
+
+// checkUserName returns an error if Keystone refuses the name of a new user, or would store another name: Keystone removes blanks at the
+// ends of a name.
+func checkUserName(op, name string) error {
+	if n := utf8.RuneCountInString(name); n > 0 && n <= 255 && utf8.ValidString(name) && strings.TrimSpace(name) == name &&
+		!strings.ContainsFunc(name, unicode.IsControl) {
+		return nil
+	}
+	return &upstream.Error{Service: keystone.Service, Class: upstream.Permanent, Op: op, Message: "the name cannot be used for a user: " +
+		"use 1 to 255 characters, without control characters, and without blanks at the beginning and the end"}
+}
+
+// OfPassword returns the error of a request that sets a password. If Keystone refused the password, the error is
+// [keystone.ErrPasswordRefused].
+//
+// Keystone 22 has two such answers: status 400 with the message "The password does not match the requirements: TEXT.", and status 403 with
+// the message "The password length must be less than or equal to N. ...". TEXT is the option password_regex_description, or "None". The
+// messages about other fields can contain the word "password", too, because they quote the schema of a user.
+func OfPassword(err error) error {
+	e, ok := errors.AsType[*upstream.Error](err)
+	if !ok || e.Class != upstream.Permanent ||
+		(e.Status != http.StatusBadRequest || !strings.HasPrefix(e.Message, "The password does not match the requirements: ")) &&
+			(e.Status != http.StatusForbidden || !strings.HasPrefix(e.Message, "The password length must be ")) {
+		return err
+	}
+	refused := *e
+	refused.Err = keystone.ErrPasswordRefused
+	return &refused
+}
+
+// PasswordExpires reports whether a new password expires at once. The parameter is the field password_expires_at of a new user, and may be
+// empty.
+//
+// If the option change_password_upon_first_use is set, Keystone 22 lets the password of a new user expire at once. The user's option
+// ignore_change_password_upon_first_use does not prevent this, because Keystone reads the option before it has stored the option. The
+// option is effective for every later password. A password that expires because of password_expires_days is valid for at least one day. The
+// margin of twelve hours allows for clocks that differ.
+func PasswordExpires(at string) bool {
+	expiry, err := time.Parse("2006-01-02T15:04:05.999999", strings.TrimSuffix(at, "Z"))
+	return err == nil && time.Until(expiry) < 12*time.Hour
+}
+
+// Attribute is an additional attribute of a user. Keystone stores additional attributes of any type; an Attribute is empty if the value is
+// not a text.
+type Attribute string
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (a *Attribute) UnmarshalJSON(value []byte) error {
+	var text string
+	if json.Unmarshal(value, &text) != nil {
+		text = ""
+	}
+	*a = Attribute(text)
+	return nil
+}
+
+// LikeName adds filters to the query for a list of users. Keystone then lists all users whose folded name is equal to the folded name, and
+// perhaps others. SQLite ignores only the case of ASCII letters, and some characters have a special meaning in the pattern of a filter,
+// because Keystone does not escape them: "_" and "%", and the backslash on PostgreSQL and MySQL. The filters therefore contain only the
+// beginning and the end of the name, up to the first such character.
+func LikeName(query url.Values, name string) {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("@.-+ ", r)
+	}
+	other := func(r rune) bool { return !plain(r) }
+	begin, end := name, name
+	if i := strings.IndexFunc(name, other); i >= 0 {
+		begin = name[:i]
+		end = strings.TrimLeftFunc(name[strings.LastIndexFunc(name, other):], other)
+	}
+	if begin != "" {
+		query.Set("name__istartswith", begin)
+	}
+	if end != "" {
+		query.Set("name__iendswith", end)
+	}
+}
+
+// Similar collects the users whose folded name is equal to the folded Name: see [keystone.Users.SimilarUser].
+type Similar struct {
+	DomainID, Name string
+
+	found *keystone.User
+}
+
+// See adds a user from a list.
+func (s *Similar) See(u keystone.User) {
+	if u.DomainID == s.DomainID && keystone.FoldedName(u.Name) == keystone.FoldedName(s.Name) && (s.found == nil || u.Name == s.Name) {
+		s.found = &u
+	}
+}
+
+// Result returns the result of SimilarUser. The parameters `cut` and `err` are the results of the list.
+func (s *Similar) Result(op string, cut bool, err error) (keystone.User, error) {
+	switch {
+	case err != nil:
+		return keystone.User{}, err
+	case s.found != nil:
+		return *s.found, nil
+	case cut:
+		return keystone.User{}, ErrCut(op)
+	}
+	return keystone.User{}, NotFound(op)
+}
+
+// RequiredMethods returns the combinations of login methods in Keystone's answer to a login that needs another method. RequiredMethods
+// omits names that are not short words.
+func RequiredMethods(body []byte) (all [][]string) {
+	var answer struct {
+		Methods [][]string `json:"required_auth_methods"`
+	}
+	if json.Unmarshal(body, &answer) != nil {
+		return nil
+	}
+	for _, methods := range answer.Methods[:min(len(answer.Methods), 10)] {
+		var clean []string
+		for _, m := range methods[:min(len(methods), 10)] {
+			if keystone.ValidID(m) {
+				clean = append(clean, upstream.Clean(m))
+			}
+		}
+		all = append(all, clean)
+	}
+	return all
+}
+
+// Account has the requests of one Identity version from which [EnsureUser] and [RemoveUser] are made.
+type Account struct {
+	// The result `usable` of Create reports whether the user can log in with the password.
+	Create func(ctx context.Context, n keystone.NewUser) (u keystone.User, usable bool, err error)
+	Find   func(ctx context.Context, domainID, name string) (keystone.User, error)
+	// InUse returns the reason why the user is in use, or an empty reason. If InUse is nil, Keystone does not show this.
+	InUse  func(ctx context.Context, u keystone.User) (string, error)
+	Delete func(ctx context.Context, u keystone.User) error
+}
+
+// EnsureUser implements [keystone.Users].
+func (a Account) EnsureUser(ctx context.Context, n keystone.NewUser) (u keystone.User, made, passwordSet bool, err error) {
+	const op = "creating a user"
+	if err = checkUserName(op, n.Name); err == nil {
+		err = CheckNewPassword(op, n.Password)
+	}
+	if err != nil {
+		return u, false, false, err
+	}
+	u, usable, err := a.Create(ctx, n)
+	if !errors.Is(err, keystone.ErrConflict) {
+		return u, err == nil, err == nil && usable, OfPassword(err)
+	}
+	u, lookup := a.Find(ctx, n.DomainID, n.Name)
+	if errors.Is(lookup, keystone.ErrNotFound) {
+		return u, false, false, err
+	}
+	return u, lookup == nil && n.RunID != "" && u.RunID == n.RunID, false, lookup
+}
+
+// RemoveUser implements [keystone.Users].
+func (a Account) RemoveUser(ctx context.Context, domainID, name, runID string) (removed keystone.User, kept string, err error) {
+	found, err := a.Find(ctx, domainID, name)
+	if err == nil && (runID == "" || found.RunID != runID) {
+		return removed, "", nil
+	}
+	if err == nil && a.InUse != nil {
+		kept, err = a.InUse(ctx, found)
+	}
+	if err == nil && kept == "" {
+		err = a.Delete(ctx, found)
+	}
+	switch {
+	case errors.Is(err, keystone.ErrNotFound):
+		return removed, "", nil
+	case err != nil:
+		return removed, "", err
+	case kept != "":
+		return removed, kept, nil
+	}
+	return found, "", nil
+}
