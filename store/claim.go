@@ -3,6 +3,9 @@ package store
 import (
 	"context"
 	"fmt"
+	"time"
+
+	"gorm.io/gorm"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
@@ -21,6 +24,19 @@ func (s *Store) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
 		return nil, fmt.Errorf("claiming runs for replica %s: %w", c.Replica, err)
 	}
 	return ids, nil
+}
+
+// Take leases one run to a replica, as saga.Queue specifies.
+func (s *Store) Take(ctx context.Context, replica, runID string, version int64, now time.Time) (taken bool, err error) {
+	took := s.db.WithContext(ctx).Model(&runRow{}).Where("id = ? AND version = ? AND replica_id IS NULL", runID, version).
+		UpdateColumns(map[string]any{
+			"replica_id": replica, "epoch": gorm.Expr("epoch + 1"), "version": gorm.Expr("version + 1"),
+			"take_overs": gorm.Expr("take_overs + 1"), "due_at": gorm.Expr("COALESCE(due_at, ?)", now.UnixMicro()),
+		})
+	if took.Error != nil {
+		return false, fmt.Errorf("taking run %s for replica %s: %w", runID, replica, took.Error)
+	}
+	return took.RowsAffected > 0, nil
 }
 
 // countDue counts the due runs. The statements of Claim select due runs with the same condition.

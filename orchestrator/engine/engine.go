@@ -31,6 +31,9 @@ type Options struct {
 	GiveUpAfter time.Duration // maximum time of a run, counting all waits; then the run is compensated or held; default 24 h
 	Poll        time.Duration // interval between polls for work that no message announced; default 5 s
 	Executors   int           // maximum number of runs that are executed at once; default 64
+	// KeepPassword is the maximum time for which a password stays in memory; default 30 min. It is longer than the default of Deadline, so that
+	// a run that cannot succeed ends before its password is gone.
+	KeepPassword time.Duration
 
 	// If NoRestart is set, this engine refuses to retry a compensated run, because the retry would start a new run. NoRestart is
 	// the reason in the refusal.
@@ -54,6 +57,7 @@ type Engine struct {
 	Options
 	workflows map[string]*saga.Definition
 	watchers  watchers
+	passwords passwords
 	kick      chan struct{} // tells Serve to look for work
 	joined    chan struct{} // this channel is closed when the database's time is known
 
@@ -87,6 +91,7 @@ func New(o Options) *Engine {
 	o.GiveUpAfter = cmp.Or(o.GiveUpAfter, 24*time.Hour)
 	o.Poll = cmp.Or(o.Poll, 5*time.Second)
 	o.Executors = cmp.Or(o.Executors, 64)
+	o.KeepPassword = cmp.Or(o.KeepPassword, 30*time.Minute)
 	if o.Clock == nil {
 		o.Clock = NewClock(time.Now)
 	}
@@ -176,6 +181,9 @@ func (e *Engine) Start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 			}
 		}
 	}
+	if q.Password != "" {
+		e.keepPassword(q.ID, q.Password) // before the run is stored: another replica's message may start it at once
+	}
 	err = e.Store.Create(ctx, n)
 	if busy, ok := errors.AsType[*saga.SubjectBusyError](err); ok {
 		if x != nil {
@@ -191,6 +199,8 @@ func (e *Engine) Start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 		}
 		if !refusedForGood(err) {
 			e.beUnsure()
+		} else {
+			e.passwords.forget(q.ID)
 		}
 		return nil, err
 	}

@@ -36,6 +36,11 @@ func (v environment) Token(ctx context.Context, runID string) (string, error) {
 	return v.engine.Tokens.Token(ctx, runID)
 }
 
+// Password implements [saga.Env].
+func (v environment) Password(runID string) (string, error) {
+	return v.engine.passwords.of(runID, v.engine.Clock.Now())
+}
+
 // Unsettled implements [saga.Env].
 func (v environment) Unsettled(ctx context.Context) (by string, err error) {
 	now := v.engine.Clock.Now()

@@ -22,6 +22,7 @@ type executor struct {
 	token     string // the user's token, if this replica accepted the run and still executes it
 
 	claimed  bool            // the lease has just begun
+	handed   bool            // the engine has just received the password of the run
 	state    json.RawMessage // the state of the run, if the machine has computed the state
 	calls    []saga.Call     // calls to be made next
 	flying   int             // calls in flight
@@ -77,12 +78,12 @@ func (x *executor) execute() {
 // The method `next` asks the machine for a decision, and stores the decision. The result is false if the run no longer belongs to
 // this replica.
 func (x *executor) next() bool {
-	in := saga.Input{Claimed: x.claimed, Outcomes: x.came, State: x.state}
+	in := saga.Input{Claimed: x.claimed, Outcomes: x.came, Password: x.handed, State: x.state}
 	if x.look {
 		in.Actions = x.actions()
 	}
 	in.Now, in.Leaving = x.engine.Clock.Now(), x.engine.leaving()
-	x.claimed, x.came = false, nil
+	x.claimed, x.handed, x.came = false, false, nil
 	d := x.machine.Next(x.run, in)
 	if d.Log != nil {
 		x.engine.OnFault(d.Log)
@@ -205,6 +206,9 @@ func (x *executor) store(d saga.Decision) bool {
 	x.look = x.look || result.Actions
 	for _, event := range d.Events {
 		e.OnEvent(x.run, event)
+	}
+	if d.Run.State.Ended() {
+		e.passwords.forget(x.run.ID)
 	}
 	if result.Successor {
 		e.lookForWork()

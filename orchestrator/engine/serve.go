@@ -182,7 +182,7 @@ func (e *Engine) claim(ctx context.Context, replica string) error {
 		}
 		e.setBehind(len(ids) == room)
 		for _, id := range ids {
-			e.takeUp(ctx, id)
+			e.takeUp(ctx, id, false)
 		}
 		if len(ids) < room {
 			return nil
@@ -196,8 +196,8 @@ func (e *Engine) due(now time.Time) saga.Due {
 }
 
 // takeUp reads a run that this replica has taken, and starts an executor for the run. If the run cannot be read, the method `claim` hands
-// the run back later.
-func (e *Engine) takeUp(ctx context.Context, id string) {
+// the run back later. The parameter `handed` reports whether the engine has just received the password of the run.
+func (e *Engine) takeUp(ctx context.Context, id string, handed bool) {
 	ctx, cancel := e.patiently(ctx)
 	defer cancel()
 	run, err := e.Store.Run(ctx, id)
@@ -213,6 +213,7 @@ func (e *Engine) takeUp(ctx context.Context, id string) {
 		return
 	}
 	x := e.employ(run)
+	x.handed = handed
 	e.mu.Unlock()
 	go x.takeOver()
 }

@@ -29,6 +29,7 @@ type Request struct {
 
 	Token          string // the user's token, which is stored encrypted until it is used or has expired
 	TokenExpiresAt time.Time
+	Password       string // the password of a new user; never stored: see ErrNoPassword
 }
 
 // Accept returns a new run, and the first event of the run. From now on, the steps of the run are fixed. No step of the new run has

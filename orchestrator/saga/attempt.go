@@ -14,6 +14,10 @@ import (
 // with ErrLeaseLost, and requests that were not sent yet fail with ErrLeaseLost.
 var ErrLeaseLost = errors.New("the lease of this replica ended")
 
+// ErrNoPassword means that this replica does not have the password of the run. A password is only in the memory of the replica that received
+// it. If this replica ends, or another replica executes the run, the run waits until the caller repeats the request with the password.
+var ErrNoPassword = errors.New("the password is no longer in memory: repeat the request with the same key and the password")
+
 // CallKind is the purpose of a call: do, undo, verify or re-check.
 type CallKind string
 
@@ -62,6 +66,7 @@ type Outcome struct {
 	Skipped   string // reason why the step had nothing to do, or empty; if Skipped is set, Err is set, too
 	DropToken bool
 	Late      bool            // a re-check has found a late effect, and has called Undo
+	Kept      string          // the reason why Undo has left the object of the step, or empty
 	Err       *Classification // nil: success
 }
 
@@ -69,6 +74,8 @@ type Outcome struct {
 type Env interface {
 	// Token returns the user's token that is stored for a run, or ErrNoToken if the token is gone.
 	Token(ctx context.Context, runID string) (string, error)
+	// Password returns the password of a run, or ErrNoPassword.
+	Password(runID string) (string, error)
 	// Unsettled looks for an unsettled run with the same subject. A run is unsettled if it has ended, but one of its calls may
 	// still change something: see Run.Unsettled. Unsettled returns the id of the unsettled run, or an empty id if there is no such
 	// run.
@@ -105,7 +112,7 @@ func (d *Definition) Attempt(ctx context.Context, c Call, env Env) (o Outcome) {
 	if err != nil && h.beforehand {
 		h.objects, h.removed, h.dropToken = nil, nil, false
 	}
-	o = Outcome{Call: c, Output: output, Objects: h.objects, Removed: h.removed, DropToken: h.dropToken, Late: h.late}
+	o = Outcome{Call: c, Output: output, Objects: h.objects, Removed: h.removed, DropToken: h.dropToken, Late: h.late, Kept: h.kept}
 	o.Call.Input, o.Call.State = nil, nil // the run contains the input and the state
 	if err != nil {
 		o.Output, o.Skipped, o.Err = nil, skipped(err), d.classified(err, h.beforehand)
@@ -236,6 +243,11 @@ func (d *Definition) classified(err error, beforehand bool) (found *Classificati
 			Code: "lease-lost", Detail: ErrLeaseLost.Error(), FixBy: FixByNobody,
 		}}
 	}
+	if errors.Is(err, ErrNoPassword) {
+		return &Classification{Class: upstream.Transient, Failure: Failure{
+			Code: "password-missing", Detail: ErrNoPassword.Error(), FixBy: FixByMerchant, AwaitsPassword: true,
+		}}
+	}
 	if w, ok := errors.AsType[waitError](err); ok {
 		return &Classification{
 			Class: upstream.Transient, RetryAfter: w.retryAfter, Failure: Failure{Code: w.code, Detail: w.detail, FixBy: FixByNobody},
@@ -254,7 +266,7 @@ func panicked(p panicError, beforehand bool) *Classification {
 }
 
 // Handle gives Find, Do and Undo access to the attempt that calls them: see [CallOf]. A Handle records the objects that the attempt
-// made or removed, and provides the user's token.
+// made or removed, and provides the user's token and password.
 type Handle struct {
 	Call
 
@@ -264,6 +276,7 @@ type Handle struct {
 	removed    []Object
 	dropToken  bool
 	late       bool
+	kept       string
 }
 
 type handleKey struct{}
@@ -285,6 +298,18 @@ func (h *Handle) Made(o Object) {
 // Gone records that this call removed the object of this kind and id.
 func (h *Handle) Gone(kind, id string) {
 	h.removed = append(h.removed, Object{Step: h.Step, Kind: kind, ID: id})
+}
+
+// Keep records that Undo leaves the object of the step upstream, for the reason `why`.
+func (h *Handle) Keep(why string) { h.kept = why }
+
+// Password returns the password that the caller sent with the request for the run. Do must return the error ErrNoPassword unchanged, and
+// before the call to the upstream: the run then waits for the caller.
+func (h *Handle) Password() (string, error) {
+	if h.env == nil {
+		return "", ErrNoPassword
+	}
+	return h.env.Password(h.RunID)
 }
 
 // Token returns the user's token that is stored for the run. Token returns ErrNoToken if the token was used, has expired, or was

@@ -24,6 +24,8 @@ type called struct {
 
 func (c *called) Token(context.Context, string) (string, error) { return "", ErrNoToken }
 
+func (c *called) Password(string) (string, error) { return "", ErrNoPassword }
+
 func (c *called) Unsettled(context.Context) (string, error) {
 	c.log = append(c.log, "rechecking?")
 	return c.rechecking, c.envErr

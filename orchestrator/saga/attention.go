@@ -11,7 +11,7 @@ const Patience = 15 * time.Minute
 // The method `attend` sets the time from which the run needs the attention of a person. A run needs attention at once if it is stuck or
 // held, or if an undo was refused while other undos continue. If a step or an undo has failed and is tried again, the run needs attention
 // after Patience. Further failed attempts do not extend Patience. Patience starts again when the run makes progress: when a call succeeds,
-// when the run begins to compensate, or when an action is applied.
+// when the run begins to compensate, or when an action is applied. A run that waits for a password needs nobody but its caller.
 func (t *turn) attend() {
 	run := t.run
 	if run.needsPerson() {
@@ -35,7 +35,7 @@ func (r *Run) needsPerson() bool {
 
 // awaitsRetry reports whether a call of the run has failed and will be repeated. A re-check of an ended run does not count.
 func (r *Run) awaitsRetry() bool {
-	return !r.State.Ended() && slices.ContainsFunc(r.Steps, func(s StepRow) bool { return s.RetryAt != nil })
+	return !r.State.Ended() && slices.ContainsFunc(r.Steps, func(s StepRow) bool { return s.RetryAt != nil && !s.awaitsPassword() })
 }
 
 // triesAgain reports whether a call of the run has failed and will be repeated, or is being repeated.

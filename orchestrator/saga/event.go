@@ -16,6 +16,7 @@ const (
 	EventStepFailed   EventKind = "step-failed"
 	EventCompensating EventKind = "compensating"
 	EventUndone       EventKind = "step-undone"
+	EventUserKept     EventKind = "user-kept" // the undo has kept a user who is in use: see Why
 	EventUndoAttempt  EventKind = "undo-attempt-failed"
 	EventUndoFailed   EventKind = "undo-failed"
 	EventLateEffect   EventKind = "late-effect-removed" // after an undo, a late effect of the step was found and removed

@@ -36,6 +36,8 @@ type Failure struct {
 	At        time.Time `json:"at"`
 
 	Unavailable bool `json:"unavailable,omitempty"` // the upstream was down
+	// AwaitsPassword means that the step needs a password that no replica has: see ErrNoPassword.
+	AwaitsPassword bool `json:"awaits_password,omitempty"`
 	// Upstream names the upstream whose open circuit prevented the request: see Claim.Down.
 	Upstream string `json:"upstream,omitempty"`
 }
@@ -61,6 +63,7 @@ const (
 	WaitsForPredecessor ReasonKind = "predecessor" // an older run with the same subject must end first
 	WaitsForLateWindow  ReasonKind = "late-window" // the undo of a call with unknown outcome is verified at Until
 	WaitsForOperator    ReasonKind = "operator"    // an operator must decide
+	WaitsForPassword    ReasonKind = "password"    // the caller must repeat the request with the password
 )
 
 // Reason is the reason why a run waits or is stuck. FixBy names the person who can fix the cause.

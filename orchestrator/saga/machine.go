@@ -33,6 +33,8 @@ type Input struct {
 	Outcomes []Outcome
 	// Actions are the stored actions of the run that are not consumed yet, oldest first.
 	Actions []Action
+	// Password is true if the replica has just received the password for which the run waits.
+	Password bool
 	// State is the Decision.State of the last stored decision. If State is nil, the machine computes the state again.
 	State json.RawMessage
 	// Leaving is true if the replica is handing back its runs. No new call may then start.
@@ -86,6 +88,9 @@ func (m Machine) Next(r *Run, in Input) Decision {
 	}
 	for _, a := range in.Actions {
 		t.consume(a)
+	}
+	if in.Password {
+		t.handOver()
 	}
 	t.decide()
 	return t.finish()
@@ -229,10 +234,23 @@ func (t *turn) awaitRetry(row *StepRow, state RunState) {
 		return
 	}
 	kind := WaitsForRetry
-	if row.Error.Unavailable {
+	switch {
+	case row.Error.AwaitsPassword:
+		kind = WaitsForPassword
+	case row.Error.Unavailable:
 		kind = WaitsForUpstream
 	}
 	t.await(Reason{Kind: kind, Failure: *row.Error, Until: row.RetryAt}, state)
+}
+
+// handOver lets the steps continue that wait for a password.
+func (t *turn) handOver() {
+	for i := range t.run.Steps {
+		if row := &t.run.Steps[i]; row.awaitsPassword() {
+			row.RetryAt = nil
+			t.changed(row)
+		}
+	}
 }
 
 // sleepUntil makes the run wait until a time. If the wait is longer than shortWait, the replica releases the run.

@@ -138,6 +138,9 @@ func (t *turn) did(row *StepRow, o Outcome) {
 		t.hold(Reason{Kind: WaitsForOperator, Failure: *row.Error})
 	case upstream.Transient, upstream.Unavailable:
 		at := now.Add(retryIn(t.run.ID, row.Name, row.Attempts, maxDelay, found))
+		if found.Failure.AwaitsPassword { // the run waits for the caller until it expires
+			at = t.run.BudgetFrom.Add(t.Limits.GiveUpAfter + time.Second)
+		}
 		row.RetryAt = &at
 	}
 }
@@ -149,6 +152,12 @@ func (t *turn) undid(row *StepRow, o Outcome) {
 	if o.Err == nil {
 		again := row.UndoneAt != nil
 		row.State, row.Error, row.UndoneAt = StepUndone, nil, new(o.StartedAt)
+		if o.Kept != "" {
+			t.run.leaveBehind(row)
+			event.Kind, event.Why = EventUserKept, upstream.Clean(o.Kept)
+			t.tell(event)
+			return
+		}
 		if o.Call.Kind != CallRecheck { // a re-check leaves effects that another run claims
 			t.nothingLeft(row, now)
 		}
@@ -210,7 +219,7 @@ func (t *turn) overdue(v Classification) string {
 	switch {
 	case t.expired():
 		return t.giveUpLimit()
-	case v.Class == upstream.Transient && t.run.Worked > t.Limits.Deadline:
+	case v.Class == upstream.Transient && !v.Failure.AwaitsPassword && t.run.Worked > t.Limits.Deadline:
 		return fmt.Sprintf("the run was not finished within %s of working time", t.Limits.Deadline)
 	}
 	return ""

@@ -127,6 +127,11 @@ func (s *StepRow) item() string {
 // Begun reports whether Do may have been called.
 func (s *StepRow) Begun() bool { return s.Attempts > 0 }
 
+// awaitsPassword reports whether the step waits until the caller repeats the request with the password.
+func (s *StepRow) awaitsPassword() bool {
+	return s.RetryAt != nil && s.Error != nil && s.Error.AwaitsPassword && !s.Done()
+}
+
 // Done reports whether the step has succeeded or was skipped. The steps that depend on a done step may start.
 func (s *StepRow) Done() bool { return s.State == StepSucceeded || s.State == StepSkipped }
 
@@ -140,6 +145,11 @@ func (s *StepRow) effectiveUntil(lateWindow time.Duration) (at time.Time) {
 
 // The method `over` reports whether the run will make no more calls: it has ended, and no re-check will follow.
 func (r *Run) over() bool { return r.State == Succeeded || r.State == Compensated && r.Rechecks == 0 }
+
+// AwaitsPassword reports whether the run waits until the caller repeats the request with the password.
+func (r *Run) AwaitsPassword() bool {
+	return r.State == Waiting && r.Reason != nil && r.Reason.Kind == WaitsForPassword
+}
 
 // The method `pivot` returns the step that prevents the compensation of the run: a pivot whose Do may have been called. If there is
 // no such step, the result is nil.
@@ -217,8 +227,8 @@ const (
 	Adopted Origin = "adopted"
 )
 
-// LeftBehind is an object that stays upstream because an operator skipped the undo of a step. The object is an object of this step,
-// or belongs to an object of this step. If the answer to a call was lost, the run may not know the step's object. Then only Step is
+// LeftBehind is an object that stays upstream because an operator skipped the undo of a step, or because the undo kept the object. The
+// object is an object of this step, or belongs to an object of this step. If the answer to a call was lost, the run may not know the step's object. Then only Step is
 // set.
 type LeftBehind struct {
 	Step string `json:"step"` // the step whose undo was skipped

@@ -159,6 +159,9 @@ type Queue interface {
 	// served round-robin. The turn of a run is a number: the number of executing runs of the same merchant, plus the number of older due runs
 	// of this merchant. If runs have the same turn, the oldest run is first.
 	Claim(ctx context.Context, c Claim) (runIDs []string, err error)
+	// Take grants a lease on one run to a replica if no replica has a lease on the run, and if the run still has this version. The run need
+	// not be due. Take begins the next epoch of the run. Take returns an error if the replica has no lease.
+	Take(ctx context.Context, replica, runID string, version int64, now time.Time) (taken bool, err error)
 	// Due counts the due runs.
 	Due(ctx context.Context, d Due) (int, error)
 	// HandBack ends the replica's lease on each run that is not in the list `working` and whose last write is older than the time

@@ -121,6 +121,31 @@ func (s *Store) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
 	return ids, nil
 }
 
+// Take grants a lease on one run: see saga.Queue.
+func (s *Store) Take(ctx context.Context, replica, runID string, version int64, now time.Time) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	i := slices.IndexFunc(s.runs, func(r *row) bool { return r.ID == runID })
+	if i < 0 || s.runs[i].Replica != "" || s.runs[i].Version != version {
+		return false, nil
+	}
+	r := s.runs[i]
+	if err := s.unclaimable(r, replica); err != nil {
+		return false, fmt.Errorf("taking run %s for replica %s: %w", runID, replica, err)
+	}
+	if r.DueAt == nil {
+		r.DueAt = maybeMoment(&now)
+	}
+	r.Replica = replica
+	r.Epoch++
+	r.Version++
+	r.TakeOvers++
+	return true, nil
+}
+
 // byTurn returns the runs that can be leased, sorted by their turns: see saga.Queue.
 func (s *Store) byTurn(c saga.Claim) []*row {
 	turns := map[string]int{} // by merchant: the number of leased and due runs that were counted so far

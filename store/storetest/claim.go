@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -109,6 +110,55 @@ func claimCounted(t *testing.T, s fixture) {
 	want.Replica, want.Epoch, want.Version, want.TakeOvers = "r1", 4, 6, 3
 	if got := s.read(t, want.ID); show(t, got) != show(t, want) {
 		t.Errorf("the claimed run:\n got %s\nwant %s", show(t, got), show(t, want))
+	}
+}
+
+// takeOne shows that Take changes the same four fields as Claim, and that it does not take a leased run or a run with another version.
+func takeOne(t *testing.T, s fixture) {
+	later := epoch.Add(time.Hour)
+	want := s.create(t, func(r *saga.Run) { r.Replica, r.Epoch, r.Version, r.TakeOvers, r.DueAt = "", 3, 5, 2, &later }).Run
+	for _, version := range []int64{4, 6} {
+		if taken, err := s.Take(t.Context(), "r1", want.ID, version, epoch); taken || err != nil {
+			t.Errorf("version %d: taken %t, %v", version, taken, err)
+		}
+	}
+	if taken, err := s.Take(t.Context(), "nobody", want.ID, 5, epoch); taken || err == nil {
+		t.Errorf("a replica that has not joined has taken the run: %t, %v", taken, err)
+	}
+	if taken, err := s.Take(t.Context(), "r1", newID(), 5, epoch); taken || err != nil {
+		t.Errorf("a run that does not exist: taken %t, %v", taken, err)
+	}
+	if taken, err := s.Take(t.Context(), "r1", want.ID, 5, epoch); !taken || err != nil {
+		t.Fatalf("taken %t, %v", taken, err)
+	}
+	want.Replica, want.Epoch, want.Version, want.TakeOvers = "r1", 4, 6, 3
+	if got := s.read(t, want.ID); show(t, got) != show(t, want) {
+		t.Errorf("the taken run:\n got %s\nwant %s", show(t, got), show(t, want))
+	}
+	if taken, err := s.Take(t.Context(), "r1", want.ID, 6, epoch); taken || err != nil {
+		t.Errorf("a leased run: taken %t, %v", taken, err)
+	}
+}
+
+func takeOneAtOnce(t *testing.T, s fixture) {
+	s.join(t, "r2", epoch.Add(time.Hour))
+	run := s.create(t, idle).Run
+	var all sync.WaitGroup
+	var taken atomic.Int32
+	for i := range 20 {
+		all.Go(func() {
+			took, err := s.Take(t.Context(), fmt.Sprint("r", 1+i%2), run.ID, run.Version, epoch)
+			if err != nil {
+				t.Error(err)
+			}
+			if took {
+				taken.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if taken.Load() != 1 {
+		t.Errorf("the run was taken %d times", taken.Load())
 	}
 }
 

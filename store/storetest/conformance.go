@@ -65,6 +65,8 @@ func Conformance(t *testing.T, open func(testing.TB) Store, disable Disable) {
 		{"Claim: a run has expired while it waits for another run", claimExpiredBehind},
 		{"Due and LiveRuns: the runs are in several states", countsOfRuns},
 		{"Claim: the run has been claimed and taken over several times", claimCounted},
+		{"Take: a run that is not due, with the right and with another version", takeOne},
+		{"Take: two replicas take a run at the same time", takeOneAtOnce},
 		{"Claim: a run with an action waits for another run", claimActionBehind},
 		{"Claim: a younger run holds the subject", claimYoungHolder},
 		{"Claim: a run that has ended is due", claimEnded},

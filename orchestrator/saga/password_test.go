@@ -1,0 +1,78 @@
+package saga
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+var noPassword = &Classification{Class: upstream.Transient, Failure: Failure{
+	Code: "password-missing", Detail: ErrNoPassword.Error(), FixBy: FixByMerchant, AwaitsPassword: true,
+}}
+
+// A run without its password waits for its caller, and needs nobody's attention.
+func TestARunWithoutItsPasswordWaitsForItsCaller(t *testing.T) {
+	s := newStepped(t)
+	d := s.next(s.came(noPassword))
+	if !s.run.AwaitsPassword() || !d.Release || s.run.Reason.FixBy != FixByMerchant || s.run.AttentionAt != nil {
+		t.Fatalf("the run is %s, with the reason %+v and attention at %v", s.run.State, s.run.Reason, s.run.AttentionAt)
+	}
+	s.now = s.now.Add(time.Hour)
+	s.next(Input{Claimed: true})
+	if len(s.calls) != 0 || !s.run.AwaitsPassword() {
+		t.Errorf("a replica without the password calls %v", s.calls)
+	}
+	s.next(Input{Claimed: true, Password: true})
+	if len(s.calls) != 1 || s.calls[0].Kind != CallDo || s.calls[0].Look || s.run.State != Running {
+		t.Errorf("the replica with the password calls %+v; the run is %s", s.calls, s.run.State)
+	}
+	s.next(s.came(nil))
+	if s.run.State != Succeeded {
+		t.Errorf("the run is %s", s.run.State)
+	}
+}
+
+// If the caller never sends the password, the run is compensated when it expires.
+func TestARunWithoutItsPasswordExpires(t *testing.T) {
+	s := newStepped(t)
+	s.next(s.came(noPassword))
+	s.now = *s.run.DueAt
+	if waited := s.now.Sub(s.run.BudgetFrom); waited < s.m.Limits.GiveUpAfter {
+		t.Errorf("the run is due after %v", waited)
+	}
+	s.next(Input{Claimed: true})
+	s.next(s.came(noPassword))
+	if s.run.Cause == nil || s.run.Cause.Code != "deadline-exceeded" {
+		t.Errorf("the run is %s, with the cause %+v", s.run.State, s.run.Cause)
+	}
+}
+
+// An undo that keeps an object ends the compensation of the step: the run names the object, and no re-check looks for it.
+func TestAnUndoMayKeepAnObject(t *testing.T) {
+	s := newStepped(t)
+	made := Object{Step: "make", Kind: "user", ID: "u", Name: "ada", Origin: Own}
+	in := s.came(refusedForGood)
+	in.Outcomes[0].Objects = []Object{made}
+	s.next(in)
+	in = s.came(nil)
+	in.Outcomes[0].Kept = "the user has a role assignment"
+	d := s.next(in)
+	if s.run.State != Compensated || s.run.Step("make").State != StepUndone || s.run.Objects[0].RemovedAt != nil {
+		t.Errorf("the run is %s, its objects are %+v", s.run.State, s.run.Objects)
+	}
+	if got, want := fmt.Sprint(s.run.LeftBehind), fmt.Sprint([]LeftBehind{{Step: "make", Kind: "user", ID: "u", Name: "ada"}}); got != want {
+		t.Errorf("left behind: %s; want %s", got, want)
+	}
+	i := slices.IndexFunc(d.Events, func(e Event) bool { return e.Kind == EventUserKept })
+	if i < 0 || d.Events[i].Why != "the user has a role assignment" {
+		t.Errorf("the events are %+v", d.Events)
+	}
+	s.now = s.now.Add(10 * time.Minute)
+	s.next(Input{Claimed: true})
+	if len(s.calls) != 0 {
+		t.Errorf("a re-check calls %+v", s.calls)
+	}
+}
