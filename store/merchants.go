@@ -213,6 +213,7 @@ type merchantRow struct {
 	SubscriptionRoles []string `gorm:"column:subscription_roles;serializer:json"`
 	OnFailure         string   `gorm:"column:on_failure"`
 	AdoptUnmarked     bool     `gorm:"column:adopt_unmarked"`
+	SignUp            bool     `gorm:"column:sign_up"`
 	MaxLiveRuns       int      `gorm:"column:max_live_runs"`
 	CreatedAt         int64    `gorm:"column:created_at;autoCreateTime:false"`
 	DisabledAt        *int64   `gorm:"column:disabled_at"`
@@ -225,7 +226,7 @@ func merchantRowOf(m merchants.Merchant) merchantRow {
 	return merchantRow{
 		ID: m.ID, Name: m.Name, Cloud: m.Cloud, Domain: m.Domain, CustomerRoles: append([]string{}, m.CustomerRoles...),
 		SubscriptionRoles: append([]string{}, m.SubscriptionRoles...), OnFailure: m.OnFailure,
-		AdoptUnmarked: m.AdoptUnmarked, MaxLiveRuns: m.MaxLiveRuns,
+		AdoptUnmarked: m.AdoptUnmarked, SignUp: m.SignUp, MaxLiveRuns: m.MaxLiveRuns,
 		CreatedAt: m.CreatedAt.UnixMicro(), DisabledAt: micros(m.DisabledAt),
 	}
 }
@@ -233,7 +234,7 @@ func merchantRowOf(m merchants.Merchant) merchantRow {
 func (r merchantRow) merchant() merchants.Merchant {
 	return merchants.Merchant{
 		ID: r.ID, Name: r.Name, Cloud: r.Cloud, Domain: r.Domain, CustomerRoles: r.CustomerRoles,
-		SubscriptionRoles: r.SubscriptionRoles, OnFailure: r.OnFailure, AdoptUnmarked: r.AdoptUnmarked,
+		SubscriptionRoles: r.SubscriptionRoles, OnFailure: r.OnFailure, AdoptUnmarked: r.AdoptUnmarked, SignUp: r.SignUp,
 		MaxLiveRuns: r.MaxLiveRuns, CreatedAt: at(r.CreatedAt), DisabledAt: maybeAt(r.DisabledAt),
 	}
 }

@@ -22,6 +22,9 @@ func ClaimRole(roleID, userID, tenantClaim string) string {
 	return "role " + roleID + " of user " + userID + " on " + tenantClaim
 }
 
+// ClaimUser returns the claim on a user. The claim contains the user's name, because the id is not known before the user exists.
+func ClaimUser(cloud, domain, name string) string { return "user " + cloud + "/" + domain + "/" + name }
+
 // ClaimDisabled returns the claim on the disabled state of a tenant. The parameter tenantClaim is the claim on the tenant.
 func ClaimDisabled(tenantClaim string) string { return "disabled " + tenantClaim }
 

@@ -49,6 +49,8 @@ func ofUpstream(v saga.Classification, e *upstream.Error) saga.Classification {
 	switch {
 	case errors.Is(e, keystone.ErrGuard): // a domain was removed from the configuration during the run
 		v.Class, v.Failure.Code = upstream.Blocked, "write-guarded"
+	case errors.Is(e, keystone.ErrPasswordRefused):
+		v.Failure.Code, v.Failure.FixBy = "password-refused", saga.FixByUser
 	case errors.Is(e, billing.ErrReference): // the plan was deleted after the order was accepted, for example
 		v.Failure.Code, v.Failure.FixBy = "object-gone", saga.FixByMerchant
 	case errors.Is(e, billing.ErrText):

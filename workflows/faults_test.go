@@ -404,7 +404,11 @@ func (w *world) see(t *testing.T, id, step string, times int, e ends) {
 		if _, gone := errors.AsType[*saga.RetryRefusedError](err); err != nil && !refused && !gone {
 			t.Fatalf("retrying the run: %v", err)
 		}
-		run = w.until(t, id, func(r *saga.Run) bool { return r.State.Ended() })
+		run = w.until(t, id, func(r *saga.Run) bool { return r.State.Ended() || r.AwaitsPassword() })
+		if run.AwaitsPassword() { // the fault lasted longer than the service keeps passwords
+			w.ok(w.Service.Runs.HandOver(t.Context(), id, "another password"))
+			run = w.until(t, id, func(r *saga.Run) bool { return r.State.Ended() })
+		}
 		want = compensates
 		if e.Always == waits || e.Always == blocked {
 			want = succeeds

@@ -42,7 +42,7 @@ func (w *world) checkRun(r *saga.Run) (all []workflowstest.Broken) {
 	i := slices.IndexFunc(w.definitions, func(d *saga.Definition) bool { return d.Name == r.Workflow })
 	expected, err := w.definitions[i].Expect(r)
 	w.ok(err)
-	now := workflowstest.Outside{Projects: w.Keystone.Projects(), Assignments: w.Keystone.Assignments()}
+	now := workflowstest.Outside{Projects: w.Keystone.Projects(), Users: w.Keystone.Users(), Assignments: w.Keystone.Assignments()}
 	ctx := context.Background()
 	for _, e := range expected { // read only the expected objects, because the merchant has very many objects
 		if c, err := w.Billing.Customer(ctx, r.Merchant, e.ID); err == nil && e.Kind == "customer" {

@@ -53,9 +53,10 @@ func All(d Deps) ([]*saga.Definition, error) {
 	remove, errRemove := saga.Define(Remove(d))
 	closing, errClose := saga.Define(Close(d))
 	repair, errRepair := saga.Define(RepairWorkflow(d))
-	err := errors.Join(errSubscribe, errSuspend, errResume, errChangePlan, errUnsubscribe, errRestore, errRemove, errClose, errRepair)
+	register, errRegister := saga.Define(Register(d))
+	err := errors.Join(errSubscribe, errSuspend, errResume, errChangePlan, errUnsubscribe, errRestore, errRemove, errClose, errRepair, errRegister)
 	if err != nil {
 		return nil, err
 	}
-	return []*saga.Definition{subscribe, suspend, resume, changePlan, unsubscribe, restore, remove, closing, repair}, nil
+	return []*saga.Definition{subscribe, suspend, resume, changePlan, unsubscribe, restore, remove, closing, repair, register}, nil
 }

@@ -97,7 +97,7 @@ func shorten(o *service.Options) {
 	cloud := o.Cloud
 	o.Cloud = func(string) (conn.Config, error) {
 		c, err := cloud(merchants.DefaultCloud)
-		c.Timeout = upstreamTimeout
+		c.Timeout, c.BulkTimeout = upstreamTimeout, upstreamTimeout
 		return c, err
 	}
 }

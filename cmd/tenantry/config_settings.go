@@ -138,6 +138,10 @@ func (c *Config) settings() []setting {
 			key: "max_live_runs", fallback: "1000", example: "1000",
 			meaning: "Maximum number of runs in progress per merchant. Each merchant can override this limit. The API answers further orders with 429.",
 		}),
+		of(&c.LoginRate, positive, about{
+			key: "login_rate", fallback: "10", example: "10",
+			meaning: "Maximum number of log-ins and registrations a minute for one user name, and for one visitor of a portal. A merchant may make 30 times as many. Each replica counts for itself. The API answers further ones with 429.",
+		}),
 		of(&c.LogLevel, oneOf("debug", "info", "warn", "error"), about{
 			key: "log_level", fallback: "info", example: "debug",
 			meaning: "Lowest level of the log entries that are written.",

@@ -61,7 +61,7 @@ func (p *program) merchantCreate() *cobra.Command {
 			created := client.MerchantCreated{
 				MerchantID: v.MerchantID, APIKey: key.Key, APISecret: secret, Name: v.Name, Cloud: v.Cloud, Domain: v.Domain,
 				CustomerRoles: v.CustomerRoles, SubscriptionRoles: v.SubscriptionRoles, OnFailure: v.OnFailure,
-				AdoptUnmarked: v.AdoptUnmarked, MaxLiveRuns: v.MaxLiveRuns, CreatedAt: v.CreatedAt,
+				AdoptUnmarked: v.AdoptUnmarked, SignUp: v.SignUp, MaxLiveRuns: v.MaxLiveRuns, CreatedAt: v.CreatedAt,
 			}
 			return f.print(p.out, created, func(w io.Writer) { keyTable(w, id, key.Key, secret) })
 		})

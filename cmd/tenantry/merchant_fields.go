@@ -19,7 +19,7 @@ type merchantFields struct {
 	name, cloud, domain              string
 	customerRoles, subscriptionRoles string
 	onFailure                        string
-	adoptUnmarked                    bool
+	adoptUnmarked, signUp            bool
 	maxLiveRuns                      int
 }
 
@@ -33,6 +33,7 @@ func merchantFlags(c *cobra.Command) *merchantFields {
 	flags.StringVar(&f.subscriptionRoles, "subscription-roles", "", "roles of users on subscription tenants, separated by commas; empty means TENANTRY_SUBSCRIPTION_ROLES")
 	flags.StringVar(&f.onFailure, "on-failure", merchants.Compensate, "action for a failed run: compensate, or hold until an operator decides")
 	flags.BoolVar(&f.adoptUnmarked, "adopt-unmarked", false, "use existing tenants that lack the merchant's tag")
+	flags.BoolVar(&f.signUp, "sign-up", false, "let the portal register users in the domain, and log users in with their passwords")
 	flags.IntVar(&f.maxLiveRuns, "max-live-runs", 0, "maximum number of runs in progress, 1 to 1000000; 0 means TENANTRY_MAX_LIVE_RUNS")
 	return f
 }
@@ -64,6 +65,9 @@ func (f *merchantFields) apply(cmd *cobra.Command, c Config, m *merchants.Mercha
 	}
 	if given("adopt-unmarked") {
 		m.AdoptUnmarked = f.adoptUnmarked
+	}
+	if given("sign-up") {
+		m.SignUp = f.signUp
 	}
 	if given("max-live-runs") {
 		if f.maxLiveRuns < 0 || f.maxLiveRuns > merchants.MaxLiveRuns {
@@ -108,7 +112,7 @@ func viewMerchant(m merchants.Merchant) client.Merchant {
 	return client.Merchant{
 		MerchantID: m.ID, Name: m.Name, Cloud: m.Cloud, Domain: m.Domain,
 		CustomerRoles: append(client.Roles{}, m.CustomerRoles...), SubscriptionRoles: append(client.Roles{}, m.SubscriptionRoles...),
-		OnFailure: client.OnFailure(m.OnFailure), AdoptUnmarked: m.AdoptUnmarked, MaxLiveRuns: m.MaxLiveRuns,
+		OnFailure: client.OnFailure(m.OnFailure), AdoptUnmarked: m.AdoptUnmarked, SignUp: m.SignUp, MaxLiveRuns: m.MaxLiveRuns,
 		CreatedAt: m.CreatedAt, DisabledAt: m.DisabledAt,
 	}
 }

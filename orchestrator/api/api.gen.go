@@ -280,6 +280,7 @@ func (e ReadinessStatus) Valid() bool {
 const (
 	ReasonKindLateWindow  ReasonKind = "late-window"
 	ReasonKindOperator    ReasonKind = "operator"
+	ReasonKindPassword    ReasonKind = "password"
 	ReasonKindPredecessor ReasonKind = "predecessor"
 	ReasonKindRetry       ReasonKind = "retry"
 	ReasonKindUpstream    ReasonKind = "upstream"
@@ -291,6 +292,8 @@ func (e ReasonKind) Valid() bool {
 	case ReasonKindLateWindow:
 		return true
 	case ReasonKindOperator:
+		return true
+	case ReasonKindPassword:
 		return true
 	case ReasonKindPredecessor:
 		return true
@@ -924,6 +927,23 @@ type Link struct {
 // Links defines model for Links.
 type Links = []Link
 
+// Login defines model for Login.
+type Login struct {
+	// ExpiresAt The time at which the token expires.
+	ExpiresAt time.Time `json:"expires_at"`
+	UserID    string    `json:"user_id"`
+	UserName  string    `json:"user_name"`
+}
+
+// LoginRequest defines model for LoginRequest.
+type LoginRequest struct {
+	// Name 1 to 255 characters. Control characters and characters above U+FFFF are not allowed.
+	Name UserName `json:"name"`
+
+	// Password 1 to 4096 characters, except control characters. Keystone may have further rules.
+	Password Password `json:"password"`
+}
+
 // Merchant defines model for Merchant.
 type Merchant struct {
 	// AdoptUnmarked Allows runs to use existing tenants that have the right name but not Tenantry's tags.
@@ -949,6 +969,9 @@ type Merchant struct {
 
 	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 	OnFailure OnFailure `json:"on_failure"`
+
+	// SignUp Allows the portal to register users in the domain, and to log users in with their passwords.
+	SignUp bool `json:"sign_up"`
 
 	// SubscriptionRoles The names of the Keystone roles that users get on a tenant.
 	SubscriptionRoles Roles `json:"subscription_roles"`
@@ -978,6 +1001,7 @@ type MerchantCreate struct {
 
 	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 	OnFailure *OnFailure `json:"on_failure,omitempty"`
+	SignUp    *bool      `json:"sign_up,omitempty"`
 
 	// SubscriptionRoles The names of the Keystone roles that users get on a tenant.
 	SubscriptionRoles *Roles `json:"subscription_roles,omitempty"`
@@ -1013,6 +1037,9 @@ type MerchantCreated struct {
 	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 	OnFailure OnFailure `json:"on_failure"`
 
+	// SignUp Allows the portal to register users in the domain, and to log users in with their passwords.
+	SignUp bool `json:"sign_up"`
+
 	// SubscriptionRoles The names of the Keystone roles that users get on a tenant.
 	SubscriptionRoles Roles `json:"subscription_roles"`
 }
@@ -1047,6 +1074,7 @@ type MerchantUpdate struct {
 
 	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 	OnFailure *OnFailure `json:"on_failure,omitempty"`
+	SignUp    *bool      `json:"sign_up,omitempty"`
 
 	// SubscriptionRoles The names of the Keystone roles that users get on a tenant.
 	SubscriptionRoles *Roles `json:"subscription_roles,omitempty"`
@@ -1096,6 +1124,9 @@ type ObjectRef = string
 // OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 type OnFailure string
 
+// Password 1 to 4096 characters, except control characters. Keystone may have further rules.
+type Password = string
+
 // Plan defines model for Plan.
 type Plan struct {
 	Description *string                 `json:"description,omitempty"`
@@ -1135,6 +1166,9 @@ type Problem struct {
 	Instance      *string         `json:"instance,omitempty"`
 	InvalidParams *[]InvalidParam `json:"invalid_params,omitempty"`
 	RequestID     string          `json:"request_id"`
+
+	// RequiredAuthMethods Combinations of login methods. The user needs one of these combinations.
+	RequiredAuthMethods *[][]string `json:"required_auth_methods,omitempty"`
 
 	// Retryable The same request may succeed later.
 	Retryable bool    `json:"retryable"`
@@ -1203,6 +1237,21 @@ type Reason struct {
 
 // ReasonKind The kind of the reason why a run waits. /docs#ReasonKind-KIND explains each kind. Later releases may add values: accept unknown values.
 type ReasonKind string
+
+// RegisterRequest defines model for RegisterRequest.
+type RegisterRequest struct {
+	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack. Other runs and other people may change this state later.
+	DryRun *DryRunFlag `json:"dry_run,omitempty"`
+
+	// Email The user's e-mail address. Keystone stores it with the user.
+	Email *string `json:"email,omitempty"`
+
+	// Name 1 to 255 characters. Control characters and characters above U+FFFF are not allowed.
+	Name UserName `json:"name"`
+
+	// Password 1 to 4096 characters, except control characters. Keystone may have further rules.
+	Password Password `json:"password"`
+}
 
 // RemoveRequest defines model for RemoveRequest.
 type RemoveRequest struct {
@@ -1358,7 +1407,7 @@ type RestoreRequest struct {
 	Why string `json:"why"`
 }
 
-// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
+// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. A run of the workflow `register` has the fields user_id and user_name. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
 type Result map[string]interface{}
 
 // Roles The names of the Keystone roles that users get on a tenant.
@@ -1390,7 +1439,7 @@ type Run struct {
 	// Reason The reason why a run waits or is stuck.
 	Reason *Reason `json:"reason,omitempty"`
 
-	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
+	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. A run of the workflow `register` has the fields user_id and user_name. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
 	Result Result `json:"result"`
 
 	// RetriedBy The run that repeats this run.
@@ -1518,6 +1567,9 @@ type Upstream struct {
 	Status    *int    `json:"status,omitempty"`
 }
 
+// UserName 1 to 255 characters. Control characters and characters above U+FFFF are not allowed.
+type UserName = string
+
 // VersionList defines model for VersionList.
 type VersionList struct {
 	Versions []APIVersion `json:"versions"`
@@ -1576,6 +1628,9 @@ type PortalForbidden = Problem
 
 // PortalUnauthorized A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type PortalUnauthorized = Problem
+
+// Registered defines model for Registered.
+type Registered = Run
 
 // RunNotFound A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type RunNotFound = Problem
@@ -1790,6 +1845,12 @@ type SuspendSubscriptionJSONRequestBody = ChangeRequest
 // UnsubscribeSubscriptionJSONRequestBody defines body for UnsubscribeSubscription for application/json ContentType.
 type UnsubscribeSubscriptionJSONRequestBody = ChangeRequest
 
+// LogInJSONRequestBody defines body for LogIn for application/json ContentType.
+type LogInJSONRequestBody = LoginRequest
+
+// RegisterUserJSONRequestBody defines body for RegisterUser for application/json ContentType.
+type RegisterUserJSONRequestBody = RegisterRequest
+
 // CreateRepairPlanJSONRequestBody defines body for CreateRepairPlan for application/json ContentType.
 type CreateRepairPlanJSONRequestBody = RepairPlanFilter
 
@@ -1912,6 +1973,12 @@ type ServerInterface interface {
 	// UnsubscribeSubscription End a subscription
 	// (POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/unsubscribe)
 	UnsubscribeSubscription(ctx echo.Context, merchantID MerchantID, subscriptionID SubscriptionID) error
+	// LogIn Log a user in
+	// (POST /v1/merchants/{merchant_id}/tokens)
+	LogIn(ctx echo.Context, merchantID MerchantID) error
+	// RegisterUser Create a user in Keystone
+	// (POST /v1/merchants/{merchant_id}/users)
+	RegisterUser(ctx echo.Context, merchantID MerchantID) error
 	// CreateRepairPlan Plan the repairs of open findings
 	// (POST /v1/repair-plans)
 	CreateRepairPlan(ctx echo.Context) error
@@ -2685,6 +2752,38 @@ func (w *ServerInterfaceWrapper) UnsubscribeSubscription(ctx echo.Context) error
 	return err
 }
 
+// LogIn converts echo context to params.
+func (w *ServerInterfaceWrapper) LogIn(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "merchant_id" -------------
+	var merchantID MerchantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "merchant_id", ctx.Param("merchant_id"), &merchantID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter merchant_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.LogIn(ctx, merchantID)
+	return err
+}
+
+// RegisterUser converts echo context to params.
+func (w *ServerInterfaceWrapper) RegisterUser(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "merchant_id" -------------
+	var merchantID MerchantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "merchant_id", ctx.Param("merchant_id"), &merchantID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter merchant_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RegisterUser(ctx, merchantID)
+	return err
+}
+
 // CreateRepairPlan converts echo context to params.
 func (w *ServerInterfaceWrapper) CreateRepairPlan(ctx echo.Context) error {
 	var err error
@@ -3017,6 +3116,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/resume", wrapper.ResumeSubscription, options.OperationMiddlewares["resumeSubscription"]...)
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/suspend", wrapper.SuspendSubscription, options.OperationMiddlewares["suspendSubscription"]...)
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/unsubscribe", wrapper.UnsubscribeSubscription, options.OperationMiddlewares["unsubscribeSubscription"]...)
+	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/tokens", wrapper.LogIn, options.OperationMiddlewares["logIn"]...)
+	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/users", wrapper.RegisterUser, options.OperationMiddlewares["registerUser"]...)
 	router.POST(options.BaseURL+"/v1/repair-plans", wrapper.CreateRepairPlan, options.OperationMiddlewares["createRepairPlan"]...)
 	router.GET(options.BaseURL+"/v1/repair-plans/:plan_id", wrapper.GetRepairPlan, options.OperationMiddlewares["getRepairPlan"]...)
 	router.POST(options.BaseURL+"/v1/repairs", wrapper.ApplyRepairs, options.OperationMiddlewares["applyRepairs"]...)

@@ -19,7 +19,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// Options configures the API. All fields are required, except Admissions, Heartbeat, ScopedTokens, Ready and KeystoneURL.
+// Options configures the API. All fields are required, except Admissions, LoginRate, Heartbeat, ScopedTokens, Ready and KeystoneURL.
 type Options struct {
 	Runs    saga.Reader
 	Starter saga.Starter
@@ -43,6 +43,10 @@ type Options struct {
 	Admissions  int
 	Heartbeat   time.Duration // interval between keep-alive comments in a stream of events; zero means 15 s
 	MaxLiveRuns int           // limit of live runs for merchants without a limit in their settings
+
+	// LoginRate is the maximum number of log-ins and registrations a minute for one name, and for one visitor of a portal. A merchant may make
+	// 30 times as many. Zero means 10.
+	LoginRate int
 
 	ScopedTokens ScopedTokens
 	KeystoneURL  string // address of Keystone for the header WWW-Authenticate; callers get tokens there
@@ -79,6 +83,7 @@ type server struct {
 	streams     shares
 	answers     shares // limits the bytes of answers
 	quotas      quotas
+	logins      *loginRate
 }
 
 // New returns the HTTP handler of the API.
@@ -93,6 +98,7 @@ func New(o Options) (http.Handler, error) {
 		Options: o, document: document,
 		bodies: shares{limit: maxBodies}, admissions: shares{limit: admissions}, waiting: shares{limit: admissions * waitingPerAdmission},
 		validations: shares{limit: maxValidations}, streams: shares{limit: maxStreams}, answers: shares{limit: maxAnswers},
+		logins: newLoginRate(o.LoginRate),
 	}
 	s.docs = sync.OnceValues(func() (*docs, error) { return newDocs(document) })
 	e := echo.New()

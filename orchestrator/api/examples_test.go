@@ -186,6 +186,8 @@ func TestEachExampleIsAccepted(t *testing.T) {
 	send("resumeSubscription", "example", w.change(of, "resume", "resume"), http.StatusCreated)
 	_, err = w.Billing.CreatePlan(t.Context(), w.Merchant.ID, billing.Plan{ID: idIn("changePlan", "example", "plan_id"), Name: "large"})
 	must(t, err)
+	send("registerUser", "example", w.registration("registered", "", ""), http.StatusCreated)
+	send("logIn", "example", w.login("", ""), http.StatusCreated)
 	send("changePlan", "example", w.change(of, "change-plan", "change-plan"), http.StatusCreated)
 	send("unsubscribeSubscription", "example", w.change(of, "unsubscribe", "unsubscribe"), http.StatusCreated)
 	hold := w.asOperator(w.change(of, "hold", ""))

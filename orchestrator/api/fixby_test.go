@@ -16,6 +16,7 @@ import (
 // or in an upstream.
 var fixedElsewhere = []string{
 	"merchant-disabled", "user-id-unusable", "run-compensated", "internal-error", "upstream-unavailable", "configuration-fault",
+	"sign-up-off",
 }
 
 // TestFixByNamesNobodyWhomTheOperationRefuses checks each problem of each operation, for each kind of caller.
@@ -32,12 +33,13 @@ func TestFixByNamesNobodyWhomTheOperationRefuses(t *testing.T) {
 				for who, c := range callersOf(o) {
 					seen[name] = true
 					fixBy := *refuse(byName[name], "").body("", fixer(c)).FixBy
-					takesToken := o.parameters.GetByInAndName("header", headerSubjectToken) != nil
+					ofUser := o.parameters.GetByInAndName("header", headerSubjectToken) != nil ||
+						o.RequestBody != nil && o.body().Properties["password"] != nil
 					ok := map[FixBy]bool{
 						FixByNobody:   byName[name].retryable,
 						FixByMerchant: o.accepts(portalScheme) || o.open(),
 						FixByOperator: o.accepts(operatorScheme) || o.open() || slices.Contains(fixedElsewhere, name),
-						FixByUser:     takesToken,
+						FixByUser:     ofUser,
 
 						FixByAdministrator: slices.Contains(fixedElsewhere, name),
 					}[fixBy]

@@ -54,7 +54,7 @@ func (s *server) CreateMerchant(c echo.Context) error {
 		ID: want.MerchantID, Name: cmp.Or(valueOf(want.Name), known.Name), Cloud: cmp.Or(valueOf(want.Cloud), merchants.DefaultCloud),
 		Domain: valueOf(want.Domain), CustomerRoles: valueOf(want.CustomerRoles), SubscriptionRoles: valueOf(want.SubscriptionRoles),
 		OnFailure: cmp.Or(string(valueOf(want.OnFailure)), merchants.Compensate), AdoptUnmarked: valueOf(want.AdoptUnmarked),
-		MaxLiveRuns: valueOf(want.MaxLiveRuns),
+		SignUp: valueOf(want.SignUp), MaxLiveRuns: valueOf(want.MaxLiveRuns),
 	}
 	if err := s.resolves(ctx, m); err != nil {
 		return err
@@ -72,7 +72,7 @@ func (s *server) CreateMerchant(c echo.Context) error {
 	return answerJSON(c, http.StatusCreated, MerchantCreated{
 		APIKey: key.Key, APISecret: secret,
 		MerchantID: v.MerchantID, Name: v.Name, Cloud: v.Cloud, Domain: v.Domain, CustomerRoles: v.CustomerRoles,
-		SubscriptionRoles: v.SubscriptionRoles, OnFailure: v.OnFailure, AdoptUnmarked: v.AdoptUnmarked,
+		SubscriptionRoles: v.SubscriptionRoles, OnFailure: v.OnFailure, AdoptUnmarked: v.AdoptUnmarked, SignUp: v.SignUp,
 		MaxLiveRuns: v.MaxLiveRuns, CreatedAt: v.CreatedAt,
 	})
 }
@@ -128,6 +128,7 @@ func (s *server) change(m *merchants.Merchant, want MerchantUpdate) {
 	set(&m.SubscriptionRoles, want.SubscriptionRoles)
 	set(&m.OnFailure, (*string)(want.OnFailure))
 	set(&m.AdoptUnmarked, want.AdoptUnmarked)
+	set(&m.SignUp, want.SignUp)
 	set(&m.MaxLiveRuns, want.MaxLiveRuns)
 	switch {
 	case want.Disabled == nil:
@@ -224,6 +225,6 @@ func viewMerchant(m merchants.Merchant) Merchant {
 	return Merchant{
 		MerchantID: m.ID, Name: m.Name, Cloud: m.Cloud, Domain: m.Domain, CustomerRoles: append(Roles{}, m.CustomerRoles...),
 		SubscriptionRoles: append(Roles{}, m.SubscriptionRoles...), OnFailure: OnFailure(m.OnFailure),
-		AdoptUnmarked: m.AdoptUnmarked, MaxLiveRuns: m.MaxLiveRuns, CreatedAt: m.CreatedAt, DisabledAt: m.DisabledAt,
+		AdoptUnmarked: m.AdoptUnmarked, SignUp: m.SignUp, MaxLiveRuns: m.MaxLiveRuns, CreatedAt: m.CreatedAt, DisabledAt: m.DisabledAt,
 	}
 }

@@ -22,7 +22,10 @@ type placing struct {
 	route string // part of the fingerprint
 	// The field `admit` checks the body of an order and the objects named in the body, and returns the request for a run.
 	admit func(ctx context.Context, m merchants.Merchant, body jsontext.Value) (saga.Request, error)
-	// The field `related` returns the path of the subscription that the succeeded run created or changed.
+	// If the field `password` is true, the body contains a password. The password is no part of the fingerprint. If the run with the key
+	// waits for the password, a repeated call hands the password over.
+	password bool
+	// The field `related` returns the path of the subscription that the succeeded run created or changed. It may be nil.
 	related func(Result) string
 }
 
@@ -43,11 +46,20 @@ func (s *server) place(c echo.Context, merchantID string, p placing) error {
 	}
 	prefer := readPrefer(r.Header)
 	c.Response().Header().Add(echo.HeaderVary, "Prefer")
-	sum := fingerprint(p.route, merchant.ID, body)
+	signed, password := body, ""
+	if p.password {
+		if signed, password, err = withoutPassword(body); err != nil {
+			return err
+		}
+	}
+	sum := fingerprint(p.route, merchant.ID, signed)
 	switch run, err := s.known(r.Context(), merchant.ID, key, sum); {
 	case err != nil:
 		return err
 	case run != nil:
+		if err := s.handOver(r.Context(), run, password); err != nil {
+			return err
+		}
 		return s.replay(c, p, run, prefer)
 	}
 
@@ -161,6 +173,18 @@ func (s *server) replay(c echo.Context, p placing, run *saga.Run, prefer prefere
 	return s.answer(c, p, run, nil, prefer, noToken)
 }
 
+// handOver gives the password of a repeated order to the order's run if the run waits for the password. Otherwise the password is not used.
+func (s *server) handOver(ctx context.Context, run *saga.Run, password string) error {
+	if password == "" || !run.AwaitsPassword() {
+		return nil
+	}
+	err := s.Starter.HandOver(context.WithoutCancel(ctx), run.ID, password)
+	if errors.Is(err, saga.ErrChanged) { // another request was first, or this replica cannot execute the run now
+		return nil
+	}
+	return err
+}
+
 func noToken() (string, bool) { return "", false }
 
 // The method `answer` waits for the run, but no longer than the time in the header Prefer. Then `answer` answers the request. The
@@ -191,7 +215,9 @@ func (s *server) answer(
 		h.Set(headerSubjectToken, token)
 	}
 	if run.State == saga.Succeeded {
-		h.Set("Link", "<"+p.related(s.result(run))+`>; rel="related"`)
+		if p.related != nil {
+			h.Set("Link", "<"+p.related(s.result(run))+`>; rel="related"`)
+		}
 		return s.show(c, http.StatusCreated, run)
 	}
 	h.Set(echo.HeaderRetryAfter, seconds(s.comeAgain(run, s.now())))
@@ -240,6 +266,9 @@ func failed(run *saga.Run) error {
 	if cause := run.Cause; cause != nil {
 		refused.detail, refused.code = cause.Detail, code(string(cause.Code))
 		refused.step, refused.fixBy = cause.Step, FixBy(cause.FixBy)
+		if cause.Code == "password-refused" {
+			refused.params = []InvalidParam{{Pointer: some("/password"), Detail: cause.Detail}}
+		}
 		if cause.Service != "" {
 			refused.upstream = &Upstream{
 				Service: cause.Service, Status: some(cause.Status), RequestID: some(cause.RequestID),

@@ -29,6 +29,7 @@ type problemError struct {
 	kind       kind
 	detail     string // shown to the caller; if the status is 500 or more, it contains no text from an upstream
 	params     []InvalidParam
+	methods    [][]string // the combinations of login methods that the user needs
 	instance   string
 	code       string // a code that is more specific than the kind's name
 	step       string
@@ -264,7 +265,7 @@ func (r *problemError) body(requestID string, fixer FixBy) Problem {
 	return Problem{
 		Type: page, Title: r.kind.title, Status: r.kind.status, Detail: some(r.detail), Instance: some(r.instance), Code: code,
 		RequestID: requestID, Retryable: r.kind.retryable, FixBy: some(fixBy), Step: some(r.step),
-		Upstream: r.upstream, InvalidParams: list(shown(r.params)), ViolatedPolicies: violated,
+		Upstream: r.upstream, InvalidParams: list(shown(r.params)), RequiredAuthMethods: list(r.methods), ViolatedPolicies: violated,
 		Errors: []APIError{{
 			RequestID: requestID, Code: code, Status: r.kind.status, Title: r.kind.title, Detail: r.detail,
 			Links: Links{{Rel: "help", Href: page}},

@@ -23,7 +23,7 @@ func (c *counted) around(upstream string, next http.RoundTripper) http.RoundTrip
 	}
 	return roundTrip(func(req *http.Request) (*http.Response, error) {
 		switch {
-		case req.Method == http.MethodGet, req.Method == http.MethodHead, strings.HasSuffix(req.URL.Path, "/auth/tokens"):
+		case req.Method == http.MethodGet, req.Method == http.MethodHead, strings.HasSuffix(req.URL.Path, "/tokens"):
 			c.reads.Add(1)
 		default:
 			c.writes.Add(1)

@@ -37,6 +37,7 @@ type Merchant struct {
 	SubscriptionRoles []string // roles that users get on the subscription tenant; empty: the configured roles
 	OnFailure         string   // Compensate or Hold
 	AdoptUnmarked     bool     // whether runs may adopt tenants with the right name but without Tenantry's tags
+	SignUp            bool     // whether the portal may register users in the domain, and log users in with their passwords
 	MaxLiveRuns       int      // maximum number of the merchant's live runs; 0: the configured limit
 	CreatedAt         time.Time
 	DisabledAt        *time.Time // nil: the merchant is enabled

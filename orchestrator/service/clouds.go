@@ -50,7 +50,7 @@ func (c *cloudClients) identity(name string) (keystone.Identity, error) {
 	cfg.Enter = to.Enter
 	cfg.Base = gate.Fence(c.around(upstreamName, conn.NewTransport(cfg.TLS)))
 	cfg.OperatorRole, cfg.AllowAdminRole = c.operators, c.allowAdmin
-	cfg.MayWriteDomain = made.mayWrite
+	cfg.MayWriteDomain, cfg.MaySignUp = made.mayWrite, made.maySignUp
 	if made.Identity, err = clouds.Open(cfg); err != nil {
 		return nil, fmt.Errorf("setting up cloud %q: %w", name, err)
 	}
@@ -100,8 +100,8 @@ func (c *cloudClients) address(name string) string {
 	return ""
 }
 
-// The type `cloud` is a Keystone client with a guard. The guard allows writes only in the domain of the configuration and in the
-// domains of the merchants. A cloud reads the ids of these domains before a write. If the read fails, the write fails with a
+// The type `cloud` is a Keystone client with a guard. The guard allows writes to tenants only in the domain of the configuration and in the
+// domains of the merchants, and writes to users only in the domains of merchants with sign-up. A cloud reads the ids of these domains before a write. If the read fails, the write fails with a
 // transient error.
 type cloud struct {
 	keystone.Identity
@@ -111,42 +111,71 @@ type cloud struct {
 
 	mu      sync.Mutex
 	read    bool
-	domains map[string]bool // by id
+	domains map[string]bool // by id; the value reports whether a merchant of the domain has sign-up
 }
 
-// mayWrite reports to the guard whether Tenantry may write in a domain. If the domain is unknown, mayWrite first reads the domains
-// again.
+// mayWrite reports to the guard whether Tenantry may write to tenants in a domain. If the domain is unknown, mayWrite first reads the
+// domains again.
 func (c *cloud) mayWrite(domainID string) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), guardTime)
 	defer cancel()
-	return c.learn(ctx, domainID) == nil && c.knows(domainID)
+	if c.learn(ctx, domainID) != nil {
+		return false
+	}
+	known, _ := c.known(domainID)
+	return known
 }
 
-func (c *cloud) knows(domainID string) bool {
+// maySignUp reports to the guard whether Tenantry may write to its own users in a domain. If no merchant of the domain is known to have
+// sign-up, maySignUp first reads the domains again.
+func (c *cloud) maySignUp(domainID string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), guardTime)
+	defer cancel()
+	if _, signUp := c.known(domainID); !signUp && c.relearn(ctx) != nil {
+		return false
+	}
+	_, signUp := c.known(domainID)
+	return signUp
+}
+
+// guardTime is the maximum time in which the guard reads the domains of the merchants.
+const guardTime = 10 * time.Second
+
+// The method `known` reports whether Tenantry may write in the domain, and whether a merchant of the domain has sign-up.
+func (c *cloud) known(domainID string) (known, signUp bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.domains[domainID]
+	signUp, known = c.domains[domainID]
+	return known, signUp
 }
 
 // The method `learn` reads the domains in which Tenantry may write. If the domain with the id domainID is not known yet, `learn`
 // reads the domains again, because a merchant may have been added.
 func (c *cloud) learn(ctx context.Context, domainID string) error {
 	c.mu.Lock()
-	enough := c.read && (domainID == "" || c.domains[domainID])
+	_, known := c.domains[domainID]
+	enough := c.read && (domainID == "" || known)
 	c.mu.Unlock()
 	if enough {
 		return nil
 	}
-	names := map[string]bool{c.clouds.domain: true}
+	return c.relearn(ctx)
+}
+
+// The method `relearn` reads the domains again. A domain that was known before stays known, because a run may still have to undo its
+// writes there.
+func (c *cloud) relearn(ctx context.Context) error {
+	names := map[string]bool{c.clouds.domain: false}
 	err := merchants.Each(ctx, c.clouds.merchants, func(m merchants.Merchant) {
 		if m.Cloud == c.name {
-			names[cmp.Or(m.Domain, c.clouds.domain)] = true
+			name := cmp.Or(m.Domain, c.clouds.domain)
+			names[name] = names[name] || m.SignUp
 		}
 	})
 	if err != nil {
 		return &upstream.Error{Service: keystone.Service, Class: upstream.Transient, Op: "listing the merchants' domains", Err: err}
 	}
-	for name := range names {
+	for name, signUp := range names {
 		domain, err := c.Domain(ctx, name)
 		if errors.Is(err, keystone.ErrNotFound) || errors.Is(err, keystone.ErrAmbiguous) {
 			continue // the merchant's domain does not exist, or its name is ambiguous, so nothing is written there
@@ -155,7 +184,7 @@ func (c *cloud) learn(ctx context.Context, domainID string) error {
 			return err
 		}
 		c.mu.Lock()
-		c.domains[domain.ID] = true
+		c.domains[domain.ID] = c.domains[domain.ID] || signUp
 		c.mu.Unlock()
 	}
 	c.mu.Lock()
@@ -218,4 +247,36 @@ func (c *cloud) RemoveAssignment(ctx context.Context, a keystone.Assignment) (bo
 		return false, err
 	}
 	return c.Identity.RemoveAssignment(ctx, a)
+}
+
+// EnsureUser implements [keystone.Users].
+func (c *cloud) EnsureUser(ctx context.Context, n keystone.NewUser) (u keystone.User, made, passwordSet bool, err error) {
+	if err := c.learnSignUp(ctx, n.DomainID); err != nil {
+		return keystone.User{}, false, false, err
+	}
+	return c.Identity.EnsureUser(ctx, n)
+}
+
+// RemoveUser implements [keystone.Users].
+func (c *cloud) RemoveUser(ctx context.Context, domainID, name, runID string) (keystone.User, string, error) {
+	if err := c.learnSignUp(ctx, domainID); err != nil {
+		return keystone.User{}, "", err
+	}
+	return c.Identity.RemoveUser(ctx, domainID, name, runID)
+}
+
+// SetPassword implements [keystone.Users].
+func (c *cloud) SetPassword(ctx context.Context, userID, password string) error {
+	if err := c.learn(ctx, ""); err != nil {
+		return err
+	}
+	return c.Identity.SetPassword(ctx, userID, password)
+}
+
+// learnSignUp reads the domains before a write to a user, so that a failed read is a transient error and no refusal of the guard.
+func (c *cloud) learnSignUp(ctx context.Context, domainID string) error {
+	if _, signUp := c.known(domainID); signUp {
+		return nil
+	}
+	return c.relearn(ctx)
 }

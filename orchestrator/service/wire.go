@@ -86,7 +86,7 @@ func wire(p parts) (w wired, err error) {
 	w.runs = engine.New(engine.Options{
 		Store: p.store, Queue: p.store, Tokens: p.store, Workflows: definitions, NewID: newID, Clock: clock,
 		Lease: p.Lease, LateWindow: p.LateWindow, Deadline: p.Deadline, GiveUpAfter: p.GiveUpAfter,
-		Poll: p.Poll, Executors: p.Executors, Down: u.gates.Open,
+		Poll: p.Poll, Executors: p.Executors, KeepPassword: p.KeepPassword, Down: u.gates.Open,
 		OnEvent: logEvent(p.Log), OnFault: func(err error) { p.Log.Error().Err(err).Msg("engine") },
 	})
 	w.health = newChecks(p, u, w.runs)
@@ -95,7 +95,7 @@ func wire(p parts) (w wired, err error) {
 		Admit: deps, Repairs: deps, Merchants: p.store.Merchants(), Identity: deps.Identity, Billing: u.billing,
 		Audits: p.store.Audits(), Auditor: w.audits, Installation: p.installation,
 		Now: clock.Now, Random: rand.Reader, AdminRole: p.AdminRole, ScopedTokens: p.ScopedTokens,
-		MaxLiveRuns: p.MaxLiveRuns, Admissions: p.Admissions, Heartbeat: p.Heartbeat,
+		MaxLiveRuns: p.MaxLiveRuns, Admissions: p.Admissions, LoginRate: p.LoginRate, Heartbeat: p.Heartbeat,
 		KeystoneURL: u.keystoneURL, TLS: p.TLSCert != "", Version: p.Version, Log: p.Log, Ready: w.health.report,
 	})
 	return w, err

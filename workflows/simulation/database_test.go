@@ -120,6 +120,16 @@ func (l link) Run(ctx context.Context, id string) (*saga.Run, error) {
 	return ask(ctx, l, "run "+id, func(ctx context.Context) (*saga.Run, error) { return l.store.Run(ctx, id) })
 }
 
+func (l link) Take(ctx context.Context, replica, id string, version int64, now time.Time) (bool, error) {
+	return ask(ctx, l, "take "+id, func(inner context.Context) (bool, error) {
+		taken, err := l.store.Take(inner, replica, id, version, now)
+		if taken {
+			l.r.world.took(ctx)
+		}
+		return taken, err
+	})
+}
+
 func (l link) LiveRuns(ctx context.Context, merchant string) (int, error) {
 	return ask(ctx, l, "live runs of "+merchant, func(ctx context.Context) (int, error) { return l.store.LiveRuns(ctx, merchant) })
 }

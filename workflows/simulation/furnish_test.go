@@ -78,6 +78,9 @@ func (w *world) furnish() {
 	for n := range w.plan.Orders {
 		w.users = append(w.users, w.newUser(fmt.Sprint("user ", n)))
 	}
+	if w.signUps != nil {
+		w.signUps.lobby = w.cloud.AddProject(keystone.Project{Name: "lobby"})
+	}
 	w.before = w.look()
 }
 
@@ -102,7 +105,7 @@ func (k *knownMerchants) add(id string) (key, secret string) {
 	if err != nil {
 		panic(err) // cannot happen: reads from this random source do not fail
 	}
-	k.all = append(k.all, merchants.Merchant{ID: id, Name: id, Cloud: merchants.DefaultCloud, OnFailure: merchants.Compensate})
+	k.all = append(k.all, merchants.Merchant{ID: id, Name: id, Cloud: merchants.DefaultCloud, OnFailure: merchants.Compensate, SignUp: true})
 	k.keys = append(k.keys, made)
 	return made.Key, secret
 }

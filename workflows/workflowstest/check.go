@@ -38,6 +38,7 @@ var invariants = []struct {
 	{"one-each", oneEach},
 	{"succeeded-whole", succeededWhole},
 	{"compensated-clean", compensatedClean},
+	{"users", users},
 	{"adopted-untouched", adoptedUntouched},
 	{"no-orphan", noOrphan},
 	{"no-surprise-role", noSurpriseRole},

@@ -136,6 +136,9 @@ func (o Outside) ids() map[string]bool {
 	for _, p := range o.Projects {
 		all[p.ID] = true
 	}
+	for _, u := range o.Users {
+		all[u.ID] = true
+	}
 	for _, a := range o.Assignments {
 		all[a.UserID], all[a.RoleID] = true, true
 	}

@@ -10,17 +10,18 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// Cloud is a Keystone that lists all its projects and role assignments. The Keystone is either an in-memory Keystone of package
+// Cloud is a Keystone that lists all its projects, users and role assignments. The Keystone is either an in-memory Keystone of package
 // keystonetest, or a real Keystone that the test reads as an admin.
 type Cloud interface {
 	Projects() []keystone.Project
+	Users() []keystone.User
 	Assignments() []keystone.Assignment
 }
 
-// Look reads all projects and role assignments from Keystone, and all customers and subscriptions of the given merchants from
+// Look reads all projects, users and role assignments from Keystone, and all customers and subscriptions of the given merchants from
 // BillingStack. Look may be called at any time.
 func Look(ctx context.Context, cloud Cloud, b *billing.Client, merchantIDs ...string) (Outside, error) {
-	o := Outside{Projects: cloud.Projects(), Assignments: cloud.Assignments()}
+	o := Outside{Projects: cloud.Projects(), Users: cloud.Users(), Assignments: cloud.Assignments()}
 	for _, id := range merchantIDs {
 		customers, err := b.Customers(ctx, id)
 		if err != nil {

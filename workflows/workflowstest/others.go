@@ -36,7 +36,7 @@ func noOrphan(v *view, broken report) {
 		if t.kind == roleAssignment || find(v.others, t.kind, t.id) != nil {
 			continue
 		}
-		if !has(v.ordered, func(x ordered) bool { return v.belongs(x, t) }) {
+		if !has(v.ordered, func(x ordered) bool { return v.belongs(x, t) || x.registered(t) }) {
 			broken("", "no run expects this object", t.String(), t.name)
 		}
 	}

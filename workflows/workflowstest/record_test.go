@@ -13,6 +13,7 @@ import (
 type fakeCloud struct{ Outside }
 
 func (f fakeCloud) Projects() []keystone.Project       { return f.Outside.Projects }
+func (f fakeCloud) Users() []keystone.User             { return f.Outside.Users }
 func (f fakeCloud) Assignments() []keystone.Assignment { return f.Outside.Assignments }
 
 func TestOnlyWhatWasRemovedIsRecorded(t *testing.T) {

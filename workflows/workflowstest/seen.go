@@ -39,6 +39,7 @@ type Seen struct {
 // Outside has the objects that exist in Keystone and in BillingStack.
 type Outside struct {
 	Projects      []keystone.Project
+	Users         []keystone.User
 	Assignments   []keystone.Assignment
 	Customers     []billing.Customer
 	Subscriptions []billing.Subscription

@@ -15,6 +15,7 @@ const (
 	roleAssignment = "role-assignment"
 	customer       = "customer"
 	subscription   = "subscription"
+	user           = "user"
 )
 
 // The type `thing` is an object in one of the upstreams.
@@ -45,6 +46,14 @@ func (o Outside) things() (all []thing) {
 	for _, p := range o.Projects {
 		all = append(all, thing{kind: project, id: p.ID, name: p.Name, marks: p.Tags, fields: map[string]string{
 			"domain_id": p.DomainID, "enabled": fmt.Sprint(p.Enabled),
+		}})
+	}
+	for _, u := range o.Users {
+		if u.RunID == "" { // no run has created the user, and tests may create and change such users at any time
+			continue
+		}
+		all = append(all, thing{kind: user, id: u.ID, name: u.Name, marks: []string{keystone.RunTag(u.RunID)}, fields: map[string]string{
+			"domain_id": u.DomainID, "enabled": fmt.Sprint(u.Enabled),
 		}})
 	}
 	for _, a := range o.Assignments {

@@ -40,7 +40,7 @@ func ownKeystone(t testing.TB, h home, in *upstream) (cloud, *daemon) {
 	return c, d
 }
 
-// The type `administered` reads the projects and assignments of a real Keystone as its administrator.
+// The type `administered` reads the projects, users and assignments of a real Keystone as its administrator.
 type administered struct {
 	t     testing.TB
 	cloud cloud
@@ -58,6 +58,27 @@ func (a *administered) Projects() (all []keystone.Project) {
 		for _, found := range p.Projects {
 			slices.Sort(found.Tags)
 			all = append(all, found)
+		}
+		next = p.Links.next()
+	}
+	return all
+}
+
+// Users implements [workflowstest.Cloud].
+func (a *administered) Users() (all []keystone.User) {
+	type page struct {
+		Users []struct {
+			keystone.User
+			Run string `json:"tenantry_run"`
+		}
+		Links links
+	}
+	for next := "/users"; next != ""; {
+		var p page
+		a.cloud.call(a.t, http.MethodGet, next, nil, &p)
+		for _, found := range p.Users {
+			found.RunID = found.Run
+			all = append(all, found.User)
 		}
 		next = p.Links.next()
 	}

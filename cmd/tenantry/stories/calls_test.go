@@ -25,6 +25,8 @@ func callOf(k *keystonetest.Keystone, r *http.Request) string {
 	case len(at) == 2 && at[1] == "projects" && method == http.MethodPost:
 		_, name, _ := strings.Cut(string(body), `"name":"`)
 		return "POST projects " + kindOfTenant(name)
+	case len(at) == 3 && at[1] == "users": // v3/users/ID
+		return method + " users"
 	case len(at) == 3 && at[1] == "projects": // v3/projects/ID
 		name := nameOf(k, at[2])
 		return method + " projects " + kindOfTenant(name)

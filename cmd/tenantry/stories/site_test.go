@@ -102,7 +102,7 @@ func newSite(t testing.TB, database string, c cloud, in *upstream) *site {
 		APIKey    string `json:"api_key"`
 		APISecret string `json:"api_secret"`
 	}
-	s.unmarshal(s.run("merchant", "create", s.merchant.ID, "--name", "ACME", "-f", "json"), &made)
+	s.unmarshal(s.run("merchant", "create", s.merchant.ID, "--name", "ACME", "--sign-up", "-f", "json"), &made)
 	s.apiKey, s.secret = made.APIKey, made.APISecret
 	if s.apiKey == "" || s.secret == "" {
 		t.Fatal("`tenantry merchant create` printed no key")

@@ -67,6 +67,8 @@ func crashTrials(t testing.TB) (all []crashTrial) {
 			c.order, c.replica = orderChange("change-plan"), tenantryServe
 		case workflows.RepairName:
 			c.order = orderRepair(n)
+		case workflows.RegisterName:
+			c.order, c.replica = orderRegister, tenantryServe
 		}
 		all = append(all, c)
 	}
@@ -79,6 +81,26 @@ func orderSubscribe(s *site, p place, _ string) portal {
 		o.customer = s.adopt()
 	}
 	return s.portal(o)
+}
+
+// orderRegister returns a portal that registers a user. Each call of the portal sends the password.
+func orderRegister(s *site, _ place, _ string) portal {
+	return s.registers("key", "grace", "correct horse")
+}
+
+// The method `registers` returns a portal that registers a user.
+func (s *site) registers(key, name, password string) portal {
+	return portal{key, func(url string) (answer, error) {
+		req, err := http.NewRequest(http.MethodPost, url+"/v1/merchants/"+s.merchant.ID+"/users",
+			strings.NewReader(fmt.Sprintf(`{"name": %q, "password": %q}`, name, password)))
+		if err != nil {
+			return answer{}, err
+		}
+		req.SetBasicAuth(s.apiKey, s.secret)
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Idempotency-Key", key)
+		return s.do(req)
+	}}
 }
 
 // orderChange returns a function that orders the change `name` of a subscription. The function first creates the subscription, and

@@ -285,6 +285,7 @@ func (e ReadinessStatus) Valid() bool {
 const (
 	ReasonKindLateWindow  ReasonKind = "late-window"
 	ReasonKindOperator    ReasonKind = "operator"
+	ReasonKindPassword    ReasonKind = "password"
 	ReasonKindPredecessor ReasonKind = "predecessor"
 	ReasonKindRetry       ReasonKind = "retry"
 	ReasonKindUpstream    ReasonKind = "upstream"
@@ -296,6 +297,8 @@ func (e ReasonKind) Valid() bool {
 	case ReasonKindLateWindow:
 		return true
 	case ReasonKindOperator:
+		return true
+	case ReasonKindPassword:
 		return true
 	case ReasonKindPredecessor:
 		return true
@@ -929,6 +932,23 @@ type Link struct {
 // Links defines model for Links.
 type Links = []Link
 
+// Login defines model for Login.
+type Login struct {
+	// ExpiresAt The time at which the token expires.
+	ExpiresAt time.Time `json:"expires_at"`
+	UserID    string    `json:"user_id"`
+	UserName  string    `json:"user_name"`
+}
+
+// LoginRequest defines model for LoginRequest.
+type LoginRequest struct {
+	// Name 1 to 255 characters. Control characters and characters above U+FFFF are not allowed.
+	Name UserName `json:"name"`
+
+	// Password 1 to 4096 characters, except control characters. Keystone may have further rules.
+	Password Password `json:"password"`
+}
+
 // Merchant defines model for Merchant.
 type Merchant struct {
 	// AdoptUnmarked Allows runs to use existing tenants that have the right name but not Tenantry's tags.
@@ -954,6 +974,9 @@ type Merchant struct {
 
 	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 	OnFailure OnFailure `json:"on_failure"`
+
+	// SignUp Allows the portal to register users in the domain, and to log users in with their passwords.
+	SignUp bool `json:"sign_up"`
 
 	// SubscriptionRoles The names of the Keystone roles that users get on a tenant.
 	SubscriptionRoles Roles `json:"subscription_roles"`
@@ -983,6 +1006,7 @@ type MerchantCreate struct {
 
 	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 	OnFailure *OnFailure `json:"on_failure,omitempty"`
+	SignUp    *bool      `json:"sign_up,omitempty"`
 
 	// SubscriptionRoles The names of the Keystone roles that users get on a tenant.
 	SubscriptionRoles *Roles `json:"subscription_roles,omitempty"`
@@ -1018,6 +1042,9 @@ type MerchantCreated struct {
 	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 	OnFailure OnFailure `json:"on_failure"`
 
+	// SignUp Allows the portal to register users in the domain, and to log users in with their passwords.
+	SignUp bool `json:"sign_up"`
+
 	// SubscriptionRoles The names of the Keystone roles that users get on a tenant.
 	SubscriptionRoles Roles `json:"subscription_roles"`
 }
@@ -1052,6 +1079,7 @@ type MerchantUpdate struct {
 
 	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 	OnFailure *OnFailure `json:"on_failure,omitempty"`
+	SignUp    *bool      `json:"sign_up,omitempty"`
 
 	// SubscriptionRoles The names of the Keystone roles that users get on a tenant.
 	SubscriptionRoles *Roles `json:"subscription_roles,omitempty"`
@@ -1101,6 +1129,9 @@ type ObjectRef = string
 // OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 type OnFailure string
 
+// Password 1 to 4096 characters, except control characters. Keystone may have further rules.
+type Password = string
+
 // Plan defines model for Plan.
 type Plan struct {
 	Description *string                 `json:"description,omitempty"`
@@ -1140,6 +1171,9 @@ type Problem struct {
 	Instance      *string         `json:"instance,omitempty"`
 	InvalidParams *[]InvalidParam `json:"invalid_params,omitempty"`
 	RequestID     string          `json:"request_id"`
+
+	// RequiredAuthMethods Combinations of login methods. The user needs one of these combinations.
+	RequiredAuthMethods *[][]string `json:"required_auth_methods,omitempty"`
 
 	// Retryable The same request may succeed later.
 	Retryable bool    `json:"retryable"`
@@ -1208,6 +1242,21 @@ type Reason struct {
 
 // ReasonKind The kind of the reason why a run waits. /docs#ReasonKind-KIND explains each kind. Later releases may add values: accept unknown values.
 type ReasonKind string
+
+// RegisterRequest defines model for RegisterRequest.
+type RegisterRequest struct {
+	// DryRun If true, the answer says what the run would do, and nothing is changed. Tenantry checks the request like any other request, and may refuse it for the same reasons. Then each step looks for its effect. The answer describes the present state of Keystone and BillingStack. Other runs and other people may change this state later.
+	DryRun *DryRunFlag `json:"dry_run,omitempty"`
+
+	// Email The user's e-mail address. Keystone stores it with the user.
+	Email *string `json:"email,omitempty"`
+
+	// Name 1 to 255 characters. Control characters and characters above U+FFFF are not allowed.
+	Name UserName `json:"name"`
+
+	// Password 1 to 4096 characters, except control characters. Keystone may have further rules.
+	Password Password `json:"password"`
+}
 
 // RemoveRequest defines model for RemoveRequest.
 type RemoveRequest struct {
@@ -1363,7 +1412,7 @@ type RestoreRequest struct {
 	Why string `json:"why"`
 }
 
-// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
+// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. A run of the workflow `register` has the fields user_id and user_name. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
 type Result map[string]interface{}
 
 // Roles The names of the Keystone roles that users get on a tenant.
@@ -1395,7 +1444,7 @@ type Run struct {
 	// Reason The reason why a run waits or is stuck.
 	Reason *Reason `json:"reason,omitempty"`
 
-	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
+	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. A run of the workflow `register` has the fields user_id and user_name. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
 	Result Result `json:"result"`
 
 	// RetriedBy The run that repeats this run.
@@ -1523,6 +1572,9 @@ type Upstream struct {
 	Status    *int    `json:"status,omitempty"`
 }
 
+// UserName 1 to 255 characters. Control characters and characters above U+FFFF are not allowed.
+type UserName = string
+
 // VersionList defines model for VersionList.
 type VersionList struct {
 	Versions []APIVersion `json:"versions"`
@@ -1564,6 +1616,9 @@ type SubjectToken = string
 // SubscriptionID a uuid in lower case, with hyphens
 type SubscriptionID = UUID
 
+// VisitorAddress defines model for VisitorAddress.
+type VisitorAddress = string
+
 // Accepted defines model for Accepted.
 type Accepted = Run
 
@@ -1599,6 +1654,9 @@ type PortalForbidden = Problem
 
 // PortalUnauthorized A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type PortalUnauthorized = Problem
+
+// Registered defines model for Registered.
+type Registered = Run
 
 // RunNotFound A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type RunNotFound = Problem
@@ -1795,6 +1853,24 @@ type UnsubscribeSubscriptionParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
+// LogInParams defines parameters for LogIn.
+type LogInParams struct {
+	// XVisitorAddress The IP address of the visitor who uses the portal. Tenantry limits the log-ins and registrations of each visitor. Without this header, only the limits for the name and for the merchant apply.
+	XVisitorAddress *VisitorAddress `json:"X-Visitor-Address,omitempty"`
+}
+
+// RegisterUserParams defines parameters for RegisterUser.
+type RegisterUserParams struct {
+	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but does not use the key: you can send the same key with the order afterwards.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
+
+	// XVisitorAddress The IP address of the visitor who uses the portal. Tenantry limits the log-ins and registrations of each visitor. Without this header, only the limits for the name and for the merchant apply.
+	XVisitorAddress *VisitorAddress `json:"X-Visitor-Address,omitempty"`
+
+	// Prefer With "wait=20", the call waits for at most 20 seconds until the run has ended. The maximum is 30. With "respond-async", the call does not wait. If too many calls wait already, the call does not wait either, and the answer is 202. A dry run ignores the header.
+	Prefer *Prefer `json:"Prefer,omitempty"`
+}
+
 // ListRunsParams defines parameters for ListRuns.
 type ListRunsParams struct {
 	// Merchant Only runs of this merchant.
@@ -1914,6 +1990,12 @@ type SuspendSubscriptionJSONRequestBody = ChangeRequest
 
 // UnsubscribeSubscriptionJSONRequestBody defines body for UnsubscribeSubscription for application/json ContentType.
 type UnsubscribeSubscriptionJSONRequestBody = ChangeRequest
+
+// LogInJSONRequestBody defines body for LogIn for application/json ContentType.
+type LogInJSONRequestBody = LoginRequest
+
+// RegisterUserJSONRequestBody defines body for RegisterUser for application/json ContentType.
+type RegisterUserJSONRequestBody = RegisterRequest
 
 // CreateRepairPlanJSONRequestBody defines body for CreateRepairPlan for application/json ContentType.
 type CreateRepairPlanJSONRequestBody = RepairPlanFilter
@@ -2358,6 +2440,46 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/unsubscribe (the `UnsubscribeSubscription` operationId).
 	UnsubscribeSubscription(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, params *UnsubscribeSubscriptionParams, body UnsubscribeSubscriptionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LogInWithBody Log a user in
+	//
+	// Logs a user of the merchant's domain in at Keystone. The answer contains an unscoped token in the header X-Subject-Token. The token is a secret of the user. The password is neither stored nor logged.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/merchants/{merchant_id}/tokens (the `LogIn` operationId).
+	LogInWithBody(ctx context.Context, merchantID MerchantID, params *LogInParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LogIn Log a user in
+	//
+	// Logs a user of the merchant's domain in at Keystone. The answer contains an unscoped token in the header X-Subject-Token. The token is a secret of the user. The password is neither stored nor logged.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/merchants/{merchant_id}/tokens (the `LogIn` operationId).
+	LogIn(ctx context.Context, merchantID MerchantID, params *LogInParams, body LogInJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RegisterUserWithBody Create a user in Keystone
+	//
+	// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and name, the answer is the same run. Use a new key for each user.
+	//
+	// Tenantry never stores the password. If a replica ends while it creates the user, the run waits with the reason `password`. Repeat the call with the same key and a password: the user then has this password. At any other time, a repeated call does not use its password.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/merchants/{merchant_id}/users (the `RegisterUser` operationId).
+	RegisterUserWithBody(ctx context.Context, merchantID MerchantID, params *RegisterUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RegisterUser Create a user in Keystone
+	//
+	// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and name, the answer is the same run. Use a new key for each user.
+	//
+	// Tenantry never stores the password. If a replica ends while it creates the user, the run waits with the reason `password`. Repeat the call with the same key and a password: the user then has this password. At any other time, a repeated call does not use its password.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/merchants/{merchant_id}/users (the `RegisterUser` operationId).
+	RegisterUser(ctx context.Context, merchantID MerchantID, params *RegisterUserParams, body RegisterUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateRepairPlanWithBody Plan the repairs of open findings
 	//
@@ -3295,6 +3417,86 @@ func (c *Client) UnsubscribeSubscriptionWithBody(ctx context.Context, merchantID
 // Corresponds with POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/unsubscribe (the `UnsubscribeSubscription` operationId).
 func (c *Client) UnsubscribeSubscription(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, params *UnsubscribeSubscriptionParams, body UnsubscribeSubscriptionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewUnsubscribeSubscriptionRequest(c.Server, merchantID, subscriptionID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LogInWithBody Log a user in
+//
+// Logs a user of the merchant's domain in at Keystone. The answer contains an unscoped token in the header X-Subject-Token. The token is a secret of the user. The password is neither stored nor logged.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/merchants/{merchant_id}/tokens (the `LogIn` operationId).
+func (c *Client) LogInWithBody(ctx context.Context, merchantID MerchantID, params *LogInParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLogInRequestWithBody(c.Server, merchantID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LogIn Log a user in
+//
+// Logs a user of the merchant's domain in at Keystone. The answer contains an unscoped token in the header X-Subject-Token. The token is a secret of the user. The password is neither stored nor logged.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/merchants/{merchant_id}/tokens (the `LogIn` operationId).
+func (c *Client) LogIn(ctx context.Context, merchantID MerchantID, params *LogInParams, body LogInJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLogInRequest(c.Server, merchantID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RegisterUserWithBody Create a user in Keystone
+//
+// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and name, the answer is the same run. Use a new key for each user.
+//
+// Tenantry never stores the password. If a replica ends while it creates the user, the run waits with the reason `password`. Repeat the call with the same key and a password: the user then has this password. At any other time, a repeated call does not use its password.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/merchants/{merchant_id}/users (the `RegisterUser` operationId).
+func (c *Client) RegisterUserWithBody(ctx context.Context, merchantID MerchantID, params *RegisterUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRegisterUserRequestWithBody(c.Server, merchantID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RegisterUser Create a user in Keystone
+//
+// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and name, the answer is the same run. Use a new key for each user.
+//
+// Tenantry never stores the password. If a replica ends while it creates the user, the run waits with the reason `password`. Repeat the call with the same key and a password: the user then has this password. At any other time, a repeated call does not use its password.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/merchants/{merchant_id}/users (the `RegisterUser` operationId).
+func (c *Client) RegisterUser(ctx context.Context, merchantID MerchantID, params *RegisterUserParams, body RegisterUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRegisterUserRequest(c.Server, merchantID, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5518,6 +5720,150 @@ func NewUnsubscribeSubscriptionRequestWithBody(server string, merchantID Merchan
 	return req, nil
 }
 
+// NewLogInRequest calls the generic LogIn builder with application/json body
+func NewLogInRequest(server string, merchantID MerchantID, params *LogInParams, body LogInJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewLogInRequestWithBody(server, merchantID, params, "application/json", bodyReader)
+}
+
+// NewLogInRequestWithBody constructs an http.Request for the LogIn method, with any body, and a specified content type
+func NewLogInRequestWithBody(server string, merchantID MerchantID, params *LogInParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "merchant_id", merchantID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/merchants/%s/tokens", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.XVisitorAddress != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "X-Visitor-Address", *params.XVisitorAddress, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Visitor-Address", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewRegisterUserRequest calls the generic RegisterUser builder with application/json body
+func NewRegisterUserRequest(server string, merchantID MerchantID, params *RegisterUserParams, body RegisterUserJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRegisterUserRequestWithBody(server, merchantID, params, "application/json", bodyReader)
+}
+
+// NewRegisterUserRequestWithBody constructs an http.Request for the RegisterUser method, with any body, and a specified content type
+func NewRegisterUserRequestWithBody(server string, merchantID MerchantID, params *RegisterUserParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "merchant_id", merchantID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/merchants/%s/users", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Idempotency-Key", headerParam0)
+
+		if params.XVisitorAddress != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "X-Visitor-Address", *params.XVisitorAddress, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Visitor-Address", headerParam1)
+		}
+
+		if params.Prefer != nil {
+			var headerParam2 string
+
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "Prefer", *params.Prefer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Prefer", headerParam2)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewCreateRepairPlanRequest calls the generic CreateRepairPlan builder with application/json body
 func NewCreateRepairPlanRequest(server string, body CreateRepairPlanJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -6702,6 +7048,46 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/unsubscribe (the `UnsubscribeSubscription` operationId).
 	UnsubscribeSubscriptionWithResponse(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, params *UnsubscribeSubscriptionParams, body UnsubscribeSubscriptionJSONRequestBody, reqEditors ...RequestEditorFn) (*UnsubscribeSubscriptionResponse, error)
+
+	// LogInWithBodyWithResponse Log a user in
+	//
+	// Logs a user of the merchant's domain in at Keystone. The answer contains an unscoped token in the header X-Subject-Token. The token is a secret of the user. The password is neither stored nor logged.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/merchants/{merchant_id}/tokens (the `LogIn` operationId).
+	LogInWithBodyWithResponse(ctx context.Context, merchantID MerchantID, params *LogInParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*LogInResponse, error)
+
+	// LogInWithResponse Log a user in
+	//
+	// Logs a user of the merchant's domain in at Keystone. The answer contains an unscoped token in the header X-Subject-Token. The token is a secret of the user. The password is neither stored nor logged.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/merchants/{merchant_id}/tokens (the `LogIn` operationId).
+	LogInWithResponse(ctx context.Context, merchantID MerchantID, params *LogInParams, body LogInJSONRequestBody, reqEditors ...RequestEditorFn) (*LogInResponse, error)
+
+	// RegisterUserWithBodyWithResponse Create a user in Keystone
+	//
+	// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and name, the answer is the same run. Use a new key for each user.
+	//
+	// Tenantry never stores the password. If a replica ends while it creates the user, the run waits with the reason `password`. Repeat the call with the same key and a password: the user then has this password. At any other time, a repeated call does not use its password.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/merchants/{merchant_id}/users (the `RegisterUser` operationId).
+	RegisterUserWithBodyWithResponse(ctx context.Context, merchantID MerchantID, params *RegisterUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RegisterUserResponse, error)
+
+	// RegisterUserWithResponse Create a user in Keystone
+	//
+	// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and name, the answer is the same run. Use a new key for each user.
+	//
+	// Tenantry never stores the password. If a replica ends while it creates the user, the run waits with the reason `password`. Repeat the call with the same key and a password: the user then has this password. At any other time, a repeated call does not use its password.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/merchants/{merchant_id}/users (the `RegisterUser` operationId).
+	RegisterUserWithResponse(ctx context.Context, merchantID MerchantID, params *RegisterUserParams, body RegisterUserJSONRequestBody, reqEditors ...RequestEditorFn) (*RegisterUserResponse, error)
 
 	// CreateRepairPlanWithBodyWithResponse Plan the repairs of open findings
 	//
@@ -11131,6 +11517,393 @@ func (r UnsubscribeSubscriptionResponse) ContentType() string {
 	return ""
 }
 
+// LogInResponse201Headers the declared response headers of an HTTP 201 response for LogIn
+type LogInResponse201Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	XSubjectToken   *string
+}
+
+// LogInResponse401Headers the declared response headers of an HTTP 401 response for LogIn
+type LogInResponse401Headers struct {
+	OpenstackAuthReceipt *string
+	RateLimit            *string
+	RateLimitPolicy      *string
+	WWWAuthenticate      *string
+}
+
+// LogInResponse403Headers the declared response headers of an HTTP 403 response for LogIn
+type LogInResponse403Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
+// LogInResponse415Headers the declared response headers of an HTTP 415 response for LogIn
+type LogInResponse415Headers struct {
+	AcceptEncoding *string
+}
+
+// LogInResponse429Headers the declared response headers of an HTTP 429 response for LogIn
+type LogInResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
+}
+
+// LogInResponse503Headers the declared response headers of an HTTP 503 response for LogIn
+type LogInResponse503Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
+}
+
+type LogInResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Login
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadBody
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Problem
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Problem
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *MerchantNotFound
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *NotJSON
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *Problem
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Internal
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *LogInResponse201Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *LogInResponse401Headers
+	// Headers403 the parsed response headers for an HTTP 403 response
+	Headers403 *LogInResponse403Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *LogInResponse415Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *LogInResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *LogInResponse503Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r LogInResponse) GetJSON201() *Login {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r LogInResponse) GetApplicationProblemJSON400() *BadBody {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r LogInResponse) GetApplicationProblemJSON401() *Problem {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r LogInResponse) GetApplicationProblemJSON403() *Problem {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r LogInResponse) GetApplicationProblemJSON404() *MerchantNotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r LogInResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r LogInResponse) GetApplicationProblemJSON415() *NotJSON {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r LogInResponse) GetApplicationProblemJSON429() *Problem {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r LogInResponse) GetApplicationProblemJSON500() *Internal {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r LogInResponse) GetApplicationProblemJSON503() *Problem {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r LogInResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r LogInResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LogInResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r LogInResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// RegisterUserResponse200Headers the declared response headers of an HTTP 200 response for RegisterUser
+type RegisterUserResponse200Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
+// RegisterUserResponse201Headers the declared response headers of an HTTP 201 response for RegisterUser
+type RegisterUserResponse201Headers struct {
+	IdempotencyReplayed *string
+	Location            *string
+	PreferenceApplied   *string
+	RateLimit           *string
+	RateLimitPolicy     *string
+}
+
+// RegisterUserResponse202Headers the declared response headers of an HTTP 202 response for RegisterUser
+type RegisterUserResponse202Headers struct {
+	IdempotencyReplayed *string
+	Location            *string
+	PreferenceApplied   *string
+	RateLimit           *string
+	RateLimitPolicy     *string
+	RetryAfter          *int
+	XSubjectToken       *string
+}
+
+// RegisterUserResponse400Headers the declared response headers of an HTTP 400 response for RegisterUser
+type RegisterUserResponse400Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
+// RegisterUserResponse401Headers the declared response headers of an HTTP 401 response for RegisterUser
+type RegisterUserResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// RegisterUserResponse403Headers the declared response headers of an HTTP 403 response for RegisterUser
+type RegisterUserResponse403Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
+// RegisterUserResponse409Headers the declared response headers of an HTTP 409 response for RegisterUser
+type RegisterUserResponse409Headers struct {
+	IdempotencyReplayed *string
+	Location            *string
+	PreferenceApplied   *string
+	RateLimit           *string
+	RateLimitPolicy     *string
+}
+
+// RegisterUserResponse415Headers the declared response headers of an HTTP 415 response for RegisterUser
+type RegisterUserResponse415Headers struct {
+	AcceptEncoding *string
+}
+
+// RegisterUserResponse429Headers the declared response headers of an HTTP 429 response for RegisterUser
+type RegisterUserResponse429Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
+}
+
+// RegisterUserResponse500Headers the declared response headers of an HTTP 500 response for RegisterUser
+type RegisterUserResponse500Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+}
+
+// RegisterUserResponse503Headers the declared response headers of an HTTP 503 response for RegisterUser
+type RegisterUserResponse503Headers struct {
+	RateLimit       *string
+	RateLimitPolicy *string
+	RetryAfter      *int
+}
+
+type RegisterUserResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DryRun
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Registered
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *Accepted
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Problem
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *PortalUnauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Problem
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *MerchantNotFound
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Problem
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *NotJSON
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Problem
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *Problem
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Problem
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *RegisterUserResponse200Headers
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *RegisterUserResponse201Headers
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *RegisterUserResponse202Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *RegisterUserResponse400Headers
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *RegisterUserResponse401Headers
+	// Headers403 the parsed response headers for an HTTP 403 response
+	Headers403 *RegisterUserResponse403Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *RegisterUserResponse409Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *RegisterUserResponse415Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *RegisterUserResponse429Headers
+	// Headers500 the parsed response headers for an HTTP 500 response
+	Headers500 *RegisterUserResponse500Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *RegisterUserResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RegisterUserResponse) GetJSON200() *DryRun {
+	return r.JSON200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r RegisterUserResponse) GetJSON201() *Registered {
+	return r.JSON201
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r RegisterUserResponse) GetJSON202() *Accepted {
+	return r.JSON202
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r RegisterUserResponse) GetApplicationProblemJSON400() *Problem {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r RegisterUserResponse) GetApplicationProblemJSON401() *PortalUnauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r RegisterUserResponse) GetApplicationProblemJSON403() *Problem {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r RegisterUserResponse) GetApplicationProblemJSON404() *MerchantNotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r RegisterUserResponse) GetApplicationProblemJSON409() *Problem {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r RegisterUserResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r RegisterUserResponse) GetApplicationProblemJSON415() *NotJSON {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON422 returns the response for an HTTP 422 `application/problem+json` response
+func (r RegisterUserResponse) GetApplicationProblemJSON422() *Problem {
+	return r.ApplicationProblemJSON422
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r RegisterUserResponse) GetApplicationProblemJSON429() *Problem {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r RegisterUserResponse) GetApplicationProblemJSON500() *Problem {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r RegisterUserResponse) GetApplicationProblemJSON503() *Problem {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r RegisterUserResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RegisterUserResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RegisterUserResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RegisterUserResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // CreateRepairPlanResponse201Headers the declared response headers of an HTTP 201 response for CreateRepairPlan
 type CreateRepairPlanResponse201Headers struct {
 	Location *string
@@ -13291,6 +14064,70 @@ func (c *ClientWithResponses) UnsubscribeSubscriptionWithResponse(ctx context.Co
 		return nil, err
 	}
 	return ParseUnsubscribeSubscriptionResponse(rsp)
+}
+
+// LogInWithBodyWithResponse Log a user in
+//
+// Logs a user of the merchant's domain in at Keystone. The answer contains an unscoped token in the header X-Subject-Token. The token is a secret of the user. The password is neither stored nor logged.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/merchants/{merchant_id}/tokens (the `LogIn` operationId).
+func (c *ClientWithResponses) LogInWithBodyWithResponse(ctx context.Context, merchantID MerchantID, params *LogInParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*LogInResponse, error) {
+	rsp, err := c.LogInWithBody(ctx, merchantID, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLogInResponse(rsp)
+}
+
+// LogInWithResponse Log a user in
+//
+// Logs a user of the merchant's domain in at Keystone. The answer contains an unscoped token in the header X-Subject-Token. The token is a secret of the user. The password is neither stored nor logged.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/merchants/{merchant_id}/tokens (the `LogIn` operationId).
+func (c *ClientWithResponses) LogInWithResponse(ctx context.Context, merchantID MerchantID, params *LogInParams, body LogInJSONRequestBody, reqEditors ...RequestEditorFn) (*LogInResponse, error) {
+	rsp, err := c.LogIn(ctx, merchantID, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLogInResponse(rsp)
+}
+
+// RegisterUserWithBodyWithResponse Create a user in Keystone
+//
+// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and name, the answer is the same run. Use a new key for each user.
+//
+// Tenantry never stores the password. If a replica ends while it creates the user, the run waits with the reason `password`. Repeat the call with the same key and a password: the user then has this password. At any other time, a repeated call does not use its password.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/merchants/{merchant_id}/users (the `RegisterUser` operationId).
+func (c *ClientWithResponses) RegisterUserWithBodyWithResponse(ctx context.Context, merchantID MerchantID, params *RegisterUserParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RegisterUserResponse, error) {
+	rsp, err := c.RegisterUserWithBody(ctx, merchantID, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRegisterUserResponse(rsp)
+}
+
+// RegisterUserWithResponse Create a user in Keystone
+//
+// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and name, the answer is the same run. Use a new key for each user.
+//
+// Tenantry never stores the password. If a replica ends while it creates the user, the run waits with the reason `password`. Repeat the call with the same key and a password: the user then has this password. At any other time, a repeated call does not use its password.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/merchants/{merchant_id}/users (the `RegisterUser` operationId).
+func (c *ClientWithResponses) RegisterUserWithResponse(ctx context.Context, merchantID MerchantID, params *RegisterUserParams, body RegisterUserJSONRequestBody, reqEditors ...RequestEditorFn) (*RegisterUserResponse, error) {
+	rsp, err := c.RegisterUser(ctx, merchantID, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRegisterUserResponse(rsp)
 }
 
 // CreateRepairPlanWithBodyWithResponse Plan the repairs of open findings
@@ -18863,6 +19700,612 @@ func ParseUnsubscribeSubscriptionResponse(rsp *http.Response) (*UnsubscribeSubsc
 		response.Headers500 = &headers
 	case rsp.StatusCode == 503:
 		var headers UnsubscribeSubscriptionResponse503Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseLogInResponse parses an HTTP response from a LogInWithResponse call
+func ParseLogInResponse(rsp *http.Response) (*LogInResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LogInResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Login
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadBody
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest MerchantNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest NotJSON
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers LogInResponse201Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("X-Subject-Token"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Subject-Token", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XSubjectToken = &value
+		}
+		response.Headers201 = &headers
+	case rsp.StatusCode == 401:
+		var headers LogInResponse401Headers
+		if values := rsp.Header.Values("Openstack-Auth-Receipt"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Openstack-Auth-Receipt", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.OpenstackAuthReceipt = &value
+		}
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 403:
+		var headers LogInResponse403Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers403 = &headers
+	case rsp.StatusCode == 415:
+		var headers LogInResponse415Headers
+		if values := rsp.Header.Values("Accept-Encoding"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Encoding", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptEncoding = &value
+		}
+		response.Headers415 = &headers
+	case rsp.StatusCode == 429:
+		var headers LogInResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers LogInResponse503Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRegisterUserResponse parses an HTTP response from a RegisterUserWithResponse call
+func ParseRegisterUserResponse(rsp *http.Response) (*RegisterUserResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RegisterUserResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DryRun
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Registered
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest Accepted
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest PortalUnauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest MerchantNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest NotJSON
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers RegisterUserResponse200Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 201:
+		var headers RegisterUserResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = &value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = &value
+		}
+		if values := rsp.Header.Values("Preference-Applied"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Preference-Applied", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.PreferenceApplied = &value
+		}
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers201 = &headers
+	case rsp.StatusCode == 202:
+		var headers RegisterUserResponse202Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = &value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = &value
+		}
+		if values := rsp.Header.Values("Preference-Applied"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Preference-Applied", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.PreferenceApplied = &value
+		}
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		if values := rsp.Header.Values("X-Subject-Token"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Subject-Token", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XSubjectToken = &value
+		}
+		response.Headers202 = &headers
+	case rsp.StatusCode == 400:
+		var headers RegisterUserResponse400Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers400 = &headers
+	case rsp.StatusCode == 401:
+		var headers RegisterUserResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 403:
+		var headers RegisterUserResponse403Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers403 = &headers
+	case rsp.StatusCode == 409:
+		var headers RegisterUserResponse409Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = &value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = &value
+		}
+		if values := rsp.Header.Values("Preference-Applied"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Preference-Applied", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.PreferenceApplied = &value
+		}
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers409 = &headers
+	case rsp.StatusCode == 415:
+		var headers RegisterUserResponse415Headers
+		if values := rsp.Header.Values("Accept-Encoding"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Encoding", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptEncoding = &value
+		}
+		response.Headers415 = &headers
+	case rsp.StatusCode == 429:
+		var headers RegisterUserResponse429Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 500:
+		var headers RegisterUserResponse500Headers
+		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimit = &value
+		}
+		if values := rsp.Header.Values("RateLimit-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RateLimitPolicy = &value
+		}
+		response.Headers500 = &headers
+	case rsp.StatusCode == 503:
+		var headers RegisterUserResponse503Headers
 		if values := rsp.Header.Values("RateLimit"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "RateLimit", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

@@ -62,7 +62,7 @@ func (in *Installation) addMerchant(ctx context.Context, name string) (Merchant,
 		return Merchant{}, err
 	}
 	err = in.Store.Merchants().Create(ctx, merchants.Merchant{
-		ID: m.ID, Name: name, Cloud: merchants.DefaultCloud, OnFailure: merchants.Compensate, CreatedAt: time.Now(),
+		ID: m.ID, Name: name, Cloud: merchants.DefaultCloud, OnFailure: merchants.Compensate, SignUp: true, CreatedAt: time.Now(),
 	}, key)
 	return Merchant{m.ID, key.Key, secret, plan.ID, customer.ID}, err
 }

@@ -194,8 +194,11 @@ func (in *Installation) serve(t testing.TB, o service.Options) {
 // the rows before and after a request.
 func awaitReplica(t testing.TB, database string) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); storetest.Rows(t, database)["replicas"] == 0; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
+	deadline := time.After(time.Minute)
+	for storetest.Rows(t, database)["replicas"] == 0 {
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-deadline:
 			t.Fatal("the replica of the service has not joined within a minute")
 		}
 	}

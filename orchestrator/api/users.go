@@ -1,0 +1,187 @@
+package api
+
+import (
+	"context"
+	stdjson "encoding/json"
+	"errors"
+	"net/http"
+	"net/netip"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/labstack/echo/v4"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
+	"github.com/tenantry/tenantry/workflows"
+)
+
+var (
+	loginRefused = kind{
+		"login-refused", http.StatusUnauthorized, "Keystone refuses the login",
+		"The name or the password is wrong, or the user is disabled or locked. Keystone does not say which of these is the case.", false, FixByUser,
+	}
+	passwordExpired = kind{
+		"password-expired", http.StatusUnauthorized, "The password has expired, or must be changed",
+		"The user must change the password at Keystone: POST /v3/users/USER_ID/password.", false, FixByUser,
+	}
+	mfaRequired = kind{
+		"mfa-required", http.StatusUnauthorized, "The user needs another login method",
+		"The password was right. The header Openstack-Auth-Receipt contains a receipt, and the field required_auth_methods lists the methods." +
+			" Send the receipt in the same header to Keystone, with the remaining methods: POST /v3/auth/tokens.", false, FixByUser,
+	}
+	signUpOff = kind{
+		"sign-up-off", http.StatusForbidden, "The portal may not register users and log users in",
+		"An operator can allow this for the merchant: tenantry merchant update MERCHANT --sign-up", false, FixByOperator,
+	}
+	userExists = kind{
+		"user-exists", http.StatusConflict, "A user with this name exists already",
+		"Names that differ only in upper and lower case count as the same name. Let the user choose another name, or log in.", false, FixByUser,
+	}
+	loginRateExceeded = kind{
+		"login-rate-exceeded", http.StatusTooManyRequests, "Too many log-ins and registrations",
+		"The header RateLimit-Policy contains the limits for one name, for one visitor and for the merchant. Repeat the call after" +
+			" Retry-After; repeat a registration with the same key.", true, fixByCaller,
+	}
+)
+
+// userKinds lists the problem types of the operations on users.
+var userKinds = []kind{loginRefused, passwordExpired, mfaRequired, signUpOff, userExists, loginRateExceeded}
+
+// headerVisitor is the name of the header with the address of the portal's visitor.
+const headerVisitor = "X-Visitor-Address"
+
+// RegisterUser places an order that creates a user.
+func (s *server) RegisterUser(c echo.Context, merchantID string) error {
+	return s.place(c, merchantID, placing{
+		route:    http.MethodPost + " /v1/merchants/{merchant_id}/users",
+		password: true,
+		admit: func(ctx context.Context, m merchants.Merchant, body jsontext.Value) (saga.Request, error) {
+			want, err := fits[RegisterRequest](body, s.document.operations["registerUser"].body())
+			if err == nil {
+				err = userName(want.Name)
+			}
+			if err == nil {
+				err = s.limitLogin(c, m, want.Name)
+			}
+			if err != nil {
+				return saga.Request{}, err
+			}
+			q, err := s.Admit.AdmitRegister(ctx, m, workflows.NewUser{Name: want.Name, Email: valueOf(want.Email)})
+			q.Password = want.Password
+			return q, err
+		},
+	})
+}
+
+// LogIn logs a user in.
+func (s *server) LogIn(c echo.Context, merchantID string) error {
+	m, err := ownMerchant(c, merchantID)
+	if err != nil {
+		return err
+	}
+	want, err := bodyAs[LoginRequest](c, s.document.operations["logIn"])
+	if err == nil {
+		err = userName(want.Name)
+	}
+	if err == nil && !m.SignUp {
+		err = refuse(signUpOff, "sign-up is off for the merchant")
+	}
+	if err == nil {
+		err = s.limitLogin(c, m, want.Name)
+	}
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(c.Request().Context(), coalesce.Limit)
+	defer cancel()
+	token, err := s.Admit.LogIn(ctx, m, want.Name, want.Password)
+	if err != nil {
+		return notLoggedIn(c, err)
+	}
+	c.Response().Header().Set(headerSubjectToken, token.ID)
+	return answerJSON(c, http.StatusCreated, Login{UserID: token.UserID, UserName: token.UserName, ExpiresAt: token.ExpiresAt})
+}
+
+// notLoggedIn converts the error of a login to a problem.
+func notLoggedIn(c echo.Context, err error) error {
+	second, needsSecond := errors.AsType[*keystone.SecondFactorError](err)
+	switch {
+	case needsSecond:
+		c.Response().Header().Set("Openstack-Auth-Receipt", second.Receipt)
+		refused := refuse(mfaRequired, "the password was right, but the user needs another login method")
+		refused.methods = second.Methods
+		return refused
+	case errors.Is(err, keystone.ErrWrongLogin), errors.Is(err, keystone.ErrTokenInvalid): // the user was disabled just after the login
+		return refuse(loginRefused, "%v", keystone.ErrWrongLogin)
+	case errors.Is(err, keystone.ErrPasswordExpired):
+		return refuse(passwordExpired, "%v", keystone.ErrPasswordExpired)
+	}
+	return err
+}
+
+// userName returns a problem if Keystone would change or refuse the name of the user.
+func userName(name string) error {
+	if detail := blank(name); detail != "" {
+		return invalid(InvalidParam{Pointer: some("/name"), Detail: detail})
+	}
+	return nil
+}
+
+// limitLogin counts a login or a registration, and refuses it if a limit is reached.
+func (s *server) limitLogin(c echo.Context, m merchants.Merchant, name string) error {
+	visitor, err := visitorOf(c.Request().Header)
+	if err != nil {
+		return err
+	}
+	if visitor != "" {
+		visitor = m.ID + " " + visitor
+	}
+	policies, left, reached, wait := s.logins.take(s.now(), m.ID+" "+keystone.FoldedName(name), visitor, m.ID)
+	h := c.Response().Header()
+	h.Add("RateLimit-Policy", policies)
+	h.Add("RateLimit", left)
+	if reached == "" {
+		return nil
+	}
+	return &problemError{
+		kind: loginRateExceeded, detail: "there are too many log-ins and registrations: the limit " + reached + " is reached", retryAfter: wait,
+		policy: reached,
+	}
+}
+
+// visitorOf returns the part of the visitor's address that the visitor cannot choose freely: see the function host. The result is empty if
+// the portal has sent no address.
+func visitorOf(h http.Header) (string, error) {
+	values := h.Values(headerVisitor)
+	if len(values) == 0 {
+		return "", nil
+	}
+	if len(values) == 1 {
+		if _, err := netip.ParseAddr(values[0]); err == nil {
+			return host(values[0]), nil
+		}
+	}
+	return "", invalid(InvalidParam{Parameter: some(headerVisitor), Detail: "the header must contain one IP address"})
+}
+
+// withoutPassword returns the body without the field `password`, and the password. If the field is missing or is not a text, the password
+// is empty.
+func withoutPassword(body jsontext.Value) (rest jsontext.Value, password string, err error) {
+	if body.Kind() != '{' { // refused later, when the body is checked against the schema
+		return body, "", nil
+	}
+	var fields map[string]jsontext.Value
+	if err := stdjson.Unmarshal(body, &fields); err != nil {
+		return nil, "", err
+	}
+	if stdjson.Unmarshal(fields["password"], &password) != nil {
+		password = ""
+	}
+	delete(fields, "password")
+	if rest, err = stdjson.Marshal(fields); err != nil {
+		return nil, "", err
+	}
+	return rest, password, rest.Canonicalize()
+}

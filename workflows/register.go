@@ -1,0 +1,270 @@
+package workflows
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// Registration is the data of one run of the workflow `register`. A Registration is stored as JSON, so fields may be added, but never
+// removed or renamed. It does not contain the user's password, which is never stored.
+type Registration struct {
+	NewUser
+
+	MerchantID string    `json:"merchant_id"`
+	RunID      string    `json:"run_id"`
+	Cloud      string    `json:"cloud"`
+	DomainID   string    `json:"domain_id"`
+	CheckedAt  time.Time `json:"checked_at"` // time of the last search for users with the same name
+
+	// The steps set the fields below.
+
+	UserID      string `json:"user_id,omitempty"`
+	PasswordSet bool   `json:"password_set,omitempty"` // the user has the password that the caller sent last
+}
+
+// NewUser contains the values that the caller sent, except the password.
+type NewUser struct {
+	Name  string `json:"name"`
+	Email string `json:"email,omitempty"`
+}
+
+// RegistrationResult is the part of a Registration that the API returns with a run.
+type RegistrationResult struct {
+	UserID   string `json:"user_id,omitempty"`
+	UserName string `json:"user_name"`
+}
+
+func (r Registration) result() any { return RegistrationResult{r.UserID, r.Name} }
+
+// RegisterName is the name of the workflow that [Register] returns.
+const RegisterName = "register"
+
+// CodeUserExists is the code of an AdmissionError and of a step's error: another user has the name.
+const CodeUserExists saga.Code = "user-exists"
+
+// CodeSignUpOff is the code of an AdmissionError: the merchant's portal may not register users.
+const CodeSignUpOff saga.Code = "sign-up-off"
+
+// errUserExists returns the reason why a user with this name cannot be created.
+func errUserExists(name string, other keystone.User) *AdmissionError {
+	detail := "a user with this name exists already"
+	if other.Name != name {
+		detail = "a user exists already whose name differs only in upper and lower case"
+	}
+	return refuse(CodeUserExists, saga.FixByUser, detail)
+}
+
+// signUpDomain returns Keystone and the domain in which the merchant's portal may register users and log users in.
+func (d Deps) signUpDomain(ctx context.Context, m merchants.Merchant) (keystone.Identity, keystone.Domain, error) {
+	var domain keystone.Domain
+	if !m.SignUp {
+		return nil, domain, refuse(CodeSignUpOff, saga.FixByOperator, "sign-up is off for the merchant")
+	}
+	id, err := d.cloudOf(m)
+	if err != nil {
+		return nil, domain, err
+	}
+	return id, domain, d.readDomain(ctx, id, m, &domain)
+}
+
+// AdmitRegister checks a registration against Keystone, and returns the request for its run. The caller adds the idempotency key, the
+// fingerprint, the password and the caller's name. AdmitRegister writes nothing.
+func (d Deps) AdmitRegister(ctx context.Context, m merchants.Merchant, user NewUser) (saga.Request, error) {
+	id, domain, err := d.signUpDomain(ctx, m)
+	if err != nil {
+		return saga.Request{}, err
+	}
+	r := Registration{NewUser: user, MerchantID: m.ID, RunID: d.NewID(), Cloud: m.Cloud, DomainID: domain.ID}
+	if err := checkName(ctx, id, &r); err != nil {
+		return saga.Request{}, err
+	}
+	// Two users whose names differ only in case have the same subject, so their runs execute one at a time. A run that fails is always
+	// compensated: a password that breaks a rule needs no operator.
+	return saga.Request{
+		ID: r.RunID, Workflow: RegisterName, Merchant: m.ID, Cloud: m.Cloud,
+		Subject:   "user " + m.Cloud + "/" + domain.ID + "/" + keystone.FoldedName(user.Name),
+		OnFailure: saga.FailureCompensates, Input: r,
+	}, nil
+}
+
+// LogIn logs a user of the merchant in, and returns an unscoped token that Keystone accepts.
+//
+// A token is invalid from the beginning if it is issued in the same second in which the user's password was set, because Keystone counts in
+// whole seconds. LogIn then waits for a second, and logs in again.
+func (d Deps) LogIn(ctx context.Context, m merchants.Merchant, name, password string) (t keystone.UserToken, err error) {
+	id, domain, err := d.signUpDomain(ctx, m)
+	if err != nil {
+		return t, err
+	}
+	for attempt := 1; ; attempt++ {
+		if t, err = id.LogIn(ctx, domain.ID, name, password); err != nil {
+			return t, err
+		}
+		_, err = id.ValidateToken(ctx, t.ID)
+		if !errors.Is(err, keystone.ErrTokenInvalid) || attempt == 3 {
+			break
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return keystone.UserToken{}, ctx.Err()
+		}
+	}
+	if err != nil {
+		return keystone.UserToken{}, err
+	}
+	return t, nil
+}
+
+// checkName returns an error if a user exists with the same name, or with a name that differs only in case. The user whom this run has
+// created does not count.
+func checkName(ctx context.Context, id keystone.Identity, r *Registration) error {
+	other, err := id.SimilarUser(ctx, r.DomainID, r.Name)
+	switch {
+	case errors.Is(err, keystone.ErrNotFound), err == nil && other.RunID == r.RunID:
+		return nil
+	case err != nil:
+		return err
+	}
+	return errUserExists(r.Name, other)
+}
+
+// retryRegister refuses to repeat a registration, because the password is not stored.
+func retryRegister(context.Context, Registration, string) (saga.Request, error) {
+	return saga.Request{}, &saga.RetryRefusedError{
+		Code: "password-missing", FixBy: saga.FixByMerchant,
+		Detail: "Tenantry has not stored the password: the portal must register the user again, with a new key",
+	}
+}
+
+// Register returns the workflow that creates a user with a password.
+func Register(d Deps) saga.Workflow[Registration] {
+	return saga.Workflow[Registration]{
+		Name: RegisterName, Version: 1, Classify: Classify, Retry: retryRegister, Result: Registration.result,
+		Expect: func(r Registration) []saga.Expected {
+			if r.UserID == "" {
+				return nil
+			}
+			return []saga.Expected{{
+				Object: saga.Object{Step: "create-user", Kind: "user", Cloud: r.Cloud, ID: r.UserID, Name: r.Name, Origin: saga.Own},
+				Fields: map[string]string{"domain_id": r.DomainID},
+			}}
+		},
+		Steps: []saga.Step[Registration]{
+			{
+				Name: "check-name", Effect: saga.Reads,
+				Do: func(ctx context.Context, r *Registration) error {
+					id, err := d.Identity(r.Cloud)
+					if err != nil {
+						return err
+					}
+					err = checkName(ctx, id, r)
+					if refused, ok := errors.AsType[*AdmissionError](err); ok {
+						return refused.asStep()
+					}
+					return err
+				},
+				NoUndo: "it only reads",
+			},
+			{
+				Name: "create-user", After: []string{"check-name"},
+				Find:  d.findUser,
+				Claim: func(r *Registration, _ string) string { return ClaimUser(r.Cloud, r.DomainID, r.Name) },
+				Do:    d.createUser,
+				Undo:  d.removeUser,
+			},
+			{
+				Name: "set-password", After: []string{"create-user"}, Effect: saga.Changes,
+				Satisfied: func(r *Registration, _ time.Time) bool { return r.PasswordSet },
+				Do:        d.setPassword,
+				NoUndo:    "the password goes with the user",
+			},
+		},
+	}
+}
+
+// findUser looks the user up by name.
+func (d Deps) findUser(ctx context.Context, r *Registration) (saga.Found, error) {
+	id, err := d.Identity(r.Cloud)
+	if err != nil {
+		return saga.Absent, err
+	}
+	u, err := id.FindUser(ctx, r.DomainID, r.Name)
+	switch {
+	case errors.Is(err, keystone.ErrNotFound):
+		return saga.Absent, nil
+	case err != nil:
+		return saga.Absent, err
+	case u.RunID != r.RunID:
+		return saga.Foreign, errUserExists(r.Name, u).asStep()
+	}
+	r.madeUser(ctx, u)
+	return saga.Made, nil
+}
+
+// createUser creates the user with the password. If the answer to an earlier attempt was lost, the user may exist already, perhaps with a
+// password that the caller has sent before. The step `set-password` then sets the password.
+func (d Deps) createUser(ctx context.Context, r *Registration) error {
+	id, err := d.Identity(r.Cloud)
+	if err != nil {
+		return err
+	}
+	password, err := saga.CallOf(ctx).Password()
+	if err != nil {
+		return err
+	}
+	u, made, passwordSet, err := id.EnsureUser(ctx, keystone.NewUser{
+		Name: r.Name, DomainID: r.DomainID, Email: r.Email, Password: password, RunID: r.RunID,
+	})
+	if err == nil && !made {
+		return errUserExists(r.Name, u).asStep()
+	}
+	if err != nil {
+		return err
+	}
+	r.PasswordSet = passwordSet
+	r.madeUser(ctx, u)
+	return nil
+}
+
+func (r *Registration) madeUser(ctx context.Context, u keystone.User) {
+	r.UserID = u.ID
+	saga.CallOf(ctx).Made(saga.Object{Kind: "user", Cloud: r.Cloud, ID: u.ID, Name: u.Name, Origin: saga.Own})
+}
+
+// removeUser removes the user if this run created the user and nobody uses the user.
+func (d Deps) removeUser(ctx context.Context, r *Registration) error {
+	id, err := d.Identity(r.Cloud)
+	if err != nil {
+		return err
+	}
+	removed, kept, err := id.RemoveUser(ctx, r.DomainID, r.Name, r.RunID)
+	if kept != "" {
+		saga.CallOf(ctx).Keep(kept)
+	}
+	return recordRemoval(ctx, "user", removed.ID, removed.ID != "", err)
+}
+
+// setPassword sets the password of the user that the run has created or found.
+func (d Deps) setPassword(ctx context.Context, r *Registration) error {
+	id, err := d.Identity(r.Cloud)
+	if err != nil {
+		return err
+	}
+	password, err := saga.CallOf(ctx).Password()
+	if err != nil {
+		return err
+	}
+	err = id.SetPassword(ctx, r.UserID, password)
+	if errors.Is(err, keystone.ErrNotFound) {
+		return StepError{upstream.Permanent, "user-gone", "the user was deleted during the registration", saga.FixByUser}
+	}
+	r.PasswordSet = err == nil
+	return err
+}
