@@ -19,7 +19,7 @@ const (
 	// loginWindow is the time to which the limits apply.
 	loginWindow = time.Minute
 	// maxLoginBuckets bounds the memory of one limit. A bucket needs about 200 bytes.
-	maxLoginBuckets = 200_000
+	maxLoginBuckets = 50_000
 )
 
 // The type `loginRate` limits the log-ins and registrations of a merchant: for each name, for each visitor, and for all together. Every
@@ -53,7 +53,7 @@ func (l *loginRate) take(now time.Time, keys ...string) (policies, left, reached
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var taken []*rate.Reservation
-	for i := range l.limits {
+	for i := len(l.limits) - 1; i >= 0 && reached == ""; i-- { // first the merchant: above its limit, new names need no memory
 		if keys[i] == "" {
 			continue
 		}
@@ -62,7 +62,7 @@ func (l *loginRate) take(now time.Time, keys ...string) (policies, left, reached
 			r := b.ReserveN(now, 1)
 			taken, delay = append(taken, r), r.DelayFrom(now)
 		}
-		if delay > wait {
+		if delay > 0 {
 			reached, wait = l.limits[i].name, delay
 		}
 	}
@@ -108,5 +108,5 @@ func (l *loginLimit) left(key string, now time.Time) int {
 	if b := l.buckets[key]; b != nil {
 		return max(0, int(b.TokensAt(now)))
 	}
-	return 0
+	return l.quota
 }
