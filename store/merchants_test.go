@@ -28,7 +28,7 @@ func story(t *testing.T, all merchants.Store) {
 	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 	m := merchants.Merchant{
 		ID: "f47f51dd-e7db-47e2-bdb1-83935a50cf87", Name: "M", Cloud: "default", Domain: "customers",
-		CustomerRoles: []string{"member"}, SubscriptionRoles: []string{}, OnFailure: merchants.Hold, AdoptUnmarked: true, MaxLiveRuns: 7,
+		CustomerRoles: []string{"member"}, SubscriptionRoles: []string{}, OnFailure: merchants.Hold, AdoptUnmarked: true, SignUp: true, MaxLiveRuns: 7,
 		CreatedAt: now,
 	}
 	first := newKey(t, m.ID, now)
@@ -50,13 +50,13 @@ func story(t *testing.T, all merchants.Store) {
 		t.Errorf("a refused change: got %v, want %v", err, wrong)
 	}
 	changed, err := all.Update(t.Context(), m.ID, func(m *merchants.Merchant) error {
-		m.ID, m.Name, m.AdoptUnmarked = "another", "N", false
+		m.ID, m.Name, m.AdoptUnmarked, m.SignUp = "another", "N", false, false
 		m.Disable(now.Add(time.Minute))
 		return nil
 	})
 	must(t, err)
 	later := now.Add(time.Minute)
-	m.Name, m.AdoptUnmarked, m.DisabledAt = "N", false, &later
+	m.Name, m.AdoptUnmarked, m.SignUp, m.DisabledAt = "N", false, false, &later
 	same(t, "the changed merchant", changed, m)
 	read, err := all.Merchant(t.Context(), m.ID)
 	must(t, err)

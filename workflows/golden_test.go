@@ -60,3 +60,16 @@ func TestStoredStatesStillDecode(t *testing.T) {
 		}
 	}
 }
+
+func TestStoredRegistrationsStillDecode(t *testing.T) {
+	stored := `{"name":"n","email":"e","merchant_id":"m","run_id":"r","cloud":"default","domain_id":"d",` +
+		`"user_id":"u","password_set":true}`
+	want := workflows.Registration{
+		NewUser: workflows.NewUser{Name: "n", Email: "e"}, MerchantID: "m", RunID: "r", Cloud: "default", DomainID: "d",
+		UserID: "u", PasswordSet: true,
+	}
+	var got workflows.Registration
+	if err := json.Unmarshal([]byte(stored), &got); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v\nwant %+v", got, err, want)
+	}
+}

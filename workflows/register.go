@@ -16,11 +16,10 @@ import (
 type Registration struct {
 	NewUser
 
-	MerchantID string    `json:"merchant_id"`
-	RunID      string    `json:"run_id"`
-	Cloud      string    `json:"cloud"`
-	DomainID   string    `json:"domain_id"`
-	CheckedAt  time.Time `json:"checked_at"` // time of the last search for users with the same name
+	MerchantID string `json:"merchant_id"`
+	RunID      string `json:"run_id"`
+	Cloud      string `json:"cloud"`
+	DomainID   string `json:"domain_id"`
 
 	// The steps set the fields below.
 

@@ -29,7 +29,7 @@ func TestMerchantLife(t *testing.T) {
 	defer stop()
 	keystoneEnv(t, url)
 	code, out, stderr := line(t, env, "merchant", "create", someMerchant, "--name", "ACME", "--domain", "acme",
-		"--customer-roles", "member,seller", "--on-failure", "hold", "-f", "json")
+		"--customer-roles", "member,seller", "--on-failure", "hold", "--sign-up", "-f", "json")
 	database := strings.TrimPrefix(env[0], "TENANTRY_DATABASE_URL=")
 	if code != 0 || stderr != "tenantry: wrote merchant "+someMerchant+" to the database "+database+"\n"+
 		"tenantry: BillingStack has no merchant "+someMerchant+" yet\n" {
@@ -41,7 +41,7 @@ func TestMerchantLife(t *testing.T) {
 	}
 	key, _ := created["api_key"].(string)
 	secret, _ := created["api_secret"].(string)
-	if !strings.HasPrefix(key, "tk_") || !strings.HasPrefix(secret, "ts_") || created["merchant_id"] != someMerchant {
+	if !strings.HasPrefix(key, "tk_") || !strings.HasPrefix(secret, "ts_") || created["merchant_id"] != someMerchant || created["sign_up"] != true {
 		t.Errorf("create: got %v", created)
 	}
 
@@ -49,10 +49,10 @@ func TestMerchantLife(t *testing.T) {
 		t.Errorf("create again: got %d, %q, want %d and nothing", code, out, exitRefused)
 	}
 	code, out, stderr = line(t, env, "merchant", "update", someMerchant, "--name", "Acme", "--customer-roles", "",
-		"--max-live-runs", "7", "-f", "yaml")
+		"--max-live-runs", "7", "--sign-up=false", "-f", "yaml")
 	want := "adopt_unmarked: false\ncloud: default\n"
 	if code != 0 || !strings.HasPrefix(out, want) || !strings.Contains(out, "\nname: Acme\n") ||
-		!strings.Contains(out, "\ndomain: acme\n") || !strings.Contains(out, "\nmax_live_runs: 7\n") || !strings.Contains(out, "\ncustomer_roles: []\n") {
+		!strings.Contains(out, "\ndomain: acme\n") || !strings.Contains(out, "\nmax_live_runs: 7\n") || !strings.Contains(out, "\nsign_up: false\n") || !strings.Contains(out, "\ncustomer_roles: []\n") {
 		t.Errorf("update: got %d, %s%s", code, out, stderr)
 	}
 	if code, out, _ = line(t, env, "merchant", "rotate-key", someMerchant); code != 0 || strings.Contains(out, secret) {
