@@ -30,9 +30,9 @@ var (
 
 // Service identifies Keystone in errors.
 //
-// The rules below map a failed request to the class of its error. A write creates, changes or removes a project, or creates
-// or removes a role assignment, or creates, changes or removes a user. All other requests count as reads. A login, the validation of a
-// token and the exchange of a token count as reads too, because they leave nothing that must be removed. MaybeDone can be true only for the error of a write.
+// The rules below map a failed request to the class of its error. A write creates, changes or removes a project or
+// a user, or creates or removes a role assignment. All other requests count as reads. A login, the validation of a token and the exchange
+// of a token count as reads too, because they leave nothing that must be removed. MaybeDone can be true only for the error of a write.
 //
 //	Status 400, 405, 413 or any other 4xx is Permanent.
 //	A refused login is Unavailable with OwnCredential, and wraps an [upstream.RefusedLoginError].

@@ -19,7 +19,7 @@ var (
 	// ErrWrongLogin means that the name or the password is wrong, or that the user is disabled or locked. Keystone does not tell these
 	// cases apart.
 	ErrWrongLogin = errors.New("name or password is wrong, or the user is disabled or locked")
-	// ErrPasswordExpired means that name and password are right, but the password has expired, or must be changed before its first use.
+	// ErrPasswordExpired means that name and password are right, but the password has expired, or must be changed at its first use.
 	ErrPasswordExpired = errors.New("the password has expired, or must be changed")
 )
 
@@ -47,11 +47,11 @@ func (e *SecondFactorError) Error() string {
 // Format prints the result of Error for every verb, so that no verb prints the receipt.
 func (e *SecondFactorError) Format(f fmt.State, _ rune) { _, _ = fmt.Fprint(f, e.Error()) }
 
-// FoldedName returns the form of a user's name that is equal for names that differ only in case. Users with such names can exist side by
-// side in Keystone, but not on MySQL, and a person would mistake one for the other.
+// FoldedName returns the form of a user's name that is equal for names that differ only in case. Unless its database is MySQL, Keystone
+// allows several users whose names differ only in case. A person would mistake one of these users for another.
 //
-// FoldedName does not replace a character that Unicode folds to ASCII letters, such as "ß" or the Kelvin sign. Keystone's databases do not
-// list such a name if a filter contains the ASCII letters, so SimilarUser could not find it.
+// FoldedName does not replace a character that Unicode folds to ASCII letters, such as "ß" or the Kelvin sign. If a filter contains the ASCII
+// letters, Keystone does not list a name with such a character, so SimilarUser could not find the name.
 func FoldedName(name string) string {
 	fold := cases.Fold()
 	var folded strings.Builder
@@ -79,9 +79,9 @@ type Users interface {
 	// ignores the case of names, so FindUser compares the name that Keystone returns.
 	FindUser(ctx context.Context, domainID, name string) (User, error)
 
-	// SimilarUser returns a user of the domain whose name is equal to the given name if both are folded: see [FoldedName]. If there are
-	// several such users, SimilarUser returns one with exactly the given name if possible. SimilarUser returns ErrNotFound if there is no
-	// such user, and ErrCut if Keystone does not show all users that can have such a name.
+	// SimilarUser returns a user of the domain whose folded name is equal to the folded given name: see [FoldedName]. If there are several
+	// such users, and one of them has exactly the given name, SimilarUser returns this user. SimilarUser returns ErrNotFound if there is no
+	// such user. SimilarUser returns ErrCut if it finds no such user in a list that Keystone has cut.
 	SimilarUser(ctx context.Context, domainID, name string) (User, error)
 
 	// EnsureUser creates an enabled user, or returns the existing user with the same name and domain. The result `made` is true if this
@@ -89,12 +89,12 @@ type Users interface {
 	// the user can log in with n.Password. EnsureUser sends one request, and a second request if the name is taken. If the second request
 	// finds no user with exactly this name, EnsureUser returns ErrConflict.
 	//
-	// If Keystone's option change_password_upon_first_use is set, the password of a new user has already expired. EnsureUser then returns
-	// passwordSet = false, and SetPassword sets a password that does not expire at its first use. Identity v2.0 does not show that a
-	// password has expired, so there passwordSet is always false.
+	// If Keystone has the option change_password_upon_first_use, the password of a new user has already expired. EnsureUser then returns
+	// passwordSet = false, and a password that SetPassword sets need not be changed. Identity v2.0 does not show whether a password has
+	// expired, so passwordSet is then always false.
 	//
-	// EnsureUser returns ErrPasswordRefused if the password is empty or breaks a rule of Keystone. If the name is malformed, EnsureUser sends
-	// no request. No error contains the password.
+	// EnsureUser returns ErrPasswordRefused if the password is empty or breaks a rule of Keystone. If the name is malformed or the password is
+	// empty, EnsureUser returns an error and sends no request. No error contains the password.
 	EnsureUser(ctx context.Context, n NewUser) (u User, made, passwordSet bool, err error)
 
 	// SetPassword sets the password of the user with this id. SetPassword may be repeated. The user's tokens become invalid, even if the
@@ -107,8 +107,8 @@ type Users interface {
 	// If the run has not created the user, or if there is no such user, RemoveUser succeeds and returns an empty user.
 	//
 	// A user who has a role assignment or is in a group is in use. RemoveUser then removes nothing, and the result `kept` is the reason. If
-	// RemoveUser returns an error, `kept` is empty. Identity v2.0 shows neither the groups nor all role assignments of a user, so there
-	// RemoveUser also removes a user who is in use.
+	// RemoveUser returns an error, `kept` is empty. Identity v2.0 shows neither the groups nor all role assignments of a user. With this
+	// version, RemoveUser therefore also removes a user who is in use.
 	RemoveUser(ctx context.Context, domainID, name, runID string) (removed User, kept string, err error)
 
 	// LogIn logs in a user with name and password, and returns an unscoped token. LogIn does not use Tenantry's own credential, and every

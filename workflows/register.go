@@ -83,8 +83,8 @@ func (d Deps) AdmitRegister(ctx context.Context, m merchants.Merchant, user NewU
 	if err := checkName(ctx, id, &r); err != nil {
 		return saga.Request{}, err
 	}
-	// Two users whose names differ only in case have the same subject, so their runs execute one at a time. A run that fails is always
-	// compensated: a password that breaks a rule needs no operator.
+	// Registrations whose names differ only in case have the same subject, so their runs execute one at a time. A failed run is always
+	// compensated, whatever the merchant's setting `on_failure` is: a password that breaks a rule needs no operator.
 	return saga.Request{
 		ID: r.RunID, Workflow: RegisterName, Merchant: m.ID, Cloud: m.Cloud,
 		Subject:   "user " + m.Cloud + "/" + domain.ID + "/" + keystone.FoldedName(user.Name),
@@ -182,7 +182,7 @@ func Register(d Deps) saga.Workflow[Registration] {
 				Name: "set-password", After: []string{"create-user"}, Effect: saga.Changes,
 				Satisfied: func(r *Registration, _ time.Time) bool { return r.PasswordSet },
 				Do:        d.setPassword,
-				NoUndo:    "the password goes with the user",
+				NoUndo:    "the undo of create-user also removes the password",
 			},
 		},
 	}
@@ -207,8 +207,8 @@ func (d Deps) findUser(ctx context.Context, r *Registration) (saga.Found, error)
 	return saga.Made, nil
 }
 
-// createUser creates the user with the password. If the answer to an earlier attempt was lost, the user may exist already, perhaps with a
-// password that the caller has sent before. The step `set-password` then sets the password.
+// createUser creates the user with the password. If the answer to an earlier attempt was lost, the user may exist already, perhaps with an
+// older password of the caller. The step `set-password` then sets the password.
 func (d Deps) createUser(ctx context.Context, r *Registration) error {
 	id, err := d.Identity(r.Cloud)
 	if err != nil {
@@ -237,7 +237,7 @@ func (r *Registration) madeUser(ctx context.Context, u keystone.User) {
 	saga.CallOf(ctx).Made(saga.Object{Kind: "user", Cloud: r.Cloud, ID: u.ID, Name: u.Name, Origin: saga.Own})
 }
 
-// removeUser removes the user if this run created the user and nobody uses the user.
+// removeUser removes the user if this run created the user, unless the user is in use: see [keystone.Users].
 func (d Deps) removeUser(ctx context.Context, r *Registration) error {
 	id, err := d.Identity(r.Cloud)
 	if err != nil {

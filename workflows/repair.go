@@ -54,8 +54,8 @@ type Repair struct {
 	// first step sets RunID.
 
 	RunID string `json:"run_id,omitempty"`
-	// Was is the standing of the subscription before the run. Was is set if the repair changes the tenant or the resource of the
-	// subscription.
+	// Was is the Standing of the subscription before the run. Was is nil unless the repair creates the subscription's tenant, or sets the
+	// subscription's resource_id.
 	Was      *Standing `json:"was,omitempty"`
 	Marks    []string  `json:"marks,omitempty"`     // the marks of the runs that had disabled the project before this run
 	TenantID string    `json:"tenant_id,omitempty"` // the id of the tenant that the run has created

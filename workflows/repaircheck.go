@@ -27,8 +27,8 @@ func (d Deps) checkRepair(ctx context.Context, o *Repair) error {
 	return nil
 }
 
-// The method `repairable` returns an *AdmissionError if the repair is no longer needed as it was planned. If the repair changes the
-// tenant or the resource of a subscription, the returned order contains the standing of the subscription.
+// The method `repairable` returns an *AdmissionError if the repair is no longer needed as it was planned. If the repair creates the tenant
+// or sets the resource_id of a subscription, the returned order contains the Standing of the subscription.
 func (d Deps) repairable(ctx context.Context, o Repair) (Repair, error) {
 	changed, err := d.Audits.Confirm(ctx, o.Entry, o.Subject)
 	switch {

@@ -20,7 +20,8 @@ type auditResult struct {
 	Cut     *cut            `json:"list_limit,omitempty"`
 }
 
-// auditedWorld has the medians of all passes with one Keystone. A ratio is computed in each pass, and the median of these ratios is kept.
+// auditedWorld contains the results of all passes with one Keystone. Times and ratios are medians over the passes. A median of ratios is the
+// median of the ratios of the single passes, and not the ratio of two medians.
 type auditedWorld struct {
 	Real    bool           `json:"real_keystone"`
 	Read    map[string]int `json:"read"` // number of objects that an audit has read, by kind

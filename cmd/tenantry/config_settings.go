@@ -140,7 +140,7 @@ func (c *Config) settings() []setting {
 		}),
 		of(&c.LoginRate, positive, about{
 			key: "login_rate", fallback: "10", example: "10",
-			meaning: "Maximum number of log-ins and registrations a minute for one user name, and for one visitor of a portal. A merchant may make 30 times as many. Each replica counts for itself. The API answers further ones with 429.",
+			meaning: "Maximum number of logins and registrations per minute for one user name, and for one visitor of a portal. The limit for a merchant is 30 times as high. Each replica counts separately. The API answers further logins and registrations with 429.",
 		}),
 		of(&c.LogLevel, oneOf("debug", "info", "warn", "error"), about{
 			key: "log_level", fallback: "info", example: "debug",

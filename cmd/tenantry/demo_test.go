@@ -41,7 +41,8 @@ func TestDemo(t *testing.T) {
 		}
 		rest = after
 	}
-	// If several steps change between two lines, their lines are printed in the order of the steps, so each order is right.
+	// If the demo sees the changes of several steps at once, it prints them in the order of the steps. These two lines may therefore be printed
+	// in any order.
 	_, compensation, _ := strings.Cut(out, "3. Bob buys")
 	for _, want := range []string{"✗ attach-tenant  ", "↶ create-customer  "} {
 		if before, _, _ := strings.Cut(compensation, "run compensated"); !strings.Contains(before, want) {

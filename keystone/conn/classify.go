@@ -162,8 +162,8 @@ func classifyRefused(p Purpose, e *upstream.Error, fromKeystone bool) {
 func lacksRole(message string) bool { return strings.Contains(message, "Could not find role: ") }
 
 // passwordExpired reports whether Keystone refused a login only because the password has expired. The message of Keystone 22 is "The
-// password is expired and needs to be changed for user: ID." Keystone sends this message only if the password is right. For a user who is
-// disabled or locked, it sends the same answer as for a wrong password.
+// password is expired and needs to be changed for user: ID." Keystone sends this message only if the password is right. If a user is disabled
+// or locked, Keystone sends the same answer as for a wrong password.
 func passwordExpired(message string) bool { return strings.Contains(message, "password is expired") }
 
 // isJSONForHead reports whether the request is a HEAD request, and the type of the answer is JSON. If Keystone has no route for a

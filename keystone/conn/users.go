@@ -36,12 +36,13 @@ func checkUserName(op, name string) error {
 		"use 1 to 255 characters, without control characters, and without blanks at the beginning and the end"}
 }
 
-// OfPassword returns the error of a request that sets a password. If Keystone refused the password, the error is
+// OfPassword returns the error of a request that sets a password. If Keystone refused the password, the error wraps
 // [keystone.ErrPasswordRefused].
 //
-// Keystone 22 has two such answers: status 400 with the message "The password does not match the requirements: TEXT.", and status 403 with
-// the message "The password length must be less than or equal to N. ...". TEXT is the option password_regex_description, or "None". The
-// messages about other fields can contain the word "password", too, because they quote the schema of a user.
+// Keystone 22 has two answers for a refused password. One has status 400 and the message "The password does not match the requirements:
+// TEXT.", in which TEXT is the option password_regex_description, or "None". The other has status 403 and the message "The password length
+// must be less than or equal to N. ...". OfPassword compares the beginnings of these messages. The messages about other fields can contain
+// the word "password", too, because they quote the schema of a user.
 func OfPassword(err error) error {
 	e, ok := errors.AsType[*upstream.Error](err)
 	if !ok || e.Class != upstream.Permanent ||
@@ -57,10 +58,10 @@ func OfPassword(err error) error {
 // PasswordExpires reports whether a new password expires at once. The parameter is the field password_expires_at of a new user, and may be
 // empty.
 //
-// If the option change_password_upon_first_use is set, Keystone 22 lets the password of a new user expire at once. The user's option
-// ignore_change_password_upon_first_use does not prevent this, because Keystone reads the option before it has stored the option. The
-// option is effective for every later password. A password that expires because of password_expires_days is valid for at least one day. The
-// margin of twelve hours allows for clocks that differ.
+// If Keystone 22 has the option change_password_upon_first_use, the password of a new user expires at once. The user's option
+// ignore_change_password_upon_first_use does not prevent this, because Keystone reads the user's option before it has stored the option.
+// For later passwords, the user's option is effective. A password that expires because of password_expires_days is valid for at least one
+// day. The margin of twelve hours allows for clocks that differ.
 func PasswordExpires(at string) bool {
 	expiry, err := time.Parse("2006-01-02T15:04:05.999999", strings.TrimSuffix(at, "Z"))
 	return err == nil && time.Until(expiry) < 12*time.Hour
@@ -81,9 +82,10 @@ func (a *Attribute) UnmarshalJSON(value []byte) error {
 }
 
 // LikeName adds filters to the query for a list of users. Keystone then lists all users whose folded name is equal to the folded name, and
-// perhaps others. SQLite ignores only the case of ASCII letters, and some characters have a special meaning in the pattern of a filter,
-// because Keystone does not escape them: "_" and "%", and the backslash on PostgreSQL and MySQL. The filters therefore contain only the
-// beginning and the end of the name, up to the first such character.
+// perhaps other users. The filters contain only the beginning and the end of the name: the characters before the first and after the last
+// unsafe character. Letters outside ASCII are unsafe, because SQLite does not ignore their case. The characters "_" and "%" are unsafe,
+// because they are wildcards that Keystone does not escape. So is the backslash on PostgreSQL and MySQL. LikeName
+// treats some more characters as unsafe.
 func LikeName(query url.Values, name string) {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("@.-+ ", r)
@@ -116,7 +118,8 @@ func (s *Similar) See(u keystone.User) {
 	}
 }
 
-// Result returns the result of SimilarUser. The parameters `cut` and `err` are the results of the list.
+// Result returns the result of SimilarUser. The parameter `cut` reports whether Keystone has cut the list of users, and `err` is the error of
+// reading the list.
 func (s *Similar) Result(op string, cut bool, err error) (keystone.User, error) {
 	switch {
 	case err != nil:
@@ -130,7 +133,7 @@ func (s *Similar) Result(op string, cut bool, err error) (keystone.User, error) 
 }
 
 // RequiredMethods returns the combinations of login methods in Keystone's answer to a login that needs another method. RequiredMethods
-// omits names that are not short words.
+// returns at most 10 combinations of at most 10 methods, and omits malformed names of methods.
 func RequiredMethods(body []byte) (all [][]string) {
 	var answer struct {
 		Methods [][]string `json:"required_auth_methods"`
@@ -150,12 +153,12 @@ func RequiredMethods(body []byte) (all [][]string) {
 	return all
 }
 
-// Account has the requests of one Identity version from which [EnsureUser] and [RemoveUser] are made.
+// Account contains the requests of one Identity version that [Account.EnsureUser] and [Account.RemoveUser] use.
 type Account struct {
 	// The result `usable` of Create reports whether the user can log in with the password.
 	Create func(ctx context.Context, n keystone.NewUser) (u keystone.User, usable bool, err error)
 	Find   func(ctx context.Context, domainID, name string) (keystone.User, error)
-	// InUse returns the reason why the user is in use, or an empty reason. If InUse is nil, Keystone does not show this.
+	// InUse returns the reason why the user is in use, or an empty reason. InUse is nil if Keystone does not show whether a user is in use.
 	InUse  func(ctx context.Context, u keystone.User) (string, error)
 	Delete func(ctx context.Context, u keystone.User) error
 }

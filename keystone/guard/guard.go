@@ -216,7 +216,8 @@ func (g *guard) bodyOf(req *http.Request) (p project, fields []string, err error
 	return g.Dialect.project(content), slices.Collect(maps.Keys(content)), nil
 }
 
-// contentOf returns the fields of the object in the body of a request. The parameter `one` is the name of the object's kind.
+// contentOf returns the fields of the object in the body of a request. The parameter `one` is the name of the object in the body, such as
+// "project".
 func contentOf(req *http.Request, one string) (map[string]any, error) {
 	if req.GetBody == nil {
 		return nil, blocked(req.Method + " with a body that the guard cannot read, because GetBody is nil")

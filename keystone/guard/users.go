@@ -19,9 +19,10 @@ const (
 	oneUser = "user"
 )
 
-// checkUser is the method `check` for writes to users. Tenantry may create a user with its mark in a domain for which MaySignUp returns
-// true. In such a domain, Tenantry may set the password of a user with the mark, and delete the user. The guard reads the user before each
-// of these writes. Keystone has no conditional writes, so somebody could remove the mark between the read and the write.
+// checkUser checks a write to a user. Tenantry may create a user with its mark in a domain for which MaySignUp returns true. In such a
+// domain, Tenantry may set the password of a user with the mark, and delete the user. Before each change or deletion, the guard reads the
+// user. Keystone has no conditional writes, so somebody could remove the mark between the read and the write. The mark is the attribute
+// [keystone.RunAttribute].
 func (g *guard) checkUser(req *http.Request, path []string) (*http.Response, error) {
 	switch {
 	case len(path) == 1 && req.Method == http.MethodPost:
@@ -71,8 +72,8 @@ func (g *guard) isOwnUser(u map[string]any) bool {
 	return text(u[keystone.RunAttribute]) != "" && domain != "" && g.MaySignUp != nil && g.MaySignUp(domain)
 }
 
-// The function `harmless` reports whether the options of a new user contain nothing but the option that lets the user keep the first
-// password. Other options could exempt the user from rules of the cloud, for example from being locked.
+// The function `harmless` reports whether the options of a new user are absent, or contain only the option that lets the user keep the
+// first password. Other options could exempt the user from rules of the cloud. For example, the user could then never be locked.
 func harmless(options any) bool {
 	set, ok := options.(map[string]any)
 	return options == nil || ok && len(set) == 1 && set["ignore_change_password_upon_first_use"] == true

@@ -2,9 +2,8 @@
 //
 // The package implements the part of Keystone 22 that Tenantry uses, and Identity v2.0 as Keystone Pike was seen to answer. All statuses and
 // bodies are the same as in the real Keystone, even if they are unusual. Package conformance compares the in-memory Keystone with a real
-// Keystone 22. The in-memory Keystone does not
-// encrypt its secrets, and stores nothing on disk. It is designed for a hundred thousand projects and
-// several hundred thousand role assignments.
+// Keystone 22. The in-memory Keystone does not encrypt its secrets, and stores nothing on disk. It is designed for a hundred thousand
+// projects and several hundred thousand role assignments.
 package keystonetest
 
 import (

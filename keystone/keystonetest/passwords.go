@@ -10,8 +10,8 @@ import (
 
 // PasswordRules are settings of Keystone about passwords and logins. The zero value is Keystone's default: no rules.
 //
-// The answers are the same as those of Keystone 22 with these settings. The user "admin" and the users of AddUser need not obey the rules
-// for new passwords.
+// The answers are the same as those of Keystone 22 with these settings. The rules for new passwords do not apply to the passwords
+// of the user "admin" and of users that AddUser adds.
 type PasswordRules struct {
 	// Regex is the option password_regex in the section [security_compliance] of keystone.conf. As in Keystone, it applies to the beginning
 	// of the password. It does not apply in logins.
@@ -21,12 +21,12 @@ type PasswordRules struct {
 	// MaxBytes is the maximum length of a password, as in a Keystone with the options strict_password_check and max_password_length. Zero
 	// means no limit.
 	MaxBytes int
-	// ChangeUponFirstUse is the option change_password_upon_first_use: a new password has already expired. The user's option
-	// ignore_change_password_upon_first_use exempts passwords that are set after the user was created. Keystone 22 ignores this option for
-	// the password with which the user is created.
+	// ChangeUponFirstUse is the option change_password_upon_first_use: a new password has already expired. If the user has the option
+	// ignore_change_password_upon_first_use, this does not apply to passwords that are set after the user was created. It still applies to the
+	// password with which the user is created, as in Keystone 22.
 	ChangeUponFirstUse bool
-	// LockoutAttempts is the option lockout_failure_attempts: after so many logins with a wrong password, the user is locked. Zero means
-	// never. Every change of an enabled user unlocks the user.
+	// LockoutAttempts is the option lockout_failure_attempts: the number of logins with a wrong password after which the user is locked. Zero
+	// means that users are never locked. Every change of an enabled user unlocks the user.
 	LockoutAttempts int
 	// LockoutDuration is the option lockout_duration. Zero means that the lock does not end.
 	LockoutDuration time.Duration
@@ -41,7 +41,7 @@ func (k *Keystone) ExpirePassword(userID string) {
 	}
 }
 
-// refusesPassword returns the error if a rule forbids the password. Keystone answers an existing or a new user in the same way.
+// refusesPassword returns an error if a rule forbids the password. Keystone sends the same error for new and for existing users.
 func (k *Keystone) refusesPassword(password any) error {
 	text, given := password.(string)
 	switch regex := k.rules.Regex; {
@@ -63,7 +63,7 @@ func beginsWith(regex *regexp.Regexp, text string) bool {
 	return at != nil && at[0] == 0
 }
 
-// refusesLength returns the error for a password that is too long. Keystone answers a login with such a password in the same way.
+// refusesLength returns an error if the password is too long. Keystone sends the same error if a login contains such a password.
 func (k *Keystone) refusesLength(password string) error {
 	if k.rules.MaxBytes == 0 || len(password) <= k.rules.MaxBytes {
 		return nil
@@ -81,8 +81,8 @@ func (k *Keystone) setPassword(u *user, password string, exempt bool) {
 	}
 }
 
-// The method `checked` returns an error unless the password in a login is the user's password. Keystone answers alike if the user does not
-// exist, is disabled or is locked, or if the password is wrong.
+// The method `checked` returns an error unless the password in a login is the user's password. Keystone sends the same answer if the user
+// does not exist, is disabled or is locked, or if the password is wrong.
 func (k *Keystone) checked(u *user, password any) error {
 	text, _ := password.(string)
 	if u == nil || !u.enabled || !k.domain(u.domain).enabled || k.lockedOut(u) {
@@ -117,8 +117,9 @@ func (k *Keystone) lockedOut(u *user) bool {
 // loadedMethods are the login methods that Keystone has by default. Keystone ignores all other methods in the rules of a user.
 var loadedMethods = []string{"application_credential", "external", "mapped", "oauth1", "password", "token"}
 
-// missingMethods returns the combinations of login methods that the user's rules require. The result `missing` is true if none of them
-// consists only of the methods that the login used. As in Keystone 22, the combinations without any of these methods are omitted.
+// missingMethods returns the combinations of login methods that the user's rules require. The result `missing` is true if the
+// login lacks at least one method of each combination. As in Keystone 22, `required` does not contain combinations of which the login has
+// used no method.
 func (u *user) missingMethods(used []string) (required [][]string, missing bool) {
 	rules, _ := u.options["multi_factor_auth_rules"].([]any)
 	if len(rules) == 0 || u.options["multi_factor_auth_enabled"] == false {

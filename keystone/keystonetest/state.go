@@ -20,7 +20,7 @@ type (
 		extra                      object    // the fields that Keystone stores, but does not use, such as the e-mail address
 		options                    object    // the resource options, such as the rules for multi-factor logins
 		expires                    time.Time // of the password; zero means never
-		failures                   int       // the logins with a wrong password since the last right one
+		failures                   int       // number of logins with a wrong password since the last login with the right password
 		failedAt                   time.Time
 	}
 	group struct {

@@ -58,9 +58,9 @@ func (k *Keystone) valid(text string) (*token, error) {
 	return t, nil
 }
 
-// bornRevoked reports whether the token was issued in the same second as, or before, the last change of the user's password. Keystone 22
-// revokes tokens by the time at which they were issued, and counts in whole seconds. A token from a login right after the change can
-// therefore be invalid at once.
+// bornRevoked reports whether the token was issued before the last change of the user's password, or in the same second. Keystone 22 revokes
+// all tokens that were issued until the change, and counts in whole seconds. A token from a login right after the change can therefore be
+// invalid at once.
 func (k *Keystone) bornRevoked(t *token) bool {
 	at, ok := k.passwordSet[t.user]
 	return ok && !t.issued.After(at)

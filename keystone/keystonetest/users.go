@@ -228,7 +228,7 @@ func (u *user) withFields(wanted object) *user {
 }
 
 // The method `change` replaces a stored user with a changed copy. If the request sets a password, the user's tokens are revoked, even if
-// the password is the same as before. Keystone unlocks an enabled user in every change.
+// the password is the same as before. As in Keystone, every change of an enabled user unlocks the user.
 func (k *Keystone) change(old *user, wanted object, changed *user) (*user, error) {
 	if err := k.refusesPassword(wanted["password"]); err != nil {
 		return nil, err

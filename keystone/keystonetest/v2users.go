@@ -30,7 +30,7 @@ func (k *Keystone) createUser2(c call) (int, any, error) {
 	return http.StatusOK, object{"user": k.addUser(u).show2()}, nil
 }
 
-// fields2 returns the fields of the request without those that only Identity v2.0 has, or that it ignores.
+// fields2 returns the fields of the request without `username` and `tenantId`, which the method `set` would store as unknown fields.
 func fields2(wanted object) object {
 	fields := cloned(wanted)
 	delete(fields, "username")

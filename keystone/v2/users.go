@@ -93,7 +93,7 @@ func (c *Cloud) account() conn.Account {
 	return conn.Account{Create: c.createUser, Find: c.FindUser, Delete: c.deleteUser}
 }
 
-// newUser is the body of the request for a new user. The options of gophercloud lack the password.
+// newUser is the body of the request for a new user. Gophercloud's type for this body has no field for the password.
 type newUser keystone.NewUser
 
 // ToUserCreateMap implements [users.CreateOptsBuilder].
@@ -108,8 +108,7 @@ func (n newUser) ToUserCreateMap() (map[string]any, error) {
 	return map[string]any{"user": fields}, nil
 }
 
-// createUser creates the user. Identity v2.0 does not show whether the password has expired at once, so the password never counts as
-// usable.
+// createUser creates the user. Identity v2.0 does not show whether the password expires at once, so the result `usable` is always false.
 func (c *Cloud) createUser(ctx context.Context, n keystone.NewUser) (u keystone.User, usable bool, err error) {
 	op := fmt.Sprintf("creating user %q", n.Name)
 	if n.DomainID != keystone.DefaultDomain.ID {
@@ -131,7 +130,7 @@ func (c *Cloud) createUser(ctx context.Context, n keystone.NewUser) (u keystone.
 	return u, false, nil
 }
 
-// newPassword is the body of the request that sets a password. The options of gophercloud lack the password.
+// newPassword is the body of the request that sets a password. Gophercloud's type for this body has no field for the password.
 type newPassword string
 
 // ToUserUpdateMap implements [users.UpdateOptsBuilder].

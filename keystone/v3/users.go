@@ -182,8 +182,8 @@ func (c *Cloud) LogIn(ctx context.Context, domainID, name, password string) (t k
 	return t, nil
 }
 
-// The type `unscoped` asks for a token without a scope, even if the user has a default project. Without this request, Keystone would issue
-// a token for the default project.
+// The type `unscoped` asks explicitly for a token without a scope. Otherwise, Keystone would issue a token for the user's default project, if
+// the user has one.
 type unscoped struct{ gophercloud.AuthOptions }
 
 // ToTokenV3CreateMap returns the body of the login.
@@ -199,7 +199,7 @@ func (o *unscoped) ToTokenV3CreateMap(map[string]any) (map[string]any, error) {
 }
 
 // secondFactor returns the error of a login that needs another method, or nil if err is another error. Keystone's answer contains a
-// receipt and the missing methods.
+// receipt and the required combinations of methods.
 func secondFactor(err error) *keystone.SecondFactorError {
 	answered, ok := errors.AsType[gophercloud.ErrUnexpectedResponseCode](err)
 	if !ok || answered.Actual != http.StatusUnauthorized {

@@ -72,7 +72,7 @@ func TestFaultsOfANewUser(t *testing.T) {
 	}
 }
 
-// If the answer to the creation is lost, the user may exist, so the repeated call finds the user. The password is then unknown.
+// If the answer to the creation is lost, the user may exist. The repeated call then finds the user, but cannot know the user's password.
 func TestAUserIsFoundAgainAfterALostAnswer(t *testing.T) {
 	h := newHouse(t, signUp)
 	h.wire.intercept(isUserWrite, afterwards(io.EOF))
@@ -162,7 +162,7 @@ func TestTheRulesForPasswords(t *testing.T) {
 	}
 }
 
-// If Keystone demands that a new password is changed, the password of a new user has expired. The password that is set afterwards has not.
+// If Keystone has change_password_upon_first_use, the password of a new user has already expired. A password that SetPassword sets has not.
 func TestAPasswordThatMustBeChanged(t *testing.T) {
 	k := keystonetest.New(keystonetest.Options{PasswordRules: keystonetest.PasswordRules{ChangeUponFirstUse: true}})
 	h := newHouseOf(t, k, signUp)
@@ -489,7 +489,7 @@ func TestTheGuardStopsWritesToUsers(t *testing.T) {
 	}
 }
 
-// The guard reads the user before each write, because the user does not change into another user, but can lose the mark.
+// The guard reads the user again before each write, because a user can lose the mark between two writes.
 func TestAWriteToAUserThatCannotBeReadIsNotSent(t *testing.T) {
 	h := newHouse(t, signUp)
 	id := h.AddUser(keystonetest.User{Name: "ann", Extra: map[string]any{keystone.RunAttribute: "run-1"}})
@@ -580,7 +580,7 @@ func TestFaultsOfARemoval(t *testing.T) {
 	}
 }
 
-// A list of users that Keystone has cut does not show that no user has a similar name.
+// If Keystone has cut a list of users, a user with a similar name may be missing in the list.
 func TestACutListOfUsersHasNoSimilarUser(t *testing.T) {
 	h := newHouseOf(t, keystonetest.New(keystonetest.Options{ListLimit: 2}), signUp)
 	for _, name := range []string{"Ann-1-x", "Ann-2-x", "Ann-3-x", "bob"} {

@@ -44,8 +44,8 @@ type Options struct {
 	Heartbeat   time.Duration // interval between keep-alive comments in a stream of events; zero means 15 s
 	MaxLiveRuns int           // limit of live runs for merchants without a limit in their settings
 
-	// LoginRate is the maximum number of log-ins and registrations a minute for one name, and for one visitor of a portal. A merchant may make
-	// 30 times as many. Zero means 10.
+	// LoginRate is the maximum number of logins and registrations per minute for one name, and for one visitor of a portal. The limit for a
+	// merchant is 30 times as high. Zero means 10.
 	LoginRate int
 
 	ScopedTokens ScopedTokens

@@ -55,8 +55,8 @@ func (x *executed) end(o audit.Outcome) {
 	must(x.t, x.audits.Finish(x.t.Context(), "the test", o))
 }
 
-// executedAudits returns an empty list of audits, and an option for a world. In this world, the function `before` runs before the service
-// starts. Then the test begins an audit. The service executes no audit until the test ends this audit.
+// executedAudits returns an empty list of audits, and an option for newWorldOf. Before the service starts, the option calls the function
+// `before` if it is not nil. Then the option begins an audit. The service executes no other audit until the test ends this audit.
 func executedAudits(t *testing.T, before func(*executed)) (*executed, func(*servicetest.Options)) {
 	x := &executed{t: t}
 	return x, changed(func(o *service.Options) {

@@ -14,7 +14,7 @@ import (
 const (
 	// defaultLoginRate is the default of Options.LoginRate.
 	defaultLoginRate = 10
-	// loginsOfMerchant is the ratio of two limits: the limit of a merchant's log-ins and registrations to the limit of one name.
+	// loginsOfMerchant is the factor by which the limit for a merchant is higher than the limit for one name.
 	loginsOfMerchant = 30
 	// loginWindow is the time to which the limits apply.
 	loginWindow = time.Minute
@@ -22,15 +22,15 @@ const (
 	maxLoginBuckets = 50_000
 )
 
-// The type `loginRate` limits the log-ins and registrations of a merchant: for each name, for each visitor, and for all together. Every
-// replica counts for itself. The zero value is not usable: see newLoginRate.
+// The type `loginRate` limits the logins and registrations of each merchant: for each name, for each visitor, and for the merchant as a
+// whole. Each replica counts separately. The zero value is not usable: see newLoginRate.
 type loginRate struct {
 	mu     sync.Mutex
 	limits []loginLimit
 }
 
-// The type `loginLimit` is one of the limits. It has a token bucket for each key. A bucket begins full, with as many tokens as a key may use
-// in the window, and is refilled steadily.
+// The type `loginLimit` is one of the limits. It has a token bucket for each key. A new bucket is full: it has `quota` tokens. An
+// empty bucket is full again after loginWindow.
 type loginLimit struct {
 	name    string // the name of the limit in the headers RateLimit-Policy and RateLimit
 	quota   int
@@ -46,14 +46,16 @@ func newLoginRate(perName int) *loginRate {
 	}}
 }
 
-// The method `take` counts one attempt with these keys, in the order of the limits. A limit with an empty key does not apply. If one of the
-// limits is reached, `take` counts nothing. The result `policies` and `left` are the values of the headers RateLimit-Policy and RateLimit.
-// The result `reached` names the limit that is reached, and `wait` is the time until the next attempt may be made.
+// The method `take` counts one attempt. The parameter `keys` contains one key for each limit, in the order of the limits. A limit with an
+// empty key does not apply. If one of the limits is reached, `take` counts nothing. The results `policies` and `left` are the values of the
+// headers RateLimit-Policy and RateLimit. The result `reached` names the reached limit, and `wait` is the time until the next attempt may be
+// made.
 func (l *loginRate) take(now time.Time, keys ...string) (policies, left, reached string, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var taken []*rate.Reservation
-	for i := len(l.limits) - 1; i >= 0 && reached == ""; i-- { // first the merchant: above its limit, new names need no memory
+	// The merchant's limit is checked first: an attempt above this limit makes no bucket for the name and the visitor.
+	for i := len(l.limits) - 1; i >= 0 && reached == ""; i-- {
 		if keys[i] == "" {
 			continue
 		}

@@ -26,7 +26,7 @@ func TestALimitIsRefilled(t *testing.T) {
 	}
 }
 
-// A merchant above its limit cannot use up memory or the limits of its names, and another merchant is not affected.
+// An attempt above the merchant's limit makes no bucket for the name or the visitor. Another merchant is not affected.
 func TestALimitCostsLittleMemory(t *testing.T) {
 	l, now := newLoginRate(1), time.Unix(1e9, 0)
 	refused := 0
@@ -43,7 +43,7 @@ func TestALimitCostsLittleMemory(t *testing.T) {
 	}
 }
 
-// Buckets that are full again are dropped when there are too many.
+// If there are too many buckets, those that are full again are dropped.
 func TestOldBucketsAreDropped(t *testing.T) {
 	l, now := newLoginRate(10), time.Unix(1e9, 0)
 	for i := range maxLoginBuckets {

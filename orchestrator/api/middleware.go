@@ -58,8 +58,8 @@ func requestID(c echo.Context) string {
 	return id
 }
 
-// logAccess writes one log line per request. The line has no headers and no query, because they may contain secrets. The line has at
-// most 1 KiB of the path and of the method, because both may be as long as all headers together.
+// logAccess writes one log line per request. The line has no headers and no query, because they may contain secrets. The
+// path and the method in the line are each cut to 1 KiB, because both may be as long as all headers together.
 func (s *server) logAccess(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		began := time.Now()

@@ -22,8 +22,8 @@ type placing struct {
 	route string // part of the fingerprint
 	// The field `admit` checks the body of an order and the objects named in the body, and returns the request for a run.
 	admit func(ctx context.Context, m merchants.Merchant, body jsontext.Value) (saga.Request, error)
-	// If the field `password` is true, the body contains a password. The password is no part of the fingerprint. If the run with the key
-	// waits for the password, a repeated call hands the password over.
+	// If the field `password` is true, the body contains a password, which is not part of the fingerprint. If the order's run waits for the
+	// password, a repeated order hands the password over to the run.
 	password bool
 	// The field `related` returns the path of the subscription that the succeeded run created or changed. It may be nil.
 	related func(Result) string
@@ -179,7 +179,7 @@ func (s *server) handOver(ctx context.Context, run *saga.Run, password string) e
 		return nil
 	}
 	err := s.Starter.HandOver(context.WithoutCancel(ctx), run.ID, password)
-	if errors.Is(err, saga.ErrChanged) { // another request was first, or this replica cannot execute the run now
+	if errors.Is(err, saga.ErrChanged) { // another request has handed over a password already, or this replica cannot execute the run now
 		return nil
 	}
 	return err

@@ -32,17 +32,17 @@ var (
 			" Send the receipt in the same header to Keystone, with the remaining methods: POST /v3/auth/tokens.", false, FixByUser,
 	}
 	signUpOff = kind{
-		"sign-up-off", http.StatusForbidden, "The portal may not register users and log users in",
-		"An operator can allow this for the merchant: tenantry merchant update MERCHANT --sign-up", false, FixByOperator,
+		"sign-up-off", http.StatusForbidden, "The portal may neither register users nor log users in",
+		"An operator can switch both on for the merchant: tenantry merchant update MERCHANT --sign-up", false, FixByOperator,
 	}
 	userExists = kind{
 		"user-exists", http.StatusConflict, "A user with this name exists already",
 		"Names that differ only in upper and lower case count as the same name. Let the user choose another name, or log in.", false, FixByUser,
 	}
 	loginRateExceeded = kind{
-		"login-rate-exceeded", http.StatusTooManyRequests, "Too many log-ins and registrations",
-		"The header RateLimit-Policy contains the limits for one name, for one visitor and for the merchant. Repeat the call after" +
-			" Retry-After; repeat a registration with the same key.", true, fixByCaller,
+		"login-rate-exceeded", http.StatusTooManyRequests, "Too many logins and registrations",
+		"The header RateLimit-Policy contains the limits for one name, for one visitor and for the merchant. Repeat the call after the" +
+			" time in the header Retry-After. Repeat a registration with the same key.", true, fixByCaller,
 	}
 )
 
@@ -113,7 +113,7 @@ func notLoggedIn(c echo.Context, err error) error {
 		refused := refuse(mfaRequired, "the password was right, but the user needs another login method")
 		refused.methods = second.Methods
 		return refused
-	case errors.Is(err, keystone.ErrWrongLogin), errors.Is(err, keystone.ErrTokenInvalid): // the user was disabled just after the login
+	case errors.Is(err, keystone.ErrWrongLogin), errors.Is(err, keystone.ErrTokenInvalid): // ErrTokenInvalid: the user was disabled just after the login
 		return refuse(loginRefused, "%v", keystone.ErrWrongLogin)
 	case errors.Is(err, keystone.ErrPasswordExpired):
 		return refuse(passwordExpired, "%v", keystone.ErrPasswordExpired)
@@ -129,7 +129,7 @@ func userName(name string) error {
 	return nil
 }
 
-// limitLogin counts a login or a registration, and refuses it if a limit is reached.
+// limitLogin counts a login or a registration. If a limit is reached, limitLogin returns a problem and counts nothing.
 func (s *server) limitLogin(c echo.Context, m merchants.Merchant, name string) error {
 	visitor, err := visitorOf(c.Request().Header)
 	if err != nil {
@@ -146,13 +146,13 @@ func (s *server) limitLogin(c echo.Context, m merchants.Merchant, name string) e
 		return nil
 	}
 	return &problemError{
-		kind: loginRateExceeded, detail: "there are too many log-ins and registrations: the limit " + reached + " is reached", retryAfter: wait,
+		kind: loginRateExceeded, detail: "there are too many logins and registrations: the limit " + reached + " is reached", retryAfter: wait,
 		policy: reached,
 	}
 }
 
-// visitorOf returns the part of the visitor's address that the visitor cannot choose freely: see the function host. The result is empty if
-// the portal has sent no address.
+// visitorOf returns the visitor's address. For an IPv6 address, the result is the /64 network of the address: see the function host. The
+// result is empty if the portal has sent no address.
 func visitorOf(h http.Header) (string, error) {
 	values := h.Values(headerVisitor)
 	if len(values) == 0 {

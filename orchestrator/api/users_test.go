@@ -208,7 +208,7 @@ func TestLogInsAreLimited(t *testing.T) {
 		}
 	}
 	if after := w.upstreams.reads.Load() + w.upstreams.writes.Load(); after != before {
-		t.Errorf("the refused log-ins made %d requests", after-before)
+		t.Errorf("the refused logins made %d requests", after-before)
 	}
 	w.refused(w.login("bob", "wrong"), http.StatusUnauthorized, "login-refused")
 	for i := range 3 {
@@ -218,8 +218,8 @@ func TestLogInsAreLimited(t *testing.T) {
 	w.refused(visitor("v4", "192.0.2.1"), http.StatusUnauthorized, "login-refused")
 }
 
-// Keystone is down for longer than the service keeps the password. The run then waits until the portal repeats the call. The password of the
-// repeated call counts.
+// Keystone is down for longer than the service keeps the password. The run then waits until the portal repeats the call. The user gets the
+// password of the repeated call.
 func TestARegistrationWaitsForItsPassword(t *testing.T) {
 	var down atomic.Bool
 	down.Store(true)
@@ -302,7 +302,7 @@ func TestAPasswordThatBreaksARuleIsAFaultOfItsField(t *testing.T) {
 	}
 }
 
-// Some clouds let the password of a new user expire at once. A visitor who has chosen a password can log in there nevertheless.
+// In some clouds, the password of a new user expires at once. There too, a visitor can log in with the password of the registration.
 func TestAVisitorsPasswordNeedNotBeChanged(t *testing.T) {
 	w := newWorldOf(t, "", withRules(keystonetest.PasswordRules{ChangeUponFirstUse: true}))
 	made := w.changes(w.registration("k", "grace", "correct horse"))

@@ -31,8 +31,8 @@ type Options struct {
 	GiveUpAfter time.Duration // maximum time of a run, counting all waits; then the run is compensated or held; default 24 h
 	Poll        time.Duration // interval between polls for work that no message announced; default 5 s
 	Executors   int           // maximum number of runs that are executed at once; default 64
-	// KeepPassword is the maximum time for which a password stays in memory; default 30 min. It is longer than the default of Deadline, so that
-	// a run that cannot succeed ends before its password is gone.
+	// KeepPassword is the maximum time for which a password can be used; default 30 min. The default is longer than the default of Deadline, so
+	// that a run that cannot succeed ends before its password expires.
 	KeepPassword time.Duration
 
 	// If NoRestart is set, this engine refuses to retry a compensated run, because the retry would start a new run. NoRestart is
@@ -182,7 +182,7 @@ func (e *Engine) Start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 		}
 	}
 	if q.Password != "" {
-		e.keepPassword(q.ID, q.Password) // before the run is stored: another replica's message may start it at once
+		e.keepPassword(q.ID, q.Password) // before the run is stored, because this replica may claim the stored run at once
 	}
 	err = e.Store.Create(ctx, n)
 	if busy, ok := errors.AsType[*saga.SubjectBusyError](err); ok {

@@ -10,8 +10,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// The type `passwords` holds the passwords that callers have sent with the requests for runs. A password stays in memory until its run
-// ends, but no longer than Options.KeepPassword. A password is never stored. The zero value is empty and ready for use.
+// The type `passwords` holds the passwords that callers have sent with the requests for runs. A password can be used until its run ends, but
+// no longer than Options.KeepPassword. An expired password stays in memory until the method `put` is called again. A password is never stored.
+// The zero value is empty and ready for use.
 type passwords struct {
 	mu   sync.Mutex
 	held map[string]heldPassword // by the id of the run
@@ -22,7 +23,7 @@ type heldPassword struct {
 	until time.Time
 }
 
-// The method `put` holds the password of a run for a time, and drops all passwords whose time has passed.
+// The method `put` holds the password of a run until its lifetime has passed. First, `put` drops all expired passwords.
 func (p *passwords) put(runID, password string, now time.Time, lifetime time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

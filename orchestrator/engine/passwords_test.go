@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// The type `locked` is a hook of the toy workflow. Its step needs the password of the run.
+// The type `locked` records passwords. Its method `do` is a hook for a step that needs the password of the run.
 type locked struct {
 	mu   sync.Mutex
 	used []string
@@ -37,7 +37,8 @@ func TestAPasswordReachesTheStepThatNeedsIt(t *testing.T) {
 	want(t, "used passwords", l.used, []string{"first"})
 }
 
-// The replica that received the password has ended. Another replica waits for the password, and the replica that gets it continues the run.
+// The replica that received the password has ended, so the run waits for the password. The replica that receives the password again executes
+// the run.
 func TestAPasswordIsHandedOverToARunThatHasLostIt(t *testing.T) {
 	w, l, path := newWorld(), &locked{}, storetest.SQLite(t)
 	w.hooks["do a"] = l.do
@@ -75,7 +76,7 @@ func TestAPasswordIsHandedOverToARunThatHasLostIt(t *testing.T) {
 	}
 }
 
-// A password is kept for a limited time.
+// A password can be used for a limited time.
 func TestAPasswordIsForgotten(t *testing.T) {
 	w, l := newWorld(), &locked{}
 	attempts := 0

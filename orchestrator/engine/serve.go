@@ -196,7 +196,7 @@ func (e *Engine) due(now time.Time) saga.Due {
 }
 
 // takeUp reads a run that this replica has taken, and starts an executor for the run. If the run cannot be read, the method `claim` hands
-// the run back later. The parameter `handed` reports whether the engine has just received the password of the run.
+// the run back later. The parameter `handed` is true if the engine has just received the password of the run.
 func (e *Engine) takeUp(ctx context.Context, id string, handed bool) {
 	ctx, cancel := e.patiently(ctx)
 	defer cancel()

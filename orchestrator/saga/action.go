@@ -214,8 +214,8 @@ func (t *turn) goOn(a Action) {
 	}
 }
 
-// leaveBehind is called when an operator skips the undo of a step, or when the undo keeps the object. leaveBehind records the objects of the step, and the objects
-// that belong to the step's objects. All these objects stay upstream.
+// leaveBehind is called when an operator skips the undo of a step, or when the undo keeps the step's object. leaveBehind records the
+// objects of the step, and the objects that belong to the step's objects. All these objects stay upstream.
 func (r *Run) leaveBehind(row *StepRow) {
 	stays := func(o Object) bool { return o.Step == row.Name && o.Origin == Own && o.RemovedAt == nil }
 	left := []LeftBehind{}

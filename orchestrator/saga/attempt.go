@@ -15,7 +15,7 @@ import (
 var ErrLeaseLost = errors.New("the lease of this replica ended")
 
 // ErrNoPassword means that this replica does not have the password of the run. A password is only in the memory of the replica that received
-// it. If this replica ends, or another replica executes the run, the run waits until the caller repeats the request with the password.
+// it. If that replica ends, or if another replica executes the run, the run waits until the caller repeats the request with the password.
 var ErrNoPassword = errors.New("the password is no longer in memory: repeat the request with the same key and the password")
 
 // CallKind is the purpose of a call: do, undo, verify or re-check.
@@ -66,7 +66,7 @@ type Outcome struct {
 	Skipped   string // reason why the step had nothing to do, or empty; if Skipped is set, Err is set, too
 	DropToken bool
 	Late      bool            // a re-check has found a late effect, and has called Undo
-	Kept      string          // the reason why Undo has left the object of the step, or empty
+	Kept      string          // the reason why Undo has kept the object of the step, or empty
 	Err       *Classification // nil: success
 }
 
@@ -300,11 +300,11 @@ func (h *Handle) Gone(kind, id string) {
 	h.removed = append(h.removed, Object{Step: h.Step, Kind: kind, ID: id})
 }
 
-// Keep records that Undo leaves the object of the step upstream, for the reason `why`.
+// Keep records that Undo does not remove the object of the step. The parameter `why` is the reason.
 func (h *Handle) Keep(why string) { h.kept = why }
 
-// Password returns the password that the caller sent with the request for the run. Do must return the error ErrNoPassword unchanged, and
-// before the call to the upstream: the run then waits for the caller.
+// Password returns the password that the caller sent with the request for the run. Do must get the password before it calls the upstream. If
+// Password returns ErrNoPassword, Do must return this error unchanged: the run then waits for the caller.
 func (h *Handle) Password() (string, error) {
 	if h.env == nil {
 		return "", ErrNoPassword

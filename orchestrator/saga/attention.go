@@ -11,7 +11,8 @@ const Patience = 15 * time.Minute
 // The method `attend` sets the time from which the run needs the attention of a person. A run needs attention at once if it is stuck or
 // held, or if an undo was refused while other undos continue. If a step or an undo has failed and is tried again, the run needs attention
 // after Patience. Further failed attempts do not extend Patience. Patience starts again when the run makes progress: when a call succeeds,
-// when the run begins to compensate, or when an action is applied. A run that waits for a password needs nobody but its caller.
+// when the run begins to compensate, or when an action is applied. A run that waits for a password needs no attention, because only
+// its caller can help.
 func (t *turn) attend() {
 	run := t.run
 	if run.needsPerson() {

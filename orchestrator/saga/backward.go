@@ -96,7 +96,8 @@ func (t *turn) dependentsUndone(row *StepRow) bool {
 	return true
 }
 
-// The method `left` reports whether an operator has skipped the undo of the step. The step's objects then remain in the upstream.
+// The method `left` reports whether an operator has skipped the undo of the step, or the undo has kept the step's object. The step's objects
+// then remain in the upstream.
 func (r *Run) left(row *StepRow) bool {
 	return slices.ContainsFunc(r.LeftBehind, func(l LeftBehind) bool { return l.Step == row.Name })
 }
@@ -124,9 +125,9 @@ func (t *turn) stick(row *StepRow) {
 }
 
 // The method `verify` is called when all undos of a compensation have finished. If the outcome of a call is unknown, `verify` waits for
-// the end of the call's late window: an undo that began within the late window may have missed the call's effect, and the next run with
-// the same subject must not meet the effect of a call that has no undo. After the late window, `verify` repeats the undos that may have
-// missed an effect. If no undo must be repeated, `verify` ends the compensation.
+// the end of the call's late window, for two reasons. An undo that began within the late window may have missed the call's effect. If the
+// step has no undo, the call's effect must appear before the next run with the same subject begins. After the late window, `verify` repeats
+// the undos that may have missed an effect. If no undo must be repeated, `verify` ends the compensation.
 func (t *turn) verify() {
 	due := t.now
 	var late *StepRow
@@ -164,8 +165,8 @@ func (t *turn) onlyReads(row *StepRow) bool {
 	return code != nil && code.effect == Reads
 }
 
-// The method `undoable` reports whether Undo of the step can be called: this release has the code of Undo, and no operator has
-// skipped the undo.
+// The method `undoable` reports whether Undo of the step can be called: this release has the code of Undo, no operator has skipped the
+// undo, and no earlier undo has kept the step's object.
 func (t *turn) undoable(row *StepRow) bool {
 	code := t.Def.step(row.Name)
 	return !t.run.left(row) && code != nil && code.undo != nil

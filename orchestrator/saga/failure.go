@@ -36,7 +36,7 @@ type Failure struct {
 	At        time.Time `json:"at"`
 
 	Unavailable bool `json:"unavailable,omitempty"` // the upstream was down
-	// AwaitsPassword means that the step needs a password that no replica has: see ErrNoPassword.
+	// AwaitsPassword means that the step needs a password that the replica does not have: see ErrNoPassword.
 	AwaitsPassword bool `json:"awaits_password,omitempty"`
 	// Upstream names the upstream whose open circuit prevented the request: see Claim.Down.
 	Upstream string `json:"upstream,omitempty"`
@@ -61,7 +61,7 @@ const (
 	WaitsForRetry       ReasonKind = "retry"       // a failed attempt is repeated at Until
 	WaitsForUpstream    ReasonKind = "upstream"    // an upstream is down; the call is tried again at Until
 	WaitsForPredecessor ReasonKind = "predecessor" // an older run with the same subject must end first
-	WaitsForLateWindow  ReasonKind = "late-window" // the undo of a call with unknown outcome is verified at Until
+	WaitsForLateWindow  ReasonKind = "late-window" // the outcome of a call is unknown; the compensation continues at Until
 	WaitsForOperator    ReasonKind = "operator"    // an operator must decide
 	WaitsForPassword    ReasonKind = "password"    // the caller must repeat the request with the password
 )

@@ -12,9 +12,9 @@ type Starter interface {
 	// the merchant has used the key before. If q.RetryOf is set, Start may also return ErrRetried or *AlreadySucceededError. After
 	// any other error, it is unknown whether the run exists: repeat the request with the same key.
 	Start(ctx context.Context, q Request) (*Run, error)
-	// HandOver gives the password to a run that waits for it: see Run.AwaitsPassword. The replica that is called then executes the run. The
-	// password is never stored. HandOver returns ErrChanged if the run does not wait for a password, or if the replica cannot take the run
-	// now, and ErrNotFound if the run does not exist. HandOver may be repeated.
+	// HandOver gives the password to a run that waits for it: see Run.AwaitsPassword. This replica then executes the run. The password is
+	// never stored. HandOver returns ErrChanged if the run does not wait for a password, or if this replica cannot take the run now. HandOver
+	// returns ErrNotFound if the run does not exist. HandOver may be repeated.
 	HandOver(ctx context.Context, runID, password string) error
 	// DryRun returns the effects that the run of the request would have now, and changes nothing: see Machine.DryRun.
 	DryRun(ctx context.Context, q Request) (DryRun, error)

@@ -243,7 +243,7 @@ func (t *turn) awaitRetry(row *StepRow, state RunState) {
 	t.await(Reason{Kind: kind, Failure: *row.Error, Until: row.RetryAt}, state)
 }
 
-// handOver lets the steps continue that wait for a password.
+// handOver makes each step that waits for the password ready for its next attempt.
 func (t *turn) handOver() {
 	for i := range t.run.Steps {
 		if row := &t.run.Steps[i]; row.awaitsPassword() {

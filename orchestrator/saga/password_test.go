@@ -13,7 +13,7 @@ var noPassword = &Classification{Class: upstream.Transient, Failure: Failure{
 	Code: "password-missing", Detail: ErrNoPassword.Error(), FixBy: FixByMerchant, AwaitsPassword: true,
 }}
 
-// A run without its password waits for its caller, and needs nobody's attention.
+// A run without its password waits for its caller, and does not need attention.
 func TestARunWithoutItsPasswordWaitsForItsCaller(t *testing.T) {
 	s := newStepped(t)
 	d := s.next(s.came(noPassword))
@@ -50,7 +50,7 @@ func TestARunWithoutItsPasswordExpires(t *testing.T) {
 	}
 }
 
-// An undo that keeps an object ends the compensation of the step: the run names the object, and no re-check looks for it.
+// If an undo keeps an object, the step counts as undone. The run lists the object in LeftBehind, and no re-check looks for the object.
 func TestAnUndoMayKeepAnObject(t *testing.T) {
 	s := newStepped(t)
 	made := Object{Step: "make", Kind: "user", ID: "u", Name: "ada", Origin: Own}

@@ -228,10 +228,10 @@ const (
 )
 
 // LeftBehind is an object that stays upstream because an operator skipped the undo of a step, or because the undo kept the object. The
-// object is an object of this step, or belongs to an object of this step. If the answer to a call was lost, the run may not know the step's object. Then only Step is
-// set.
+// object is an object of this step, or belongs to an object of this step. If the answer to a call was lost, the run may not know the step's
+// object. Then only Step is set.
 type LeftBehind struct {
-	Step string `json:"step"` // the step whose undo was skipped
+	Step string `json:"step"` // the step whose undo was skipped, or has kept the object
 	Kind string `json:"kind,omitempty"`
 	ID   string `json:"id,omitempty"`
 	Name string `json:"name,omitempty"`

@@ -160,7 +160,7 @@ type Queue interface {
 	// of this merchant. If runs have the same turn, the oldest run is first.
 	Claim(ctx context.Context, c Claim) (runIDs []string, err error)
 	// Take grants a lease on one run to a replica if no replica has a lease on the run, and if the run still has this version. The run need
-	// not be due. Take begins the next epoch of the run. Take returns an error if the replica has no lease.
+	// not be due. Take begins the next epoch of the run. Take returns an error if the replica has not joined.
 	Take(ctx context.Context, replica, runID string, version int64, now time.Time) (taken bool, err error)
 	// Due counts the due runs.
 	Due(ctx context.Context, d Due) (int, error)

@@ -8,8 +8,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// A compensation waits for the late window of each unanswered call that may change something, also if the call's step has no undo. The
-// next run with the same subject must not meet the late effect.
+// A compensation waits until the late window of each unanswered call has ended, even if the call's step has no undo. Otherwise, a late effect
+// could appear during the next run with the same subject. Calls that only read do not count.
 func TestACompensationWaitsForLateEffectsOfStepsWithoutUndo(t *testing.T) {
 	do := func(context.Context, *thing) error { return nil }
 	for effect, waits := range map[Effect]bool{Creates: true, Changes: true, Removes: true, Reads: false} {

@@ -101,8 +101,8 @@ func (c *cloudClients) address(name string) string {
 }
 
 // The type `cloud` is a Keystone client with a guard. The guard allows writes to tenants only in the domain of the configuration and in the
-// domains of the merchants, and writes to users only in the domains of merchants with sign-up. A cloud reads the ids of these domains before a write. If the read fails, the write fails with a
-// transient error.
+// domains of the merchants. The guard allows writes to users only in the domains of merchants with sign-up. A cloud reads the ids of these
+// domains before a write. If the read fails, the write fails with a transient error.
 type cloud struct {
 	keystone.Identity
 	name   string
@@ -162,8 +162,8 @@ func (c *cloud) learn(ctx context.Context, domainID string) error {
 	return c.relearn(ctx)
 }
 
-// The method `relearn` reads the domains again. A domain that was known before stays known, because a run may still have to undo its
-// writes there.
+// The method `relearn` reads the domains again. A known domain stays known, and a domain with sign-up stays a domain with sign-up, because a
+// run may still have to undo its writes there.
 func (c *cloud) relearn(ctx context.Context) error {
 	names := map[string]bool{c.clouds.domain: false}
 	err := merchants.Each(ctx, c.clouds.merchants, func(m merchants.Merchant) {
@@ -273,7 +273,8 @@ func (c *cloud) SetPassword(ctx context.Context, userID, password string) error 
 	return c.Identity.SetPassword(ctx, userID, password)
 }
 
-// learnSignUp reads the domains before a write to a user, so that a failed read is a transient error and no refusal of the guard.
+// learnSignUp reads the domains before a write to a user. If the read fails, the write fails with a transient error. Without learnSignUp, the
+// guard would read the domains, and a failed read would be a permanent refusal.
 func (c *cloud) learnSignUp(ctx context.Context, domainID string) error {
 	if _, signUp := c.known(domainID); signUp {
 		return nil

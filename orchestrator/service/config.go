@@ -45,5 +45,5 @@ type Config struct {
 
 	MaxLiveRuns int // maximum number of live runs of a merchant that has no maximum of its own; further orders are refused
 	Admissions  int // maximum number of orders that are checked and accepted at once; zero means 384
-	LoginRate   int // maximum number of log-ins and registrations a minute for one name, and for one visitor of a portal; zero means 10
+	LoginRate   int // maximum number of logins and registrations per minute for one name, and for one visitor of a portal; zero means 10
 }

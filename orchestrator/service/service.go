@@ -53,7 +53,7 @@ type Options struct {
 	// If CheckByHand is true, the service makes no regular checks of its dependencies, neither at the start nor every 30 s. Such a check is
 	// then made only by CheckDependencies.
 	CheckByHand bool
-	// KeepPassword is the maximum time for which the password of a new user stays in memory; zero means 30 min.
+	// KeepPassword is the maximum time for which the password of a new user can be used; zero means 30 min.
 	KeepPassword time.Duration
 	// Now returns the local time, which the engine corrects with the database's time; nil means [time.Now].
 	Now func() time.Time

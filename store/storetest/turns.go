@@ -39,8 +39,8 @@ func claimUnderWay(t *testing.T, s fixture) {
 	}
 }
 
-// claimWoken adds actions for more leased runs than one call of Claim may return. Actions for leased runs must not prevent Claim from
-// returning other runs.
+// claimWoken shows that Claim skips leased runs with actions. There are more such runs than one call of Claim may return. Claim nevertheless
+// returns the due runs, and begins with the due run that has an action.
 func claimWoken(t *testing.T, s fixture) {
 	for range 10 {
 		s.ask(t, saga.Action{RunID: s.create(t, nil).Run.ID, Name: saga.Hold})

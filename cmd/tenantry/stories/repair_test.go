@@ -74,7 +74,8 @@ func (a *audited) apply(file string) map[string]string {
 	return runs
 }
 
-// removeTenants makes the removals of tenants due now, as if ten minutes had passed, and waits until the removals have ended.
+// removeTenants shifts the planned removals of tenants into the past by eleven minutes, so that they are due now. It then waits until all
+// these removals have ended.
 func (a *audited) removeTenants() {
 	a.t.Helper()
 	var left int

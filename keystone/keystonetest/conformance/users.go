@@ -77,7 +77,7 @@ func newPlain(f *fixture, name string) string {
 	return name
 }
 
-// similarUser looks for users with names that are equal if they are folded.
+// similarUser looks for users whose folded names are equal.
 func similarUser(_ *testing.T, f *fixture) {
 	tag := random()
 	similar := func(name, want string) {
@@ -110,7 +110,7 @@ func similarUser(_ *testing.T, f *fixture) {
 		similar(c.other, "")
 	}
 
-	// If two users have similar names, the user with exactly the name is returned.
+	// If several users have similar names, SimilarUser returns the user with exactly the given name.
 	for _, name := range []string{"Bob-" + tag, "BOB-" + tag} {
 		f.plainUser(name, "")
 	}
@@ -321,7 +321,7 @@ func removeUserMadeAgain(_ *testing.T, f *fixture) {
 	f.ok(only(f.cloud.LogIn(f.ctx, "default", n.Name, password)))
 }
 
-// removeUserInUse gives a role or a group to users, and removes the users.
+// removeUserInUse calls RemoveUser for users who have a role or are in a group.
 func removeUserInUse(_ *testing.T, f *fixture) {
 	group := f.must(201, "POST", "/groups", f.admin, fmt.Sprintf(`{"group":{"name":"g-%s"}}`, random())).get("group", "id")
 	f.Cleanup(func() { f.must(204, "DELETE", "/groups/"+group, f.admin, "") })
@@ -386,7 +386,7 @@ func usersGuarded(_ *testing.T, f *fixture) {
 	_, _, _, err := f.cloud.EnsureUser(f.ctx, n2)
 	f.wants(err, keystone.ErrGuard)
 
-	// The merchant may no longer sign up users.
+	// Sign-up is no longer allowed in the domain.
 	f.config.MaySignUp = func(string) bool { return false }
 	cloud := f.newCloud(f.config)
 	_, _, _, err = cloud.EnsureUser(f.ctx, newUser())
@@ -399,7 +399,7 @@ func usersGuarded(_ *testing.T, f *fixture) {
 	f.wants(f.newCloud(f.config).SetPassword(f.ctx, u.ID, password), keystone.ErrGuard)
 }
 
-// usersRefused tries writes to users without the role admin.
+// usersRefused calls the methods for users with a credential that lacks the role admin.
 func usersRefused(_ *testing.T, f *fixture) {
 	mine := f.signedUp(newUser())
 	n := newUser()
@@ -423,7 +423,7 @@ func usersRefused(_ *testing.T, f *fixture) {
 	f.wantsPermission(err, "identity:list_users")
 	same(f, "kept", kept, "")
 	f.ok(only(f.cloud.User(f.ctx, signed.ID)))
-	f.ok(only(cloud.LogIn(f.ctx, "default", n.Name, password))) // needs no right
+	f.ok(only(cloud.LogIn(f.ctx, "default", n.Name, password))) // needs no permission
 }
 
 func ensureUserDomains(_ *testing.T, f *fixture) {

@@ -919,7 +919,7 @@ type LeftBehind struct {
 	Kind *string `json:"kind,omitempty"`
 	Name *string `json:"name,omitempty"`
 
-	// Step The step whose undo was skipped.
+	// Step The step whose undo was skipped, or has kept the object.
 	Step string `json:"step"`
 }
 
@@ -1433,7 +1433,7 @@ type Run struct {
 	// IdempotencyKey The key of the order. The field is absent if the run was repeated, because the new run then has the key. The field is also absent if Tenantry has started the run by itself.
 	IdempotencyKey *string `json:"idempotency_key,omitempty"`
 
-	// LeftBehind Objects that were not removed from Keystone or BillingStack, because an operator skipped the undo of a step. If a tenant was not removed, the list also contains the role assignments on it.
+	// LeftBehind Objects that were not removed from Keystone or BillingStack, because an operator skipped the undo of a step, or because a user is in use. If a tenant was not removed, the list also contains the role assignments on it.
 	LeftBehind []LeftBehind `json:"left_behind"`
 	Links      Links        `json:"links"`
 	MerchantID string       `json:"merchant_id"`
@@ -1855,7 +1855,7 @@ type UnsubscribeSubscriptionParams struct {
 
 // LogInParams defines parameters for LogIn.
 type LogInParams struct {
-	// XVisitorAddress The IP address of the visitor who uses the portal. Tenantry limits the log-ins and registrations of each visitor. Without this header, only the limits for the name and for the merchant apply.
+	// XVisitorAddress The IP address of the visitor who uses the portal. Tenantry limits the logins and registrations of each visitor. Without this header, only the limits for the name and for the merchant apply.
 	XVisitorAddress *VisitorAddress `json:"X-Visitor-Address,omitempty"`
 }
 
@@ -1864,7 +1864,7 @@ type RegisterUserParams struct {
 	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but does not use the key: you can send the same key with the order afterwards.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
-	// XVisitorAddress The IP address of the visitor who uses the portal. Tenantry limits the log-ins and registrations of each visitor. Without this header, only the limits for the name and for the merchant apply.
+	// XVisitorAddress The IP address of the visitor who uses the portal. Tenantry limits the logins and registrations of each visitor. Without this header, only the limits for the name and for the merchant apply.
 	XVisitorAddress *VisitorAddress `json:"X-Visitor-Address,omitempty"`
 
 	// Prefer With "wait=20", the call waits for at most 20 seconds until the run has ended. The maximum is 30. With "respond-async", the call does not wait. If too many calls wait already, the call does not wait either, and the answer is 202. A dry run ignores the header.
@@ -2443,7 +2443,7 @@ type ClientInterface interface {
 
 	// LogInWithBody Log a user in
 	//
-	// Logs a user of the merchant's domain in at Keystone. The answer contains an unscoped token in the header X-Subject-Token. The token is a secret of the user. The password is neither stored nor logged.
+	// Logs in a user of the merchant's domain at Keystone. The header X-Subject-Token of the answer contains an unscoped token. The token is a secret of the user. Tenantry neither stores nor logs the password.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2452,7 +2452,7 @@ type ClientInterface interface {
 
 	// LogIn Log a user in
 	//
-	// Logs a user of the merchant's domain in at Keystone. The answer contains an unscoped token in the header X-Subject-Token. The token is a secret of the user. The password is neither stored nor logged.
+	// Logs in a user of the merchant's domain at Keystone. The header X-Subject-Token of the answer contains an unscoped token. The token is a secret of the user. Tenantry neither stores nor logs the password.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2461,9 +2461,9 @@ type ClientInterface interface {
 
 	// RegisterUserWithBody Create a user in Keystone
 	//
-	// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and name, the answer is the same run. Use a new key for each user.
+	// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key, name and e-mail address, the answer is the same run. Use a new key for each user.
 	//
-	// Tenantry never stores the password. If a replica ends while it creates the user, the run waits with the reason `password`. Repeat the call with the same key and a password: the user then has this password. At any other time, a repeated call does not use its password.
+	// Tenantry never stores the password. If the replica that executes the run does not have the password, the run waits with the reason `password`. The replica that received the password may have ended, for example. Repeat the call with the same key and a password: the user then gets this password. If the run does not wait for a password, Tenantry ignores the password in a repeated call.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2472,9 +2472,9 @@ type ClientInterface interface {
 
 	// RegisterUser Create a user in Keystone
 	//
-	// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and name, the answer is the same run. Use a new key for each user.
+	// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key, name and e-mail address, the answer is the same run. Use a new key for each user.
 	//
-	// Tenantry never stores the password. If a replica ends while it creates the user, the run waits with the reason `password`. Repeat the call with the same key and a password: the user then has this password. At any other time, a repeated call does not use its password.
+	// Tenantry never stores the password. If the replica that executes the run does not have the password, the run waits with the reason `password`. The replica that received the password may have ended, for example. Repeat the call with the same key and a password: the user then gets this password. If the run does not wait for a password, Tenantry ignores the password in a repeated call.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3429,7 +3429,7 @@ func (c *Client) UnsubscribeSubscription(ctx context.Context, merchantID Merchan
 
 // LogInWithBody Log a user in
 //
-// Logs a user of the merchant's domain in at Keystone. The answer contains an unscoped token in the header X-Subject-Token. The token is a secret of the user. The password is neither stored nor logged.
+// Logs in a user of the merchant's domain at Keystone. The header X-Subject-Token of the answer contains an unscoped token. The token is a secret of the user. Tenantry neither stores nor logs the password.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3448,7 +3448,7 @@ func (c *Client) LogInWithBody(ctx context.Context, merchantID MerchantID, param
 
 // LogIn Log a user in
 //
-// Logs a user of the merchant's domain in at Keystone. The answer contains an unscoped token in the header X-Subject-Token. The token is a secret of the user. The password is neither stored nor logged.
+// Logs in a user of the merchant's domain at Keystone. The header X-Subject-Token of the answer contains an unscoped token. The token is a secret of the user. Tenantry neither stores nor logs the password.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3467,9 +3467,9 @@ func (c *Client) LogIn(ctx context.Context, merchantID MerchantID, params *LogIn
 
 // RegisterUserWithBody Create a user in Keystone
 //
-// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and name, the answer is the same run. Use a new key for each user.
+// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key, name and e-mail address, the answer is the same run. Use a new key for each user.
 //
-// Tenantry never stores the password. If a replica ends while it creates the user, the run waits with the reason `password`. Repeat the call with the same key and a password: the user then has this password. At any other time, a repeated call does not use its password.
+// Tenantry never stores the password. If the replica that executes the run does not have the password, the run waits with the reason `password`. The replica that received the password may have ended, for example. Repeat the call with the same key and a password: the user then gets this password. If the run does not wait for a password, Tenantry ignores the password in a repeated call.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3488,9 +3488,9 @@ func (c *Client) RegisterUserWithBody(ctx context.Context, merchantID MerchantID
 
 // RegisterUser Create a user in Keystone
 //
-// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and name, the answer is the same run. Use a new key for each user.
+// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key, name and e-mail address, the answer is the same run. Use a new key for each user.
 //
-// Tenantry never stores the password. If a replica ends while it creates the user, the run waits with the reason `password`. Repeat the call with the same key and a password: the user then has this password. At any other time, a repeated call does not use its password.
+// Tenantry never stores the password. If the replica that executes the run does not have the password, the run waits with the reason `password`. The replica that received the password may have ended, for example. Repeat the call with the same key and a password: the user then gets this password. If the run does not wait for a password, Tenantry ignores the password in a repeated call.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7051,7 +7051,7 @@ type ClientWithResponsesInterface interface {
 
 	// LogInWithBodyWithResponse Log a user in
 	//
-	// Logs a user of the merchant's domain in at Keystone. The answer contains an unscoped token in the header X-Subject-Token. The token is a secret of the user. The password is neither stored nor logged.
+	// Logs in a user of the merchant's domain at Keystone. The header X-Subject-Token of the answer contains an unscoped token. The token is a secret of the user. Tenantry neither stores nor logs the password.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -7060,7 +7060,7 @@ type ClientWithResponsesInterface interface {
 
 	// LogInWithResponse Log a user in
 	//
-	// Logs a user of the merchant's domain in at Keystone. The answer contains an unscoped token in the header X-Subject-Token. The token is a secret of the user. The password is neither stored nor logged.
+	// Logs in a user of the merchant's domain at Keystone. The header X-Subject-Token of the answer contains an unscoped token. The token is a secret of the user. Tenantry neither stores nor logs the password.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -7069,9 +7069,9 @@ type ClientWithResponsesInterface interface {
 
 	// RegisterUserWithBodyWithResponse Create a user in Keystone
 	//
-	// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and name, the answer is the same run. Use a new key for each user.
+	// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key, name and e-mail address, the answer is the same run. Use a new key for each user.
 	//
-	// Tenantry never stores the password. If a replica ends while it creates the user, the run waits with the reason `password`. Repeat the call with the same key and a password: the user then has this password. At any other time, a repeated call does not use its password.
+	// Tenantry never stores the password. If the replica that executes the run does not have the password, the run waits with the reason `password`. The replica that received the password may have ended, for example. Repeat the call with the same key and a password: the user then gets this password. If the run does not wait for a password, Tenantry ignores the password in a repeated call.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -7080,9 +7080,9 @@ type ClientWithResponsesInterface interface {
 
 	// RegisterUserWithResponse Create a user in Keystone
 	//
-	// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and name, the answer is the same run. Use a new key for each user.
+	// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key, name and e-mail address, the answer is the same run. Use a new key for each user.
 	//
-	// Tenantry never stores the password. If a replica ends while it creates the user, the run waits with the reason `password`. Repeat the call with the same key and a password: the user then has this password. At any other time, a repeated call does not use its password.
+	// Tenantry never stores the password. If the replica that executes the run does not have the password, the run waits with the reason `password`. The replica that received the password may have ended, for example. Repeat the call with the same key and a password: the user then gets this password. If the run does not wait for a password, Tenantry ignores the password in a repeated call.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14068,7 +14068,7 @@ func (c *ClientWithResponses) UnsubscribeSubscriptionWithResponse(ctx context.Co
 
 // LogInWithBodyWithResponse Log a user in
 //
-// Logs a user of the merchant's domain in at Keystone. The answer contains an unscoped token in the header X-Subject-Token. The token is a secret of the user. The password is neither stored nor logged.
+// Logs in a user of the merchant's domain at Keystone. The header X-Subject-Token of the answer contains an unscoped token. The token is a secret of the user. Tenantry neither stores nor logs the password.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -14083,7 +14083,7 @@ func (c *ClientWithResponses) LogInWithBodyWithResponse(ctx context.Context, mer
 
 // LogInWithResponse Log a user in
 //
-// Logs a user of the merchant's domain in at Keystone. The answer contains an unscoped token in the header X-Subject-Token. The token is a secret of the user. The password is neither stored nor logged.
+// Logs in a user of the merchant's domain at Keystone. The header X-Subject-Token of the answer contains an unscoped token. The token is a secret of the user. Tenantry neither stores nor logs the password.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -14098,9 +14098,9 @@ func (c *ClientWithResponses) LogInWithResponse(ctx context.Context, merchantID 
 
 // RegisterUserWithBodyWithResponse Create a user in Keystone
 //
-// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and name, the answer is the same run. Use a new key for each user.
+// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key, name and e-mail address, the answer is the same run. Use a new key for each user.
 //
-// Tenantry never stores the password. If a replica ends while it creates the user, the run waits with the reason `password`. Repeat the call with the same key and a password: the user then has this password. At any other time, a repeated call does not use its password.
+// Tenantry never stores the password. If the replica that executes the run does not have the password, the run waits with the reason `password`. The replica that received the password may have ended, for example. Repeat the call with the same key and a password: the user then gets this password. If the run does not wait for a password, Tenantry ignores the password in a repeated call.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -14115,9 +14115,9 @@ func (c *ClientWithResponses) RegisterUserWithBodyWithResponse(ctx context.Conte
 
 // RegisterUserWithResponse Create a user in Keystone
 //
-// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and name, the answer is the same run. Use a new key for each user.
+// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key, name and e-mail address, the answer is the same run. Use a new key for each user.
 //
-// Tenantry never stores the password. If a replica ends while it creates the user, the run waits with the reason `password`. Repeat the call with the same key and a password: the user then has this password. At any other time, a repeated call does not use its password.
+// Tenantry never stores the password. If the replica that executes the run does not have the password, the run waits with the reason `password`. The replica that received the password may have ended, for example. Repeat the call with the same key and a password: the user then gets this password. If the run does not wait for a password, Tenantry ignores the password in a repeated call.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -190,8 +190,8 @@ func (in *Installation) serve(t testing.TB, o service.Options) {
 	})
 }
 
-// awaitReplica waits until the replica of the service has stored its row. Without this wait, the row could appear while a test compares
-// the rows before and after a request.
+// awaitReplica waits until the service's replica has joined, which stores a row in the table `replicas`. Without this wait, the row could
+// appear while a test compares the rows before and after a request.
 func awaitReplica(t testing.TB, database string) {
 	t.Helper()
 	deadline := time.After(time.Minute)
