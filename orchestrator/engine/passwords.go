@@ -11,8 +11,8 @@ import (
 )
 
 // The type `passwords` holds the passwords that callers have sent with the requests for runs. A password can be used until its run ends, but
-// no longer than Options.KeepPassword. An expired password stays in memory until the method `put` is called again. A password is never stored.
-// The zero value is empty and ready for use.
+// no longer than Options.KeepPassword. At the next poll after this time, it is dropped from memory. A password is never stored. The zero
+// value is empty and ready for use.
 type passwords struct {
 	mu   sync.Mutex
 	held map[string]heldPassword // by the id of the run
@@ -23,15 +23,21 @@ type heldPassword struct {
 	until time.Time
 }
 
-// The method `put` holds the password of a run until its lifetime has passed. First, `put` drops all expired passwords.
+// The method `put` holds the password of a run until its lifetime has passed.
 func (p *passwords) put(runID, password string, now time.Time, lifetime time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.held == nil {
 		p.held = map[string]heldPassword{}
 	}
-	maps.DeleteFunc(p.held, func(_ string, h heldPassword) bool { return !now.Before(h.until) })
 	p.held[runID] = heldPassword{password, now.Add(lifetime)}
+}
+
+// The method `sweep` drops the passwords whose lifetime has passed.
+func (p *passwords) sweep(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	maps.DeleteFunc(p.held, func(_ string, h heldPassword) bool { return !now.Before(h.until) })
 }
 
 // The method `of` returns the password of a run, or saga.ErrNoPassword.

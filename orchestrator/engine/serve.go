@@ -117,6 +117,7 @@ func (e *Engine) loop(ctx context.Context, l *lease, replica string) {
 		select {
 		case <-poll:
 			e.pokeAll() // the message that announces an action may have been lost
+			e.passwords.sweep(e.Clock.Now())
 			if l.ctx.Err() == nil {
 				e.speakUp(l.ctx, replica)
 				e.startFollowUps(l.ctx, replica)
