@@ -115,7 +115,7 @@ func TestTheRolesOfATokenHaveTheirCurrentIDs(t *testing.T) {
 	}
 }
 
-// The catalog must not lead Tenantry's token to an address without TLS.
+// Tenantry must not send its token to an address without TLS, even if the catalog contains this address.
 func TestAnAdminAddressWithoutTLSIsRefused(t *testing.T) {
 	for admin, good := range map[string]bool{
 		"https://keystone:35357/v2.0": true, "http://keystone:35357/v2.0": false, "https://u:p@keystone:35357/v2.0": false, "https://keystone/v3": false,

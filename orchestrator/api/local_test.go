@@ -107,7 +107,7 @@ func TestTheLocalTransport(t *testing.T) {
 var pollOften = changed(func(o *service.Options) { o.Poll = 20 * time.Millisecond })
 
 // withoutOwn returns the body of an answer without its request id and without an empty subscription_tenant_id. The real workflow
-// `subscribe`, which service.Local uses, has this field in its result. The stand-in workflow of the world does not.
+// `subscribe`, which service.Local uses, has this field in its result. The workflow standIn, which the type `world` uses, lacks this field.
 func withoutOwn(a answer) string {
 	return strings.NewReplacer(a.header.Get("X-Openstack-Request-Id"), "req", `,"subscription_tenant_id":""`, "").Replace(a.body)
 }

@@ -137,7 +137,7 @@ func TestAPortalCancelsNoRunOfAnOperator(t *testing.T) {
 		t.Fatalf("the retry: got %d %s", again.status, again.body)
 	}
 	if got := w.call(cancel(again.header.Get("Location"))); got.status != http.StatusAccepted {
-		t.Fatalf("its own run, after an operator's retry: got %d %s", got.status, got.body)
+		t.Fatalf("the merchant cancels its own run after an operator's retry: got %d %s", got.status, got.body)
 	}
 	w.await(again.header.Get("Location"), api.RunStateCompensated)
 }

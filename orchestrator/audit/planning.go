@@ -7,7 +7,7 @@ import (
 )
 
 // Plan makes and stores a repair plan. The plan has an entry for each open finding that the filter selects and that has a repair.
-// The argument `by` is the name of the caller. Plan reads only the database. If an upstream seems to show less than it has (code
+// The argument `by` is the name of the caller. Plan sends no request to an upstream. If an upstream seems to show less than it has (code
 // suspect-absence), no entry of the plan creates or removes objects of this upstream.
 func (a *Auditor) Plan(ctx context.Context, f Filter, by string) (Plan, error) {
 	suspect, err := a.suspicions(ctx)

@@ -187,10 +187,10 @@ func findingAccepted(t *testing.T, s auditFixture) {
 	}{
 		{audit.Medium, nil, minutes(99), "accepted"},
 		{audit.Medium, &until, minutes(10).Add(-time.Microsecond), "accepted"},
-		{audit.Medium, &until, minutes(10), "known the acceptance has ended"},
+		{audit.Medium, &until, minutes(10), "known: the acceptance has ended"},
 		{audit.Low, nil, minutes(2), "accepted"},
-		{audit.High, nil, minutes(2), "known the severity was medium, and is high now"},
-		{audit.High, &until, minutes(12), "known the severity was medium, and is high now"},
+		{audit.High, nil, minutes(2), "known: the severity was medium, and is high now"},
+		{audit.High, &until, minutes(12), "known: the severity was medium, and is high now"},
 	} {
 		id := fmt.Sprint("f", n)
 		s.finish(t, ended(id+"a", epoch, audit.Finding{ID: id, Severity: audit.Medium}))
@@ -204,7 +204,7 @@ func findingAccepted(t *testing.T, s auditFixture) {
 		last := changes[len(changes)-1]
 		got := string(found.Status)
 		if last.AuditID != "" {
-			got += " " + last.Why
+			got += ": " + last.Why
 		}
 		if got != c.want || last.Status != found.Status || (found.Acceptance != nil) != (found.Status == audit.Accepted) {
 			t.Errorf("accepted until %v, seen at %v with severity %s: got %q, %+v; want %q", c.until, c.at, c.severity, got, found, c.want)

@@ -84,7 +84,7 @@ var common = []part{
 	{"SimilarUser, other case, characters of patterns and short names", similarUser},
 	{"EnsureUser, repeated", ensureUserRepeated},
 	{"EnsureUser, eight at once", ensureUserAtOnce},
-	{"EnsureUser, name taken by another run, an administrator or in other case", ensureUserTaken},
+	{"EnsureUser, name taken by another run or by an administrator, and name that differs in upper and lower case", ensureUserTaken},
 	{"EnsureUser, malformed name or password", ensureUserMalformed},
 	{"EnsureUser, name of maximum length and attributes", ensureUserAttributes},
 	{"SetPassword, repeated", setPassword},
