@@ -69,6 +69,9 @@ func FoldedName(name string) string {
 	return folded.String()
 }
 
+// HasControl reports whether the text contains a control character, such as NUL.
+func HasControl(text string) bool { return strings.ContainsFunc(text, unicode.IsControl) }
+
 // RunAttribute is the attribute that marks a user whom Tenantry has created. Its value is the id of the run that created the user. Users
 // have no tags, but Keystone stores and shows additional attributes.
 const RunAttribute = "tenantry_run"
@@ -80,7 +83,7 @@ type Users interface {
 	FindUser(ctx context.Context, domainID, name string) (User, error)
 
 	// SimilarUser returns a user of the domain whose folded name is equal to the folded given name: see [FoldedName]. If there are several
-	// such users, and one of them has exactly the given name, SimilarUser returns this user. SimilarUser returns ErrNotFound if there is no
+	// such users, SimilarUser prefers a user whose name is spelled differently. SimilarUser returns ErrNotFound if there is no
 	// such user. SimilarUser returns ErrCut if it finds no such user in a list that Keystone has cut.
 	SimilarUser(ctx context.Context, domainID, name string) (User, error)
 

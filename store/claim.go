@@ -3,9 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"time"
-
-	"gorm.io/gorm"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
@@ -27,17 +24,24 @@ func (s *Store) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
 }
 
 // Take leases one run to a replica, as saga.Queue specifies.
-func (s *Store) Take(ctx context.Context, replica, runID string, version int64, now time.Time) (taken bool, err error) {
-	took := s.db.WithContext(ctx).Model(&runRow{}).Where("id = ? AND version = ? AND replica_id IS NULL", runID, version).
-		UpdateColumns(map[string]any{
-			"replica_id": replica, "epoch": gorm.Expr("epoch + 1"), "version": gorm.Expr("version + 1"),
-			"take_overs": gorm.Expr("take_overs + 1"), "due_at": gorm.Expr("COALESCE(due_at, ?)", now.UnixMicro()),
-		})
+func (s *Store) Take(ctx context.Context, t saga.Take) (taken bool, err error) {
+	handed := 0
+	if t.Handed {
+		handed = 1
+	}
+	took := s.db.WithContext(ctx).Exec(takeRun, map[string]any{
+		"replica": t.Replica, "run": t.RunID, "version": t.Version, "now": t.Now.UnixMicro(), "handed": handed,
+	})
 	if took.Error != nil {
-		return false, fmt.Errorf("taking run %s for replica %s: %w", runID, replica, took.Error)
+		return false, fmt.Errorf("taking run %s for replica %s: %w", t.RunID, t.Replica, took.Error)
 	}
 	return took.RowsAffected > 0, nil
 }
+
+const takeRun = `
+UPDATE runs SET replica_id = @replica, epoch = epoch + 1, version = version + 1, take_overs = take_overs + 1, handed = handed + @handed,
+	due_at = CASE WHEN due_at < @now THEN due_at ELSE @now END
+WHERE id = @run AND version = @version AND replica_id IS NULL`
 
 // countDue counts the due runs. The statements of Claim select due runs with the same condition.
 const countDue = `

@@ -46,6 +46,7 @@ type runRow struct {
 	Epoch           int64   `gorm:"column:epoch" json:"epoch"`
 	Version         int64   `gorm:"column:version" json:"version"`
 	LastSeq         int64   `gorm:"column:last_seq" json:"last_seq"`
+	Handed          int     `gorm:"column:handed;->" json:"-"`     // only Take changes it
 	RetriedBy       *string `gorm:"column:retried_by;->" json:"-"` // id of the run that is a retry of this run, if any
 	Behind          *string `gorm:"column:behind;->" json:"-"`     // id of the run that this run waits for, if any
 }
@@ -144,7 +145,7 @@ func (row *runRow) run() (*saga.Run, error) {
 		State: saga.RunState(row.State), WaitsFor: plain(row.WaitsFor), UpdatedAt: at(row.UpdatedAt),
 		EndedAt: maybeAt(row.EndedAt), DueAt: maybeAt(row.DueAt), AttentionAt: maybeAt(row.AttentionAt),
 		Worked:     time.Duration(row.Worked) * time.Microsecond,
-		BudgetFrom: at(row.BudgetFrom), Rechecks: row.Rechecks, TakeOvers: row.TakeOvers, Looked: row.Looked, HoldsSubject: row.HoldsSubject,
+		BudgetFrom: at(row.BudgetFrom), Rechecks: row.Rechecks, TakeOvers: row.TakeOvers, Handed: row.Handed, Looked: row.Looked, HoldsSubject: row.HoldsSubject,
 		RetriedBy: plain(row.RetriedBy), Replica: plain(row.ReplicaID), Epoch: row.Epoch, Version: row.Version, Seq: row.LastSeq,
 	}
 	err := decode(row.Reason, &r.Reason)

@@ -39,7 +39,8 @@ func (s *Store) RunOfKey(ctx context.Context, merchant, key string) (*saga.Run, 
 // LiveRuns counts the runs of a merchant that have not ended.
 func (s *Store) LiveRuns(ctx context.Context, merchant string) (int, error) {
 	var n int64
-	err := s.db.WithContext(ctx).Model(&runRow{}).Where("merchant_id = ? AND ended_at IS NULL", merchant).Count(&n).Error
+	err := s.db.WithContext(ctx).Model(&runRow{}).Where("merchant_id = ? AND ended_at IS NULL", merchant).
+		Where("reason IS NULL OR reason NOT LIKE '{\"kind\":\"password\"%'").Count(&n).Error
 	return int(n), err
 }
 
@@ -94,7 +95,7 @@ const runColumns = `
 	runs.id, runs.workflow, runs.workflow_version, runs.merchant_id, runs.cloud, runs.subject, runs.user_id, runs.doubles,
 	runs.on_failure, runs.input, runs.idempotency_key, runs.fingerprint, runs.retry_of, runs.pinned_steps, runs.created_at,
 	runs.state, runs.reason, runs.cause, runs.waits_for, runs.waits_on, runs.left_behind, runs.updated_at, runs.ended_at,
-	runs.due_at, runs.worked, runs.budget_from, runs.rechecks, runs.take_overs, runs.holds_subject, runs.replica_id,
+	runs.due_at, runs.worked, runs.budget_from, runs.rechecks, runs.take_overs, runs.handed, runs.holds_subject, runs.replica_id,
 	runs.last_seq, runs.hold, runs.looked, runs.attention_at, runs.epoch, runs.version,
 	(SELECT n.id FROM runs n WHERE n.retry_of = runs.id) AS retried_by,
 	(SELECT MAX(o.id) FROM runs o WHERE runs.waits_for IS NOT NULL

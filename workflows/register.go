@@ -53,7 +53,7 @@ const CodeSignUpOff saga.Code = "sign-up-off"
 // errUserExists returns the reason why a user with this name cannot be created.
 func errUserExists(name string, other keystone.User) *AdmissionError {
 	detail := "a user with this name exists already"
-	if other.Name != name {
+	if other.Name != name && other.Name != "" {
 		detail = "a user exists already whose name differs only in upper and lower case"
 	}
 	return refuse(CodeUserExists, saga.FixByUser, detail)
@@ -83,13 +83,19 @@ func (d Deps) AdmitRegister(ctx context.Context, m merchants.Merchant, user NewU
 	if err := checkName(ctx, id, &r); err != nil {
 		return saga.Request{}, err
 	}
-	// Registrations whose names differ only in case have the same subject, so their runs execute one at a time. A failed run is always
-	// compensated, whatever the merchant's setting `on_failure` is: a password that breaks a rule needs no operator.
+	// Registrations of a merchant whose names differ only in case have the same subject, so their runs execute one at a time. Another merchant
+	// may use the same domain, but its runs must not delay the runs of this merchant. A failed run is always compensated, whatever the
+	// merchant's setting `on_failure` is: a password that breaks a rule needs no operator.
 	return saga.Request{
 		ID: r.RunID, Workflow: RegisterName, Merchant: m.ID, Cloud: m.Cloud,
-		Subject:   "user " + m.Cloud + "/" + domain.ID + "/" + keystone.FoldedName(user.Name),
+		Subject:   RegisterSubject(r),
 		OnFailure: saga.FailureCompensates, Input: r,
 	}, nil
+}
+
+// RegisterSubject returns the subject of the registration's run.
+func RegisterSubject(r Registration) string {
+	return r.MerchantID + ":user " + r.Cloud + "/" + r.DomainID + "/" + keystone.FoldedName(r.Name)
 }
 
 // LogIn logs a user of the merchant in, and returns an unscoped token that Keystone accepts.
@@ -122,9 +128,12 @@ func (d Deps) LogIn(ctx context.Context, m merchants.Merchant, name, password st
 }
 
 // checkName returns an error if a user exists with the same name, or with a name that differs only in case. The user whom this run has
-// created does not count.
+// created does not count. If Keystone does not show all users, checkName looks only for a user with exactly this name.
 func checkName(ctx context.Context, id keystone.Identity, r *Registration) error {
 	other, err := id.SimilarUser(ctx, r.DomainID, r.Name)
+	if errors.Is(err, keystone.ErrCut) {
+		other, err = id.FindUser(ctx, r.DomainID, r.Name)
+	}
 	switch {
 	case errors.Is(err, keystone.ErrNotFound), err == nil && other.RunID == r.RunID:
 		return nil
@@ -156,21 +165,7 @@ func Register(d Deps) saga.Workflow[Registration] {
 			}}
 		},
 		Steps: []saga.Step[Registration]{
-			{
-				Name: "check-name", Effect: saga.Reads,
-				Do: func(ctx context.Context, r *Registration) error {
-					id, err := d.Identity(r.Cloud)
-					if err != nil {
-						return err
-					}
-					err = checkName(ctx, id, r)
-					if refused, ok := errors.AsType[*AdmissionError](err); ok {
-						return refused.asStep()
-					}
-					return err
-				},
-				NoUndo: "it only reads",
-			},
+			{Name: "check-name", Effect: saga.Reads, Do: d.checkName, NoUndo: "it only reads"},
 			{
 				Name: "create-user", After: []string{"check-name"},
 				Find:  d.findUser,
@@ -178,14 +173,29 @@ func Register(d Deps) saga.Workflow[Registration] {
 				Do:    d.createUser,
 				Undo:  d.removeUser,
 			},
+			// Another merchant or another installation may have created a user with a similar name since the step `check-name`.
+			{Name: "check-twins", After: []string{"create-user"}, Effect: saga.Reads, Do: d.checkName, NoUndo: "it only reads"},
 			{
-				Name: "set-password", After: []string{"create-user"}, Effect: saga.Changes,
+				Name: "set-password", After: []string{"check-twins"}, Effect: saga.Changes,
 				Satisfied: func(r *Registration, _ time.Time) bool { return r.PasswordSet },
 				Do:        d.setPassword,
 				NoUndo:    "the undo of create-user also removes the password",
 			},
 		},
 	}
+}
+
+// The method `checkName` fails if the name is taken: see the function checkName.
+func (d Deps) checkName(ctx context.Context, r *Registration) error {
+	id, err := d.Identity(r.Cloud)
+	if err != nil {
+		return err
+	}
+	err = checkName(ctx, id, r)
+	if refused, ok := errors.AsType[*AdmissionError](err); ok {
+		return refused.asStep()
+	}
+	return err
 }
 
 // findUser looks the user up by name.
@@ -221,7 +231,7 @@ func (d Deps) createUser(ctx context.Context, r *Registration) error {
 	u, made, passwordSet, err := id.EnsureUser(ctx, keystone.NewUser{
 		Name: r.Name, DomainID: r.DomainID, Email: r.Email, Password: password, RunID: r.RunID,
 	})
-	if err == nil && !made {
+	if err == nil && !made || errors.Is(err, keystone.ErrConflict) { // on MySQL, names conflict that differ in accents
 		return errUserExists(r.Name, u).asStep()
 	}
 	if err != nil {

@@ -38,7 +38,7 @@ var ErrIncomplete = errors.New("the answer does not contain the requested data")
 // Do makes one request. The parameter `secrets` lists the secrets in the request that are not secrets of the Conn. If the
 // request fails, the returned error is an *upstream.Error. The error contains none of these secrets, and no secret of the Conn.
 func (c *Conn) Do(ctx context.Context, p Purpose, op string, request func(context.Context) error, secrets ...string) error {
-	note := &Call{Limits: objectLimits, secrets: secrets}
+	note := &Call{Limits: objectLimits, secrets: secrets, ofUser: p == UserLogin}
 	err := request(context.WithValue(ctx, callKey{}, note))
 	if err == nil {
 		return nil

@@ -62,6 +62,7 @@ type Call struct {
 	reached bool        // the request may have reached a server
 	secrets []string    // the secrets in the request that are not secrets of the Conn
 	login   *Credential // the credential of a login; nil for other requests
+	ofUser  bool        // the request logs a user in
 }
 
 // objectLimits are the limits of an answer that is not a list. The longest of these answers are projects with 80 tags, a description
@@ -185,6 +186,11 @@ func (t turn) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp, err := t.next.RoundTrip(req)
 	if err != nil {
+		if call := CallOf(req.Context()); call.ofUser && call.reached {
+			// A visitor has chosen the name and the password. If Keystone cannot digest them, it gives no answer to this request, but works.
+			leave(http.StatusInternalServerError, nil)
+			return nil, err
+		}
 		leave(0, err)
 		return nil, err
 	}

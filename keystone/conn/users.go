@@ -8,28 +8,41 @@ import (
 	"net/url"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// CheckNewPassword returns an error if the password is empty. Keystone would let the user log in with an empty password.
+// CheckNewPassword returns an error if the password is empty or contains a control character. Keystone would let the user log in with an
+// empty password. Keystone 22 closes the connection without an answer if a password contains the character NUL, as if it were down.
 func CheckNewPassword(op, password string) error {
-	if password != "" {
+	message := "the password contains a control character"
+	switch {
+	case password == "":
+		message = "the password is empty"
+	case !keystone.HasControl(password):
 		return nil
 	}
 	return &upstream.Error{
-		Service: keystone.Service, Class: upstream.Permanent, Op: op, Err: keystone.ErrPasswordRefused, Message: "the password is empty",
+		Service: keystone.Service, Class: upstream.Permanent, Op: op, Err: keystone.ErrPasswordRefused, Message: message,
 	}
+}
+
+// CheckLogin returns an error if no user can have this name or password. Keystone 22 would close the connection without an answer: see
+// CheckNewPassword.
+func CheckLogin(op, name, password string) error {
+	if !keystone.HasControl(name) && !keystone.HasControl(password) {
+		return nil
+	}
+	return &upstream.Error{Service: keystone.Service, Class: upstream.Permanent, Op: op, Err: keystone.ErrWrongLogin}
 }
 
 // checkUserName returns an error if Keystone refuses the name of a new user, or would store another name: Keystone removes blanks at the
 // ends of a name.
 func checkUserName(op, name string) error {
 	if n := utf8.RuneCountInString(name); n > 0 && n <= 255 && utf8.ValidString(name) && strings.TrimSpace(name) == name &&
-		!strings.ContainsFunc(name, unicode.IsControl) {
+		!keystone.HasControl(name) {
 		return nil
 	}
 	return &upstream.Error{Service: keystone.Service, Class: upstream.Permanent, Op: op, Message: "the name cannot be used for a user: " +
@@ -113,7 +126,7 @@ type Similar struct {
 
 // See adds a user from a list.
 func (s *Similar) See(u keystone.User) {
-	if u.DomainID == s.DomainID && keystone.FoldedName(u.Name) == keystone.FoldedName(s.Name) && (s.found == nil || u.Name == s.Name) {
+	if u.DomainID == s.DomainID && keystone.FoldedName(u.Name) == keystone.FoldedName(s.Name) && (s.found == nil || u.Name != s.Name) {
 		s.found = &u
 	}
 }

@@ -58,7 +58,7 @@ func (g *guard) checkUser(req *http.Request, path []string) (*http.Response, err
 			Service: keystone.Service, Class: upstream.Transient, Op: "reading user " + path[1], Err: errors.Join(errNoUser, err),
 		}
 	}
-	if !g.isOwnUser(answer[oneUser]) {
+	if !g.isOwnUser(answer[oneUser]) && (req.Method != http.MethodDelete || !g.mayDelete(answer[oneUser])) {
 		return nil, blocked(fmt.Sprintf("%s on user %s", req.Method, path[1]))
 	}
 	return nil, nil
@@ -70,6 +70,13 @@ var errNoUser = errors.New("the answer does not contain the requested user")
 func (g *guard) isOwnUser(u map[string]any) bool {
 	domain := g.Dialect.userDomain(u)
 	return text(u[keystone.RunAttribute]) != "" && domain != "" && g.MaySignUp != nil && g.MaySignUp(domain)
+}
+
+// mayDelete reports whether Tenantry may delete the user: the user has the mark, and is in a domain in which Tenantry may write. A run may
+// have to undo a registration after sign-up was switched off for the merchant.
+func (g *guard) mayDelete(u map[string]any) bool {
+	domain := g.Dialect.userDomain(u)
+	return text(u[keystone.RunAttribute]) != "" && domain != "" && g.MayWriteDomain != nil && g.MayWriteDomain(domain)
 }
 
 // The function `harmless` reports whether the options of a new user are absent, or contain only the option that lets the user keep the

@@ -161,6 +161,9 @@ func (c *Cloud) deleteUser(ctx context.Context, u keystone.User) error {
 // LogIn implements [keystone.Users].
 func (c *Cloud) LogIn(ctx context.Context, domainID, name, password string) (t keystone.UserToken, err error) {
 	const op = "logging in a user"
+	if err := conn.CheckLogin(op, name, password); err != nil {
+		return t, err
+	}
 	if domainID != keystone.DefaultDomain.ID {
 		return t, conn.NotFound(op)
 	}

@@ -155,7 +155,7 @@ func TestPasswordsInIdentityV2(t *testing.T) {
 	}
 	n.Password = "canary-1"
 	u, made, set, err := h.cloud.EnsureUser(t.Context(), n)
-	if err != nil || !made || !set { // Identity v2.0 does not show that the password has expired
+	if err != nil || !made || set { // Identity v2.0 does not show that the password has expired
 		t.Fatalf("made %t, password set %t, %v", made, set, err)
 	}
 	logIn := func(password string, want error) keystone.UserToken {

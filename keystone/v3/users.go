@@ -158,6 +158,9 @@ func (c *Cloud) inUse(ctx context.Context, u keystone.User) (string, error) {
 // LogIn implements [keystone.Users].
 func (c *Cloud) LogIn(ctx context.Context, domainID, name, password string) (t keystone.UserToken, err error) {
 	const op = "logging in a user"
+	if err := conn.CheckLogin(op, name, password); err != nil {
+		return t, err
+	}
 	var second *keystone.SecondFactorError
 	err = c.Do(ctx, conn.UserLogin, op, func(ctx context.Context) error {
 		id, issued, err := newToken(ctx, c.Bare, &unscoped{gophercloud.AuthOptions{Username: name, DomainID: domainID, Password: password}})

@@ -22,9 +22,9 @@ type placing struct {
 	route string // part of the fingerprint
 	// The field `admit` checks the body of an order and the objects named in the body, and returns the request for a run.
 	admit func(ctx context.Context, m merchants.Merchant, body jsontext.Value) (saga.Request, error)
-	// If the field `password` is true, the body contains a password, which is not part of the fingerprint. If the order's run waits for the
-	// password, a repeated order hands the password over to the run.
-	password bool
+	// If the function `valid` is set, the body contains a password, and `valid` returns a problem if the body is not valid. The password is no
+	// part of the fingerprint. If the run of a repeated order waits for the password, the order hands the password over to the run.
+	valid func(body jsontext.Value) error
 	// The field `related` returns the path of the subscription that the succeeded run created or changed. It may be nil.
 	related func(Result) string
 }
@@ -47,7 +47,7 @@ func (s *server) place(c echo.Context, merchantID string, p placing) error {
 	prefer := readPrefer(r.Header)
 	c.Response().Header().Add(echo.HeaderVary, "Prefer")
 	signed, password := body, ""
-	if p.password {
+	if p.valid != nil {
 		if signed, password, err = withoutPassword(body); err != nil {
 			return err
 		}
@@ -57,7 +57,7 @@ func (s *server) place(c echo.Context, merchantID string, p placing) error {
 	case err != nil:
 		return err
 	case run != nil:
-		if err := s.handOver(r.Context(), run, password); err != nil {
+		if run, err = s.handOver(r.Context(), run, p, body, password); err != nil {
 			return err
 		}
 		return s.replay(c, p, run, prefer)
@@ -70,6 +70,10 @@ func (s *server) place(c echo.Context, merchantID string, p placing) error {
 	defer leave()
 	request, err := s.check(r.Context(), merchant, body, p)
 	if err != nil {
+		// A concurrent call with this key may have stored the run meanwhile, and the run may have taken the name.
+		if run, failed := s.known(r.Context(), merchant.ID, key, sum); p.valid != nil && failed == nil && run != nil {
+			return s.replay(c, p, run, prefer)
+		}
 		return err
 	}
 	request.Key, request.Fingerprint, request.Who = key, sum, callerOf(c).String()
@@ -173,16 +177,21 @@ func (s *server) replay(c echo.Context, p placing, run *saga.Run, prefer prefere
 	return s.answer(c, p, run, nil, prefer, noToken)
 }
 
-// handOver gives the password of a repeated order to the order's run if the run waits for the password. Otherwise the password is not used.
-func (s *server) handOver(ctx context.Context, run *saga.Run, password string) error {
-	if password == "" || !run.AwaitsPassword() {
-		return nil
+// handOver gives the password of a repeated order to the order's run if the run waits for the password, and reads the run again. Otherwise
+// the password is not used. If the body is not valid, the result is the problem that a new order with this body would have.
+func (s *server) handOver(ctx context.Context, run *saga.Run, p placing, body jsontext.Value, password string) (*saga.Run, error) {
+	if p.valid == nil || !run.AwaitsPassword() {
+		return run, nil
 	}
-	err := s.Starter.HandOver(context.WithoutCancel(ctx), run.ID, password)
-	if errors.Is(err, saga.ErrChanged) { // another request has handed over a password already, or this replica cannot execute the run now
-		return nil
+	if err := p.valid(body); err != nil {
+		return nil, err
 	}
-	return err
+	ctx = context.WithoutCancel(ctx)
+	err := s.Starter.HandOver(ctx, run.ID, password)
+	if err != nil && !errors.Is(err, saga.ErrChanged) { // ErrChanged: another request was first, or this replica cannot execute the run now
+		return nil, err
+	}
+	return s.Runs.Run(ctx, run.ID)
 }
 
 func noToken() (string, bool) { return "", false }
@@ -252,6 +261,8 @@ func (s *server) comeAgain(run *saga.Run, now time.Time) time.Duration {
 	switch {
 	case run.AtRest():
 		return time.Minute
+	case run.AwaitsPassword():
+		return time.Second
 	case run.Reason != nil && run.Reason.Until != nil && run.Reason.Until.After(now.Add(2*time.Second)):
 		return min(run.Reason.Until.Sub(now), time.Minute)
 	}

@@ -6,9 +6,15 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"strings"
+	"unicode"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/labstack/echo/v4"
+	"golang.org/x/text/cases"
+	"golang.org/x/text/runes"
+	"golang.org/x/text/transform"
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
@@ -55,13 +61,13 @@ const headerVisitor = "X-Visitor-Address"
 // RegisterUser places an order that creates a user.
 func (s *server) RegisterUser(c echo.Context, merchantID string) error {
 	return s.place(c, merchantID, placing{
-		route:    http.MethodPost + " /v1/merchants/{merchant_id}/users",
-		password: true,
+		route: http.MethodPost + " /v1/merchants/{merchant_id}/users",
+		valid: func(body jsontext.Value) error {
+			_, err := s.registration(body)
+			return err
+		},
 		admit: func(ctx context.Context, m merchants.Merchant, body jsontext.Value) (saga.Request, error) {
-			want, err := fits[RegisterRequest](body, s.document.operations["registerUser"].body())
-			if err == nil {
-				err = userName(want.Name)
-			}
+			want, err := s.registration(body)
 			if err == nil {
 				err = s.limitLogin(c, m, want.Name)
 			}
@@ -75,6 +81,19 @@ func (s *server) RegisterUser(c echo.Context, merchantID string) error {
 	})
 }
 
+// The method `registration` returns the registration in a body, or the problem with the body. A name must be in the Unicode form NFC, and
+// may have no invisible characters, because two names that look the same could otherwise belong to two users.
+func (s *server) registration(body jsontext.Value) (RegisterRequest, error) {
+	want, err := fits[RegisterRequest](body, s.document.operations["registerUser"].body())
+	if err == nil {
+		err = credentials(want.Name, want.Password)
+	}
+	if err == nil && (!norm.NFC.IsNormalString(want.Name) || strings.ContainsFunc(want.Name, func(r rune) bool { return unicode.Is(unicode.Cf, r) })) {
+		err = invalid(InvalidParam{Pointer: some("/name"), Detail: "send the name in the Unicode form NFC, without invisible characters"})
+	}
+	return want, err
+}
+
 // LogIn logs a user in.
 func (s *server) LogIn(c echo.Context, merchantID string) error {
 	m, err := ownMerchant(c, merchantID)
@@ -83,7 +102,7 @@ func (s *server) LogIn(c echo.Context, merchantID string) error {
 	}
 	want, err := bodyAs[LoginRequest](c, s.document.operations["logIn"])
 	if err == nil {
-		err = userName(want.Name)
+		err = credentials(want.Name, want.Password)
 	}
 	if err == nil && !m.SignUp {
 		err = refuse(signUpOff, "sign-up is off for the merchant")
@@ -121,10 +140,13 @@ func notLoggedIn(c echo.Context, err error) error {
 	return err
 }
 
-// userName returns a problem if Keystone would change or refuse the name of the user.
-func userName(name string) error {
+// The function `credentials` returns a problem if no user can have this name or this password.
+func credentials(name, password string) error {
 	if detail := blank(name); detail != "" {
 		return invalid(InvalidParam{Pointer: some("/name"), Detail: detail})
+	}
+	if keystone.HasControl(password) {
+		return invalid(InvalidParam{Pointer: some("/password"), Detail: "the password contains a control character"})
 	}
 	return nil
 }
@@ -138,7 +160,7 @@ func (s *server) limitLogin(c echo.Context, m merchants.Merchant, name string) e
 	if visitor != "" {
 		visitor = m.ID + " " + visitor
 	}
-	policies, left, reached, wait := s.logins.take(s.now(), m.ID+" "+keystone.FoldedName(name), visitor, m.ID)
+	policies, left, reached, wait := s.logins.take(s.now(), m.ID+" "+looseName(name), visitor, m.ID)
 	h := c.Response().Header()
 	h.Add("RateLimit-Policy", policies)
 	h.Add("RateLimit", left)
@@ -149,6 +171,15 @@ func (s *server) limitLogin(c echo.Context, m merchants.Merchant, name string) e
 		kind: loginRateExceeded, detail: "there are too many logins and registrations: the limit " + reached + " is reached", retryAfter: wait,
 		policy: reached,
 	}
+}
+
+// looseName returns the same text for all names that Keystone may take for the same name. On MySQL, Keystone ignores case and accents.
+func looseName(name string) string {
+	loose, _, err := transform.String(transform.Chain(norm.NFKD, runes.Remove(runes.In(unicode.Mn)), cases.Fold(), norm.NFKC), name)
+	if err != nil {
+		return keystone.FoldedName(name)
+	}
+	return loose
 }
 
 // visitorOf returns the visitor's address. For an IPv6 address, the result is the /64 network of the address: see the function host. The

@@ -125,6 +125,9 @@ func TestOfTwoRegistrationsOfANameOneSucceeds(t *testing.T) {
 func TestSignUpMustBeOn(t *testing.T) {
 	w := newWorldOf(t, "")
 	w.signUp(false)
+	bad := w.login("grace", "")
+	bad.body = `{"name": "grace", "password": "p\u0000"}`
+	w.refused(bad, http.StatusBadRequest, "invalid-params")
 	w.refused(w.registration("k", "grace", "correct horse"), http.StatusForbidden, "sign-up-off")
 	w.refused(w.login("grace", "correct horse"), http.StatusForbidden, "sign-up-off")
 	w.signUp(true)
@@ -148,6 +151,10 @@ func TestABadRegistrationIsRefused(t *testing.T) {
 		`{"name": "grace", "password": ""}`:                                  "/password",
 		`{"name": " grace", "password": "p"}`:                                "/name",
 		`{"name": "grace", "password": 12345678}`:                            "/password",
+		`{"name": "grace", "password": "p\u0000"}`:                           "/password",
+		`{"name": "grace", "password": "p\u0007"}`:                           "/password",
+		`{"name": "jose\u0301", "password": "p"}`:                            "/name",
+		`{"name": "jos\u200bé", "password": "p"}`:                            "/name",
 		`{"name": "a\u0000", "password": "p"}`:                               "/name",
 		`{"name": "grace", "password": "p", "x": 1}`:                         "/x",
 		`{"name": "grace", "password": "p", "email": ""}`:                    "/email",
@@ -180,7 +187,7 @@ func TestADryRunOfARegistrationCreatesNothing(t *testing.T) {
 	q := w.registration("k", "grace", "correct horse")
 	q.body = strings.Replace(q.body, "{", `{"dry_run": true, `, 1)
 	a := w.call(q)
-	if got := read[api.DryRun](t, a); a.status != http.StatusOK || got.State != "succeeded" || len(got.Steps) != 3 {
+	if got := read[api.DryRun](t, a); a.status != http.StatusOK || got.State != "succeeded" || len(got.Steps) != 4 {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 	if _, err := w.Identity.FindUser(t.Context(), "default", "grace"); err == nil || w.runs() != 0 {

@@ -182,7 +182,7 @@ func (e *Engine) Start(ctx context.Context, q saga.Request) (*saga.Run, error) {
 		}
 	}
 	if q.Password != "" {
-		e.keepPassword(q.ID, q.Password) // before the run is stored, because this replica may claim the stored run at once
+		e.keepPassword(q.ID, q.Password, 0) // before the run is stored, because this replica may claim the stored run at once
 	}
 	err = e.Store.Create(ctx, n)
 	if busy, ok := errors.AsType[*saga.SubjectBusyError](err); ok {

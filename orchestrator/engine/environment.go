@@ -23,6 +23,7 @@ import (
 type environment struct {
 	engine  *Engine
 	subject string
+	handed  int    // see saga.Run
 	token   string // the user's token; if empty, Token reads the token from the store
 }
 
@@ -38,7 +39,7 @@ func (v environment) Token(ctx context.Context, runID string) (string, error) {
 
 // Password implements [saga.Env].
 func (v environment) Password(runID string) (string, error) {
-	return v.engine.passwords.of(runID, v.engine.Clock.Now())
+	return v.engine.passwords.of(runID, v.handed, v.engine.Clock.Now())
 }
 
 // Unsettled implements [saga.Env].

@@ -106,7 +106,7 @@ func (x *executor) fly(c saga.Call) {
 		Merchant: c.Merchant, RequestID: "req-" + c.RunID, MayWrite: x.lease.check,
 		Answered: func(id string) { requestID.Store(&id) },
 	})
-	began, env := x.engine.Clock.Now(), environment{x.engine, x.run.Subject, x.token}
+	began, env := x.engine.Clock.Now(), environment{x.engine, x.run.Subject, x.run.Handed, x.token}
 	go func() {
 		o := x.machine.Def.Attempt(ctx, c, env)
 		o.StartedAt = began

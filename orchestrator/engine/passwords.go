@@ -2,8 +2,10 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,18 +21,19 @@ type passwords struct {
 }
 
 type heldPassword struct {
-	text  string
-	until time.Time
+	text   string
+	handed int // Run.Handed when the replica received the password; a run with a greater Handed has a newer password elsewhere
+	until  time.Time
 }
 
 // The method `put` holds the password of a run until its lifetime has passed.
-func (p *passwords) put(runID, password string, now time.Time, lifetime time.Duration) {
+func (p *passwords) put(runID, password string, handed int, now time.Time, lifetime time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.held == nil {
 		p.held = map[string]heldPassword{}
 	}
-	p.held[runID] = heldPassword{password, now.Add(lifetime)}
+	p.held[runID] = heldPassword{password, handed, now.Add(lifetime)}
 }
 
 // The method `sweep` drops the passwords whose lifetime has passed.
@@ -40,14 +43,21 @@ func (p *passwords) sweep(now time.Time) {
 	maps.DeleteFunc(p.held, func(_ string, h heldPassword) bool { return !now.Before(h.until) })
 }
 
-// The method `of` returns the password of a run, or saga.ErrNoPassword.
-func (p *passwords) of(runID string, now time.Time) (string, error) {
+// The method `of` returns the password of a run, or saga.ErrNoPassword. The parameter `handed` is Run.Handed.
+func (p *passwords) of(runID string, handed int, now time.Time) (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if h, ok := p.held[runID]; ok && now.Before(h.until) {
+	if h, ok := p.held[runID]; ok && h.handed == handed && now.Before(h.until) {
 		return h.text, nil
 	}
 	return "", saga.ErrNoPassword
+}
+
+// The method `runs` returns the sorted ids of the runs whose passwords are held.
+func (p *passwords) runs() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Sorted(maps.Keys(p.held))
 }
 
 func (p *passwords) forget(runID string) {
@@ -56,17 +66,45 @@ func (p *passwords) forget(runID string) {
 	delete(p.held, runID)
 }
 
-func (e *Engine) keepPassword(runID, password string) {
-	e.passwords.put(runID, password, e.Clock.Now(), e.KeepPassword)
+func (e *Engine) keepPassword(runID, password string, handed int) {
+	e.passwords.put(runID, password, handed, e.Clock.Now(), e.KeepPassword)
 }
 
 // HandOver implements [saga.Starter].
 func (e *Engine) HandOver(ctx context.Context, runID, password string) error {
+	return e.handOver(ctx, runID, password)
+}
+
+// takeHeld takes the runs that wait for a password that this replica holds. Such a run was released, for example because an upstream was
+// down, and was then executed by another replica.
+func (e *Engine) takeHeld(ctx context.Context) {
+	for _, runID := range e.passwords.runs() {
+		if e.worksOn(runID) {
+			continue
+		}
+		err := e.handOver(ctx, runID, "")
+		if err != nil && !errors.Is(err, saga.ErrChanged) && !errors.Is(err, saga.ErrNotFound) && ctx.Err() == nil {
+			e.OnFault(err)
+			return
+		}
+	}
+}
+
+// handOver takes a run that waits for its password. If the parameter `password` is empty, the run continues with the password that this
+// replica holds, unless a newer password was handed over elsewhere.
+func (e *Engine) handOver(ctx context.Context, runID, password string) error {
 	ctx, cancel := e.patiently(ctx)
 	defer cancel()
 	run, err := e.Store.Run(ctx, runID)
 	if err != nil {
 		return err
+	}
+	now := e.Clock.Now()
+	if _, err := e.passwords.of(runID, run.Handed, now); run.State.Ended() || err != nil { // ended elsewhere, expired, or replaced elsewhere
+		e.passwords.forget(runID)
+		if password == "" {
+			return saga.ErrChanged
+		}
 	}
 	e.mu.Lock()
 	replica, l := e.replica, e.lease
@@ -75,7 +113,7 @@ func (e *Engine) HandOver(ctx context.Context, runID, password string) error {
 	if !run.AwaitsPassword() || run.Replica != "" || !free || l.check() != nil {
 		return saga.ErrChanged
 	}
-	taken, err := e.Queue.Take(ctx, replica, runID, run.Version, e.Clock.Now())
+	taken, err := e.Queue.Take(ctx, saga.Take{Replica: replica, RunID: runID, Version: run.Version, Now: now, Handed: password != ""})
 	switch {
 	case err != nil:
 		e.beUnsure() // the database may have leased the run in spite of the error
@@ -83,7 +121,9 @@ func (e *Engine) HandOver(ctx context.Context, runID, password string) error {
 	case !taken:
 		return saga.ErrChanged
 	}
-	e.keepPassword(runID, password)
+	if password != "" {
+		e.keepPassword(runID, password, run.Handed+1)
+	}
 	e.takeUp(context.WithoutCancel(ctx), runID, true)
 	return nil
 }

@@ -95,3 +95,28 @@ func TestAPasswordIsForgotten(t *testing.T) {
 	want(t, "attempts", attempts, 2)
 	want(t, "used passwords", len(l.used), 0)
 }
+
+// The replica that received a password has no free executor, so another replica executes the run, without the password. When the first replica
+// has a free executor, it takes the run.
+func TestAReplicaTakesTheRunWhosePasswordItHolds(t *testing.T) {
+	w, l, path := newWorld(), &locked{}, storetest.SQLite(t)
+	w.hooks["do a"] = l.do
+	blocker, free := newID(), make(chan struct{})
+	w.hooks["do b"] = func(ctx context.Context, _ int) error {
+		if saga.CallOf(ctx).RunID == blocker {
+			<-free
+		}
+		return nil
+	}
+	holder := serve(t, open(t, path), w, func(o *engine.Options) { o.Executors = 1 })
+	holder.start(t, func(q *saga.Request) { q.ID, q.Password = blocker, "zero" })
+	other := serve(t, open(t, path), w, nil)
+	run := holder.start(t, func(q *saga.Request) { q.Password = "first" })
+	waitFor(t, func() bool {
+		r, err := other.store.Run(t.Context(), run.ID)
+		return err == nil && r.AwaitsPassword()
+	})
+	close(free)
+	holder.until(t, run.ID, saga.Succeeded)
+	want(t, "used passwords", l.used, []string{"zero", "first"})
+}

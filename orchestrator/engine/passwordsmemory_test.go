@@ -12,15 +12,18 @@ import (
 func TestAPasswordLeavesTheMemory(t *testing.T) {
 	var p passwords
 	now := time.Unix(1e9, 0)
-	p.put("ended", "a", now, time.Minute)
-	p.put("old", "b", now, time.Minute)
-	p.put("young", "c", now, time.Hour)
+	p.put("ended", "a", 0, now, time.Minute)
+	p.put("old", "b", 0, now, time.Minute)
+	p.put("young", "c", 0, now, time.Hour)
 	p.forget("ended")
 	later := now.Add(time.Minute)
 	for run, want := range map[string]error{"ended": saga.ErrNoPassword, "old": saga.ErrNoPassword, "young": nil, "unknown": saga.ErrNoPassword} {
-		if _, err := p.of(run, later); !errors.Is(err, want) {
+		if _, err := p.of(run, 0, later); !errors.Is(err, want) {
 			t.Errorf("%s: got %v, want %v", run, err, want)
 		}
+	}
+	if _, err := p.of("young", 1, later); !errors.Is(err, saga.ErrNoPassword) {
+		t.Errorf("a newer password was handed over elsewhere: got %v", err)
 	}
 	p.sweep(later)
 	if len(p.held) != 1 {

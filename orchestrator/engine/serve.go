@@ -120,6 +120,7 @@ func (e *Engine) loop(ctx context.Context, l *lease, replica string) {
 			e.passwords.sweep(e.Clock.Now())
 			if l.ctx.Err() == nil {
 				e.speakUp(l.ctx, replica)
+				e.takeHeld(l.ctx)
 				e.startFollowUps(l.ctx, replica)
 			}
 			poll, stop = e.Clock.after(e.Poll)

@@ -243,13 +243,24 @@ func (t *turn) awaitRetry(row *StepRow, state RunState) {
 	t.await(Reason{Kind: kind, Failure: *row.Error, Until: row.RetryAt}, state)
 }
 
-// handOver makes each step that waits for the password ready for its next attempt.
+// handOver makes each step that waits for the password ready for its next attempt. An unanswered call of the step may have contained an
+// earlier password, and may still take effect. If the step has no Find, its next attempt then begins after the late window, so that the
+// new password stays.
 func (t *turn) handOver() {
 	for i := range t.run.Steps {
-		if row := &t.run.Steps[i]; row.awaitsPassword() {
-			row.RetryAt = nil
-			t.changed(row)
+		row := &t.run.Steps[i]
+		if !row.awaitsPassword() {
+			continue
 		}
+		row.RetryAt = nil
+		code, until := t.Def.step(row.Name), row.effectiveUntil(t.Limits.LateWindow)
+		if code != nil && code.find == nil && until.After(t.now) {
+			row.RetryAt, row.Error = &until, &Failure{
+				Code: "password-late", FixBy: FixByNobody, Step: row.Name, At: t.now,
+				Detail: "a call with an earlier password got no answer, and may still take effect; the password is set after the late window",
+			}
+		}
+		t.changed(row)
 	}
 }
 

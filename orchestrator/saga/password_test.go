@@ -1,6 +1,7 @@
 package saga
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -74,5 +75,38 @@ func TestAnUndoMayKeepAnObject(t *testing.T) {
 	s.next(Input{Claimed: true})
 	if len(s.calls) != 0 {
 		t.Errorf("a re-check calls %+v", s.calls)
+	}
+}
+
+// An unanswered call may have contained an earlier password. The step repeats the call after the late window, so that the new password stays.
+func TestAHandedOverPasswordWaitsForALateCall(t *testing.T) {
+	def, err := Define(Workflow[thing]{
+		Name: "w", Version: 1, Classify: func(error) Classification { return Classification{} },
+		Retry:  func(context.Context, thing, string) (Request, error) { return Request{}, nil },
+		Expect: func(thing) []Expected { return nil }, Result: func(s thing) any { return s },
+		Steps: []Step[thing]{{Name: "set", Effect: Changes, Do: func(context.Context, *thing) error { return nil }, NoUndo: "a test"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newStepped(t)
+	s.m.Def = def
+	if s.run, _, err = s.m.Accept(Request{ID: "r", Workflow: "w", Subject: "s", Input: thing{ID: "i"}}, s.now); err != nil {
+		t.Fatal(err)
+	}
+	s.next(Input{})
+	s.next(s.came(&Classification{Class: upstream.Transient, MaybeDone: true}))
+	until := s.now.Add(s.m.Limits.LateWindow)
+	s.now = s.now.Add(30 * time.Second)
+	s.next(Input{Claimed: true})
+	s.next(s.came(noPassword))
+	s.next(Input{Claimed: true, Password: true})
+	if len(s.calls) != 0 || s.run.AwaitsPassword() || !s.run.DueAt.Equal(until) || s.run.Reason.Code != "password-late" {
+		t.Errorf("before the end of the late window: calls %+v, due at %v, reason %+v", s.calls, s.run.DueAt, s.run.Reason)
+	}
+	s.now = until
+	s.next(Input{Claimed: true})
+	if len(s.calls) != 1 {
+		t.Errorf("after the late window: calls %+v", s.calls)
 	}
 }

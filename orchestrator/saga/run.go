@@ -82,6 +82,7 @@ type Run struct {
 	Worked     time.Duration // time since BudgetFrom during which the run was able to work; limited by Limits.Deadline
 	BudgetFrom time.Time     // start of Limits.GiveUpAfter: time of acceptance, or last time at which a person let the run continue
 	Rechecks   int           // the number of re-checks that are still to come
+	Handed     int           // the number of times that a password was handed over: see Take.Handed
 	TakeOvers  int           // the number of leases since the last outcome of a step
 	Looked     bool          // the current re-check has chosen the steps to undo again
 

@@ -77,7 +77,7 @@ type Store interface {
 	// Events returns at most `limit` events of a run, oldest first. The parameter `after` is the Seq of the last event that the caller already
 	// has.
 	Events(ctx context.Context, runID string, after int64, limit int) ([]Event, error)
-	// LiveRuns counts the runs of a merchant that have not ended.
+	// LiveRuns counts the runs of a merchant that have not ended. It omits the runs that wait for a password: see Run.AwaitsPassword.
 	LiveRuns(ctx context.Context, merchant string) (int, error)
 	// AddAction stores an action. AddAction then wakes the replica that executes the run, or makes the run due if no replica executes it. If
 	// the run has an unconsumed action with a later At than the new action, AddAction stores the new action with this later time. So no action
@@ -159,9 +159,10 @@ type Queue interface {
 	// served round-robin. The turn of a run is a number: the number of executing runs of the same merchant, plus the number of older due runs
 	// of this merchant. If runs have the same turn, the oldest run is first.
 	Claim(ctx context.Context, c Claim) (runIDs []string, err error)
-	// Take grants a lease on one run to a replica if no replica has a lease on the run, and if the run still has this version. The run need
-	// not be due. Take begins the next epoch of the run. Take returns an error if the replica has not joined.
-	Take(ctx context.Context, replica, runID string, version int64, now time.Time) (taken bool, err error)
+	// Take grants a lease on one run to a replica if no replica has a lease on the run, and if the run has the given version. The run need not
+	// be due, but is due from now on: if the replica ends, another replica claims the run. Take begins the next epoch of the run. Take returns
+	// an error if the replica has not joined.
+	Take(ctx context.Context, t Take) (taken bool, err error)
 	// Due counts the due runs.
 	Due(ctx context.Context, d Due) (int, error)
 	// HandBack ends the replica's lease on each run that is not in the list `working` and whose last write is older than the time
@@ -178,6 +179,15 @@ type Claim struct {
 
 	Replica string
 	Limit   int
+}
+
+// Take is a replica's request for a lease on one run: see Queue.Take.
+type Take struct {
+	Replica string
+	RunID   string
+	Version int64 // the version that the run must have
+	Now     time.Time
+	Handed  bool // the replica has received a password for the run: Take increases Run.Handed
 }
 
 // Due selects due runs: runs without a lease whose due time is not after Now. A run that waits for an upstream in Down is not due,

@@ -122,24 +122,27 @@ func (s *Store) Claim(ctx context.Context, c saga.Claim) ([]string, error) {
 }
 
 // Take grants a lease on one run: see saga.Queue.
-func (s *Store) Take(ctx context.Context, replica, runID string, version int64, now time.Time) (bool, error) {
+func (s *Store) Take(ctx context.Context, t saga.Take) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
-	i := slices.IndexFunc(s.runs, func(r *row) bool { return r.ID == runID })
-	if i < 0 || s.runs[i].Replica != "" || s.runs[i].Version != version {
+	i := slices.IndexFunc(s.runs, func(r *row) bool { return r.ID == t.RunID })
+	if i < 0 || s.runs[i].Replica != "" || s.runs[i].Version != t.Version {
 		return false, nil
 	}
 	r := s.runs[i]
-	if err := s.unclaimable(r, replica); err != nil {
-		return false, fmt.Errorf("taking run %s for replica %s: %w", runID, replica, err)
+	if err := s.unclaimable(r, t.Replica); err != nil {
+		return false, fmt.Errorf("taking run %s for replica %s: %w", t.RunID, t.Replica, err)
 	}
-	if r.DueAt == nil {
-		r.DueAt = maybeMoment(&now)
+	if r.DueAt == nil || r.DueAt.After(moment(t.Now)) {
+		r.DueAt = maybeMoment(&t.Now)
 	}
-	r.Replica = replica
+	if t.Handed {
+		r.Handed++
+	}
+	r.Replica = t.Replica
 	r.Epoch++
 	r.Version++
 	r.TakeOvers++

@@ -113,29 +113,29 @@ func claimCounted(t *testing.T, s fixture) {
 	}
 }
 
-// takeOne shows that Take changes the same four fields as Claim, and that it does not take a leased run or a run with another version.
+// takeOne shows that Take changes the same four fields as Claim, the due time and the number of hand-overs, and that it does not take a leased run or a run with another version.
 func takeOne(t *testing.T, s fixture) {
 	later := epoch.Add(time.Hour)
 	want := s.create(t, func(r *saga.Run) { r.Replica, r.Epoch, r.Version, r.TakeOvers, r.DueAt = "", 3, 5, 2, &later }).Run
 	for _, version := range []int64{4, 6} {
-		if taken, err := s.Take(t.Context(), "r1", want.ID, version, epoch); taken || err != nil {
+		if taken, err := s.Take(t.Context(), saga.Take{Replica: "r1", RunID: want.ID, Version: version, Now: epoch, Handed: true}); taken || err != nil {
 			t.Errorf("version %d: taken %t, %v", version, taken, err)
 		}
 	}
-	if taken, err := s.Take(t.Context(), "nobody", want.ID, 5, epoch); taken || err == nil {
+	if taken, err := s.Take(t.Context(), saga.Take{Replica: "nobody", RunID: want.ID, Version: 5, Now: epoch, Handed: true}); taken || err == nil {
 		t.Errorf("a replica that has not joined has taken the run: %t, %v", taken, err)
 	}
-	if taken, err := s.Take(t.Context(), "r1", newID(), 5, epoch); taken || err != nil {
+	if taken, err := s.Take(t.Context(), saga.Take{Replica: "r1", RunID: newID(), Version: 5, Now: epoch, Handed: true}); taken || err != nil {
 		t.Errorf("a run that does not exist: taken %t, %v", taken, err)
 	}
-	if taken, err := s.Take(t.Context(), "r1", want.ID, 5, epoch); !taken || err != nil {
+	if taken, err := s.Take(t.Context(), saga.Take{Replica: "r1", RunID: want.ID, Version: 5, Now: epoch, Handed: true}); !taken || err != nil {
 		t.Fatalf("taken %t, %v", taken, err)
 	}
-	want.Replica, want.Epoch, want.Version, want.TakeOvers = "r1", 4, 6, 3
+	want.Replica, want.Epoch, want.Version, want.TakeOvers, want.Handed, want.DueAt = "r1", 4, 6, 3, 1, &epoch
 	if got := s.read(t, want.ID); show(t, got) != show(t, want) {
 		t.Errorf("the taken run:\n got %s\nwant %s", show(t, got), show(t, want))
 	}
-	if taken, err := s.Take(t.Context(), "r1", want.ID, 6, epoch); taken || err != nil {
+	if taken, err := s.Take(t.Context(), saga.Take{Replica: "r1", RunID: want.ID, Version: 6, Now: epoch, Handed: true}); taken || err != nil {
 		t.Errorf("a leased run: taken %t, %v", taken, err)
 	}
 }
@@ -147,7 +147,7 @@ func takeOneAtOnce(t *testing.T, s fixture) {
 	var taken atomic.Int32
 	for i := range 20 {
 		all.Go(func() {
-			took, err := s.Take(t.Context(), fmt.Sprint("r", 1+i%2), run.ID, run.Version, epoch)
+			took, err := s.Take(t.Context(), saga.Take{Replica: fmt.Sprint("r", 1+i%2), RunID: run.ID, Version: run.Version, Now: epoch, Handed: true})
 			if err != nil {
 				t.Error(err)
 			}

@@ -29,7 +29,7 @@ func commitEveryField(t *testing.T, s fixture) {
 		RetryAt: &epoch, Unknowns: 1, UnknownAt: &epoch, UndoneAt: &epoch, InFlight: saga.CallUndo,
 	}
 	cp.Run.Steps[0] = cp.Steps[0]
-	filled(t, *cp.Run, "RetryOf", "WaitsFor", "RetriedBy", "EndedAt", "Objects")
+	filled(t, *cp.Run, "RetryOf", "WaitsFor", "RetriedBy", "EndedAt", "Objects", "Handed") // only Take changes Handed
 	filled(t, cp.Steps[0], "Position", "After", "Optional", "Pivot")
 	filled(t, cp.Objects[0], "RemovedAt")
 	if result := s.commit(t, cp); result != (saga.CommitResult{}) {

@@ -120,10 +120,10 @@ func (l link) Run(ctx context.Context, id string) (*saga.Run, error) {
 	return ask(ctx, l, "run "+id, func(ctx context.Context) (*saga.Run, error) { return l.store.Run(ctx, id) })
 }
 
-func (l link) Take(ctx context.Context, replica, id string, version int64, now time.Time) (bool, error) {
-	return ask(ctx, l, "take "+id, func(inner context.Context) (bool, error) {
-		taken, err := l.store.Take(inner, replica, id, version, now)
-		if taken {
+func (l link) Take(ctx context.Context, t saga.Take) (bool, error) {
+	return ask(ctx, l, "take "+t.RunID, func(inner context.Context) (bool, error) {
+		taken, err := l.store.Take(inner, t)
+		if taken && t.Handed {
 			l.r.world.took(ctx)
 		}
 		return taken, err

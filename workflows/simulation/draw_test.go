@@ -29,6 +29,16 @@ func drawPlan(t *rapid.T) *plan {
 			Patience: between(t, time.Second, 25*time.Second, "patience"), AddUser: rapid.Bool().Draw(t, "add user"),
 		}
 	}), 1, 5).Draw(t, "orders")
+	p.Orders = append(p.Orders, rapid.SliceOfN(rapid.Custom(func(t *rapid.T) orderPlan {
+		return orderPlan{
+			Trial: register, At: between(t, 0, 20*time.Second, "at"), Merchant: rapid.IntRange(0, 1).Draw(t, "merchant"),
+			Twice: rapid.Bool().Draw(t, "twice"), Patience: between(t, time.Second, 25*time.Second, "patience"),
+			SignUp: signUpPlan{
+				Name:  rapid.SampledFrom([]string{"ada", "ADA", "zoë"}).Draw(t, "name"),
+				Rival: rival(rapid.IntRange(0, int(otherCase)).Draw(t, "rival")), Role: rapid.Bool().Draw(t, "role"),
+			},
+		}
+	}), 0, 3).Draw(t, "registrations")...)
 	for n := range p.Orders {
 		p.Orders[n].User = n
 	}

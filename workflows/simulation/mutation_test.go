@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 	"github.com/tenantry/tenantry/workflows"
@@ -18,14 +19,16 @@ import (
 // The type `mutations` breaks the engine, its store or its steps on purpose.
 type mutations struct {
 	steps      func(*saga.Workflow[workflows.Order])
-	switches   func(*saga.Workflow[workflows.Switch])         // changes suspend and resume
-	plans      func(*saga.Step[workflows.ChangePlan])         // changes the step that changes a plan
-	define     func(workflows.Deps) (*saga.Definition, error) // replaces the workflow with the same name
-	audits     func(workflows.Audits) workflows.Audits        // changes the answers that repairs get from audits
-	transport  func(http.RoundTripper) http.RoundTripper      // replaces gate.Fence
-	runs       func(saga.Filter, *saga.Run) bool              // reports whether a run is hidden from the engine
-	forgets    func(*saga.Run)                                // changes each run that the engine reads
+	switches   func(*saga.Workflow[workflows.Switch])              // changes suspend and resume
+	plans      func(*saga.Step[workflows.ChangePlan])              // changes the step that changes a plan
+	define     func(workflows.Deps) (*saga.Definition, error)      // replaces the workflow with the same name
+	audits     func(workflows.Audits) workflows.Audits             // changes the answers that repairs get from audits
+	identity   func(*replica, keystone.Identity) keystone.Identity // changes the client of Keystone
+	transport  func(http.RoundTripper) http.RoundTripper           // replaces gate.Fence
+	runs       func(saga.Filter, *saga.Run) bool                   // reports whether a run is hidden from the engine
+	forgets    func(*saga.Run)                                     // changes each run that the engine reads
 	lateWindow time.Duration
+	registers  bool // the mutation breaks registrations, and is tried only on plans with registrations
 	repairs    bool // the mutation breaks repairs, and is tried only on plans with repairs
 	untried    bool // if true, an upstream with an open circuit is never tried again
 	unfenced   bool // checkpoints are written without a check of lease and version
@@ -233,7 +236,10 @@ func TestEveryMutationIsNoticed(t *testing.T) {
 			t.Parallel()
 			kills := 0
 			for seed := range cmp.Or(*killsFlag, 1000) {
-				changes := m.define != nil || m.plans != nil || m.switches != nil
+				changes := (m.define != nil || m.plans != nil || m.switches != nil) && !m.registers
+				if m.registers && seed%mixed != registering {
+					continue
+				}
 				if changes && seed%mixed != mixed-1 { // the plan of this seed changes no subscription
 					continue
 				}

@@ -27,6 +27,9 @@ type plan struct {
 	ClockError []time.Duration // error of each replica's clock
 	Aftermath  *aftermath      // nil in most plans
 	Second     bool            // the service uses Identity v2.0; no plan that is drawn has it
+
+	KeepPassword time.Duration // see engine.Options; zero in most plans
+	ChangeFirst  bool          // new users of Keystone must change their passwords; never in worlds with Identity v2.0
 }
 
 // orderPlan is one order of a portal. The portal repeats the order until it gets a final answer.
@@ -42,6 +45,7 @@ type orderPlan struct {
 	AddUser  bool
 	User     int // index into world.users: the user who orders; used if Customer is 0 or AddUser is true
 	Night    int // N > 0: the order is placed shortly before or after the Nth re-check of the simulation; 0: it is placed with the first orders
+	SignUp   signUpPlan
 }
 
 // noOrder is the value of mishap.Order for runs without an order of a portal, such as the runs of follow-ups and repairs.
@@ -150,7 +154,11 @@ func writesOf(trial int) []string {
 	if trial == 0 {
 		return writes
 	}
-	return slices.Sorted(maps.Keys(trials[trial].Do))
+	all := slices.Sorted(maps.Keys(trials[trial].Do))
+	if trial == register {
+		all = append(all, "set-password") // this step has no trial, because most runs do not need the step
+	}
+	return all
 }
 
 // The type `outage` is a period during which a target cannot be reached.
@@ -282,6 +290,11 @@ func (p *plan) rechecksNeeded() bool {
 	return slices.ContainsFunc(p.Mishaps, mishap.late)
 }
 
+// The method `registers` reports whether portals register users.
+func (p *plan) registers() bool {
+	return slices.ContainsFunc(p.Orders, func(o orderPlan) bool { return o.Trial == register })
+}
+
 // keepTenant returns the time for which an ended subscription can be restored. In most plans, the tenant can be removed ten minutes
 // after it was disabled. In some plans, no tenant is removed. The checker then sees the state in which the other workflows have left the
 // tenants. If a plan has late requests, the time is 21 hours. Requests are up to 20 hours late, and could otherwise create a removed
@@ -392,9 +405,12 @@ func newPlan(seed uint64) *plan {
 	for range p.Replicas {
 		p.ClockError = append(p.ClockError, between(-time.Hour, time.Hour))
 	}
-	if seed%mixed == mixed-1 {
+	switch seed % mixed {
+	case mixed - 1:
 		p.mix(rand.New(rand.NewPCG(seed, 0x5712a)))
 		p.Aftermath = newAftermath(p)
+	case registering:
+		p.signUp(rand.New(rand.NewPCG(seed, 0x516e)))
 	}
 	return p
 }
@@ -522,6 +538,9 @@ func (p *plan) meet(r *rand.Rand, late mishap) {
 func (p *plan) String() string {
 	var s strings.Builder
 	_, _ = fmt.Fprintf(&s, "seed %d, %d replicas with clocks off by %v, tokens live %v\n", p.Seed, p.Replicas, p.ClockError, p.TokenLife)
+	if p.registers() {
+		_, _ = fmt.Fprintf(&s, "  passwords are kept for %v, and must be changed first: %t\n", p.KeepPassword, p.ChangeFirst)
+	}
 	for i, o := range p.Orders {
 		_, _ = fmt.Fprintf(&s, "  order %d: %+v\n", i, o)
 	}

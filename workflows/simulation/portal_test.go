@@ -29,6 +29,8 @@ type portal struct {
 	user  string
 	body  string // the request's body
 	token string
+
+	secret string // the last password, if the portal registers a user
 }
 
 // lastRun returns the newest run of an order, or nil if the order has no run yet.
@@ -60,6 +62,9 @@ func (p *portal) old() *oldCustomer {
 
 func newPortal(w *world, n, twin int, o orderPlan) *portal {
 	p := &portal{w: w, name: fmt.Sprintf("portal %d.%d", n, twin), plan: o, s: w.sellers[o.Merchant], key: fmt.Sprint("key-", n)}
+	if o.Trial == register { // each call has its own body
+		return p
+	}
 	if o.Of > 0 {
 		body := map[string]any{"why": "a test"}
 		if of := trials[o.Trial].Body; of != nil {
@@ -94,7 +99,7 @@ func (p *portal) order() {
 	for try := 1; !p.w.isOver(); try++ {
 		status, header, body := p.ask(try)
 		p.w.driver.remark("%s hears %d", p.name, status)
-		if p.take(status, header, body) {
+		if p.take(status, header, body) || p.plan.SignUp.GivesUp {
 			return
 		}
 		wait := min(time.Duration(try)*3*time.Second, time.Minute)
@@ -123,6 +128,8 @@ func (p *portal) ask(try int) (status int, header http.Header, body []byte) {
 	defer cancel()
 	path := "/v1/merchants/" + p.s.id + "/subscriptions"
 	switch {
+	case p.plan.Trial == register:
+		path, p.body = "/v1/merchants/"+p.s.id+"/users", p.registration(r, try)
 	case p.plan.Of > 0:
 		run := p.w.lastRun(p.plan.Of - 1)
 		if run == nil {
@@ -137,7 +144,7 @@ func (p *portal) ask(try int) (status int, header http.Header, body []byte) {
 	req.SetBasicAuth(p.s.key, p.s.secret)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Idempotency-Key", `"`+p.key+`"`)
-	if p.plan.Of == 0 {
+	if p.plan.Trial == 0 {
 		req.Header.Set("X-Subject-Token", p.token)
 	}
 	req.Header.Set("Prefer", fmt.Sprint("wait=", d.chance(p.name, try, "wait")%20))
@@ -149,6 +156,9 @@ func (p *portal) ask(try int) (status int, header http.Header, body []byte) {
 		return 0, http.Header{}, nil
 	}
 	p.w.told(who, answer.Body.String())
+	if p.plan.Trial == register && answer.Code == http.StatusConflict && !bytes.Contains(answer.Body.Bytes(), []byte("run-compensated")) {
+		p.turnedAway()
+	}
 	return answer.Code, answer.Header(), answer.Body.Bytes()
 }
 
@@ -222,7 +232,7 @@ func (r *replica) admitted(who string) {
 // The method `take` records the answer, and reports whether the answer is final.
 func (p *portal) take(status int, header http.Header, body []byte) bool {
 	if status == http.StatusConflict && !bytes.Contains(body, []byte("run-compensated")) {
-		return p.plan.Of > 0 && !bytes.Contains(body, []byte("subscription-not-ready"))
+		return p.plan.Trial == register || p.plan.Of > 0 && !bytes.Contains(body, []byte("subscription-not-ready"))
 	}
 	if p.plan.Of > 0 && status == http.StatusNotFound { // the run of order Of-1 has not yet made the subscription, or was compensated
 		run := p.w.lastRun(p.plan.Of - 1) // the vandal may also have removed the subscription

@@ -77,7 +77,7 @@ func (w *world) startReplica(off time.Duration) *replica {
 		Billing:    bill, Installation: installation, Domain: "default", Now: clock.Now, NewID: r.newID,
 	})
 	deps := workflows.Deps{
-		Identity: func(string) (keystone.Identity, error) { return identity, nil },
+		Identity: func(string) (keystone.Identity, error) { return w.changed(r, identity), nil },
 		Billing:  bill, Merchants: w.merchants, Ledger: database, FollowUps: database, Audits: auditor, Reads: &coalesce.Reads{}, Handover: &handover, Now: clock.Now, NewID: r.newID,
 		Installation: installation, KeepTenant: w.plan.keepTenant(), KeepBilling: keepBilling, Resources: workflowstest.NoResources{},
 		Defaults: workflows.Defaults{CustomerRoles: customerRoles, SubscriptionRoles: subscriptionRoles, Domain: "default"},
@@ -117,14 +117,22 @@ func (w *world) startReplica(off time.Duration) *replica {
 		w.ok(err)
 	}
 	auditor.Expect = expectation(definitions)
+	log := zerolog.Nop()
+	if w.signUps != nil {
+		log = zerolog.New(journal{w})
+	}
 	r.engine = engine.New(engine.Options{
-		Store: database, Queue: database, Tokens: database, Workflows: definitions, NewID: r.newID, Clock: clock,
+		KeepPassword: w.plan.KeepPassword,
+		Store:        database, Queue: database, Tokens: database, Workflows: definitions, NewID: r.newID, Clock: clock,
 		LateWindow: cmp.Or(w.lateWindow, defaultLateWindow), Down: gates.Open,
-		OnFault: func(err error) { w.driver.remark("%s: %v", r.name, err) },
+		OnFault: func(err error) {
+			w.driver.remark("%s: %v", r.name, err)
+			log.Error().Err(err).Send()
+		},
 	})
 	r.api, err = api.New(api.Options{
-		Runs: r.engine, Starter: r.engine, Actions: r.engine, Admit: deps, Merchants: w.merchants, Identity: deps.Identity, Billing: bill,
-		Now: clock.Now, Random: zeros{}, AdminRole: "admin", ScopedTokens: &handover, Log: zerolog.Nop(), MaxLiveRuns: 1000,
+		Runs: r.engine, Starter: overheard{r.engine, w}, Actions: r.engine, Admit: deps, Merchants: w.merchants, Identity: deps.Identity, Billing: bill,
+		Now: clock.Now, Random: zeros{}, AdminRole: "admin", ScopedTokens: &handover, Log: log, MaxLiveRuns: 1000,
 	})
 	w.ok(err)
 	ctx, stop := context.WithCancel(context.Background())
@@ -146,10 +154,19 @@ func (r *replica) hasEnded() bool {
 	return r.ended
 }
 
+// The method `changed` applies the mutation of the world to a client of Keystone.
+func (w *world) changed(r *replica, id keystone.Identity) keystone.Identity {
+	if w.identity == nil {
+		return id
+	}
+	return w.identity(r, id)
+}
+
 func (w *world) newIdentity(r *replica, gate *gate.Gate) keystone.Cloud {
 	cfg := w.serviceConfig()
 	cfg.Base, cfg.Enter = w.fenced(wire{r, keystoneAPI, w.cloud}), gate.Enter
 	cfg.MayWriteDomain = func(id string) bool { return id == "default" }
+	cfg.MaySignUp = cfg.MayWriteDomain
 	cloud, err := clouds.Open(cfg)
 	w.ok(err)
 	return cloud

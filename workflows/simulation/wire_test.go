@@ -43,6 +43,7 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodGet && what != login {
 		c.order, c.step, c.undo, c.recheck = w.world.orderOf(of.RunID), of.Step, of.Undoes(), of.Kind == saga.CallRecheck
 	}
+	changes := w.world.userRequest(req, of, body)
 	var answer *http.Response
 	sent := time.Now()
 	err := w.world.driver.call(req.Context(), w.host, c, what, func() {
@@ -52,11 +53,13 @@ func (w wire) RoundTrip(req *http.Request) (*http.Response, error) {
 			again.Header.Set("X-Auth-Token", w.world.serviceToken())
 		}
 		w.world.removing(req, of)
+		changes.arrives()
 		if time.Since(sent) > defaultLateWindow {
 			w.world.changedLate(req, of.RunID)
 		}
 		answer, _ = w.world.recorder.Around(inProcess{w.handler}).RoundTrip(again) //nolint:bodyclose // the client closes the body
 		w.world.record.wrote(again, body, answer)
+		changes.executed(answer.StatusCode)
 	})
 	fate, refused := errors.AsType[statusError](err)
 	switch {

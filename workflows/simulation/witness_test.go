@@ -106,8 +106,9 @@ func (w *world) check() []workflowstest.Broken {
 	w.seen.ByHand = append(w.seen.ByHand, w.wrongSinceLate()...)
 	all := w.store.Everything()
 	w.seen.Runs, w.seen.Events, w.seen.Removals = all.Runs, all.Events, w.recorder.Removals()
-	w.seen.Now, w.seen.Others = w.look(), w.before
-	w.seen.Secrets = append(w.seen.Secrets, servicePassword, userPassword)
+	w.seen.Now, w.seen.Others = w.withoutGifts(w.look()), w.before
+	w.seen.Secrets = append(w.seen.Secrets, servicePassword, userPassword, canaryPassword)
+	w.checkSignUps()
 	for _, s := range w.sellers {
 		w.seen.Secrets = append(w.seen.Secrets, s.secret)
 	}

@@ -1,7 +1,6 @@
 package workflowstest
 
 import (
-	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/workflows"
 )
@@ -14,14 +13,13 @@ func registerTrial() Trial {
 	return Trial{
 		Define: func(d workflows.Deps) (*saga.Definition, error) { return saga.Define(workflows.Register(d)) },
 		Request: func(g Ground) saga.Request {
-			name := "user-" + g.RunID
+			r := workflows.Registration{
+				NewUser: workflows.NewUser{Name: "user-" + g.RunID, Email: "trial@example.org"}, MerchantID: g.MerchantID, RunID: g.RunID,
+				Cloud: g.Cloud, DomainID: g.DomainID,
+			}
 			return saga.Request{
 				ID: g.RunID, Workflow: workflows.RegisterName, Merchant: g.MerchantID, Cloud: g.Cloud, OnFailure: saga.FailureCompensates,
-				Subject: "user " + g.Cloud + "/" + g.DomainID + "/" + keystone.FoldedName(name), Password: trialPassword,
-				Input: workflows.Registration{
-					NewUser: workflows.NewUser{Name: name, Email: "trial@example.org"}, MerchantID: g.MerchantID, RunID: g.RunID, Cloud: g.Cloud,
-					DomainID: g.DomainID,
-				},
+				Subject: workflows.RegisterSubject(r), Password: trialPassword, Input: r,
 			}
 		},
 		Do:      map[string]string{"create-user": Keystone},

@@ -110,12 +110,12 @@ func similarUser(_ *testing.T, f *fixture) {
 		similar(c.other, "")
 	}
 
-	// If several users have similar names, SimilarUser returns the user with exactly the given name.
+	// If several users have similar names, SimilarUser prefers a user whose name is spelled differently.
 	for _, name := range []string{"Bob-" + tag, "BOB-" + tag} {
 		f.plainUser(name, "")
 	}
-	similar("Bob-"+tag, "Bob-"+tag)
-	similar("BOB-"+tag, "BOB-"+tag)
+	similar("Bob-"+tag, "BOB-"+tag)
+	similar("BOB-"+tag, "Bob-"+tag)
 	f.wants(only(f.cloud.SimilarUser(f.ctx, "nope", "Bob-"+tag)), keystone.ErrNotFound)
 
 	n := newUser()
@@ -386,8 +386,10 @@ func usersGuarded(_ *testing.T, f *fixture) {
 	_, _, _, err := f.cloud.EnsureUser(f.ctx, n2)
 	f.wants(err, keystone.ErrGuard)
 
-	// Sign-up is no longer allowed in the domain.
+	// Sign-up is no longer allowed in the domain. A run may then only undo a registration.
 	f.config.MaySignUp = func(string) bool { return false }
+	mayWrite := f.config.MayWriteDomain
+	f.config.MayWriteDomain = nil
 	cloud := f.newCloud(f.config)
 	_, _, _, err = cloud.EnsureUser(f.ctx, newUser())
 	f.wants(err, keystone.ErrGuard)
@@ -395,6 +397,10 @@ func usersGuarded(_ *testing.T, f *fixture) {
 	_, _, err = cloud.RemoveUser(f.ctx, "default", n.Name, n.RunID)
 	f.wants(err, keystone.ErrGuard)
 	f.ok(only(f.cloud.User(f.ctx, u.ID)))
+	f.config.MayWriteDomain = mayWrite
+	_, _, err = f.newCloud(f.config).RemoveUser(f.ctx, "default", n.Name, n.RunID)
+	f.ok(err)
+	f.wants(only(f.cloud.User(f.ctx, u.ID)), keystone.ErrNotFound)
 	f.config.MaySignUp = nil
 	f.wants(f.newCloud(f.config).SetPassword(f.ctx, u.ID, password), keystone.ErrGuard)
 }
@@ -477,6 +483,9 @@ func logIn(_ *testing.T, f *fixture) {
 	refused(" "+n.Name, password)
 	refused("u-"+random(), password)
 	refused(strings.Repeat("x", 300), password)
+	refused(n.Name, password+"\x00") // a real Keystone would close the connection
+	refused(n.Name+"\x00", password)
+	f.wants(f.cloud.SetPassword(f.ctx, u.ID, password+"\x00"), keystone.ErrPasswordRefused)
 	refused(url.PathEscape("ü"+n.Name), password)
 	f.must(200, "PATCH", "/users/"+u.ID, f.admin, `{"user":{"enabled":false}}`)
 	refused(n.Name, password)

@@ -1855,7 +1855,7 @@ type UnsubscribeSubscriptionParams struct {
 
 // LogInParams defines parameters for LogIn.
 type LogInParams struct {
-	// XVisitorAddress The IP address of the visitor who uses the portal. Tenantry limits the logins and registrations of each visitor. Without this header, only the limits for the name and for the merchant apply.
+	// XVisitorAddress The IP address of the visitor who uses the portal. Send exactly one address. Tenantry limits the logins and registrations of each visitor. Without this header, only the limits for the name and for the merchant apply.
 	XVisitorAddress *VisitorAddress `json:"X-Visitor-Address,omitempty"`
 }
 
@@ -1864,7 +1864,7 @@ type RegisterUserParams struct {
 	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but does not use the key: you can send the same key with the order afterwards.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
-	// XVisitorAddress The IP address of the visitor who uses the portal. Tenantry limits the logins and registrations of each visitor. Without this header, only the limits for the name and for the merchant apply.
+	// XVisitorAddress The IP address of the visitor who uses the portal. Send exactly one address. Tenantry limits the logins and registrations of each visitor. Without this header, only the limits for the name and for the merchant apply.
 	XVisitorAddress *VisitorAddress `json:"X-Visitor-Address,omitempty"`
 
 	// Prefer With "wait=20", the call waits for at most 20 seconds until the run has ended. The maximum is 30. With "respond-async", the call does not wait. If too many calls wait already, the call does not wait either, and the answer is 202. A dry run ignores the header.
@@ -2463,7 +2463,7 @@ type ClientInterface interface {
 	//
 	// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key, name and e-mail address, the answer is the same run. Use a new key for each user.
 	//
-	// Tenantry never stores the password. If the replica that executes the run does not have the password, the run waits with the reason `password`. The replica that received the password may have ended, for example. Repeat the call with the same key and a password: the user then gets this password. If the run does not wait for a password, Tenantry ignores the password in a repeated call.
+	// Tenantry never stores the password. If the replica that received the password ends, the run waits with the reason `password`. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. While the run waits for a password, a repeated call gives it this password. At any other time, Tenantry ignores the password of a repeated call. If the visitor has left, cancel the run.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2474,7 +2474,7 @@ type ClientInterface interface {
 	//
 	// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key, name and e-mail address, the answer is the same run. Use a new key for each user.
 	//
-	// Tenantry never stores the password. If the replica that executes the run does not have the password, the run waits with the reason `password`. The replica that received the password may have ended, for example. Repeat the call with the same key and a password: the user then gets this password. If the run does not wait for a password, Tenantry ignores the password in a repeated call.
+	// Tenantry never stores the password. If the replica that received the password ends, the run waits with the reason `password`. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. While the run waits for a password, a repeated call gives it this password. At any other time, Tenantry ignores the password of a repeated call. If the visitor has left, cancel the run.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3469,7 +3469,7 @@ func (c *Client) LogIn(ctx context.Context, merchantID MerchantID, params *LogIn
 //
 // A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key, name and e-mail address, the answer is the same run. Use a new key for each user.
 //
-// Tenantry never stores the password. If the replica that executes the run does not have the password, the run waits with the reason `password`. The replica that received the password may have ended, for example. Repeat the call with the same key and a password: the user then gets this password. If the run does not wait for a password, Tenantry ignores the password in a repeated call.
+// Tenantry never stores the password. If the replica that received the password ends, the run waits with the reason `password`. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. While the run waits for a password, a repeated call gives it this password. At any other time, Tenantry ignores the password of a repeated call. If the visitor has left, cancel the run.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3490,7 +3490,7 @@ func (c *Client) RegisterUserWithBody(ctx context.Context, merchantID MerchantID
 //
 // A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key, name and e-mail address, the answer is the same run. Use a new key for each user.
 //
-// Tenantry never stores the password. If the replica that executes the run does not have the password, the run waits with the reason `password`. The replica that received the password may have ended, for example. Repeat the call with the same key and a password: the user then gets this password. If the run does not wait for a password, Tenantry ignores the password in a repeated call.
+// Tenantry never stores the password. If the replica that received the password ends, the run waits with the reason `password`. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. While the run waits for a password, a repeated call gives it this password. At any other time, Tenantry ignores the password of a repeated call. If the visitor has left, cancel the run.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7071,7 +7071,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key, name and e-mail address, the answer is the same run. Use a new key for each user.
 	//
-	// Tenantry never stores the password. If the replica that executes the run does not have the password, the run waits with the reason `password`. The replica that received the password may have ended, for example. Repeat the call with the same key and a password: the user then gets this password. If the run does not wait for a password, Tenantry ignores the password in a repeated call.
+	// Tenantry never stores the password. If the replica that received the password ends, the run waits with the reason `password`. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. While the run waits for a password, a repeated call gives it this password. At any other time, Tenantry ignores the password of a repeated call. If the visitor has left, cancel the run.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -7082,7 +7082,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key, name and e-mail address, the answer is the same run. Use a new key for each user.
 	//
-	// Tenantry never stores the password. If the replica that executes the run does not have the password, the run waits with the reason `password`. The replica that received the password may have ended, for example. Repeat the call with the same key and a password: the user then gets this password. If the run does not wait for a password, Tenantry ignores the password in a repeated call.
+	// Tenantry never stores the password. If the replica that received the password ends, the run waits with the reason `password`. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. While the run waits for a password, a repeated call gives it this password. At any other time, Tenantry ignores the password of a repeated call. If the visitor has left, cancel the run.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14100,7 +14100,7 @@ func (c *ClientWithResponses) LogInWithResponse(ctx context.Context, merchantID 
 //
 // A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key, name and e-mail address, the answer is the same run. Use a new key for each user.
 //
-// Tenantry never stores the password. If the replica that executes the run does not have the password, the run waits with the reason `password`. The replica that received the password may have ended, for example. Repeat the call with the same key and a password: the user then gets this password. If the run does not wait for a password, Tenantry ignores the password in a repeated call.
+// Tenantry never stores the password. If the replica that received the password ends, the run waits with the reason `password`. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. While the run waits for a password, a repeated call gives it this password. At any other time, Tenantry ignores the password of a repeated call. If the visitor has left, cancel the run.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -14117,7 +14117,7 @@ func (c *ClientWithResponses) RegisterUserWithBodyWithResponse(ctx context.Conte
 //
 // A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key, name and e-mail address, the answer is the same run. Use a new key for each user.
 //
-// Tenantry never stores the password. If the replica that executes the run does not have the password, the run waits with the reason `password`. The replica that received the password may have ended, for example. Repeat the call with the same key and a password: the user then gets this password. If the run does not wait for a password, Tenantry ignores the password in a repeated call.
+// Tenantry never stores the password. If the replica that received the password ends, the run waits with the reason `password`. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. While the run waits for a password, a repeated call gives it this password. At any other time, Tenantry ignores the password of a repeated call. If the visitor has left, cancel the run.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
