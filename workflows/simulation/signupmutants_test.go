@@ -65,9 +65,8 @@ var signUpMutants = map[string]mutations{
 			return saga.Made, err
 		}
 	}),
-	"check-name finds no user": registration("check-name", func(s *saga.Step[workflows.Registration], _ workflows.Deps) {
-		s.Do = func(context.Context, *workflows.Registration) error { return nil }
-	}),
+	// The steps check-name and check-twins make the same search. If only one of them found no user, the other would notice.
+	"the search for similar users finds only the same name": calling(func(_ *replica, id keystone.Identity) keystone.Identity { return exact{id} }),
 	"set-password does nothing": registration("set-password", func(s *saga.Step[workflows.Registration], _ workflows.Deps) {
 		s.Satisfied = func(*workflows.Registration, time.Time) bool { return true }
 	}),
@@ -78,6 +77,14 @@ var signUpMutants = map[string]mutations{
 	"RemoveUser does not see the roles": {registers: true, transport: func(next http.RoundTripper) http.RoundTripper {
 		return gate.Fence(careless{next})
 	}},
+}
+
+// The type `exact` finds only users with exactly the same name.
+type exact struct{ keystone.Identity }
+
+// SimilarUser implements [keystone.Users].
+func (e exact) SimilarUser(ctx context.Context, domainID, name string) (keystone.User, error) {
+	return e.FindUser(ctx, domainID, name)
 }
 
 // The type `unmarked` removes users whom another run has created.
