@@ -397,12 +397,12 @@ func usersGuarded(_ *testing.T, f *fixture) {
 	_, _, err = cloud.RemoveUser(f.ctx, "default", n.Name, n.RunID)
 	f.wants(err, keystone.ErrGuard)
 	f.ok(only(f.cloud.User(f.ctx, u.ID)))
+	f.config.MaySignUp = nil
+	f.wants(f.newCloud(f.config).SetPassword(f.ctx, u.ID, password), keystone.ErrGuard)
 	f.config.MayWriteDomain = mayWrite
 	_, _, err = f.newCloud(f.config).RemoveUser(f.ctx, "default", n.Name, n.RunID)
 	f.ok(err)
 	f.wants(only(f.cloud.User(f.ctx, u.ID)), keystone.ErrNotFound)
-	f.config.MaySignUp = nil
-	f.wants(f.newCloud(f.config).SetPassword(f.ctx, u.ID, password), keystone.ErrGuard)
 }
 
 // usersRefused calls the methods for users with a credential that lacks the role admin.
