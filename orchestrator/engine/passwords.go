@@ -100,9 +100,11 @@ func (e *Engine) handOver(ctx context.Context, runID, password string) error {
 		return err
 	}
 	now := e.Clock.Now()
-	if _, err := e.passwords.of(runID, run.Handed, now); run.State.Ended() || err != nil { // ended elsewhere, expired, or replaced elsewhere
-		e.passwords.forget(runID)
-		if password == "" {
+	if password == "" {
+		if run.State.Ended() { // on another replica
+			e.passwords.forget(runID)
+		}
+		if _, err := e.passwords.of(runID, run.Handed, now); err != nil { // expired, or replaced elsewhere
 			return saga.ErrChanged
 		}
 	}

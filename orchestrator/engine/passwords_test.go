@@ -51,7 +51,8 @@ func TestAPasswordIsHandedOverToARunThatHasLostIt(t *testing.T) {
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	took := 0
-	for _, e := range []*bench{first, second, first, second} {
+	for i := range 40 { // a call that comes too late must not remove the password that another call has handed over
+		e := []*bench{first, second}[i%2]
 		all.Go(func() {
 			err := e.HandOver(t.Context(), run.ID, "again")
 			mu.Lock()
