@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"reflect"
 	"runtime"
@@ -47,6 +48,41 @@ func accessTo(t *testing.T, status int, body string) (access keystone.Access, to
 	}
 	access, err = cloud.Access(t.Context())
 	return access, told, err
+}
+
+// A visitor chooses the name and the password of a login. A login without an answer must not count as an outage, because a visitor could
+// then stop the runs of all merchants. A login that was not sent counts as an outage.
+func TestALoginWithoutAnAnswerIsNoOutage(t *testing.T) {
+	for _, c := range []struct {
+		what   string
+		err    error
+		status int
+		outage bool
+	}{
+		{"the answer is lost", io.EOF, http.StatusInternalServerError, false},
+		{"no connection", &net.OpError{Op: "dial", Err: io.EOF}, 0, true},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			left := 0
+			cloud, err := v3.New(conn.Config{
+				URL: "http://k.invalid", Credential: conn.Credential{Username: "u", UserDomainID: "d", Password: "canary", ProjectID: "p"},
+				Enter: func(context.Context) (func(int, error), error) {
+					return func(status int, err error) {
+						if left++; status != c.status || (err != nil) != c.outage {
+							t.Errorf("the circuit received %d, %v", status, err)
+						}
+					}, nil
+				},
+				Base: roundTrip(func(*http.Request) (*http.Response, error) { return nil, c.err }),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := cloud.LogIn(t.Context(), "default", "ann", "secret-1"); err == nil || left != 1 {
+				t.Errorf("LogIn: %v; the circuit was told %d times", err, left)
+			}
+		})
+	}
 }
 
 func TestAccessIsANewTokenWithItsCatalog(t *testing.T) {
