@@ -36,7 +36,7 @@ func (s *Store) RunOfKey(ctx context.Context, merchant, key string) (*saga.Run, 
 	})
 }
 
-// LiveRuns counts the runs of a merchant that have not ended.
+// LiveRuns counts the runs of a merchant that have not ended. It omits the runs that wait for a password: see saga.Run.AwaitsPassword.
 func (s *Store) LiveRuns(ctx context.Context, merchant string) (int, error) {
 	var n int64
 	err := s.db.WithContext(ctx).Model(&runRow{}).Where("merchant_id = ? AND ended_at IS NULL", merchant).

@@ -137,6 +137,10 @@ func countsOfRuns(t *testing.T, s fixture) {
 	s.create(t, func(r *saga.Run) {
 		r.State, r.EndedAt, r.HoldsSubject, r.Replica, r.DueAt = saga.Succeeded, &epoch, false, "", nil
 	})
+	asks := s.create(t, nil)
+	cp := checkpoint(asks)
+	cp.Run.State, cp.Run.Replica, cp.Run.DueAt, cp.Run.Reason = saga.Waiting, "", &later, &saga.Reason{Kind: saga.WaitsForPassword}
+	s.commit(t, cp)
 	s.count(t, 3)
 	for merchant, want := range map[string]int{"m": 4, "other": 1, "nobody": 0} {
 		if n, err := s.LiveRuns(t.Context(), merchant); err != nil || n != want {
