@@ -43,6 +43,8 @@ const (
 	CodeUserIDUnusable     saga.Code = "user-id-unusable"
 	CodeUserNotOfCustomer  saga.Code = "user-not-of-customer"
 	CodeConfigurationFault saga.Code = "configuration-fault"
+	CodeUserExists         saga.Code = "user-exists"
+	CodeSignUpOff          saga.Code = "sign-up-off"
 
 	CodeSubscriptionNotFound  saga.Code = "subscription-not-found"
 	CodeSubscriptionNotReady  saga.Code = "subscription-not-ready"

@@ -44,12 +44,6 @@ func (r Registration) result() any { return RegistrationResult{r.UserID, r.Name}
 // RegisterName is the name of the workflow that [Register] returns.
 const RegisterName = "register"
 
-// CodeUserExists is the code of an AdmissionError and of a step's error: another user has the name.
-const CodeUserExists saga.Code = "user-exists"
-
-// CodeSignUpOff is the code of an AdmissionError: the merchant's portal may not register users.
-const CodeSignUpOff saga.Code = "sign-up-off"
-
 // errUserExists returns the reason why a user with this name cannot be created.
 func errUserExists(name string, other keystone.User) *AdmissionError {
 	detail := "a user with this name exists already"

@@ -20,8 +20,8 @@ type answer struct {
 	body   []byte
 }
 
-// The method `login` logs a user in, as a portal does, and returns the user's unscoped token. If the
-// user has a default project, and the request does not ask for an unscoped token, Keystone issues a token for this project.
+// The method `login` logs a user in, as a portal does, and returns the user's unscoped token. If the user has a
+// default project, and the request does not ask for an unscoped token, Keystone issues a token for this project.
 func (s *stage) login(ctx context.Context, user string) (string, error) {
 	got, err := send(ctx, s.keystoneURL+"/auth/tokens", fmt.Sprintf(`{"auth": {"scope": "unscoped", "identity": {
 		"methods": ["password"], "password": {"user": {"name": %q, "domain": {"id": %q}, "password": %q}}}}}`,

@@ -97,8 +97,8 @@ func (a *Attribute) UnmarshalJSON(value []byte) error {
 // LikeName adds filters to the query for a list of users. Keystone then lists all users whose folded name is equal to the folded name, and
 // perhaps other users. The filters contain only the beginning and the end of the name: the characters before the first and after the last
 // unsafe character. Letters outside ASCII are unsafe, because SQLite does not ignore their case. The characters "_" and "%" are unsafe,
-// because they are wildcards that Keystone does not escape. So is the backslash on PostgreSQL and MySQL. LikeName
-// treats some more characters as unsafe.
+// because they are wildcards that Keystone does not escape. The backslash is unsafe, because PostgreSQL and MySQL read it as an escape
+// character. LikeName treats some more characters as unsafe.
 func LikeName(query url.Values, name string) {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("@.-+ ", r)

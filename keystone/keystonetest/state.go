@@ -222,8 +222,8 @@ func (k *Keystone) userNamed(name string, home func(domainID string) bool) *user
 // The function `is` returns a function that reports whether its argument is equal to id.
 func is(id string) func(string) bool { return func(other string) bool { return other == id } }
 
-// rolesOn returns the roles of a user on a project: the assigned and the inherited roles, and all roles that these roles imply. The roles
-// include those of the user's groups.
+// rolesOn returns the roles of a user on a project: the assigned and the inherited roles, and all roles that these roles imply. The
+// roles of the user's groups count as roles of the user.
 func (k *Keystone) rolesOn(userID string, p *project) []*role {
 	assigned := k.held(userID, p.id, false)
 	for above := k.projects.get(p.parent); above != nil; above = k.projects.get(above.parent) {

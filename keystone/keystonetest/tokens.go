@@ -58,9 +58,9 @@ func (k *Keystone) valid(text string) (*token, error) {
 	return t, nil
 }
 
-// bornRevoked reports whether the token was issued before the last change of the user's password, or in the same second. Keystone 22 revokes
-// all tokens that were issued until the change, and counts in whole seconds. A token from a login right after the change can therefore be
-// invalid at once.
+// bornRevoked reports whether the last change of the user's password makes the token invalid. At a change, Keystone 22 revokes all earlier
+// tokens of the user. Keystone compares whole seconds. Therefore a token that is issued in the second of the change is invalid, even if it is
+// issued after the change.
 func (k *Keystone) bornRevoked(t *token) bool {
 	at, ok := k.passwordSet[t.user]
 	return ok && !t.issued.After(at)

@@ -23,7 +23,7 @@ import (
 type environment struct {
 	engine  *Engine
 	subject string
-	handed  int    // see saga.Run
+	handed  int    // Run.Handed of the run: the number of the password that Password returns
 	token   string // the user's token; if empty, Token reads the token from the store
 }
 

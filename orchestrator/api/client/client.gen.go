@@ -2443,7 +2443,7 @@ type ClientInterface interface {
 
 	// LogInWithBody Log a user in
 	//
-	// Logs in a user of the merchant's domain at Keystone. The header X-Subject-Token of the answer contains an unscoped token. The token is a secret of the user. Tenantry neither stores nor logs the password.
+	// Keystone checks the name and the password, and issues a token for the user. The header X-Subject-Token of the answer contains the token, which has no scope. The token is a secret. Tenantry does not store the password and does not log it.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2452,7 +2452,7 @@ type ClientInterface interface {
 
 	// LogIn Log a user in
 	//
-	// Logs in a user of the merchant's domain at Keystone. The header X-Subject-Token of the answer contains an unscoped token. The token is a secret of the user. Tenantry neither stores nor logs the password.
+	// Keystone checks the name and the password, and issues a token for the user. The header X-Subject-Token of the answer contains the token, which has no scope. The token is a secret. Tenantry does not store the password and does not log it.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3429,7 +3429,7 @@ func (c *Client) UnsubscribeSubscription(ctx context.Context, merchantID Merchan
 
 // LogInWithBody Log a user in
 //
-// Logs in a user of the merchant's domain at Keystone. The header X-Subject-Token of the answer contains an unscoped token. The token is a secret of the user. Tenantry neither stores nor logs the password.
+// Keystone checks the name and the password, and issues a token for the user. The header X-Subject-Token of the answer contains the token, which has no scope. The token is a secret. Tenantry does not store the password and does not log it.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3448,7 +3448,7 @@ func (c *Client) LogInWithBody(ctx context.Context, merchantID MerchantID, param
 
 // LogIn Log a user in
 //
-// Logs in a user of the merchant's domain at Keystone. The header X-Subject-Token of the answer contains an unscoped token. The token is a secret of the user. Tenantry neither stores nor logs the password.
+// Keystone checks the name and the password, and issues a token for the user. The header X-Subject-Token of the answer contains the token, which has no scope. The token is a secret. Tenantry does not store the password and does not log it.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7051,7 +7051,7 @@ type ClientWithResponsesInterface interface {
 
 	// LogInWithBodyWithResponse Log a user in
 	//
-	// Logs in a user of the merchant's domain at Keystone. The header X-Subject-Token of the answer contains an unscoped token. The token is a secret of the user. Tenantry neither stores nor logs the password.
+	// Keystone checks the name and the password, and issues a token for the user. The header X-Subject-Token of the answer contains the token, which has no scope. The token is a secret. Tenantry does not store the password and does not log it.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -7060,7 +7060,7 @@ type ClientWithResponsesInterface interface {
 
 	// LogInWithResponse Log a user in
 	//
-	// Logs in a user of the merchant's domain at Keystone. The header X-Subject-Token of the answer contains an unscoped token. The token is a secret of the user. Tenantry neither stores nor logs the password.
+	// Keystone checks the name and the password, and issues a token for the user. The header X-Subject-Token of the answer contains the token, which has no scope. The token is a secret. Tenantry does not store the password and does not log it.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14068,7 +14068,7 @@ func (c *ClientWithResponses) UnsubscribeSubscriptionWithResponse(ctx context.Co
 
 // LogInWithBodyWithResponse Log a user in
 //
-// Logs in a user of the merchant's domain at Keystone. The header X-Subject-Token of the answer contains an unscoped token. The token is a secret of the user. Tenantry neither stores nor logs the password.
+// Keystone checks the name and the password, and issues a token for the user. The header X-Subject-Token of the answer contains the token, which has no scope. The token is a secret. Tenantry does not store the password and does not log it.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -14083,7 +14083,7 @@ func (c *ClientWithResponses) LogInWithBodyWithResponse(ctx context.Context, mer
 
 // LogInWithResponse Log a user in
 //
-// Logs in a user of the merchant's domain at Keystone. The header X-Subject-Token of the answer contains an unscoped token. The token is a secret of the user. Tenantry neither stores nor logs the password.
+// Keystone checks the name and the password, and issues a token for the user. The header X-Subject-Token of the answer contains the token, which has no scope. The token is a secret. Tenantry does not store the password and does not log it.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
