@@ -267,7 +267,11 @@ func (c *cloud) RemoveUser(ctx context.Context, domainID, name, runID string) (k
 
 // SetPassword implements [keystone.Users].
 func (c *cloud) SetPassword(ctx context.Context, userID, password string) error {
-	if err := c.learn(ctx, ""); err != nil {
+	user, err := c.User(ctx, userID)
+	if err == nil {
+		err = c.learnSignUp(ctx, user.DomainID)
+	}
+	if err != nil {
 		return err
 	}
 	return c.Identity.SetPassword(ctx, userID, password)

@@ -131,6 +131,39 @@ func TestAKeystoneOutOfReachFailsAWriteForNow(t *testing.T) {
 	}
 }
 
+// The domains are read before sign-up is switched on for the merchant. Then the database fails. The writes to a user must fail with a
+// transient error. A refusal by the guard would be permanent.
+func TestADatabaseThatFailsDoesNotMakeAUserForeign(t *testing.T) {
+	fake := keystonetest.New(keystonetest.Options{})
+	url, stop, err := fake.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	s, _, err := Open(t.Context(), Config{DatabaseURL: storetest.SQLite(t), SecretKey: make([]byte, store.KeySize)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	identity, err := newClouds(t, url, s).identity("default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	domain := keystonetest.DefaultDomain
+	if _, _, err := identity.EnsureProject(t.Context(), keystone.NewProject{Name: "bs-customer-1", DomainID: domain, RunTag: "m"}); err != nil {
+		t.Fatal(err)
+	}
+	user := fake.AddUser(keystonetest.User{Name: "ada"})
+	s.Close()
+	_, _, _, made := identity.EnsureUser(t.Context(), keystone.NewUser{Name: "ada", DomainID: domain, Password: "p", RunID: "1"})
+	_, _, removed := identity.RemoveUser(t.Context(), domain, "ada", "1")
+	set := identity.SetPassword(t.Context(), user, "p")
+	for what, err := range map[string]error{"making": made, "removing": removed, "setting the password": set} {
+		if e, ok := errors.AsType[*upstream.Error](err); !ok || e.Class != upstream.Transient || e.MaybeDone {
+			t.Errorf("%s: got %#v, want class Transient without MaybeDone", what, err)
+		}
+	}
+}
+
 // TestADatabaseThatFailsDoesNotMakeAProjectForeign closes the database, so that the merchants' domains cannot be read. It then calls the
 // writes whose arguments contain the domain of the project. These writes must fail with a transient error. A refusal by the guard
 // would be permanent.
