@@ -70,8 +70,8 @@ func (s *server) place(c echo.Context, merchantID string, p placing) error {
 	defer leave()
 	request, err := s.check(r.Context(), merchant, body, p)
 	if err != nil {
-		// A concurrent call with this key may have stored the run meanwhile, and the run may have taken the name.
-		if run, failed := s.known(r.Context(), merchant.ID, key, sum); p.valid != nil && failed == nil && run != nil {
+		// A concurrent call with this key may have stored the run meanwhile, and the check may have seen the effects of the run.
+		if run, failed := s.known(r.Context(), merchant.ID, key, sum); failed == nil && run != nil {
 			return s.replay(c, p, run, prefer)
 		}
 		return err

@@ -122,6 +122,36 @@ func TestOfTwoRegistrationsOfANameOneSucceeds(t *testing.T) {
 	}
 }
 
+// While a registration is checked, a second call with the same key registers the user. The check then finds that the name is taken. The first
+// call must nevertheless answer with the run of the second call.
+func TestOfTwoCallsWithOneKeyBothAnswerWithTheRun(t *testing.T) {
+	var between atomic.Pointer[func()]
+	w := newWorldOf(t, "", func(o *servicetest.Options) {
+		o.Around = func(_ string, next http.RoundTripper) http.RoundTripper {
+			return roundTrip(func(r *http.Request) (*http.Response, error) {
+				if r.Method == http.MethodGet && r.URL.Path == "/v3/users" {
+					if call := between.Swap(nil); call != nil {
+						(*call)()
+					}
+				}
+				return next.RoundTrip(r)
+			})
+		}
+	})
+	order := w.registration("k", "grace", "correct horse")
+	var second answer
+	between.Store(new(func() {
+		var err error
+		if second, err = w.try(order); err != nil {
+			t.Error(err)
+		}
+	}))
+	first := w.call(order)
+	if first.status != http.StatusCreated || second.status != http.StatusCreated || read[api.Run](t, first).ID != read[api.Run](t, second).ID {
+		t.Errorf("%d %s, and %d %s", first.status, first.body, second.status, second.body)
+	}
+}
+
 func TestSignUpMustBeOn(t *testing.T) {
 	w := newWorldOf(t, "")
 	w.signUp(false)
@@ -251,6 +281,10 @@ func TestARegistrationWaitsForItsPassword(t *testing.T) {
 	seen := read[api.Run](t, w.call(request{path: "/v1/runs/" + id, portal: w.Merchant}))
 	if seen.Reason == nil || seen.Reason.Kind != "password" || seen.Reason.Code != "password-missing" || seen.Reason.FixBy != api.FixByMerchant {
 		t.Errorf("the run is %+v", seen)
+	}
+	w.refused(w.registration("k", "grace", ""), http.StatusBadRequest, "invalid-params")
+	if run, err := w.Store.Run(t.Context(), id); err != nil || !run.AwaitsPassword() {
+		t.Errorf("after a call without a password, the run is %+v, %v", run, err)
 	}
 	down.Store(false)
 	order = w.registration("k", "grace", "second password")
