@@ -14,9 +14,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// CheckNewPassword returns an error if the password is empty or contains a control character. Keystone would let the user log in with an
+// checkNewPassword returns an error if the password is empty or contains a control character. Keystone would let the user log in with an
 // empty password. Keystone 22 closes the connection without an answer if a password contains the character NUL, as if it were down.
-func CheckNewPassword(op, password string) error {
+func checkNewPassword(op, password string) error {
 	message := "the password contains a control character"
 	switch {
 	case password == "":
@@ -30,7 +30,7 @@ func CheckNewPassword(op, password string) error {
 }
 
 // CheckLogin returns an error if no user can have this name or password. Keystone 22 would close the connection without an answer: see
-// CheckNewPassword.
+// checkNewPassword.
 func CheckLogin(op, name, password string) error {
 	if !keystone.HasControl(name) && !keystone.HasControl(password) {
 		return nil
@@ -49,14 +49,14 @@ func checkUserName(op, name string) error {
 		"use 1 to 255 characters, without control characters, and without blanks at the beginning and the end"}
 }
 
-// OfPassword returns the error of a request that sets a password. If Keystone refused the password, the error wraps
+// ofPassword returns the error of a request that sets a password. If Keystone refused the password, the error wraps
 // [keystone.ErrPasswordRefused].
 //
 // Keystone 22 has two answers for a refused password. One has status 400 and the message "The password does not match the requirements:
 // TEXT.", in which TEXT is the option password_regex_description, or "None". The other has status 403 and the message "The password length
-// must be less than or equal to N. ...". OfPassword compares the beginnings of these messages. The messages about other fields can contain
+// must be less than or equal to N. ...". ofPassword compares the beginnings of these messages. The messages about other fields can contain
 // the word "password", too, because they quote the schema of a user.
-func OfPassword(err error) error {
+func ofPassword(err error) error {
 	e, ok := errors.AsType[*upstream.Error](err)
 	if !ok || e.Class != upstream.Permanent ||
 		(e.Status != http.StatusBadRequest || !strings.HasPrefix(e.Message, "The password does not match the requirements: ")) &&
@@ -66,6 +66,18 @@ func OfPassword(err error) error {
 	refused := *e
 	refused.Err = keystone.ErrPasswordRefused
 	return &refused
+}
+
+// SetPassword checks the arguments of [keystone.Users.SetPassword], and calls `send` to send the request.
+func SetPassword(ctx context.Context, c *Conn, userID, password string, send func(context.Context) error) error {
+	op := "setting the password of user " + userID
+	if err := CheckIDs("setting a password", userID); err != nil {
+		return err
+	}
+	if err := checkNewPassword(op, password); err != nil {
+		return err
+	}
+	return ofPassword(c.Do(ctx, Write, op, send, password))
 }
 
 // PasswordExpires reports whether a new password expires at once. The parameter is the field password_expires_at of a new user, and may be
@@ -180,14 +192,14 @@ type Account struct {
 func (a Account) EnsureUser(ctx context.Context, n keystone.NewUser) (u keystone.User, made, passwordSet bool, err error) {
 	const op = "creating a user"
 	if err = checkUserName(op, n.Name); err == nil {
-		err = CheckNewPassword(op, n.Password)
+		err = checkNewPassword(op, n.Password)
 	}
 	if err != nil {
 		return u, false, false, err
 	}
 	u, usable, err := a.Create(ctx, n)
 	if !errors.Is(err, keystone.ErrConflict) {
-		return u, err == nil, err == nil && usable, OfPassword(err)
+		return u, err == nil, err == nil && usable, ofPassword(err)
 	}
 	u, lookup := a.Find(ctx, n.DomainID, n.Name)
 	if errors.Is(lookup, keystone.ErrNotFound) {

@@ -140,16 +140,9 @@ func (p newPassword) ToUserUpdateMap() (map[string]any, error) {
 
 // SetPassword implements [keystone.Users].
 func (c *Cloud) SetPassword(ctx context.Context, userID, password string) error {
-	op := "setting the password of user " + userID
-	if err := conn.CheckIDs("setting a password", userID); err != nil {
-		return err
-	}
-	if err := conn.CheckNewPassword(op, password); err != nil {
-		return err
-	}
-	return conn.OfPassword(c.Do(ctx, conn.Write, op, func(ctx context.Context) error {
+	return conn.SetPassword(ctx, c.Conn, userID, password, func(ctx context.Context) error {
 		return users.Update(ctx, c.Own, conn.Segment(userID), newPassword(password)).Err
-	}, password))
+	})
 }
 
 func (c *Cloud) deleteUser(ctx context.Context, u keystone.User) error {

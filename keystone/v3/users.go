@@ -113,16 +113,9 @@ func (c *Cloud) createUser(ctx context.Context, n keystone.NewUser) (u keystone.
 
 // SetPassword implements [keystone.Users].
 func (c *Cloud) SetPassword(ctx context.Context, userID, password string) error {
-	op := "setting the password of user " + userID
-	if err := conn.CheckIDs("setting a password", userID); err != nil {
-		return err
-	}
-	if err := conn.CheckNewPassword(op, password); err != nil {
-		return err
-	}
-	return conn.OfPassword(c.Do(ctx, conn.Write, op, func(ctx context.Context) error {
+	return conn.SetPassword(ctx, c.Conn, userID, password, func(ctx context.Context) error {
 		return users.Update(ctx, c.Own, conn.Segment(userID), users.UpdateOpts{Password: password}).Err
-	}, password))
+	})
 }
 
 func (c *Cloud) deleteUser(ctx context.Context, u keystone.User) error {
