@@ -145,7 +145,8 @@ func (row *runRow) run() (*saga.Run, error) {
 		State: saga.RunState(row.State), WaitsFor: plain(row.WaitsFor), UpdatedAt: at(row.UpdatedAt),
 		EndedAt: maybeAt(row.EndedAt), DueAt: maybeAt(row.DueAt), AttentionAt: maybeAt(row.AttentionAt),
 		Worked:     time.Duration(row.Worked) * time.Microsecond,
-		BudgetFrom: at(row.BudgetFrom), Rechecks: row.Rechecks, TakeOvers: row.TakeOvers, Handed: row.Handed, Looked: row.Looked, HoldsSubject: row.HoldsSubject,
+		BudgetFrom: at(row.BudgetFrom), Rechecks: row.Rechecks, TakeOvers: row.TakeOvers, Handed: row.Handed,
+		Looked: row.Looked, HoldsSubject: row.HoldsSubject,
 		RetriedBy: plain(row.RetriedBy), Replica: plain(row.ReplicaID), Epoch: row.Epoch, Version: row.Version, Seq: row.LastSeq,
 	}
 	err := decode(row.Reason, &r.Reason)

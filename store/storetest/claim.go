@@ -113,7 +113,8 @@ func claimCounted(t *testing.T, s fixture) {
 	}
 }
 
-// takeOne shows that Take changes the same four fields as Claim, the due time and the number of hand-overs, and that it does not take a leased run or a run with another version.
+// takeOne shows that Take changes the four fields that Claim changes, the due time and the number of hand-overs. Take does not take a leased
+// run or a run with another version.
 func takeOne(t *testing.T, s fixture) {
 	later := epoch.Add(time.Hour)
 	want := s.create(t, func(r *saga.Run) { r.Replica, r.Epoch, r.Version, r.TakeOvers, r.DueAt = "", 3, 5, 2, &later }).Run
