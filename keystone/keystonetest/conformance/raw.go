@@ -90,6 +90,20 @@ func (a answer) get(path ...any) string {
 	return s
 }
 
+// withoutLinks removes the field "links" from each element of the list a.body[object][list]. Keystone 22 reads the roles of a new application
+// credential from a cache. An element has links only if an earlier answer of the same process has added them to the cached role.
+func (a answer) withoutLinks(object, list string) answer {
+	body, _ := a.body.(map[string]any)
+	inner, _ := body[object].(map[string]any)
+	elements, _ := inner[list].([]any)
+	for _, element := range elements {
+		if fields, ok := element.(map[string]any); ok {
+			delete(fields, "links")
+		}
+	}
+	return a
+}
+
 func (a answer) token() string { return a.header.Get("X-Subject-Token") }
 
 var (
