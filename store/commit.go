@@ -136,7 +136,7 @@ func (s *Store) commitSQLite(
 var runMutable = []string{
 	"state", "reason", "cause", "waits_for", "waits_on", "left_behind", "updated_at", "ended_at", "due_at", "worked",
 	"budget_from", "rechecks", "take_overs", "holds_subject", "replica_id", "last_seq", "hold", "looked",
-	"attention_at",
+	"attention_at", "user_id",
 }
 
 // updateRun writes a run if the stored run still has the checkpoint's epoch, version and replica. updateRun reports whether it

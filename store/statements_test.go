@@ -11,7 +11,7 @@ import (
 
 // pinnedColumns are the columns of the table runs whose values never change.
 var pinnedColumns = []string{
-	"id", "workflow", "workflow_version", "merchant_id", "cloud", "subject", "user_id", "doubles", "on_failure",
+	"id", "workflow", "workflow_version", "merchant_id", "cloud", "subject", "doubles", "on_failure",
 	"input", "idempotency_key", "fingerprint", "retry_of", "pinned_steps", "created_at",
 }
 

@@ -19,7 +19,7 @@ type executor struct {
 	run       *saga.Run // the run as last stored
 	lease     *lease
 	committer *committer
-	token     string // the user's token, if this replica accepted the run and still executes it
+	token     string // the user's token, if this replica has received or obtained it and still executes the run
 
 	claimed  bool            // the lease has just begun
 	handed   bool            // the engine has just received the password of the run
@@ -168,8 +168,11 @@ func (x *executor) land(o saga.Outcome) {
 	if o.Err != nil && o.Err.Log != nil && !skipped {
 		x.engine.OnFault(fmt.Errorf("%s of step %s of run %s: %w", o.Call.Kind, o.Call.Step, x.run.ID, o.Err.Log))
 	}
-	if o.DropToken {
+	switch {
+	case o.DropToken:
 		x.token = ""
+	case o.Token != "":
+		x.token = o.Token
 	}
 	x.came = append(x.came, o)
 }

@@ -38,6 +38,7 @@ type Call struct {
 	Item     string
 	Kind     CallKind
 	Attempt  int
+	Handed   int // the number of the run's password: see Run.Handed
 	// Look is true if the outcome of an earlier Do is unknown: the Do may have taken effect. If Look is true, Attempt calls Find
 	// before Do.
 	Look bool
@@ -65,6 +66,8 @@ type Outcome struct {
 	Removed   []Object
 	Skipped   string // reason why the step had nothing to do, or empty; if Skipped is set, Err is set, too
 	DropToken bool
+	Token     string          // a user's token that the call has obtained; it is only for later calls of this replica, and never stored
+	User      string          // the id of the run's user, if the call has created or found the user
 	Late      bool            // a re-check has found a late effect, and has called Undo
 	Kept      string          // the reason why Undo has kept the object of the step, or empty
 	Err       *Classification // nil: success
@@ -110,9 +113,12 @@ func (d *Definition) Attempt(ctx context.Context, c Call, env Env) (o Outcome) {
 	h := &Handle{Call: c, env: env}
 	output, err := h.attempt(ctx, d)
 	if err != nil && h.beforehand {
-		h.objects, h.removed, h.dropToken = nil, nil, false
+		h.objects, h.removed, h.dropToken, h.user = nil, nil, false, ""
 	}
-	o = Outcome{Call: c, Output: output, Objects: h.objects, Removed: h.removed, DropToken: h.dropToken, Late: h.late, Kept: h.kept}
+	o = Outcome{
+		Call: c, Output: output, Objects: h.objects, Removed: h.removed, DropToken: h.dropToken, Token: h.token, User: h.user, Late: h.late,
+		Kept: h.kept,
+	}
 	o.Call.Input, o.Call.State = nil, nil // the run contains the input and the state
 	if err != nil {
 		o.Output, o.Skipped, o.Err = nil, skipped(err), d.classified(err, h.beforehand)
@@ -174,7 +180,7 @@ func (h *Handle) do(ctx context.Context, d *Definition, s *step) (output json.Ra
 	if err != nil || found == Made || found == Usable {
 		return output, err
 	}
-	h.objects = nil
+	h.objects, h.user = nil, ""
 	return s.do(ctx, h.State)
 }
 
@@ -275,6 +281,8 @@ type Handle struct {
 	objects    []Object
 	removed    []Object
 	dropToken  bool
+	token      string
+	user       string
 	late       bool
 	kept       string
 }
@@ -300,6 +308,10 @@ func (h *Handle) Gone(kind, id string) {
 	h.removed = append(h.removed, Object{Step: h.Step, Kind: kind, ID: id})
 }
 
+// ForUser records that the run is for the user with this id. A step that creates the user of its run calls ForUser. The id is stored with the
+// outcome, even if Do fails.
+func (h *Handle) ForUser(id string) { h.user = id }
+
 // Keep records that Undo does not remove the object of the step. The parameter `why` is the reason.
 func (h *Handle) Keep(why string) { h.kept = why }
 
@@ -313,7 +325,7 @@ func (h *Handle) Password() (string, error) {
 }
 
 // Token returns the user's token that is stored for the run. Token returns ErrNoToken if the token was used, has expired, or was
-// never stored.
+// never stored. If an earlier call has passed a token to KeepToken, and this replica still executes the run, Token returns that token.
 func (h *Handle) Token(ctx context.Context) (string, error) {
 	if h.env == nil {
 		return "", ErrNoToken
@@ -323,3 +335,7 @@ func (h *Handle) Token(ctx context.Context) (string, error) {
 
 // ForgetToken asks the engine to delete the user's token. The engine deletes the token when it stores the outcome of the call.
 func (h *Handle) ForgetToken() { h.dropToken = true }
+
+// KeepToken passes a user's token to the later calls of the run on this replica: see Token. The token is never stored. If the replica
+// releases the run, the token is gone.
+func (h *Handle) KeepToken(token string) { h.token = token }

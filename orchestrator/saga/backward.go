@@ -162,7 +162,7 @@ func (t *turn) verify() {
 
 func (t *turn) onlyReads(row *StepRow) bool {
 	code := t.Def.step(row.Name)
-	return code != nil && code.effect == Reads
+	return code != nil && code.effect.reads()
 }
 
 // The method `undoable` reports whether Undo of the step can be called: this release has the code of Undo, no operator has skipped the

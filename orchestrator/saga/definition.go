@@ -48,8 +48,8 @@ type step struct {
 
 // Define checks a workflow, and returns all faults of the workflow in one error. A workflow needs a name, a version of at least 1,
 // steps, Classify, Retry, Expect and Result. A step needs a unique name without a slash, Do, and one of Undo, NoUndo and Pivot. A step
-// with Undo also needs Find and Claim. A step with Pivot also needs Find, and may not be Optional. A step that only reads needs NoUndo,
-// and has no Find. The names in After must be names of existing steps. No step may depend on itself, directly or through other steps.
+// with Undo also needs Find and Claim. A step with Pivot also needs Find, and may not be Optional. A step that only reads or checks needs
+// NoUndo, and has no Find. The names in After must be names of existing steps. No step may depend on itself, directly or through other steps.
 func Define[S any](w Workflow[S]) (*Definition, error) {
 	d := &Definition{Name: w.Name, Version: w.Version, classify: w.Classify}
 	var faults []error
@@ -74,7 +74,7 @@ func Define[S any](w Workflow[S]) (*Definition, error) {
 			fault("step %q has Pivot: it needs Find, and may not be Optional", s.Name)
 		case s.Undo != nil && (s.Find == nil || s.Claim == nil):
 			fault("step %q has Undo and therefore needs Find and Claim", s.Name)
-		case s.Effect == Reads && (s.NoUndo == "" || s.Find != nil):
+		case s.Effect.reads() && (s.NoUndo == "" || s.Find != nil):
 			fault("step %q only reads: it needs NoUndo, and may have no Find", s.Name)
 		}
 		d.steps = append(d.steps, erase(s))

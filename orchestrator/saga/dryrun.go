@@ -63,7 +63,8 @@ func (o DryOutcome) writes() bool { return o == WouldCreate || o == WouldChange 
 // DryRun makes the decisions of a run. The run is not stored, and its calls change nothing. Instead of Do, a dry run calls Find. If the
 // effect of a step is absent, the dry run continues as if Do had succeeded and had not changed the state. If a step only reads, the dry run
 // calls Do. There is one exception: if the reading step depends on a step that would change something upstream, the dry run does not call
-// Do, and the outcome of the reading step is Undecided. If a step depends on an undecided step, the step's outcome is Undecided, too.
+// Do, and the outcome of the reading step is Undecided. If a step depends on an undecided step, the step's outcome is Undecided, too, unless
+// the undecided step only checks a condition. The dry run assumes that the condition holds.
 //
 // If a step is in conflict, the dry run still looks for the effects of the steps that do not depend on this step. A real run starts
 // these steps, too, if they are ready before the step in conflict has failed. If an effect cannot be looked up, for example because
@@ -119,7 +120,7 @@ func (w *dryWalk) call(ctx context.Context, c Call) (Outcome, error) {
 	case undecided != "":
 		step.Outcome, step.Why = Undecided, dependsOn(undecided)
 		return o, nil
-	case s.effect == Reads && written != "":
+	case s.effect.reads() && written != "":
 		step.Outcome, step.Why = Undecided, dependsOn(written)
 		return o, nil
 	}
@@ -161,7 +162,7 @@ func (h *Handle) look(ctx context.Context, s *step) (found Found, output json.Ra
 	}()
 	ctx = context.WithValue(ctx, handleKey{}, h)
 	switch {
-	case s.effect == Reads:
+	case s.effect.reads():
 		output, err = s.do(ctx, h.State)
 		return Usable, output, err
 	case s.find == nil:
@@ -173,7 +174,7 @@ func (h *Handle) look(ctx context.Context, s *step) (found Found, output json.Ra
 // The method `foreseen` returns the outcome of the step for a result of Find.
 func (s *step) foreseen(found Found) DryOutcome {
 	switch {
-	case s.effect == Reads:
+	case s.effect.reads():
 		return OnlyReads
 	case found == Absent:
 		return map[Effect]DryOutcome{Creates: WouldCreate, Changes: WouldChange, Removes: WouldRemove}[s.effect]
@@ -191,7 +192,9 @@ func (s *step) foreseen(found Found) DryOutcome {
 func (w *dryWalk) before(name string) (written, undecided string) {
 	for _, after := range w.run.Step(name).After {
 		if s := w.seen[after]; s != nil && s.Outcome == Undecided {
-			undecided = after
+			if w.def.step(after).effect != Checks {
+				undecided = after
+			}
 		} else if s != nil && s.Outcome.writes() {
 			written = after
 		}
@@ -238,7 +241,7 @@ func (w *dryWalk) result(run *Run) (DryRun, error) {
 	return all, nil
 }
 
-func (w *dryWalk) reads(row *StepRow) bool { return w.def.step(row.Name).effect == Reads }
+func (w *dryWalk) reads(row *StepRow) bool { return w.def.step(row.Name).effect.reads() }
 
 // The method `uncalled` describes a step for which no call was made. The outcome is Undecided if the step depends on an undecided
 // step, NothingToDo if the step is done without a call, and NotReached otherwise.

@@ -278,7 +278,7 @@ func (t *turn) call(row *StepRow, kind CallKind) {
 	t.changed(row)
 	c := Call{
 		RunID: t.run.ID, Merchant: t.run.Merchant, Step: row.Name, Item: row.item(), Kind: kind,
-		Attempt: row.Attempts, Look: row.Unknowns > 0,
+		Attempt: row.Attempts, Handed: t.run.Handed, Look: row.Unknowns > 0,
 	}
 	if c.Undoes() {
 		c.Attempt = row.Undos

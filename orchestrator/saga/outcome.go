@@ -2,6 +2,7 @@ package saga
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -16,6 +17,7 @@ func (t *turn) take(o Outcome) {
 	if o.DropToken {
 		t.DropToken = true
 	}
+	t.run.User = cmp.Or(o.User, t.run.User)
 	t.moved = t.moved || o.Err == nil
 	t.run.TakeOvers = 0
 	for _, made := range o.Objects {

@@ -52,7 +52,7 @@ const (
 )
 
 // Run is one execution of a workflow. After the run is accepted, its set of steps and the fields from Workflow to Input do not
-// change.
+// change. There is one exception: User is set by the step that creates the user, see [Handle.ForUser].
 type Run struct {
 	ID              string
 	Workflow        string

@@ -39,7 +39,11 @@ const (
 	Changes               // Do changes an object that exists
 	Removes               // Do removes an object
 	Reads                 // Do reads data for later steps, and changes nothing upstream
+	Checks                // Do reads and fails if a condition does not hold; it changes neither the state nor anything upstream
 )
+
+// The method `reads` reports whether Do changes nothing upstream.
+func (e Effect) reads() bool { return e == Reads || e == Checks }
 
 // Step is one remote effect and its compensation. The machine decides when Find, Do and Undo are called.
 type Step[S any] struct {
@@ -56,7 +60,7 @@ type Step[S any] struct {
 	// Satisfied, if set, reports whether the step has nothing to do. Satisfied may use only the state and the time. Satisfied is
 	// called when the step is ready to start. If Satisfied returns true, the step succeeds without a call.
 	Satisfied func(s *S, now time.Time) bool
-	// Effect says what Do does upstream. A dry run calls Do only if Effect is Reads.
+	// Effect says what Do does upstream. A dry run calls Do only if Effect is Reads or Checks.
 	Effect Effect
 	// Find looks for the effect and changes nothing upstream. Find is called before Do if an earlier attempt of Do may have made the
 	// effect. If Find then returns Made or Usable, the step succeeds and Do is not called. The changes that Find made to s and the

@@ -64,7 +64,7 @@ func copyMutable(to, from *saga.Run) {
 	to.UpdatedAt, to.EndedAt, to.DueAt = moment(from.UpdatedAt), maybeMoment(from.EndedAt), maybeMoment(from.DueAt)
 	to.Worked, to.BudgetFrom = from.Worked.Truncate(time.Microsecond), moment(from.BudgetFrom)
 	to.AttentionAt = maybeMoment(from.AttentionAt)
-	to.Rechecks, to.TakeOvers, to.Looked, to.Seq = from.Rechecks, from.TakeOvers, from.Looked, from.Seq
+	to.Rechecks, to.TakeOvers, to.Looked, to.Seq, to.User = from.Rechecks, from.TakeOvers, from.Looked, from.Seq, from.User
 }
 
 func copyStep(to, from *saga.StepRow) {

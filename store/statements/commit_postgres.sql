@@ -18,7 +18,8 @@ WITH given AS MATERIALIZED (
 		state = c.state, reason = c.reason, cause = c.cause, waits_for = c.waits_for, waits_on = c.waits_on,
 		left_behind = c.left_behind, updated_at = c.updated_at, ended_at = c.ended_at, due_at = c.due_at, worked = c.worked,
 		budget_from = c.budget_from, rechecks = c.rechecks, take_overs = c.take_overs, holds_subject = c.holds_subject,
-		replica_id = c.replica_id, last_seq = c.last_seq, hold = c.hold, looked = c.looked, attention_at = c.attention_at
+		replica_id = c.replica_id, last_seq = c.last_seq, hold = c.hold, looked = c.looked, attention_at = c.attention_at,
+		user_id = c.user_id
 	FROM given c
 	WHERE r.id = c.id AND r.epoch = c.epoch AND r.version = c.version AND r.replica_id = c.holder
 	RETURNING r.id, r.subject, r.ended_at,

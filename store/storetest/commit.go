@@ -22,7 +22,7 @@ func commitEveryField(t *testing.T, s fixture) {
 	cp.Run.Reason, cp.Run.Cause = &saga.Reason{Kind: saga.WaitsForRetry, Failure: failure, Until: &epoch}, &failure
 	cp.Run.LeftBehind = []saga.LeftBehind{{Step: "a", Kind: "customer"}}
 	cp.Run.State, cp.Run.Worked, cp.Run.Rechecks, cp.Run.TakeOvers = saga.Waiting, time.Second, 3, 1
-	cp.Run.AttentionAt = &epoch
+	cp.Run.AttentionAt, cp.Run.User = &epoch, "made-by-the-run"
 	cp.Run.Hold, cp.Run.Looked = &saga.Reason{Kind: saga.WaitsForOperator, Failure: failure}, true
 	cp.Steps[0] = saga.StepRow{
 		Name: "a", State: saga.StepUnknown, Attempts: 2, Undos: 1, Output: []byte(`{"x":1}`), Error: &failure, StartedAt: &epoch, EndedAt: &epoch,
