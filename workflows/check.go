@@ -49,7 +49,7 @@ func (d Deps) check(ctx context.Context, o *Order) error {
 }
 
 // noteRoles compares the order's customer roles with the user's roles on the customer tenant, and stores the ids of the missing roles.
-// If the customer has no tenant yet, noteRoles stores nothing.
+// If the customer has no tenant yet, noteRoles stores nothing. A new user has no roles.
 func (d Deps) noteRoles(ctx context.Context, o *Order) error {
 	id, err := d.Identity(o.Cloud)
 	if err != nil {
@@ -62,9 +62,11 @@ func (d Deps) noteRoles(ctx context.Context, o *Order) error {
 	if err != nil {
 		return err
 	}
-	held, err := id.AssignedRoles(ctx, tenant.ID, o.UserID)
-	if err != nil {
-		return err
+	var held []string
+	if o.NewUser == nil {
+		if held, err = id.AssignedRoles(ctx, tenant.ID, o.UserID); err != nil {
+			return err
+		}
 	}
 	o.AbsentRoles = nil
 	for _, r := range o.CustomerRoles {

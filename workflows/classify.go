@@ -51,6 +51,12 @@ func ofUpstream(v saga.Classification, e *upstream.Error) saga.Classification {
 		v.Class, v.Failure.Code = upstream.Blocked, "write-guarded"
 	case errors.Is(e, keystone.ErrPasswordRefused):
 		v.Failure.Code, v.Failure.FixBy = "password-refused", saga.FixByUser
+	case errors.Is(e, keystone.ErrWrongLogin), errors.Is(e, keystone.ErrTokenInvalid): // only logins of new users return these errors
+		v.Failure.Code, v.Failure.FixBy = "login-refused", saga.FixByUser
+	case errors.Is(e, keystone.ErrPasswordExpired):
+		v.Failure.Code, v.Failure.FixBy = "password-expired", saga.FixByUser
+	case isSecondFactor(e):
+		v.Failure.Code, v.Failure.FixBy = "mfa-required", saga.FixByUser
 	case errors.Is(e, billing.ErrReference): // the plan was deleted after the order was accepted, for example
 		v.Failure.Code, v.Failure.FixBy = "object-gone", saga.FixByMerchant
 	case errors.Is(e, billing.ErrText):
@@ -61,6 +67,11 @@ func ofUpstream(v saga.Classification, e *upstream.Error) saga.Classification {
 		v.Failure.FixBy = saga.FixByAdministrator
 	}
 	return v
+}
+
+func isSecondFactor(err error) bool {
+	_, ok := errors.AsType[*keystone.SecondFactorError](err)
+	return ok
 }
 
 // needsAdministrator reports whether only an administrator of the service can fix the failure: the service is down, or its policy does not

@@ -290,7 +290,7 @@ func everyFault(t *testing.T, database string, keystone keystonetest.Options) {
 }
 
 // trialsOn returns the trials for a database. The variants of a workflow make different calls, but store the same kinds of data.
-// Therefore, on PostgreSQL, the result contains only the first variant.
+// Therefore, on PostgreSQL, the result contains only the first variant of each workflow.
 func trialsOn(database string) []workflowstest.Trial {
 	all := workflowstest.Trials()
 	if strings.HasPrefix(database, "sqlite:") {

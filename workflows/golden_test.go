@@ -66,7 +66,7 @@ func TestStoredRegistrationsStillDecode(t *testing.T) {
 		`"user_id":"u","password_set":true}`
 	want := workflows.Registration{
 		NewUser: workflows.NewUser{Name: "n", Email: "e"}, MerchantID: "m", RunID: "r", Cloud: "default", DomainID: "d",
-		UserID: "u", PasswordSet: true,
+		UserID: "u", PasswordState: workflows.PasswordState{PasswordSet: true},
 	}
 	var got workflows.Registration
 	if err := json.Unmarshal([]byte(stored), &got); err != nil || !reflect.DeepEqual(got, want) {

@@ -108,10 +108,12 @@ type faulty struct {
 
 func (f faulty) RoundTrip(req *http.Request) (*http.Response, error) {
 	call := saga.CallOf(req.Context())
-	login := (strings.HasSuffix(req.URL.Path, "/auth/tokens") || strings.HasSuffix(req.URL.Path, "/v2.0/tokens")) && call.Step != "scope-token"
+	// Most steps send a login only for Tenantry's own credential. The writes of the other two steps are logins of the user.
+	login := strings.HasSuffix(req.URL.Path, "/auth/tokens") || strings.HasSuffix(req.URL.Path, "/v2.0/tokens")
+	ofUser := call.Step == "scope-token" || call.Step == "log-in"
 	f.mu.Lock()
 	fault := f.of[faultKey(call.RunID, call.Step, call.Undoes())]
-	hit := fault != nil && !login && fault.meets(req)
+	hit := fault != nil && login == ofUser && fault.meets(req)
 	if hit {
 		fault.times--
 	}

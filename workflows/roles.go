@@ -17,7 +17,7 @@ type grant struct {
 	tenant tenant
 	id     string // the tenant's id; empty if not known yet
 	own    bool   // true if the run created the tenant; the removal of the tenant then also removes the role assignments
-	user   string
+	user   string // the user's id; empty until the run has created its new user
 	name   string // the user's name; may be empty
 	roles  []keystone.Role
 	lacked []string // if the run adopted the tenant: ids of the roles that the user lacked before the run
@@ -45,9 +45,9 @@ func (g grant) pinned(name string) (r keystone.Role) {
 }
 
 // The method `claim` returns the claim on the assignment of a role to the user. The claim contains the role's id, because a role
-// may be renamed.
+// may be renamed. If the run creates the user, the claim contains the user's name, because the input of the run does not contain the id.
 func (g grant) claim(role string) string {
-	return ClaimRole(cmp.Or(g.pinned(role).ID, role), g.user, g.tenant.claim())
+	return ClaimRole(cmp.Or(g.pinned(role).ID, role), cmp.Or(g.user, g.name), g.tenant.claim())
 }
 
 // The method `expected` returns the role assignments that should exist when the run has succeeded. The list is empty if the
@@ -71,9 +71,9 @@ func (g grant) expected(step string) (all []saga.Expected) {
 
 // findRole looks up whether the user has the step's role. A role assignment cannot be tagged. Therefore findRole treats the
 // assignment as the run's own if the user lacked the role before the run, or if the run created the tenant. In a dry run, the tenant
-// may not exist yet.
+// and the user may not exist yet.
 func (d Deps) findRole(ctx context.Context, g grant) (saga.Found, error) {
-	if g.id == "" {
+	if g.id == "" || g.user == "" {
 		return saga.Absent, nil
 	}
 	a, id, err := d.assignment(ctx, g)

@@ -30,6 +30,7 @@ type Order struct {
 	CustomerTenantOwn     bool     `json:"customer_tenant_own,omitempty"`
 	SubscriptionTenantID  string   `json:"subscription_tenant_id,omitempty"`
 	SubscriptionTenantOwn bool     `json:"subscription_tenant_own,omitempty"`
+	PasswordState                  // of the new user
 
 	// RenewedRoles contains the roles that were deleted and created again after the order was accepted. The keys are the old ids, and
 	// the values are the new ids.
@@ -43,6 +44,7 @@ type Asked struct {
 	CustomerID      string       `json:"customer_id"`            // an existing customer's id, or the id chosen by the run
 	NewCustomer     *NewCustomer `json:"new_customer,omitempty"` // nil: the customer exists and is adopted
 	AddUser         bool         `json:"add_user,omitempty"`     // the portal allows the user to join an existing customer
+	NewUser         *NewUser     `json:"new_user,omitempty"`     // nil: the user exists, and the caller has sent the user's token
 	PaymentMethodID *string      `json:"payment_method_id,omitempty"`
 	BillingDay      *int         `json:"billing_day,omitempty"`
 }
@@ -55,7 +57,7 @@ type NewCustomer struct {
 }
 
 // Resolved contains the values that Tenantry determined when it accepted the order. A retry keeps Cloud, DomainID and UserID, and
-// determines the other values again.
+// determines the other values again. If the user is new, UserID is empty until the run has created the user.
 type Resolved struct {
 	RunID             string          `json:"run_id"`
 	SubscriptionID    string          `json:"subscription_id"`
@@ -69,8 +71,9 @@ type Resolved struct {
 	CheckedAt         time.Time       `json:"checked_at"`               // time of the last read of plan and customer
 }
 
-// Result is the part of an Order that the API returns with a run.
+// Result is the part of an Order that the API returns with a run. UserID is set if the run has created the user.
 type Result struct {
+	UserID               string `json:"user_id,omitempty"`
 	PlanID               string `json:"plan_id"`
 	CustomerID           string `json:"customer_id"`
 	CustomerTenantID     string `json:"customer_tenant_id,omitempty"`
@@ -79,7 +82,24 @@ type Result struct {
 }
 
 func (o Order) result() any {
-	return Result{o.PlanID, o.CustomerID, o.CustomerTenantID, o.SubscriptionID, o.SubscriptionTenantID}
+	made := ""
+	if o.NewUser != nil {
+		made = o.UserID
+	}
+	return Result{made, o.PlanID, o.CustomerID, o.CustomerTenantID, o.SubscriptionID, o.SubscriptionTenantID}
+}
+
+// The method `account` returns the new user of the order.
+func (o *Order) account() account {
+	return account{*o.NewUser, o.Cloud, o.DomainID, o.RunID, &o.UserID, &o.PasswordState}
+}
+
+// registers is the field Each of the steps that only an order with a new user needs.
+func registers(o *Order) []string {
+	if o.NewUser == nil {
+		return nil
+	}
+	return []string{""}
 }
 
 // customerTenant and subscriptionTenant return the two projects of the order.
@@ -120,7 +140,12 @@ func (d Deps) expectSubscribe(o Order) []saga.Expected {
 		On:     o.CustomerID,
 		Fields: map[string]string{"plan_id": o.PlanID, "customer_id": o.CustomerID, "resource_id": o.SubscriptionTenantID},
 	}
+	var user []saga.Expected
+	if o.NewUser != nil {
+		user = o.account().expectUser()
+	}
 	return slices.Concat(
+		user,
 		[]saga.Expected{
 			customer,
 			d.expected(o.customerTenant(), "create-customer-tenant", o.CustomerTenantID, o.CustomerTenantOwn),
@@ -148,7 +173,7 @@ func (o Order) Named(runID string) Order {
 }
 
 // Request returns the [saga.Request] that starts a run for the order. The caller adds the idempotency key, the fingerprint, the
-// user's token and the caller's name.
+// caller's name, and the user's token or the new user's password.
 func (o Order) Request(runID string, onFailure saga.OnFailure) saga.Request {
 	o = o.Named(runID)
 	return saga.Request{
@@ -158,9 +183,10 @@ func (o Order) Request(runID string, onFailure saga.OnFailure) saga.Request {
 	}
 }
 
-// AdmitSubscribe checks an order against Keystone and BillingStack, and returns the request for the order's run. AdmitSubscribe writes
-// nothing, and makes independent reads concurrently. If a check cannot be made, AdmitSubscribe refuses the order. If several checks
-// fail, AdmitSubscribe reports the first failure in this sequence: user, configuration, order.
+// AdmitSubscribe checks an order against Keystone and BillingStack, and returns the request for the order's run. If the order has a new
+// user, the parameter `token` is not used, and the caller adds the password to the request. AdmitSubscribe writes nothing, and makes
+// independent reads concurrently. If a check cannot be made, AdmitSubscribe refuses the order. If several checks fail, AdmitSubscribe reports
+// the first failure in this sequence: user, configuration, order.
 func (d Deps) AdmitSubscribe(ctx context.Context, m merchants.Merchant, asked Asked, token string) (saga.Request, error) {
 	id, err := d.cloudOf(m)
 	if err != nil {
@@ -170,18 +196,28 @@ func (d Deps) AdmitSubscribe(ctx context.Context, m merchants.Merchant, asked As
 	o := Order{Asked: asked, Resolved: Resolved{Cloud: m.Cloud, AdoptUnmarked: m.AdoptUnmarked, CheckedAt: d.Now()}}
 	var user keystone.Token
 	var domain keystone.Domain
-	reads := append([]func() error{
+	readUser := []func() error{
 		func() error { return d.readToken(ctx, id, m.Cloud, token, &user) },
 		func() error { return d.readDomain(ctx, id, m, &domain) },
+	}
+	if asked.NewUser != nil {
+		readUser = []func() error{func() error { return d.admitUser(ctx, m, &o, &domain) }}
+	}
+	reads := slices.Concat(readUser, []func() error{
 		func() error { return d.readRoles(ctx, id, m, &o.CustomerRoles, &o.SubscriptionRoles) },
-	}, d.readAsked(ctx, asked)...)
+	}, d.readAsked(ctx, asked))
 	if err := sideBySide(reads...); err != nil {
 		return saga.Request{}, err
+	}
+	o.DomainID = domain.ID
+	if asked.NewUser != nil {
+		o.UserName = upstream.Clean(asked.NewUser.Name)
+		return o.Request(d.NewID(), saga.OnFailure(m.OnFailure)), nil
 	}
 	if err := fitting(user, domain); err != nil {
 		return saga.Request{}, err
 	}
-	o.UserID, o.UserName, o.DomainID = user.UserID, upstream.Clean(user.UserName), domain.ID
+	o.UserID, o.UserName = user.UserID, upstream.Clean(user.UserName)
 	if o.NewCustomer == nil && !o.AddUser {
 		if err := d.member(ctx, id, o.DomainID, o.CustomerID, o.UserID); err != nil {
 			return saga.Request{}, err
@@ -190,6 +226,19 @@ func (d Deps) AdmitSubscribe(ctx context.Context, m merchants.Merchant, asked As
 	q := o.Request(d.NewID(), saga.OnFailure(m.OnFailure))
 	q.Token, q.TokenExpiresAt = token, user.ExpiresAt
 	return q, nil
+}
+
+// admitUser checks whether the order may create its user, and stores the domain for the user in *domain.
+func (d Deps) admitUser(ctx context.Context, m merchants.Merchant, o *Order, domain *keystone.Domain) error {
+	if o.NewCustomer == nil && !o.AddUser {
+		return invalid(Param{Pointer: "/add_user", Detail: "a new user does not belong to the customer yet" + addUser})
+	}
+	id, found, err := d.signUpDomain(ctx, m)
+	if err != nil {
+		return err
+	}
+	*domain = found
+	return nameFree(ctx, id, account{NewUser: *o.NewUser, domain: found.ID})
 }
 
 // readAsked returns functions that read the BillingStack objects named in the order.
@@ -247,6 +296,9 @@ func (d Deps) completeCustomer(ctx context.Context, merchantID string, c *NewCus
 
 // retrySubscribe admits the order of a compensated run again, and repeats all reads.
 func (d Deps) retrySubscribe(ctx context.Context, old Order, runID string) (saga.Request, error) {
+	if old.NewUser != nil {
+		return saga.Request{}, errPasswordNotStored
+	}
 	m, err := d.Merchants.Merchant(ctx, old.MerchantID)
 	if err != nil {
 		return saga.Request{}, err
@@ -296,15 +348,20 @@ func (d Deps) retrySubscribe(ctx context.Context, old Order, runID string) (saga
 	return o.Request(runID, saga.OnFailure(m.OnFailure)), nil
 }
 
-// Subscribe returns the workflow that subscribes a user to a plan. The workflow creates the customer with a tenant and roles, and
-// the subscription with a tenant and roles. The workflow then attaches the subscription's tenant to the subscription, so that
-// BillingStack bills the tenant's usage.
+// Subscribe returns the workflow that subscribes a user to a plan. If the user is new, the workflow first creates the user and logs the user
+// in. The workflow creates the customer with a tenant and roles, and the subscription with a tenant and roles. The workflow then attaches the
+// subscription's tenant to the subscription, so that BillingStack bills the tenant's usage.
 func Subscribe(d Deps) saga.Workflow[Order] {
 	return saga.Workflow[Order]{
 		Name: SubscribeName, Version: 1,
 		Classify: Classify, Retry: d.retrySubscribe, Result: Order.result, Expect: d.expectSubscribe,
 		NewSubject: func(o Order) bool { return o.NewCustomer != nil },
-		Steps: []saga.Step[Order]{
+		Steps: append(userSteps(d, (*Order).account, registers, "check"), []saga.Step[Order]{
+			{
+				Name: "log-in", Each: registers, After: []string{"check-twins"},
+				Do:     func(ctx context.Context, o *Order) error { return d.logInUser(ctx, o.account()) },
+				NoUndo: "the token is never stored, and expires; the undo of create-user also removes the password",
+			},
 			{
 				Name: "check", Effect: saga.Reads,
 				Satisfied: func(o *Order, now time.Time) bool { return o.NewCustomer != nil && !stale(o, now) },
@@ -312,7 +369,7 @@ func Subscribe(d Deps) saga.Workflow[Order] {
 				NoUndo:    "it only reads",
 			},
 			{
-				Name: "create-customer", After: []string{"check"},
+				Name: "create-customer", After: []string{"log-in"},
 				Find:  d.findCustomer,
 				Claim: func(o *Order, _ string) string { return ClaimCustomer(o.CustomerID) },
 				Do:    d.createCustomer,
@@ -412,7 +469,7 @@ func Subscribe(d Deps) saga.Workflow[Order] {
 				},
 				NoUndo: "deleting the subscription also deletes its resource_id",
 			},
-		},
+		}...),
 	}
 }
 

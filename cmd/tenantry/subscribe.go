@@ -86,7 +86,7 @@ func (p *program) subscribe() *cobra.Command {
 // The method `order` sends an order. It does not wait until the order's run has ended.
 func (s remote) order(ctx context.Context, merchant, key, token string, body client.SubscribeRequest) (*client.SubscribeResponse, error) {
 	answer, err := s.SubscribeWithResponse(ctx, merchant, &client.SubscribeParams{
-		IdempotencyKey: `"` + key + `"`, XSubjectToken: token, Prefer: async,
+		IdempotencyKey: `"` + key + `"`, XSubjectToken: &token, Prefer: async,
 	}, body)
 	if err != nil {
 		return nil, unsent(ctx, err)

@@ -668,6 +668,9 @@ type DryRunStep struct {
 	Why *string `json:"why,omitempty"`
 }
 
+// Email The user's e-mail address. Keystone stores it with the user.
+type Email = string
+
 // EndingHold An operator's hold. Tenantry keeps the tenant of the ending subscription until the hold is lifted.
 type EndingHold struct {
 	At  time.Time `json:"at"`
@@ -1095,6 +1098,18 @@ type NewCustomer struct {
 	Name Name `json:"name"`
 }
 
+// NewUser A user whom the run creates in the merchant's domain.
+type NewUser struct {
+	// Email The user's e-mail address. Keystone stores it with the user.
+	Email *Email `json:"email,omitempty"`
+
+	// Name 1 to 255 characters. Control characters and characters above U+FFFF are not allowed.
+	Name UserName `json:"name"`
+
+	// Password 1 to 4096 characters, except control characters. Keystone may have further rules.
+	Password Password `json:"password"`
+}
+
 // Object defines model for Object.
 type Object struct {
 	Cloud *string `json:"cloud,omitempty"`
@@ -1244,7 +1259,7 @@ type RegisterRequest struct {
 	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
 	// Email The user's e-mail address. Keystone stores it with the user.
-	Email *string `json:"email,omitempty"`
+	Email *Email `json:"email,omitempty"`
 
 	// Name 1 to 255 characters. Control characters and characters above U+FFFF are not allowed.
 	Name UserName `json:"name"`
@@ -1407,7 +1422,7 @@ type RestoreRequest struct {
 	Why string `json:"why"`
 }
 
-// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. A run of the workflow `register` has the fields user_id and user_name. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
+// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id, and also user_id if the run has created the user. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. A run of the workflow `register` has the fields user_id and user_name. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
 type Result map[string]interface{}
 
 // Roles The names of the Keystone roles that users get on a tenant.
@@ -1439,7 +1454,7 @@ type Run struct {
 	// Reason The reason why a run waits or is stuck.
 	Reason *Reason `json:"reason,omitempty"`
 
-	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. A run of the workflow `register` has the fields user_id and user_name. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
+	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id, and also user_id if the run has created the user. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. A run of the workflow `register` has the fields user_id and user_name. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
 	Result Result `json:"result"`
 
 	// RetriedBy The run that repeats this run.
@@ -1497,9 +1512,9 @@ type Step struct {
 // StepState defines model for Step.State.
 type StepState string
 
-// SubscribeRequest Send either `customer` or `customer_id`, but not both.
+// SubscribeRequest Send either `customer` or `customer_id`, but not both. Send either `user` or the header X-Subject-Token, but not both.
 type SubscribeRequest struct {
-	// AddUser Adds another user to an existing customer. The order is accepted even if the user has no role on the customer's tenant. The run then assigns the roles to the user. The field is allowed only with customer_id.
+	// AddUser Adds another user to an existing customer. The order is accepted even if the user has no role on the customer's tenant. The run then assigns the roles to the user. The field is allowed only with customer_id. An order with customer_id and `user` needs it.
 	AddUser    *bool `json:"add_user,omitempty"`
 	BillingDay *int  `json:"billing_day,omitempty"`
 
@@ -1517,6 +1532,9 @@ type SubscribeRequest struct {
 
 	// PlanID a uuid in lower case, with hyphens
 	PlanID UUID `json:"plan_id"`
+
+	// User A user whom the run creates in the merchant's domain.
+	User *NewUser `json:"user,omitempty"`
 }
 
 // BilledSubscription defines model for Subscription.

@@ -58,7 +58,7 @@ func TestClient(t *testing.T) {
 	c, err := client.NewClientWithResponses(w.URL, client.WithRequestEditorFn(portal))
 	must(t, err)
 	got, err := c.SubscribeWithResponse(t.Context(), w.Merchant.ID,
-		&client.SubscribeParams{IdempotencyKey: `"k"`, XSubjectToken: w.UserToken},
+		&client.SubscribeParams{IdempotencyKey: `"k"`, XSubjectToken: &w.UserToken},
 		client.SubscribeRequest{PlanID: w.Merchant.Plan, Customer: &client.NewCustomer{Name: "Ada", Currency: new("nok"), Language: new("nor")}})
 	must(t, err)
 	if got.JSON201 == nil || got.JSON201.State != client.RunStateSucceeded || got.JSON201.Result["customer_id"] == "" {

@@ -22,8 +22,10 @@ type placing struct {
 	route string // part of the fingerprint
 	// The field `admit` checks the body of an order and the objects named in the body, and returns the request for a run.
 	admit func(ctx context.Context, m merchants.Merchant, body jsontext.Value) (saga.Request, error)
-	// If the function `valid` is set, the body contains a password, and `valid` returns a problem if the body is not valid. The password is no
-	// part of the fingerprint. If the run of a repeated order waits for the password, the order hands the password over to the run.
+	// If `password` is set, it is the path to a field of the body that may contain a password. The password is no part of the fingerprint. If
+	// the run of a repeated order waits for the password, the order hands the password over to the run.
+	password []string
+	// The function `valid` returns a problem if the body is not valid. It is set if `password` is set.
 	valid func(body jsontext.Value) error
 	// The field `related` returns the path of the subscription that the succeeded run created or changed. It may be nil.
 	related func(Result) string
@@ -47,8 +49,8 @@ func (s *server) place(c echo.Context, merchantID string, p placing) error {
 	prefer := readPrefer(r.Header)
 	c.Response().Header().Add(echo.HeaderVary, "Prefer")
 	signed, password := body, ""
-	if p.valid != nil {
-		if signed, password, err = withoutPassword(body); err != nil {
+	if p.password != nil {
+		if signed, password, err = withoutText(body, p.password...); err != nil {
 			return err
 		}
 	}
@@ -76,7 +78,7 @@ func (s *server) place(c echo.Context, merchantID string, p placing) error {
 		}
 		return err
 	}
-	request.Key, request.Fingerprint, request.Who = key, sum, callerOf(c).String()
+	request.Key, request.Fingerprint, request.Who, request.Password = key, sum, callerOf(c).String(), password
 	take := noToken
 	if s.ScopedTokens != nil && prefer.wait > 0 {
 		var stop func()
@@ -180,7 +182,7 @@ func (s *server) replay(c echo.Context, p placing, run *saga.Run, prefer prefere
 // handOver gives the password of a repeated order to the order's run if the run waits for the password, and reads the run again. Otherwise
 // the password is not used. If the body is not valid, the result is the problem that a new order with this body would have.
 func (s *server) handOver(ctx context.Context, run *saga.Run, p placing, body jsontext.Value, password string) (*saga.Run, error) {
-	if p.valid == nil || !run.AwaitsPassword() {
+	if p.password == nil || !run.AwaitsPassword() {
 		return run, nil
 	}
 	if err := p.valid(body); err != nil {
@@ -218,7 +220,7 @@ func (s *server) answer(
 		h.Set("Preference-Applied", prefer.applied)
 	}
 	if run.State == saga.Compensated {
-		return failed(run)
+		return failed(run, p)
 	}
 	if token, ok := take(); ok {
 		h.Set(headerSubjectToken, token)
@@ -271,14 +273,14 @@ func (s *server) comeAgain(run *saga.Run, now time.Time) time.Duration {
 
 // The function `failed` returns the problem run-compensated, which contains the cause of the failure. The cause never changes, not
 // even after a re-check. Therefore each answer for a compensated run is the same.
-func failed(run *saga.Run) error {
+func failed(run *saga.Run, p placing) error {
 	refused := refuse(runCompensated, "the run was compensated")
 	refused.instance = runPath(run.ID)
 	if cause := run.Cause; cause != nil {
 		refused.detail, refused.code = cause.Detail, code(string(cause.Code))
 		refused.step, refused.fixBy = cause.Step, FixBy(cause.FixBy)
 		if cause.Code == "password-refused" {
-			refused.params = []InvalidParam{{Pointer: some("/password"), Detail: cause.Detail}}
+			refused.params = []InvalidParam{{Pointer: some("/" + strings.Join(p.password, "/")), Detail: cause.Detail}}
 		}
 		if cause.Service != "" {
 			refused.upstream = &Upstream{

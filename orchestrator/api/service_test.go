@@ -110,7 +110,7 @@ func TestVersionsAndPages(t *testing.T) {
 		t.Errorf("versions: got %+v", got)
 	}
 	docs := w.call(request{path: "/docs"})
-	for _, want := range []string{"Subscribe a user to a plan", "Idempotency-Key: $(uuidgen)", "idempotency-key-reused", `id="schema-Run"`, "Ada Lovelace", "<h4>Body</h4><p>Send either `customer` or `customer_id`, but not both.</p>"} {
+	for _, want := range []string{"Subscribe a user to a plan", "Idempotency-Key: $(uuidgen)", "idempotency-key-reused", `id="schema-Run"`, "Ada Lovelace", "<h4>Body</h4><p>Send either `customer` or `customer_id`, but not both. Send either `user`"} {
 		if !strings.Contains(docs.body, want) {
 			t.Errorf("the docs do not contain %q", want)
 		}

@@ -23,17 +23,31 @@ var orderKinds = []kind{{
 // Subscribe places an order that subscribes a user to a plan.
 func (s *server) Subscribe(c echo.Context, merchantID string) error {
 	tokens := c.Request().Header.Values(headerSubjectToken)
+	valid := func(body jsontext.Value) (SubscribeRequest, error) {
+		want, err := fits[SubscribeRequest](body, s.document.operations["subscribe"].body())
+		if err == nil {
+			err = coherent(want, len(tokens) > 0)
+		}
+		return want, err
+	}
 	return s.place(c, merchantID, placing{
-		route: http.MethodPost + " /v1/merchants/{merchant_id}/subscriptions",
+		route:    http.MethodPost + " /v1/merchants/{merchant_id}/subscriptions",
+		password: []string{"user", "password"},
+		valid: func(body jsontext.Value) error {
+			_, err := valid(body)
+			return err
+		},
 		admit: func(ctx context.Context, m merchants.Merchant, body jsontext.Value) (saga.Request, error) {
-			want, err := fits[SubscribeRequest](body, s.document.operations["subscribe"].body())
-			if err == nil {
-				err = coherent(want)
-			}
-			if err != nil {
+			want, err := valid(body)
+			switch {
+			case err != nil:
 				return saga.Request{}, err
-			}
-			if len(tokens) != 1 || !printable(tokens[0], maxToken) {
+			case want.User != nil:
+				if err := s.limitLogin(c, m, want.User.Name); err != nil {
+					return saga.Request{}, err
+				}
+				return s.Admit.AdmitSubscribe(ctx, m, asked(want), "")
+			case len(tokens) != 1 || !printable(tokens[0], maxToken):
 				return saga.Request{}, refuse(userTokenInvalid, "X-Subject-Token must contain exactly one token")
 			}
 			return s.Admit.AdmitSubscribe(ctx, m, asked(want), tokens[0])
@@ -53,12 +67,15 @@ func asked(want SubscribeRequest) workflows.Asked {
 	if c := want.Customer; c != nil {
 		a.NewCustomer = &workflows.NewCustomer{Name: c.Name, Currency: valueOf(c.Currency), Language: valueOf(c.Language)}
 	}
+	if u := want.User; u != nil {
+		a.NewUser = &workflows.NewUser{Name: u.Name, Email: valueOf(u.Email)}
+	}
 	return a
 }
 
 // The function `coherent` checks the body against the rules that the function `fits` does not check: oneOf in the schema, and rules
-// that an OpenAPI schema cannot express.
-func coherent(want SubscribeRequest) error {
+// that an OpenAPI schema cannot express. The parameter `token` reports whether the request has a user's token.
+func coherent(want SubscribeRequest, token bool) error {
 	var faults []InvalidParam
 	fault := func(pointer, detail string) {
 		if detail != "" {
@@ -76,8 +93,14 @@ func coherent(want SubscribeRequest) error {
 			fault("/add_user", "add_user is allowed only with customer_id: the user of a new customer is always added")
 		}
 	}
+	if want.User != nil && token {
+		faults = append(faults, InvalidParam{Parameter: some(headerSubjectToken), Detail: "send either this header or the field user"})
+	}
 	if len(faults) > 0 {
 		return invalid(faults...)
+	}
+	if want.User != nil {
+		return newUser("/user", want.User.Name, want.User.Password)
 	}
 	return nil
 }

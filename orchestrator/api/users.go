@@ -61,7 +61,8 @@ const headerVisitor = "X-Visitor-Address"
 // RegisterUser places an order that creates a user.
 func (s *server) RegisterUser(c echo.Context, merchantID string) error {
 	return s.place(c, merchantID, placing{
-		route: http.MethodPost + " /v1/merchants/{merchant_id}/users",
+		route:    http.MethodPost + " /v1/merchants/{merchant_id}/users",
+		password: []string{"password"},
 		valid: func(body jsontext.Value) error {
 			_, err := s.registration(body)
 			return err
@@ -74,24 +75,31 @@ func (s *server) RegisterUser(c echo.Context, merchantID string) error {
 			if err != nil {
 				return saga.Request{}, err
 			}
-			q, err := s.Admit.AdmitRegister(ctx, m, workflows.NewUser{Name: want.Name, Email: valueOf(want.Email)})
-			q.Password = want.Password
-			return q, err
+			return s.Admit.AdmitRegister(ctx, m, workflows.NewUser{Name: want.Name, Email: valueOf(want.Email)})
 		},
 	})
 }
 
-// The method `registration` returns the registration in a body, or the problem with the body. A name must be in the Unicode form NFC, and
-// may have no invisible characters, because two names that look the same could otherwise belong to two users.
+// The method `registration` returns the registration in a body, or the problem with the body.
 func (s *server) registration(body jsontext.Value) (RegisterRequest, error) {
 	want, err := fits[RegisterRequest](body, s.document.operations["registerUser"].body())
 	if err == nil {
-		err = credentials(want.Name, want.Password)
-	}
-	if err == nil && (!norm.NFC.IsNormalString(want.Name) || strings.ContainsFunc(want.Name, func(r rune) bool { return unicode.Is(unicode.Cf, r) })) {
-		err = invalid(InvalidParam{Pointer: some("/name"), Detail: "send the name in the Unicode form NFC, without invisible characters"})
+		err = newUser("", want.Name, want.Password)
 	}
 	return want, err
+}
+
+// newUser returns a problem if no user can be created with this name or this password. A name must be in the Unicode form NFC, and may have no
+// invisible characters, because two names that look the same could otherwise belong to two users. The parameter `at` is the JSON pointer of
+// the object with the fields name and password.
+func newUser(at, name, password string) error {
+	if err := credentials(at, name, password); err != nil {
+		return err
+	}
+	if norm.NFC.IsNormalString(name) && !strings.ContainsFunc(name, func(r rune) bool { return unicode.Is(unicode.Cf, r) }) {
+		return nil
+	}
+	return invalid(InvalidParam{Pointer: some(at + "/name"), Detail: "send the name in the Unicode form NFC, without invisible characters"})
 }
 
 // LogIn logs a user in.
@@ -102,7 +110,7 @@ func (s *server) LogIn(c echo.Context, merchantID string) error {
 	}
 	want, err := bodyAs[LoginRequest](c, s.document.operations["logIn"])
 	if err == nil {
-		err = credentials(want.Name, want.Password)
+		err = credentials("", want.Name, want.Password)
 	}
 	if err == nil && !m.SignUp {
 		err = refuse(signUpOff, "sign-up is off for the merchant")
@@ -140,13 +148,14 @@ func notLoggedIn(c echo.Context, err error) error {
 	return err
 }
 
-// The function `credentials` returns a problem if no user can have this name or this password.
-func credentials(name, password string) error {
+// The function `credentials` returns a problem if no user can have this name or this password. The parameter `at` is the JSON pointer of the
+// object with the fields name and password.
+func credentials(at, name, password string) error {
 	if detail := blank(name); detail != "" {
-		return invalid(InvalidParam{Pointer: some("/name"), Detail: detail})
+		return invalid(InvalidParam{Pointer: some(at + "/name"), Detail: detail})
 	}
 	if keystone.HasControl(password) {
-		return invalid(InvalidParam{Pointer: some("/password"), Detail: "the password contains a control character"})
+		return invalid(InvalidParam{Pointer: some(at + "/password"), Detail: "the password contains a control character"})
 	}
 	return nil
 }
@@ -197,22 +206,33 @@ func visitorOf(h http.Header) (string, error) {
 	return "", invalid(InvalidParam{Parameter: some(headerVisitor), Detail: "the header must contain one IP address"})
 }
 
-// withoutPassword returns the body without the field `password`, and the password. If the field is missing or is not a text, the password
-// is empty.
-func withoutPassword(body jsontext.Value) (rest jsontext.Value, password string, err error) {
-	if body.Kind() != '{' { // refused later, when the body is checked against the schema
-		return body, "", nil
+// withoutText returns a JSON object without the field at the end of the path, and the text in that field. If there is no such field, or if it
+// contains no text, the text is empty.
+func withoutText(object jsontext.Value, path ...string) (rest jsontext.Value, text string, err error) {
+	if object.Kind() != '{' { // refused later, when the body is checked against the schema
+		return object, "", nil
 	}
 	var fields map[string]jsontext.Value
-	if err := stdjson.Unmarshal(body, &fields); err != nil {
+	if err := stdjson.Unmarshal(object, &fields); err != nil {
 		return nil, "", err
 	}
-	if stdjson.Unmarshal(fields["password"], &password) != nil {
-		password = ""
+	field, found := fields[path[0]]
+	switch {
+	case !found:
+		return object, "", nil
+	case len(path) > 1:
+		fields[path[0]], text, err = withoutText(field, path[1:]...)
+	default:
+		delete(fields, path[0])
+		if stdjson.Unmarshal(field, &text) != nil {
+			text = ""
+		}
 	}
-	delete(fields, "password")
-	if rest, err = stdjson.Marshal(fields); err != nil {
+	if err == nil {
+		rest, err = stdjson.Marshal(fields)
+	}
+	if err != nil {
 		return nil, "", err
 	}
-	return rest, password, rest.Canonicalize()
+	return rest, text, rest.Canonicalize()
 }

@@ -31,7 +31,8 @@ func drawPlan(t *rapid.T) *plan {
 	}), 1, 5).Draw(t, "orders")
 	p.Orders = append(p.Orders, rapid.SliceOfN(rapid.Custom(func(t *rapid.T) orderPlan {
 		return orderPlan{
-			Trial: register, At: between(t, 0, 20*time.Second, "at"), Merchant: rapid.IntRange(0, 1).Draw(t, "merchant"),
+			Trial: rapid.SampledFrom([]int{register, visitor}).Draw(t, "trial"), Customer: rapid.IntRange(0, 2).Draw(t, "customer"),
+			At: between(t, 0, 20*time.Second, "at"), Merchant: rapid.IntRange(0, 1).Draw(t, "merchant"),
 			Twice: rapid.Bool().Draw(t, "twice"), Patience: between(t, time.Second, 25*time.Second, "patience"),
 			SignUp: signUpPlan{
 				Name:  rapid.SampledFrom([]string{"ada", "ADA", "zoë"}).Draw(t, "name"),

@@ -48,6 +48,9 @@ type orderPlan struct {
 	SignUp   signUpPlan
 }
 
+// The method `registers` reports whether the order creates a user.
+func (o orderPlan) registers() bool { return o.Trial == register || o.Trial == visitor }
+
 // noOrder is the value of mishap.Order for runs without an order of a portal, such as the runs of follow-ups and repairs.
 const noOrder = -1
 
@@ -155,8 +158,11 @@ func writesOf(trial int) []string {
 		return writes
 	}
 	all := slices.Sorted(maps.Keys(trials[trial].Do))
-	if trial == register {
+	switch trial {
+	case register:
 		all = append(all, "set-password") // this step has no trial, because most runs do not need the step
+	case visitor:
+		all = append(all, writes...)
 	}
 	return all
 }
@@ -292,7 +298,7 @@ func (p *plan) rechecksNeeded() bool {
 
 // The method `registers` reports whether portals register users.
 func (p *plan) registers() bool {
-	return slices.ContainsFunc(p.Orders, func(o orderPlan) bool { return o.Trial == register })
+	return slices.ContainsFunc(p.Orders, orderPlan.registers)
 }
 
 // keepTenant returns the time for which an ended subscription can be restored. In most plans, the tenant can be removed ten minutes

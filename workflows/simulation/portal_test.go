@@ -62,7 +62,7 @@ func (p *portal) old() *oldCustomer {
 
 func newPortal(w *world, n, twin int, o orderPlan) *portal {
 	p := &portal{w: w, name: fmt.Sprintf("portal %d.%d", n, twin), plan: o, s: w.sellers[o.Merchant], key: fmt.Sprint("key-", n)}
-	if o.Trial == register { // each call has its own body
+	if o.registers() { // each call has its own body
 		return p
 	}
 	if o.Of > 0 {
@@ -128,8 +128,10 @@ func (p *portal) ask(try int) (status int, header http.Header, body []byte) {
 	defer cancel()
 	path := "/v1/merchants/" + p.s.id + "/subscriptions"
 	switch {
-	case p.plan.Trial == register:
-		path, p.body = "/v1/merchants/"+p.s.id+"/users", p.registration(r, try)
+	case p.plan.registers():
+		if p.body = p.registration(r, try); p.plan.Trial == register {
+			path = "/v1/merchants/" + p.s.id + "/users"
+		}
 	case p.plan.Of > 0:
 		run := p.w.lastRun(p.plan.Of - 1)
 		if run == nil {
@@ -156,7 +158,7 @@ func (p *portal) ask(try int) (status int, header http.Header, body []byte) {
 		return 0, http.Header{}, nil
 	}
 	p.w.told(who, answer.Body.String())
-	if p.plan.Trial == register && answer.Code == http.StatusConflict && !bytes.Contains(answer.Body.Bytes(), []byte("run-compensated")) {
+	if p.plan.registers() && answer.Code == http.StatusConflict && !bytes.Contains(answer.Body.Bytes(), []byte("run-compensated")) {
 		p.turnedAway()
 	}
 	return answer.Code, answer.Header(), answer.Body.Bytes()
@@ -232,7 +234,7 @@ func (r *replica) admitted(who string) {
 // The method `take` records the answer, and reports whether the answer is final.
 func (p *portal) take(status int, header http.Header, body []byte) bool {
 	if status == http.StatusConflict && !bytes.Contains(body, []byte("run-compensated")) {
-		return p.plan.Trial == register || p.plan.Of > 0 && !bytes.Contains(body, []byte("subscription-not-ready"))
+		return p.plan.registers() || p.plan.Of > 0 && !bytes.Contains(body, []byte("subscription-not-ready"))
 	}
 	if p.plan.Of > 0 && status == http.StatusNotFound { // the run of order Of-1 has not yet made the subscription, or was compensated
 		run := p.w.lastRun(p.plan.Of - 1) // the vandal may also have removed the subscription

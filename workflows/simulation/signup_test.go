@@ -16,7 +16,6 @@ import (
 	"github.com/tenantry/tenantry/keystone/clouds"
 	"github.com/tenantry/tenantry/keystone/keystonetest"
 	"github.com/tenantry/tenantry/orchestrator/saga"
-	"github.com/tenantry/tenantry/workflows"
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
@@ -24,8 +23,12 @@ import (
 // registrations, so their worlds do not depend on this file.
 const registering = 2
 
-// The variable `register` is the index of the trial of the workflow `register`.
-var register = slices.IndexFunc(trials, func(t workflowstest.Trial) bool { return t.Refused == "create-user" })
+// The variable `register` is the index of the trial of the workflow `register`. The variable `visitor` is the index of the trial of subscribe
+// runs that create their users.
+var (
+	register = slices.IndexFunc(trials, func(t workflowstest.Trial) bool { return t.Refused == "create-user" })
+	visitor  = slices.IndexFunc(trials, func(t workflowstest.Trial) bool { return t.Variant == "a new user" })
+)
 
 // canaryPassword is a part of every password of a registration, and of no other text. Seen.Secrets contains it.
 const canaryPassword = "canary-password"
@@ -88,6 +91,9 @@ func (p *plan) signUp(r *rand.Rand) {
 			if r.IntN(3) == 0 {
 				o.SignUp.Rival = 1 + rival(r.IntN(3))
 			}
+			if r.IntN(2) == 0 { // the portal registers and subscribes the user with one call
+				o.Trial, o.Customer = visitor, max(0, r.IntN(6)-3)
+			}
 			p.Orders = append(p.Orders, o)
 			p.signUpBadly(r, len(p.Orders)-1)
 		}
@@ -97,6 +103,9 @@ func (p *plan) signUp(r *rand.Rand) {
 // signUpBadly adds mishaps for the order n, which registers a user.
 func (p *plan) signUpBadly(r *rand.Rand, n int) {
 	about := func(step string, nth int, kinds ...kind) {
+		if step == "set-password" && p.Orders[n].Trial == visitor {
+			step = "log-in"
+		}
 		p.Mishaps = append(p.Mishaps, mishap{
 			Order: n, Step: step, Nth: nth, Kind: kinds[r.IntN(len(kinds))], For: time.Second + time.Duration(r.IntN(int(79*time.Second))),
 		})
@@ -141,19 +150,26 @@ func (p *plan) signUpBadly(r *rand.Rand, n int) {
 	case 5: // the order cannot succeed
 		about("create-user", 0, refused400, refused403)
 	}
+	steps := []string{"create-user", "set-password", "checkpoint"}
+	if p.Orders[n].Trial == visitor {
+		if r.IntN(3) == 0 { // the order cannot succeed
+			about(writes[r.IntN(len(writes))], 0, refused400, refused403)
+		}
+		steps = append(steps, writes...)
+	}
 	for range r.IntN(3) {
-		about([]string{"create-user", "set-password", "checkpoint"}[r.IntN(3)], max(0, r.IntN(4)-2), kind(r.IntN(int(kinds))))
+		about(steps[r.IntN(len(steps))], max(0, r.IntN(4)-2), kind(r.IntN(int(kinds))))
 		m := last()
 		switch {
 		case m.Step == "checkpoint" && m.Kind < crashBefore:
 			m.Kind %= unreachable + 1 // errors of the database have no HTTP status
-		case m.Step == "create-user":
+		case m.Step != "set-password" && m.Step != "log-in" && m.Step != "checkpoint":
 			m.Undo = r.IntN(3) == 0
 		}
 	}
 }
 
-// The type `signUp` contains the observations about one run of the workflow `register`.
+// The type `signUp` contains the observations about one run that creates its user.
 type signUp struct {
 	first  string // the password of the call that started the run
 	handed []handing
@@ -216,9 +232,17 @@ func (p *portal) password(r *replica, try int) string {
 
 // registration returns the body of the portal's call.
 func (p *portal) registration(r *replica, try int) string {
-	body, err := json.Marshal(map[string]string{
-		"name": p.plan.SignUp.Name, "email": "visitor@example.org", "password": p.password(r, try),
-	})
+	user := map[string]any{"name": p.plan.SignUp.Name, "email": "visitor@example.org", "password": p.password(r, try)}
+	order := map[string]any{"plan_id": p.s.plan, "user": user}
+	switch old := p.old(); {
+	case p.plan.Trial == register:
+		order = user
+	case old != nil:
+		order["customer_id"], order["add_user"] = old.id, true
+	default:
+		order["customer"] = map[string]any{"name": "New", "currency": "eur", "language": "eng"}
+	}
+	body, err := json.Marshal(order)
 	p.w.ok(err)
 	return string(body)
 }
@@ -437,7 +461,7 @@ func (w *world) withoutGifts(o workflowstest.Outside) workflowstest.Outside {
 	return o
 }
 
-// checkSignUps checks the users of all succeeded registrations, and the rivals. The invariants of package workflowstest cover the number of
+// checkSignUps checks the users whom succeeded runs have created, and the rivals. The invariants of package workflowstest cover the number of
 // users.
 func (w *world) checkSignUps() {
 	if w.signUps == nil {
@@ -449,7 +473,7 @@ func (w *world) checkSignUps() {
 		}
 	}
 	for _, run := range w.store.Everything().Runs {
-		if run.Workflow == workflows.RegisterName && run.State == saga.Succeeded {
+		if w.signUps.runs[run.ID] != nil && run.State == saga.Succeeded {
 			w.checkPassword(run)
 		}
 	}

@@ -22,12 +22,18 @@ func registration(name string, change func(*saga.Step[workflows.Registration], w
 	return m
 }
 
+// The function `visiting` returns a mutation of the workflow `subscribe` that is tried only on plans with registrations.
+func visiting(m mutations) mutations {
+	m.registers = true
+	return m
+}
+
 // The function `calling` returns a mutation that changes the client of Keystone.
 func calling(change func(*replica, keystone.Identity) keystone.Identity) mutations {
 	return mutations{registers: true, identity: change}
 }
 
-// signUpMutants are the mutants of the workflow `register`.
+// signUpMutants are the mutants of the steps that create users and log them in.
 var signUpMutants = map[string]mutations{
 	"create-user stores the password": registration("create-user", func(s *saga.Step[workflows.Registration], _ workflows.Deps) {
 		do := s.Do
@@ -39,6 +45,30 @@ var signUpMutants = map[string]mutations{
 			return err
 		}
 	}),
+	"no undo of create-user of subscribe": visiting(withoutUndo("create-user")),
+	"log-in does nothing": visiting(step("log-in", func(s *saga.Step[workflows.Order]) {
+		s.Do = func(context.Context, *workflows.Order) error { return nil }
+	})),
+	"log-in forgets that a password was handed over": visiting(step("log-in", func(s *saga.Step[workflows.Order]) {
+		do := s.Do
+		s.Do = func(ctx context.Context, o *workflows.Order) error {
+			o.PasswordHanded = saga.CallOf(ctx).Handed
+			if err := do(ctx, o); !errors.Is(err, keystone.ErrWrongLogin) {
+				return err
+			}
+			return nil
+		}
+	})),
+	"a subscribe run stores the password": visiting(step("create-user", func(s *saga.Step[workflows.Order]) {
+		do := s.Do
+		s.Do = func(ctx context.Context, o *workflows.Order) error {
+			err := do(ctx, o)
+			if password, missing := saga.CallOf(ctx).Password(); missing == nil {
+				o.UserName = password
+			}
+			return err
+		}
+	})),
 	"no undo of create-user": registration("create-user", func(s *saga.Step[workflows.Registration], _ workflows.Deps) {
 		s.Undo = func(context.Context, *workflows.Registration) error { return nil }
 	}),

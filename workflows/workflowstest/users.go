@@ -1,26 +1,23 @@
 package workflowstest
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/saga"
-	"github.com/tenantry/tenantry/workflows"
 )
 
-// The function `users` checks the users whom registrations have created. A succeeded registration has exactly one user. A compensated
-// registration has no user, unless the undo has kept the user, or an operator has skipped the undo. The names of two users of registrations
-// must differ in more than upper and lower case. Users who were left behind do not count.
+// The function `users` checks the users whom runs have created: registrations, and subscribe runs with a new user. If such a run has succeeded,
+// it has exactly one user. If it is compensated, it has no user, unless the undo has kept the user, or an operator has skipped the undo. The
+// names of two users of runs must differ in more than upper and lower case. Users who were left behind do not count.
 func users(v *view, broken report) {
 	names := map[string]keystone.User{}
 	for _, r := range v.Runs {
-		if r.Workflow != workflows.RegisterName {
-			continue
-		}
-		var input workflows.Registration
-		if err := json.Unmarshal(r.Input, &input); err != nil {
+		input, err := newUserOf(r)
+		if err != nil {
 			broken(r.ID, "decoding the input: "+err.Error())
+		}
+		if err != nil || input == nil {
 			continue
 		}
 		x := ordered{run: r}
@@ -38,7 +35,7 @@ func users(v *view, broken report) {
 			}
 			folded := u.DomainID + " " + keystone.FoldedName(u.Name)
 			if other, taken := names[folded]; taken {
-				broken(r.ID, "two users of registrations have the same name, except for upper and lower case", other.ID, u.ID)
+				broken(r.ID, "two users of runs have the same name, except for upper and lower case", other.ID, u.ID)
 			}
 			names[folded] = u
 		}
@@ -55,13 +52,14 @@ func users(v *view, broken report) {
 	}
 }
 
-// leftUser reports whether the user of a compensated registration stays: the undo has kept the user, or an operator has skipped the undo.
+// leftUser reports whether the user of a compensated run stays: the undo has kept the user, or an operator has skipped the undo.
 func (x ordered) leftUser() bool {
 	return has(x.run.LeftBehind, func(l saga.LeftBehind) bool { return l.Step == "create-user" })
 }
 
-// The method `registered` reports whether the thing is the user of the registration. The invariant `users` checks the user's name. If the
+// The method `registered` reports whether the thing is the user whom the run has created. The invariant `users` checks the user's name. If the
 // answer with the user's id was lost, the run does not expect the user.
 func (x ordered) registered(t thing) bool {
-	return t.kind == user && x.run.Workflow == workflows.RegisterName && t.bears(x.run.ID)
+	made, err := newUserOf(x.run)
+	return err == nil && made != nil && t.kind == user && t.bears(x.run.ID)
 }

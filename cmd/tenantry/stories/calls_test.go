@@ -37,6 +37,8 @@ func callOf(k *keystonetest.Keystone, r *http.Request) string {
 				return method + " roles/" + role + " on " + kindOfTenant(name)
 			}
 		}
+	case at[len(at)-1] == "tokens" && bytes.Contains(body, []byte(`"grace"`)):
+		return "login of grace"
 	case at[len(at)-1] == "tokens" && !bytes.Contains(body, []byte(`"methods":["token"]`)) && !bytes.Contains(body, []byte(`"token":{`)):
 		return "login"
 	}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -27,79 +28,115 @@ func (s *site) logsIn(url, name, password string) (answer, error) {
 	return s.do(req)
 }
 
-// A visitor registers, logs in and subscribes, with a real Keystone and a real PostgreSQL. Meanwhile, a replica is killed during a
-// registration. No password is in the log, in the database, in an answer or in the dump of a replica's goroutines.
-func TestAVisitorSignsUpAndSubscribesOnRealParts(t *testing.T) {
-	var first *replica
-	var kills atomic.Bool
+// Visitors register, log in and subscribe, with a real Keystone and a real PostgreSQL: 500 calls in all, while upstreams fail and replicas are
+// killed. No password is in the log, in the database, in an answer or in the dump of a replica's goroutines.
+func TestVisitorsSignUpAndSubscribeOnRealParts(t *testing.T) {
+	var victim atomic.Pointer[replica]
+	var faults atomic.Bool
+	var n atomic.Int32
+	fails := func(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
+		switch nth := n.Add(1); {
+		case !faults.Load() || r.Method == http.MethodGet || nth%11 > 1:
+			next.ServeHTTP(w, r)
+		case nth%11 == 1: // the answer is lost
+			next.ServeHTTP(w, r)
+			*w = *httptest.NewRecorder()
+			fallthrough
+		default:
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	}
 	in := &upstream{around: func(w *httptest.ResponseRecorder, r *http.Request, next http.Handler) {
-		next.ServeHTTP(w, r)
-		if r.Method == http.MethodPost && r.URL.Path == "/v3/users" && kills.CompareAndSwap(true, false) {
-			first.kill() // Keystone has created the user, but the replica gets no answer
+		fails(w, r, next)
+		if r.Method == http.MethodPost && r.URL.Path == "/v3/users" {
+			if killed := victim.Swap(nil); killed != nil {
+				killed.kill() // Keystone has created the user, but the replica gets no answer
+			}
 		}
 	}}
-	s := newSite(t, storetest.PostgreSQL(t), realCloud(t, in), &upstream{})
-	first = s.serve("TENANTRY_LOGIN_RATE=1000")
+	s := newSite(t, storetest.PostgreSQL(t), realCloud(t, in), &upstream{around: fails})
 	second := s.serve("TENANTRY_LOGIN_RATE=1000")
 	name := "visitor-" + uuid.NewString()
 	var mu sync.Mutex
-	var passwords []string
+	var secrets []string
 	password := func(text string) string {
 		mu.Lock()
 		defer mu.Unlock()
 		text += " " + uuid.NewString()
-		passwords = append(passwords, text)
+		secrets = append(secrets, text)
 		return text
+	}
+	logsIn := func(who, secret string, status int) (token string) {
+		a, err := s.logsIn(second.url, who, secret)
+		if token = a.header.Get("X-Subject-Token"); err != nil || a.status != status {
+			t.Errorf("logging %s in with the password %.4s: %v, %d %s", who, secret, err, a.status, a.body)
+		}
+		secrets = append(secrets, token)
+		return token
 	}
 
 	chosen := password("chosen")
-	s.insist(first.url, s.registers("registers", name, chosen))
+	s.insist(second.url, s.registers("registers", name, chosen))
 	if a, err := s.registers("again", strings.ToUpper(name), password("taken")).call(second.url); err != nil || a.status != http.StatusConflict ||
 		!strings.Contains(string(a.body), "user-exists") {
 		t.Errorf("the name is taken: %v, %d %s", err, a.status, a.body)
 	}
-	in1, err := s.logsIn(second.url, name, chosen)
-	s.ok(err)
-	if in1.status != http.StatusCreated {
-		t.Fatalf("logging in: %d %s", in1.status, in1.body)
-	}
-	token := in1.header.Get("X-Subject-Token")
-	subscribed, err := s.subscribe(second.url, "subscribes", token)
+	subscribed, err := s.subscribe(second.url, "subscribes", logsIn(name, chosen, http.StatusCreated))
 	s.ok(err)
 	if subscribed.status != http.StatusCreated {
 		t.Fatalf("subscribing: %d %s", subscribed.status, subscribed.body)
 	}
+	if a, err := s.subscribesVisitor("one-call", "one-call-"+name, password("one call")).call(second.url); err != nil ||
+		a.status != http.StatusCreated || a.header.Get("X-Subject-Token") == "" {
+		t.Errorf("registering and subscribing with one call: %v, %d %s", err, a.status, a.body)
+	}
+
+	for what, order := range map[string]func(key, name, password string) portal{"registers": s.registers, "subscribes": s.subscribesVisitor} {
+		first := s.serve("TENANTRY_LOGIN_RATE=1000")
+		victim.Store(first)
+		lost, next, who := password("lost"), password("next"), "killed-"+what+"-"+name
+		if a, err := order("killed-"+what, who, lost).call(first.url); err == nil {
+			t.Fatalf("%s: the replica was not killed: %d %s", what, a.status, a.body)
+		}
+		s.insist(second.url, order("killed-"+what, who, next))
+		logsIn(who, lost, http.StatusUnauthorized)
+		logsIn(who, next, http.StatusCreated)
+	}
+
+	dumped := s.serve("TENANTRY_LOGIN_RATE=1000")
+	faults.Store(true)
+	var calls atomic.Int32
+	where := func() string {
+		if calls.Add(1); calls.Load() > 100 {
+			_ = dumped.cmd.Process.Signal(syscall.SIGQUIT) // the replica prints its goroutines, and ends
+		}
+		return []string{second.url, dumped.url}[calls.Load()%2]
+	}
 	var all sync.WaitGroup
-	for i := range 20 {
+	for worker := range 8 {
 		all.Go(func() {
-			who, secret := fmt.Sprint("many-", i, "-", name), password("many")
-			s.insist(second.url, s.registers(who, who, secret))
-			if a, err := s.logsIn(second.url, who, secret); err != nil || a.status != http.StatusCreated {
-				t.Errorf("%s: %v, %d %s", who, err, a.status, a.body)
-			}
-			if a, err := s.logsIn(second.url, who, password("wrong")); err != nil || a.status != http.StatusUnauthorized {
-				t.Errorf("%s, with a wrong password: %v, %d %s", who, err, a.status, a.body)
+			for i := worker; i < 240; i += 8 {
+				who, order := fmt.Sprint("many-", i, "-", name), s.registers
+				if i%3 == 0 {
+					order = s.subscribesVisitor
+				}
+				secret := password("many")
+				if _, err := s.insistAt(where, order(who, who, secret), 2*time.Minute); err != nil {
+					t.Error(err)
+				}
+				_, err := s.logsIn(second.url, who, []string{secret, password("wrong")}[i%2]) // with faults, the login may be answered 503
+				s.ok(err)
 			}
 		})
 	}
 	all.Wait()
+	faults.Store(false)
 
-	kills.Store(true)
-	lost, next := password("lost"), password("next")
-	if a, err := s.registers("killed", "killed-"+name, lost).call(first.url); err == nil {
-		t.Fatalf("the replica was not killed: %d %s", a.status, a.body)
-	}
-	s.insist(second.url, s.registers("killed", "killed-"+name, next))
-	for secret, status := range map[string]int{lost: http.StatusUnauthorized, next: http.StatusCreated} {
-		if a, err := s.logsIn(second.url, "killed-"+name, secret); err != nil || a.status != status {
-			t.Errorf("the password %.4s: %v, %d %s", secret, err, a.status, a.body)
-		}
-	}
-
-	s.ok(second.cmd.Process.Signal(syscall.SIGQUIT)) // the replica prints its goroutines, and ends
+	<-dumped.dead
+	s.ok(second.cmd.Process.Signal(syscall.SIGQUIT))
 	<-second.dead
-	if !strings.Contains(s.log.read(), "goroutine ") {
-		t.Error("the replica has printed no goroutines")
+	if found := strings.Count(s.log.read(), "\ngoroutine 1 "); found < 2 {
+		t.Errorf("%d replicas have printed their goroutines", found)
 	}
-	s.noSecretIn(append(passwords, token)...)
+	s.noSecretIn(secrets...)
 }

@@ -51,6 +51,9 @@ func crashTrials(t testing.TB) (all []crashTrial) {
 		switch definition.Name {
 		case workflows.SubscribeName:
 			c.order, c.replica = orderSubscribe, tenantryServe
+			if trial.Variant != "" {
+				c.order = orderVisitor
+			}
 		case workflows.SuspendName:
 			c.order, c.replica = orderChange("suspend"), tenantryServe
 		case workflows.ResumeName:
@@ -88,11 +91,27 @@ func orderRegister(s *site, _ place, _ string) portal {
 	return s.registers("key", "grace", "correct horse")
 }
 
+// orderVisitor returns a portal that registers and subscribes a user with one call.
+func orderVisitor(s *site, _ place, _ string) portal {
+	return s.subscribesVisitor("key", "grace", "correct horse")
+}
+
 // The method `registers` returns a portal that registers a user.
 func (s *site) registers(key, name, password string) portal {
+	return s.asks("/users", key, fmt.Sprintf(`{"name": %q, "password": %q}`, name, password))
+}
+
+// subscribesVisitor returns a portal that registers and subscribes a user with one call.
+func (s *site) subscribesVisitor(key, name, password string) portal {
+	return s.asks("/subscriptions", key, fmt.Sprintf(
+		`{"plan_id": %q, "customer": {"name": "Visitor", "currency": "eur", "language": "eng"}, "user": {"name": %q, "password": %q}}`,
+		s.plan.ID, name, password))
+}
+
+// The method `asks` returns a portal that sends a body to a path of the merchant.
+func (s *site) asks(path, key, body string) portal {
 	return portal{key, func(url string) (answer, error) {
-		req, err := http.NewRequest(http.MethodPost, url+"/v1/merchants/"+s.merchant.ID+"/users",
-			strings.NewReader(fmt.Sprintf(`{"name": %q, "password": %q}`, name, password)))
+		req, err := http.NewRequest(http.MethodPost, url+"/v1/merchants/"+s.merchant.ID+path, strings.NewReader(body))
 		if err != nil {
 			return answer{}, err
 		}

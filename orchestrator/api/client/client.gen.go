@@ -673,6 +673,9 @@ type DryRunStep struct {
 	Why *string `json:"why,omitempty"`
 }
 
+// Email The user's e-mail address. Keystone stores it with the user.
+type Email = string
+
 // EndingHold An operator's hold. Tenantry keeps the tenant of the ending subscription until the hold is lifted.
 type EndingHold struct {
 	At  time.Time `json:"at"`
@@ -1100,6 +1103,18 @@ type NewCustomer struct {
 	Name Name `json:"name"`
 }
 
+// NewUser A user whom the run creates in the merchant's domain.
+type NewUser struct {
+	// Email The user's e-mail address. Keystone stores it with the user.
+	Email *Email `json:"email,omitempty"`
+
+	// Name 1 to 255 characters. Control characters and characters above U+FFFF are not allowed.
+	Name UserName `json:"name"`
+
+	// Password 1 to 4096 characters, except control characters. Keystone may have further rules.
+	Password Password `json:"password"`
+}
+
 // Object defines model for Object.
 type Object struct {
 	Cloud *string `json:"cloud,omitempty"`
@@ -1249,7 +1264,7 @@ type RegisterRequest struct {
 	DryRun *DryRunFlag `json:"dry_run,omitempty"`
 
 	// Email The user's e-mail address. Keystone stores it with the user.
-	Email *string `json:"email,omitempty"`
+	Email *Email `json:"email,omitempty"`
 
 	// Name 1 to 255 characters. Control characters and characters above U+FFFF are not allowed.
 	Name UserName `json:"name"`
@@ -1412,7 +1427,7 @@ type RestoreRequest struct {
 	Why string `json:"why"`
 }
 
-// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. A run of the workflow `register` has the fields user_id and user_name. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
+// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id, and also user_id if the run has created the user. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. A run of the workflow `register` has the fields user_id and user_name. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
 type Result map[string]interface{}
 
 // Roles The names of the Keystone roles that users get on a tenant.
@@ -1444,7 +1459,7 @@ type Run struct {
 	// Reason The reason why a run waits or is stuck.
 	Reason *Reason `json:"reason,omitempty"`
 
-	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. A run of the workflow `register` has the fields user_id and user_name. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
+	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id, and also user_id if the run has created the user. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. A run of the workflow `register` has the fields user_id and user_name. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
 	Result Result `json:"result"`
 
 	// RetriedBy The run that repeats this run.
@@ -1502,9 +1517,9 @@ type Step struct {
 // StepState defines model for Step.State.
 type StepState string
 
-// SubscribeRequest Send either `customer` or `customer_id`, but not both.
+// SubscribeRequest Send either `customer` or `customer_id`, but not both. Send either `user` or the header X-Subject-Token, but not both.
 type SubscribeRequest struct {
-	// AddUser Adds another user to an existing customer. The order is accepted even if the user has no role on the customer's tenant. The run then assigns the roles to the user. The field is allowed only with customer_id.
+	// AddUser Adds another user to an existing customer. The order is accepted even if the user has no role on the customer's tenant. The run then assigns the roles to the user. The field is allowed only with customer_id. An order with customer_id and `user` needs it.
 	AddUser    *bool `json:"add_user,omitempty"`
 	BillingDay *int  `json:"billing_day,omitempty"`
 
@@ -1522,6 +1537,9 @@ type SubscribeRequest struct {
 
 	// PlanID a uuid in lower case, with hyphens
 	PlanID UUID `json:"plan_id"`
+
+	// User A user whom the run creates in the merchant's domain.
+	User *NewUser `json:"user,omitempty"`
 }
 
 // BilledSubscription defines model for Subscription.
@@ -1792,8 +1810,11 @@ type SubscribeParams struct {
 	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but does not use the key: you can send the same key with the order afterwards.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
-	// XSubjectToken The user's unscoped Keystone token.
-	XSubjectToken SubjectToken `json:"X-Subject-Token"`
+	// XSubjectToken The user's unscoped Keystone token. The header is required, unless the body has the field `user`.
+	XSubjectToken *SubjectToken `json:"X-Subject-Token,omitempty"`
+
+	// XVisitorAddress The IP address of the visitor who uses the portal. Send exactly one address. Tenantry limits the logins and registrations of each visitor. Without this header, only the limits for the name and for the merchant apply.
+	XVisitorAddress *VisitorAddress `json:"X-Visitor-Address,omitempty"`
 
 	// Prefer With "wait=20", the call waits for at most 20 seconds until the run has ended. The maximum is 30. With "respond-async", the call does not wait. If too many calls wait already, the call does not wait either, and the answer is 202. A dry run ignores the header.
 	Prefer *Prefer `json:"Prefer,omitempty"`
@@ -2285,6 +2306,8 @@ type ClientInterface interface {
 	//
 	// X-Subject-Token holds the user's unscoped Keystone token. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
 	//
+	// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run fails, it also removes the user. As for the operation registerUser, Tenantry never stores the password: after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
+	//
 	// Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant.
 	//
 	// Takes any type of body and a specified content type.
@@ -2295,6 +2318,8 @@ type ClientInterface interface {
 	// Subscribe Subscribe a user to a plan
 	//
 	// X-Subject-Token holds the user's unscoped Keystone token. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
+	//
+	// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run fails, it also removes the user. As for the operation registerUser, Tenantry never stores the password: after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
 	//
 	// Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant.
 	//
@@ -3091,6 +3116,8 @@ func (c *Client) ListSubscriptions(ctx context.Context, merchantID MerchantID, p
 //
 // X-Subject-Token holds the user's unscoped Keystone token. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
 //
+// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run fails, it also removes the user. As for the operation registerUser, Tenantry never stores the password: after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
+//
 // Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant.
 //
 // Takes any type of body and a specified content type.
@@ -3111,6 +3138,8 @@ func (c *Client) SubscribeWithBody(ctx context.Context, merchantID MerchantID, p
 // Subscribe Subscribe a user to a plan
 //
 // X-Subject-Token holds the user's unscoped Keystone token. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
+//
+// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run fails, it also removes the user. As for the operation registerUser, Tenantry never stores the password: after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
 //
 // Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant.
 //
@@ -5091,24 +5120,37 @@ func NewSubscribeRequestWithBody(server string, merchantID MerchantID, params *S
 
 		req.Header.Set("Idempotency-Key", headerParam0)
 
-		var headerParam1 string
+		if params.XSubjectToken != nil {
+			var headerParam1 string
 
-		headerParam1, err = runtime.StyleParamWithOptions("simple", false, "X-Subject-Token", params.XSubjectToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
-		if err != nil {
-			return nil, err
-		}
-
-		req.Header.Set("X-Subject-Token", headerParam1)
-
-		if params.Prefer != nil {
-			var headerParam2 string
-
-			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "Prefer", *params.Prefer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "X-Subject-Token", *params.XSubjectToken, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
 			if err != nil {
 				return nil, err
 			}
 
-			req.Header.Set("Prefer", headerParam2)
+			req.Header.Set("X-Subject-Token", headerParam1)
+		}
+
+		if params.XVisitorAddress != nil {
+			var headerParam2 string
+
+			headerParam2, err = runtime.StyleParamWithOptions("simple", false, "X-Visitor-Address", *params.XVisitorAddress, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("X-Visitor-Address", headerParam2)
+		}
+
+		if params.Prefer != nil {
+			var headerParam3 string
+
+			headerParam3, err = runtime.StyleParamWithOptions("simple", false, "Prefer", *params.Prefer, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Prefer", headerParam3)
 		}
 
 	}
@@ -6889,6 +6931,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// X-Subject-Token holds the user's unscoped Keystone token. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
 	//
+	// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run fails, it also removes the user. As for the operation registerUser, Tenantry never stores the password: after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
+	//
 	// Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -6899,6 +6943,8 @@ type ClientWithResponsesInterface interface {
 	// SubscribeWithResponse Subscribe a user to a plan
 	//
 	// X-Subject-Token holds the user's unscoped Keystone token. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
+	//
+	// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run fails, it also removes the user. As for the operation registerUser, Tenantry never stores the password: after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
 	//
 	// Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant.
 	//
@@ -13798,6 +13844,8 @@ func (c *ClientWithResponses) ListSubscriptionsWithResponse(ctx context.Context,
 //
 // X-Subject-Token holds the user's unscoped Keystone token. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
 //
+// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run fails, it also removes the user. As for the operation registerUser, Tenantry never stores the password: after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
+//
 // Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -13814,6 +13862,8 @@ func (c *ClientWithResponses) SubscribeWithBodyWithResponse(ctx context.Context,
 // SubscribeWithResponse Subscribe a user to a plan
 //
 // X-Subject-Token holds the user's unscoped Keystone token. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
+//
+// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run fails, it also removes the user. As for the operation registerUser, Tenantry never stores the password: after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
 //
 // Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant.
 //
