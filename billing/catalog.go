@@ -102,6 +102,8 @@ func create[T any](ctx context.Context, c *Client, n creation[T]) (T, error) {
 
 func plansOf(merchantID string) string { return "/merchants/" + merchantID + "/plans" }
 
+func productsOf(merchantID string) string { return "/merchants/" + merchantID + "/products" }
+
 // Plans lists the merchant's plans with their items. Plans returns no plans for an unknown merchant.
 func (c *Client) Plans(ctx context.Context, merchantID string) ([]Plan, error) {
 	op := fmt.Sprintf("listing the plans of merchant %q", upstream.Clean(merchantID))
@@ -137,6 +139,16 @@ func (c *Client) Plan(ctx context.Context, merchantID, id string) (Plan, error) 
 	return found, nil
 }
 
+// EachProduct calls the function `take` for each of the merchant's products, while the list is being read. If EachProduct returns an error,
+// the list is incomplete, and take may have been called. BillingStack answers with an empty list if it does not have the merchant.
+func (c *Client) EachProduct(ctx context.Context, merchantID string, take func(Product)) error {
+	op := fmt.Sprintf("listing the products of merchant %q", upstream.Clean(merchantID))
+	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
+		return err
+	}
+	return each(ctx, c, op, productsOf(merchantID), nil, take)
+}
+
 // CreateProduct creates a product of the merchant. The call may be repeated if want.ID is set. If want.ID is empty, the server
 // chooses the id.
 func (c *Client) CreateProduct(ctx context.Context, merchantID string, want Product) (Product, error) {
@@ -145,7 +157,7 @@ func (c *Client) CreateProduct(ctx context.Context, merchantID string, want Prod
 		return Product{}, err
 	}
 	return create(ctx, c, creation[Product]{
-		op: op, merchantID: merchantID, collection: "/merchants/" + merchantID + "/products", id: want.ID, want: want,
+		op: op, merchantID: merchantID, collection: productsOf(merchantID), id: want.ID, want: want,
 		idOf: func(found Product) string { return found.ID },
 		same: func(found Product) bool { return found.Name == want.Name },
 	})

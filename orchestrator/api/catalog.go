@@ -17,6 +17,7 @@ import (
 type Billing interface {
 	Merchant(ctx context.Context, id string) (billing.Merchant, error)
 	PlanPage(ctx context.Context, merchantID string, p billing.Page) ([]billing.Plan, error)
+	EachProduct(ctx context.Context, merchantID string, take func(billing.Product)) error
 	SubscriptionPage(ctx context.Context, merchantID, customerID string, p billing.Page) ([]billing.Subscription, error)
 	Subscription(ctx context.Context, merchantID, id string) (billing.Subscription, error)
 }
@@ -41,9 +42,14 @@ func (s *server) ListPlans(c echo.Context, merchantID string, p ListPlansParams)
 	if err != nil {
 		return err
 	}
+	shown := plans[:min(limit, len(plans))]
+	prices, err := s.productPrices(c.Request().Context(), merchant.ID, shown)
+	if err != nil {
+		return err
+	}
 	answer := PlanList{Plans: []Plan{}}
-	for _, p := range plans[:min(limit, len(plans))] {
-		answer.Plans = append(answer.Plans, viewPlan(p))
+	for _, p := range shown {
+		answer.Plans = append(answer.Plans, viewPlan(p, prices))
 	}
 	next := ""
 	if len(plans) > limit {
@@ -53,7 +59,30 @@ func (s *server) ListPlans(c echo.Context, merchantID string, p ListPlansParams)
 	return answerJSON(c, http.StatusOK, answer)
 }
 
-func viewPlan(p billing.Plan) Plan {
+// productPrices returns the prices of products, by the id of the product. The result contains the products of those items of the plans that
+// have no prices of their own. BillingStack stores prices with a product, and can store other prices with the item of a plan.
+func (s *server) productPrices(ctx context.Context, merchantID string, plans []billing.Plan) (map[string][]any, error) {
+	prices := map[string][]any{}
+	for _, p := range plans {
+		for _, i := range p.Items {
+			if len(i.Pricing) == 0 {
+				prices[i.ProductID] = nil
+			}
+		}
+	}
+	if len(prices) == 0 {
+		return nil, nil
+	}
+	err := s.Billing.EachProduct(ctx, merchantID, func(p billing.Product) {
+		if _, wanted := prices[p.ID]; wanted {
+			prices[p.ID] = p.Pricing
+		}
+	})
+	return prices, err
+}
+
+// viewPlan returns a plan as the API shows it. An item without a pricing shows the pricing of its product.
+func viewPlan(p billing.Plan, prices map[string][]any) Plan {
 	view := Plan{
 		ID: p.ID, Name: p.Name, Title: some(p.Title), Description: some(p.Description), Items: []PlanItem{},
 	}
@@ -61,10 +90,15 @@ func viewPlan(p billing.Plan) Plan {
 		view.Properties = &p.Properties
 	}
 	for _, i := range p.Items {
-		view.Items = append(view.Items, PlanItem{
-			ProductID: i.ProductID, Name: some(i.Name), Title: some(i.Title), Description: some(i.Description),
-			Pricing: list(i.Pricing),
-		})
+		item := PlanItem{ProductID: i.ProductID, Name: some(i.Name), Title: some(i.Title), Description: some(i.Description)}
+		pricing, of := i.Pricing, PricingOfItem
+		if len(pricing) == 0 {
+			pricing, of = prices[i.ProductID], PricingOfProduct
+		}
+		if len(pricing) > 0 {
+			item.Pricing, item.PricingOf = &pricing, &of
+		}
+		view.Items = append(view.Items, item)
 	}
 	return view
 }

@@ -260,6 +260,24 @@ func (e OnFailure) Valid() bool {
 	}
 }
 
+// Defines values for PlanItemPricingOf.
+const (
+	PricingOfItem    PlanItemPricingOf = "item"
+	PricingOfProduct PlanItemPricingOf = "product"
+)
+
+// Valid indicates whether the value is a known member of the PlanItemPricingOf enum.
+func (e PlanItemPricingOf) Valid() bool {
+	switch e {
+	case PricingOfItem:
+		return true
+	case PricingOfProduct:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ReadinessStatus.
 const (
 	ReadinessDegraded    ReadinessStatus = "degraded"
@@ -1159,12 +1177,20 @@ type Plan struct {
 
 // PlanItem defines model for PlanItem.
 type PlanItem struct {
-	Description *string        `json:"description,omitempty"`
-	Name        *string        `json:"name,omitempty"`
-	Pricing     *[]interface{} `json:"pricing,omitempty"`
-	ProductID   string         `json:"product_id"`
-	Title       *string        `json:"title,omitempty"`
+	Description *string `json:"description,omitempty"`
+	Name        *string `json:"name,omitempty"`
+
+	// Pricing The prices, in the form in which the merchant has stored them in BillingStack. The field is missing if there are no prices.
+	Pricing *[]interface{} `json:"pricing,omitempty"`
+
+	// PricingOf Where BillingStack has stored the prices. If the item of the plan has no prices, the prices of the product count.
+	PricingOf *PlanItemPricingOf `json:"pricing_of,omitempty"`
+	ProductID string             `json:"product_id"`
+	Title     *string            `json:"title,omitempty"`
 }
+
+// PlanItemPricingOf Where BillingStack has stored the prices. If the item of the plan has no prices, the prices of the product count.
+type PlanItemPricingOf string
 
 // PlanList defines model for PlanList.
 type PlanList struct {
