@@ -72,7 +72,7 @@ func check(body jsontext.Value) error {
 		case token.Kind() != '"':
 		case isName(decoder) && len(token.String()) > maxName:
 			return refuse(bodyMalformed, "the body contains a key that is longer than %d bytes", maxName)
-		case decoder.StackPointer() == "/password": // never stored; the operations check it themselves
+		case decoder.StackPointer() == "/password", decoder.StackPointer() == "/user/password": // never stored; the operations check it
 		case len(faults) < maxFaults:
 			if fault := badText(token.String()); fault != "" {
 				faults = append(faults, InvalidParam{Pointer: some(string(decoder.StackPointer())), Detail: fault})

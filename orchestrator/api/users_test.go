@@ -210,6 +210,10 @@ func TestAPasswordMayHaveAnyCharacter(t *testing.T) {
 	if a := w.call(w.login("grace", "p😀ß\"\\ 漢")); a.status != http.StatusCreated {
 		t.Errorf("%d %s", a.status, a.body)
 	}
+	w.changes(w.newUser("subscribes", "hopper", "p😀ß\"\\ 漢"))
+	if a := w.call(w.login("hopper", "p😀ß\"\\ 漢")); a.status != http.StatusCreated {
+		t.Errorf("%d %s", a.status, a.body)
+	}
 }
 
 func TestADryRunOfARegistrationCreatesNothing(t *testing.T) {
