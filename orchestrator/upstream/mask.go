@@ -33,20 +33,30 @@ func Masker(secrets ...string) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
+// maxForm is the maximum length of an encoded secret that is encoded again, in bytes. An encoding can make a text several times longer.
+const maxForm = 16 << 10
+
 // The function `encodings` returns the secret itself, and the secret encoded for a URL, for JSON and for a quoted text. Up to three
 // encodings are combined, because a message can quote a text that contains a body.
 func encodings(secret string) []string {
-	forms := []string{secret}
-	for from := 0; from < len(forms) && len(forms) < 40; from++ { // 40: 3 encoders and 3 levels make 1 + 3 + 9 + 27 forms
-		html, _ := json.Marshal(forms[from]) //nolint:errcheck // the encoding of a string cannot fail
-		ascii := strconv.QuoteToASCII(forms[from])
-		for _, form := range []string{
-			string(html[1 : len(html)-1]), ascii[1 : len(ascii)-1], strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(forms[from]),
-		} {
-			if !slices.Contains(forms, form) {
-				forms = append(forms, form)
+	forms, level := []string{secret}, []string{secret}
+	for range 3 {
+		var next []string
+		for _, from := range level {
+			if from != secret && len(from) > maxForm {
+				continue
+			}
+			html, _ := json.Marshal(from) //nolint:errcheck // the encoding of a string cannot fail
+			ascii := strconv.QuoteToASCII(from)
+			for _, form := range []string{
+				string(html[1 : len(html)-1]), ascii[1 : len(ascii)-1], strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(from),
+			} {
+				if !slices.Contains(forms, form) {
+					forms, next = append(forms, form), append(next, form)
+				}
 			}
 		}
+		level = next
 	}
 	return append(forms, url.QueryEscape(secret), url.PathEscape(secret))
 }

@@ -3,7 +3,11 @@ package upstream_test
 import (
 	"errors"
 	"io"
+	"runtime"
+	"strconv"
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
@@ -22,6 +26,25 @@ func TestMaskReplacesSecretsInEveryEncoding(t *testing.T) {
 	} {
 		if got := upstream.Mask(text, `p"w\ü&d`, "token", "longer-token", "", "a", "abc"); got != want {
 			t.Errorf("%s: got %s, want %s", text, got, want)
+		}
+	}
+}
+
+// A secret can have special characters of one kind only, or be long. The encodings of such a secret must stay few and short.
+func TestMaskingNeedsLittleMemory(t *testing.T) {
+	for _, special := range []string{`"`, `\`, "<", "&", "é", "🚀", "\x00", "a", `"<`, `\é🚀<"`} {
+		for _, secret := range []string{"pass" + special + "word", strings.Repeat(special, 4096/utf8.RuneCountInString(special))} {
+			quoted := strconv.Quote(secret)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			got := upstream.Mask("the body "+quoted+" is refused", secret)
+			runtime.ReadMemStats(&after)
+			if got != `the body "[secret]" is refused` {
+				t.Errorf("%q: got %.60s", special, got)
+			}
+			if used := after.TotalAlloc - before.TotalAlloc; used > 16<<20 {
+				t.Errorf("%q, %d bytes: masking used %d bytes", special, len(secret), used)
+			}
 		}
 	}
 }
