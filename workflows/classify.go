@@ -51,12 +51,16 @@ func ofUpstream(v saga.Classification, e *upstream.Error) saga.Classification {
 		v.Class, v.Failure.Code = upstream.Blocked, "write-guarded"
 	case errors.Is(e, keystone.ErrPasswordRefused):
 		v.Failure.Code, v.Failure.FixBy = "password-refused", saga.FixByUser
-	case errors.Is(e, keystone.ErrWrongLogin), errors.Is(e, keystone.ErrTokenInvalid): // only logins of new users return these errors
-		v.Failure.Code, v.Failure.FixBy = "login-refused", saga.FixByUser
+	// A run logs a user in after it has set the password. If Keystone refuses this login, somebody has disabled the user, or Keystone has a
+	// rule that no new user can fulfil.
+	case errors.Is(e, keystone.ErrWrongLogin):
+		v.Failure.Code, v.Failure.FixBy = "login-refused", saga.FixByAdministrator
 	case errors.Is(e, keystone.ErrPasswordExpired):
-		v.Failure.Code, v.Failure.FixBy = "password-expired", saga.FixByUser
+		v.Failure.Code, v.Failure.FixBy = "password-expired", saga.FixByAdministrator
 	case isSecondFactor(e):
-		v.Failure.Code, v.Failure.FixBy = "mfa-required", saga.FixByUser
+		v.Failure.Code, v.Failure.FixBy = "mfa-required", saga.FixByAdministrator
+	case errors.Is(e, keystone.ErrTokenInvalid): // the token is too new: see logIn
+		v.Class, v.Failure.Code, v.Failure.FixBy = upstream.Transient, "login-refused", saga.FixByNobody
 	case errors.Is(e, billing.ErrReference): // the plan was deleted after the order was accepted, for example
 		v.Failure.Code, v.Failure.FixBy = "object-gone", saga.FixByMerchant
 	case errors.Is(e, billing.ErrText):

@@ -23,6 +23,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/service"
 	"github.com/tenantry/tenantry/store/storetest"
+	"github.com/tenantry/tenantry/workflows"
 	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
@@ -296,10 +297,14 @@ func trialsOn(database string) []workflowstest.Trial {
 	if strings.HasPrefix(database, "sqlite:") {
 		return all
 	}
-	seen := false
+	seen := map[string]bool{}
 	return slices.DeleteFunc(all, func(trial workflowstest.Trial) bool {
-		again := seen && trial.Variant != ""
-		seen = seen || trial.Variant != ""
+		d, err := trial.Define(workflows.Deps{})
+		if err != nil || trial.Variant == "" {
+			return err != nil
+		}
+		again := seen[d.Name]
+		seen[d.Name] = true
 		return again
 	})
 }

@@ -53,6 +53,19 @@ func TestStoredStatesStillDecode(t *testing.T) {
 				SubscriptionTenantOwn: true,
 			},
 		},
+		"2, with a new user": {
+			`{"run_id":"r","merchant_id":"m","plan_id":"p","customer_id":"c","new_user":{"name":"n","email":"e"},"subscription_id":"s",` +
+				`"cloud":"default","domain_id":"d","user_id":"u","user_name":"n","customer_roles":null,"subscription_roles":null,` +
+				`"checked_at":"2026-01-01T00:00:00Z","password_set":true,"password_handed":2}`,
+			workflows.Order{
+				Asked: workflows.Asked{MerchantID: "m", PlanID: "p", CustomerID: "c", NewUser: &workflows.NewUser{Name: "n", Email: "e"}},
+				Resolved: workflows.Resolved{
+					RunID: "r", SubscriptionID: "s", Cloud: "default", DomainID: "d", UserID: "u", UserName: "n",
+					CheckedAt: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC),
+				},
+				PasswordState: workflows.PasswordState{PasswordSet: true, PasswordHanded: 2},
+			},
+		},
 	} {
 		var got workflows.Order
 		if err := json.Unmarshal([]byte(c.stored), &got); err != nil || !reflect.DeepEqual(got, c.want) {
@@ -63,10 +76,10 @@ func TestStoredStatesStillDecode(t *testing.T) {
 
 func TestStoredRegistrationsStillDecode(t *testing.T) {
 	stored := `{"name":"n","email":"e","merchant_id":"m","run_id":"r","cloud":"default","domain_id":"d",` +
-		`"user_id":"u","password_set":true}`
+		`"user_id":"u","password_set":true,"password_handed":2}`
 	want := workflows.Registration{
 		NewUser: workflows.NewUser{Name: "n", Email: "e"}, MerchantID: "m", RunID: "r", Cloud: "default", DomainID: "d",
-		UserID: "u", PasswordState: workflows.PasswordState{PasswordSet: true},
+		UserID: "u", PasswordState: workflows.PasswordState{PasswordSet: true, PasswordHanded: 2},
 	}
 	var got workflows.Registration
 	if err := json.Unmarshal([]byte(stored), &got); err != nil || !reflect.DeepEqual(got, want) {

@@ -45,16 +45,16 @@ func (g grant) pinned(name string) (r keystone.Role) {
 }
 
 // The method `claim` returns the claim on the assignment of a role to the user. The claim contains the role's id, because a role
-// may be renamed. If the run creates the user, the claim contains the user's name, because the input of the run does not contain the id.
+// may be renamed. Until the run has created its new user, the claim contains the user's name.
 func (g grant) claim(role string) string {
-	return ClaimRole(cmp.Or(g.pinned(role).ID, role), cmp.Or(g.user, g.name), g.tenant.claim())
+	return ClaimRole(cmp.Or(g.pinned(role).ID, role), cmp.Or(g.user, "named "+g.name), g.tenant.claim())
 }
 
-// The method `expected` returns the role assignments that should exist when the run has succeeded. The list is empty if the
-// tenant's id is not known yet.
+// The method `expected` returns the role assignments that should exist when the run has succeeded. The list is empty if the id of the
+// tenant or of the user is not known yet.
 func (g grant) expected(step string) (all []saga.Expected) {
 	for _, r := range g.roles {
-		if g.id == "" {
+		if g.id == "" || g.user == "" {
 			break
 		}
 		a := keystone.Assignment{ProjectID: g.id, UserID: g.user, RoleID: cmp.Or(g.renewed[r.ID], r.ID)}

@@ -21,7 +21,7 @@ func (d Deps) scopeToken(ctx context.Context, o *Order) error {
 	}
 	token, err := saga.CallOf(ctx).Token(ctx)
 	if errors.Is(err, saga.ErrNoToken) {
-		return d.proveRoles(ctx, id, o, "the user's token is no longer stored")
+		return d.proveRoles(ctx, id, o, "the user's token is no longer available")
 	}
 	if err != nil {
 		return err

@@ -94,6 +94,9 @@ func (o *Order) account() account {
 	return account{*o.NewUser, o.Cloud, o.DomainID, o.RunID, &o.UserID, &o.PasswordState}
 }
 
+// SetUser stores the id of the new user, for the claims of the run: see [saga.Step].
+func (o *Order) SetUser(id string) { o.UserID = id }
+
 // registers is the field Each of the steps that only an order with a new user needs.
 func registers(o *Order) []string {
 	if o.NewUser == nil {

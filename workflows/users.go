@@ -163,7 +163,12 @@ func (d Deps) setPassword(ctx context.Context, u account) error {
 	if err != nil {
 		return err
 	}
-	err = id.SetPassword(ctx, *u.id, password)
+	return u.set(ctx, id, password)
+}
+
+// The method `set` sets the user's password.
+func (u account) set(ctx context.Context, id keystone.Identity, password string) error {
+	err := id.SetPassword(ctx, *u.id, password)
 	if errors.Is(err, keystone.ErrNotFound) {
 		return errUserGone
 	}
@@ -174,24 +179,24 @@ func (d Deps) setPassword(ctx context.Context, u account) error {
 }
 
 // errUserGone means that somebody has deleted the user whom the run has created.
-var errUserGone = StepError{upstream.Permanent, "user-gone", "the user was deleted during the run", saga.FixByUser}
+var errUserGone = StepError{upstream.Permanent, "user-gone", "the user was deleted during the run", saga.FixByMerchant}
 
 // logInUser logs in the user whom the run has created, and keeps the token for the later steps of the run. If the user does not have the
 // password that the caller has sent last, logInUser first sets this password.
 func (d Deps) logInUser(ctx context.Context, u account) error {
-	call := saga.CallOf(ctx)
-	if !u.password.PasswordSet || u.password.PasswordHanded != call.Handed {
-		if err := d.setPassword(ctx, u); err != nil {
-			return err
-		}
+	id, err := d.Identity(u.cloud)
+	if err != nil {
+		return err
 	}
+	call := saga.CallOf(ctx)
 	password, err := call.Password()
 	if err != nil {
 		return err
 	}
-	id, err := d.Identity(u.cloud)
-	if err != nil {
-		return err
+	if !u.password.PasswordSet || u.password.PasswordHanded != call.Handed {
+		if err := u.set(ctx, id, password); err != nil {
+			return err
+		}
 	}
 	token, err := logIn(ctx, id, u.domain, u.Name, password)
 	switch {
@@ -215,7 +220,7 @@ func (u account) expectUser() []saga.Expected {
 	}}
 }
 
-// errPasswordNotStored refuses to repeat a run that has created a user, because the password is not stored.
+// errPasswordNotStored refuses to repeat a run that creates a user, because the password is not stored.
 var errPasswordNotStored = &saga.RetryRefusedError{
 	Code: "password-missing", FixBy: saga.FixByMerchant,
 	Detail: "Tenantry has not stored the password: the portal must send the request again, with a new key",

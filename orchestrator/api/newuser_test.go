@@ -19,6 +19,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/service"
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
+	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
 // newUser returns an order with a new user and a new customer.
@@ -96,16 +97,16 @@ func valueOf(text *string) string {
 func TestABadOrderWithANewUserIsRefused(t *testing.T) {
 	w := newWorldOf(t, "")
 	for user, pointer := range map[string]string{
-		`{"name": "grace"}`:                                      "/user/password",
-		`{"password": "correct horse"}`:                          "/user/name",
-		`{"name": "grace", "password": ""}`:                      "/user/password",
-		`{"name": " grace", "password": "p"}`:                    "/user/name",
-		`{"name": "grace", "password": ["p"]}`:                   "/user/password",
-		`{"name": "grace", "password": "p\u0000"}`:               "/user/password",
-		`{"name": "jose\u0301", "password": "p"}`:                "/user/name",
-		`{"name": "grace", "password": "p", "token": 1}`:         "/user/token",
-		`"grace"`:                                                "/user",
-		`null`:                                                   "/user",
+		`{"name": "grace"}`:                              "/user/password",
+		`{"password": "correct horse"}`:                  "/user/name",
+		`{"name": "grace", "password": ""}`:              "/user/password",
+		`{"name": " grace", "password": "p"}`:            "/user/name",
+		`{"name": "grace", "password": ["p"]}`:           "/user/password",
+		`{"name": "grace", "password": "p\u0000"}`:       "/user/password",
+		`{"name": "jose\u0301", "password": "p"}`:        "/user/name",
+		`{"name": "grace", "password": "p", "token": 1}`: "/user/token",
+		`"grace"`: "/user",
+		`null`:    "/user",
 		`{"name": "grace", "password": "p", "email": {"x": "y"}}`: "/user/email",
 	} {
 		q := w.newUser("k", "", "")
@@ -153,8 +154,8 @@ func TestOrdersWithNewUsersCountAsRegistrations(t *testing.T) {
 // An order with a new user is undone as a whole, before and after the first write to BillingStack. Even if the merchant's failed runs wait for
 // an operator, a refused password is undone at once.
 func TestAFailedOrderWithANewUserLeavesNothing(t *testing.T) {
-	var refuse atomic.Bool
-	var writes atomic.Int32
+	var refuse, locked atomic.Bool
+	var writes, billed atomic.Int32
 	w := newWorldOf(t, "", withRules(keystonetest.PasswordRules{Regex: regexp.MustCompile(`.{12,}`), Description: "at least 12 characters"}),
 		func(o *servicetest.Options) {
 			o.Around = func(_ string, next http.RoundTripper) http.RoundTripper {
@@ -165,8 +166,18 @@ func TestAFailedOrderWithANewUserLeavesNothing(t *testing.T) {
 							Body: io.NopCloser(strings.NewReader(`{"faultcode": "Client", "faultstring": "no"}`)),
 						}, nil
 					}
-					if saga.CallOf(r.Context()).RunID != "" && r.Method != http.MethodGet {
+					call := saga.CallOf(r.Context())
+					if call.RunID != "" && r.Method != http.MethodGet {
 						writes.Add(1)
+						if strings.HasPrefix(r.URL.Path, "/v2/") {
+							billed.Add(1)
+						}
+					}
+					if locked.Load() && call.Step == "log-in" {
+						return &http.Response{
+							StatusCode: http.StatusUnauthorized, Header: http.Header{"Content-Type": {"application/json"}}, Request: r,
+							Body: io.NopCloser(strings.NewReader(`{"error": {"code": 401, "title": "Unauthorized", "message": "no"}}`)),
+						}, nil
 					}
 					return next.RoundTrip(r)
 				})
@@ -191,14 +202,27 @@ func TestAFailedOrderWithANewUserLeavesNothing(t *testing.T) {
 		return nil
 	})
 	must(t, err)
+	outside := func() string {
+		found, err := workflowstest.Look(t.Context(), w.Keystone, w.Billing, w.Merchant.ID)
+		must(t, err)
+		return fmt.Sprintf("%+v", found)
+	}
+	before := outside()
+	locked.Store(true)
+	billed.Store(0)
+	a = w.call(w.newUser("locked", "grace", "correct horse"))
+	if p := read[api.Problem](t, a); !strings.HasSuffix(p.Code, ".login-refused") || *p.FixBy != api.FixByAdministrator || billed.Load() != 0 {
+		t.Errorf("a refused login: %d %s, and BillingStack got %d writes", a.status, a.body, billed.Load())
+	}
+	locked.Store(false)
 	refuse.Store(true)
 	a = w.call(w.newUser("refused", "grace", "correct horse"))
 	if !strings.Contains(a.body, "run-compensated") {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 	refuse.Store(false)
-	if _, err := w.Identity.SimilarUser(t.Context(), "default", "grace"); err == nil {
-		t.Error("the user of a compensated run exists")
+	if after := outside(); after != before || billed.Load() == 0 {
+		t.Errorf("the compensated runs have left\n%s, before there was\n%s", after, before)
 	}
 	w.refused(w.newUser("taken", "Ada", "correct horse"), http.StatusConflict, "user-exists") // the installation has a user "ada"
 	run := a.header.Get("Location")
@@ -262,6 +286,14 @@ func waitsBeforeTheLogin(t *testing.T, change []func(*servicetest.Options)) {
 
 func TestADryRunShowsTheNewUser(t *testing.T) {
 	w := newWorldOf(t, "")
+	joins := w.newUser("joins", "eve", "correct horse")
+	joins.body = strings.Replace(joins.body, `"customer": {"name": "Grace"}`, `"dry_run": true, "add_user": true, "customer_id": "`+w.subscribed("s").customer+`"`, 1)
+	for _, s := range read[api.DryRun](t, w.call(joins)).Steps {
+		if s.Objects != nil && strings.HasPrefix(s.Name, "assign-customer-role/") {
+			t.Errorf("step %s names %+v, although the user has no id yet", s.Name, *s.Objects)
+		}
+	}
+	before := w.runs()
 	q := w.newUser("k", "grace", "correct horse")
 	q.body = strings.Replace(q.body, "{", `{"dry_run": true, `, 1)
 	a := w.call(q)
@@ -279,7 +311,7 @@ func TestADryRunShowsTheNewUser(t *testing.T) {
 			t.Errorf("step %s: %s, want %s", step, outcomes[step], want)
 		}
 	}
-	if _, err := w.Identity.FindUser(t.Context(), "default", "grace"); a.status != http.StatusOK || got.State != "succeeded" || err == nil || w.runs() != 0 {
+	if _, err := w.Identity.FindUser(t.Context(), "default", "grace"); a.status != http.StatusOK || got.State != "succeeded" || err == nil || w.runs() != before {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 }

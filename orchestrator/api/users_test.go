@@ -210,6 +210,14 @@ func TestAPasswordMayHaveAnyCharacter(t *testing.T) {
 	if a := w.call(w.login("grace", "p😀ß\"\\ 漢")); a.status != http.StatusCreated {
 		t.Errorf("%d %s", a.status, a.body)
 	}
+	for i, password := range []string{"pass<word", `quo"te!`, `back\slash`, "café au lait", "emoji🚀"} { // characters of one kind
+		name := fmt.Sprint("user", i)
+		w.changes(w.registration(name, name, password))
+		if a := w.call(w.login(name, password)); a.status != http.StatusCreated {
+			t.Errorf("%s: %d %s", password, a.status, a.body)
+		}
+		w.refused(w.login(name, password+"x"), http.StatusUnauthorized, "login-refused")
+	}
 	w.changes(w.newUser("subscribes", "hopper", "p😀ß\"\\ 漢"))
 	if a := w.call(w.login("hopper", "p😀ß\"\\ 漢")); a.status != http.StatusCreated {
 		t.Errorf("%d %s", a.status, a.body)

@@ -38,7 +38,7 @@ func TestTheDocumentListsEveryWord(t *testing.T) {
 	problems, failures := map[string]string{}, found[saga+"Code"]
 	for _, k := range kinds() {
 		problems["/problems/"+k.name] = k.title + "."
-		if listed(t, "FailureCode")[k.name] == "" { // only refused orders have this code, and a refused order has no run
+		if listed(t, "FailureCode")[k.name] == "" && !slices.Contains(ofRuns, k.name) { // only refused orders have this code, and they have no run
 			failures = slices.DeleteFunc(failures, func(code string) bool { return code == k.name })
 		}
 	}
@@ -47,6 +47,9 @@ func TestTheDocumentListsEveryWord(t *testing.T) {
 		t.Errorf("ProblemType: got %v, want %v", got, problems)
 	}
 }
+
+// ofRuns are the codes of runs that are also names of problem types.
+var ofRuns = []string{"login-refused", "password-expired", "mfa-required", "user-exists"}
 
 // The function `listed` returns the values of a schema, with their texts.
 func listed(t *testing.T, schema string) map[string]string {

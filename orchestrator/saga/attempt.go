@@ -33,6 +33,7 @@ const (
 // process can therefore make the call.
 type Call struct {
 	RunID    string
+	User     string // Run.User
 	Merchant string
 	Step     string // the step's name; "assign-customer-role/member" is a step with the item "member"
 	Item     string
@@ -188,14 +189,14 @@ func (h *Handle) recheck(ctx context.Context, s *step) (output json.RawMessage, 
 	mine := false
 	err = h.before(func() error {
 		found, _, err := s.find(ctx, h.State)
-		h.objects = nil
+		h.objects, h.user = nil, ""
 		if found == Foreign || skipped(err) != "" {
 			return nil
 		}
 		if err != nil || found != Made {
 			return err
 		}
-		claim, err := s.claim(h.Input, h.Item)
+		claim, err := s.claim(h.Input, h.User, h.Item)
 		if err != nil {
 			return err
 		}

@@ -40,7 +40,7 @@ type step struct {
 	effect    Effect
 	undoText  string // how a dry run describes the compensation
 	find      finder // nil: the step has no Find
-	claim     func(input json.RawMessage, item string) (string, error)
+	claim     func(input json.RawMessage, user, item string) (string, error)
 	items     func(input json.RawMessage) ([]string, error)
 	satisfied func(state json.RawMessage, now time.Time) bool // nil: the step is never satisfied
 	do, undo  call
@@ -145,7 +145,7 @@ func (d *Definition) anyClaim(r *Run, is func(claim string) bool) (bool, error) 
 		if s.claim == nil {
 			continue
 		}
-		claim, err := s.claim(r.Input, r.Steps[i].item())
+		claim, err := s.claim(r.Input, r.User, r.Steps[i].item())
 		if err != nil {
 			return false, fmt.Errorf("reading the claims of run %s: %w", r.ID, err)
 		}
@@ -304,10 +304,13 @@ func erase[S any](s Step[S]) step {
 		}
 	}
 	if s.Claim != nil {
-		erased.claim = func(input json.RawMessage, item string) (string, error) {
+		erased.claim = func(input json.RawMessage, user, item string) (string, error) {
 			order, err := decode[S](input)
 			if err != nil {
 				return "", err
+			}
+			if of, ok := any(order).(interface{ SetUser(id string) }); ok && user != "" {
+				of.SetUser(user)
 			}
 			return s.Claim(order, item), nil
 		}

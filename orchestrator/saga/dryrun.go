@@ -120,7 +120,7 @@ func (w *dryWalk) call(ctx context.Context, c Call) (Outcome, error) {
 	case undecided != "":
 		step.Outcome, step.Why = Undecided, dependsOn(undecided)
 		return o, nil
-	case s.effect.reads() && written != "":
+	case written != "" && (s.effect.reads() || s.satisfied != nil): // the result of the earlier step may satisfy this step
 		step.Outcome, step.Why = Undecided, dependsOn(written)
 		return o, nil
 	}

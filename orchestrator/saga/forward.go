@@ -72,13 +72,14 @@ func (t *turn) stayQueued() {
 }
 
 // The method `fail` compensates or holds the run because of a failure. If the pivot of the run has begun, the run cannot be
-// compensated. The run is then held, and the failure needs an operator. Without a pivot, a run is not held because of a failure that only the
-// user can fix, such as a refused password: no operator could help.
+// compensated. The run is then held, and the failure needs an operator. Without a pivot, a run is compensated, not held, if only the user can
+// fix the failure, such as a refused password, or if the password is missing: no operator could help.
 func (t *turn) fail(why Failure) {
 	if t.run.pivot() != nil {
 		why.FixBy = FixByOperator
 	}
-	if t.run.OnFailure == FailureHolds && why.FixBy != FixByUser || t.run.pivot() != nil {
+	helps := why.FixBy != FixByUser && !why.AwaitsPassword
+	if t.run.OnFailure == FailureHolds && helps || t.run.pivot() != nil {
 		t.hold(Reason{Kind: WaitsForOperator, Failure: why})
 		t.rest()
 		return

@@ -257,7 +257,7 @@ func (t *turn) handOver() {
 		if code != nil && code.find == nil && until.After(t.now) {
 			row.RetryAt, row.Error = &until, &Failure{
 				Code: "password-late", FixBy: FixByNobody, Step: row.Name, At: t.now,
-				Detail: "a call with an earlier password got no answer, and may still take effect; the password is set after the late window",
+				Detail: "a call got no answer, and may still set an earlier password; the step is repeated after the late window",
 			}
 		}
 		t.changed(row)
@@ -277,7 +277,7 @@ func (t *turn) call(row *StepRow, kind CallKind) {
 	row.InFlight, row.RetryAt = kind, nil
 	t.changed(row)
 	c := Call{
-		RunID: t.run.ID, Merchant: t.run.Merchant, Step: row.Name, Item: row.item(), Kind: kind,
+		RunID: t.run.ID, User: t.run.User, Merchant: t.run.Merchant, Step: row.Name, Item: row.item(), Kind: kind,
 		Attempt: row.Attempts, Handed: t.run.Handed, Look: row.Unknowns > 0,
 	}
 	if c.Undoes() {

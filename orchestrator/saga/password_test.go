@@ -38,7 +38,14 @@ func TestARunWithoutItsPasswordWaitsForItsCaller(t *testing.T) {
 
 // If the caller never sends the password, the run is compensated when it expires.
 func TestARunWithoutItsPasswordExpires(t *testing.T) {
+	for _, onFailure := range []OnFailure{FailureCompensates, FailureHolds} {
+		t.Run(string(onFailure), func(t *testing.T) { expiresWithoutPassword(t, onFailure) })
+	}
+}
+
+func expiresWithoutPassword(t *testing.T, onFailure OnFailure) {
 	s := newStepped(t)
+	s.run.OnFailure = onFailure
 	s.next(s.came(noPassword))
 	s.now = *s.run.DueAt
 	if waited := s.now.Sub(s.run.BudgetFrom); waited < s.m.Limits.GiveUpAfter {
@@ -49,6 +56,56 @@ func TestARunWithoutItsPasswordExpires(t *testing.T) {
 	if s.run.Cause == nil || s.run.Cause.Code != "deadline-exceeded" {
 		t.Errorf("the run is %s, with the cause %+v", s.run.State, s.run.Cause)
 	}
+}
+
+// The type `owned` is the state of a run that creates its user.
+type owned struct {
+	Owner string `json:"owner"`
+}
+
+func (o *owned) SetUser(id string) { o.Owner = id }
+
+// A run that creates its user learns the user's id from a step. The claims of the run then contain the id, but no other output of a step.
+func TestAClaimContainsTheIDOfTheNewUser(t *testing.T) {
+	nothing := func(context.Context, *owned) error { return nil }
+	d, err := Define(Workflow[owned]{
+		Name: "w", Version: 1, Classify: func(error) Classification { return Classification{} },
+		Retry:  func(context.Context, owned, string) (Request, error) { return Request{}, nil },
+		Expect: func(owned) []Expected { return nil }, Result: func(owned) any { return nil },
+		Steps: []Step[owned]{{
+			Name: "make", Do: nothing, Undo: nothing,
+			Find:  func(context.Context, *owned) (Found, error) { return Made, nil },
+			Claim: func(o *owned, _ string) string { return "thing of " + o.Owner },
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for user, claim := range map[string]string{"": "thing of nobody", "u": "thing of u"} {
+		run := &Run{
+			Input: []byte(`{"owner":"nobody"}`), User: user, Steps: []StepRow{{Name: "make", State: StepSucceeded, Output: []byte(`{"owner":"x"}`)}},
+		}
+		if claims, err := d.Claims(run, claim); !claims || err != nil {
+			t.Errorf("a run for user %q does not claim %q: %v", user, claim, err)
+		}
+		env := &asked{}
+		d.Attempt(t.Context(), Call{Kind: CallRecheck, Step: "make", Input: run.Input, State: []byte(`{"owner":"x"}`), User: user}, env)
+		if env.claim != claim {
+			t.Errorf("a re-check of a run for user %q asks for %q, want %q", user, env.claim, claim)
+		}
+	}
+}
+
+// The type `asked` is an Env that notes the claim for which a re-check asks.
+type asked struct {
+	Env
+
+	claim string
+}
+
+func (a *asked) Claimed(_ context.Context, _, claim string) (Claimed, error) {
+	a.claim = claim
+	return Claimed{Succeeded: true}, nil
 }
 
 // If an undo keeps an object, the step counts as undone. The run lists the object in LeftBehind, and no re-check looks for the object.

@@ -75,8 +75,9 @@ type Step[S any] struct {
 	// Claim returns the name of the effect. If two runs would make the same effect, Claim must return the same name for both runs.
 	// If two runs would make different effects, Claim must return different names. A re-check does not remove an effect that
 	// another run claims. The claim of a succeeded run does not count if another run succeeded later and claims an opposite of the
-	// effect: see [Not] and [Setting]. Claim may use only the run's input, not the outputs of steps. The parameter `item` is the
-	// step's item, or empty if the step has no Each. A step with Undo needs Claim.
+	// effect: see [Not] and [Setting]. Claim may use only the run's input, not the outputs of steps. There is one exception: if *S has the
+	// method SetUser(id string), SetUser is called before Claim as soon as the run has created its user. The parameter `item` is the step's
+	// item, or empty if the step has no Each. A step with Undo needs Claim.
 	Claim func(s *S, item string) string
 	// Do makes the effect. Do is repeated until an attempt is known to have succeeded, so an earlier attempt may already have made the
 	// effect. Therefore, the request should be idempotent. A request that is not idempotent must contain a unique name, or an id

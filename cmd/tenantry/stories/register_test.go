@@ -112,6 +112,7 @@ func TestVisitorsSignUpAndSubscribeOnRealParts(t *testing.T) {
 		}
 		return []string{second.url, dumped.url}[calls.Load()%2]
 	}
+	made := map[string]string{} // the passwords of the users who were created
 	var all sync.WaitGroup
 	for worker := range 8 {
 		all.Go(func() {
@@ -121,16 +122,32 @@ func TestVisitorsSignUpAndSubscribeOnRealParts(t *testing.T) {
 					order = s.subscribesVisitor
 				}
 				secret := password("many")
-				if _, err := s.insistAt(where, order(who, who, secret), 2*time.Minute); err != nil {
+				final, err := s.insistAt(where, order(who, who, secret), 2*time.Minute)
+				if err != nil {
 					t.Error(err)
 				}
-				_, err := s.logsIn(second.url, who, []string{secret, password("wrong")}[i%2]) // with faults, the login may be answered 503
+				if final.Status == http.StatusCreated {
+					mu.Lock()
+					made[who] = secret
+					mu.Unlock()
+				}
+				_, err = s.logsIn(second.url, who, []string{secret, password("wrong")}[i%2]) // with faults, the login may be answered 503
 				s.ok(err)
 			}
 		})
 	}
 	all.Wait()
 	faults.Store(false)
+	if len(made) < 200 {
+		t.Errorf("only %d of 240 orders have succeeded", len(made))
+	}
+	checked := 0
+	for who, secret := range made {
+		if logsIn(who, secret, http.StatusCreated); checked == 20 {
+			break
+		}
+		checked++
+	}
 
 	<-dumped.dead
 	s.ok(second.cmd.Process.Signal(syscall.SIGQUIT))
