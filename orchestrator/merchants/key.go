@@ -22,23 +22,34 @@ type APIKey struct {
 // NewKey returns a new key and its secret of 32 random bytes. Show the secret once and do not store it. NewKey returns an error if
 // it cannot read the random bytes.
 func NewKey(random io.Reader, merchantID string, now time.Time) (k APIKey, secret string, err error) {
-	var name [12]byte
-	var bytes [32]byte
-	for _, b := range [][]byte{name[:], bytes[:]} {
-		if _, err := io.ReadFull(random, b); err != nil {
-			return APIKey{}, "", fmt.Errorf("making an API key: %w", err)
-		}
+	name, secret, hash, err := NewSecret(random, "tk_")
+	if err != nil {
+		return APIKey{}, "", err
 	}
-	secret = "ts_" + base64.RawURLEncoding.EncodeToString(bytes[:])
-	return APIKey{
-		Key: "tk_" + hex.EncodeToString(name[:]), MerchantID: merchantID,
-		SecretHash: sha256.Sum256([]byte(secret)), CreatedAt: now,
-	}, secret, nil
+	return APIKey{Key: name, MerchantID: merchantID, SecretHash: hash, CreatedAt: now}, secret, nil
 }
 
-// Accepts reports whether the argument is the key's secret. If the key is revoked, Accepts returns false. Accepts compares secrets in
-// constant time.
+// NewSecret returns the public name of a new key, its secret of 32 random bytes, and the hash of the secret. The name begins with the given
+// prefix.
+func NewSecret(random io.Reader, prefix string) (name, secret string, hash [sha256.Size]byte, err error) {
+	var public [12]byte
+	var private [32]byte
+	for _, b := range [][]byte{public[:], private[:]} {
+		if _, err := io.ReadFull(random, b); err != nil {
+			return "", "", hash, fmt.Errorf("making a key: %w", err)
+		}
+	}
+	secret = "ts_" + base64.RawURLEncoding.EncodeToString(private[:])
+	return prefix + hex.EncodeToString(public[:]), secret, sha256.Sum256([]byte(secret)), nil
+}
+
+// Accepts reports whether the argument is the key's secret. If the key is revoked, Accepts returns false.
 func (k APIKey) Accepts(secret string) bool {
-	hash := sha256.Sum256([]byte(secret)) // a slow hash is not needed, because the secret is random
-	return subtle.ConstantTimeCompare(hash[:], k.SecretHash[:]) == 1 && k.RevokedAt == nil
+	return Matches(k.SecretHash, secret) && k.RevokedAt == nil
+}
+
+// Matches reports whether the hash is the hash of the secret. Matches compares in constant time.
+func Matches(hash [sha256.Size]byte, secret string) bool {
+	given := sha256.Sum256([]byte(secret)) // a slow hash is not needed, because the secret is random
+	return subtle.ConstantTimeCompare(given[:], hash[:]) == 1
 }

@@ -1,0 +1,70 @@
+package usage
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// ErrNoKey means that there is no such meter key.
+var ErrNoKey = errors.New("no such meter key")
+
+// Keys stores meter keys.
+type Keys interface {
+	// CreateMeterKey stores a new key.
+	CreateMeterKey(ctx context.Context, k MeterKey) error
+	// MeterKey reads a key by its public part, or returns ErrNoKey. A revoked key is returned, too.
+	MeterKey(ctx context.Context, key string) (MeterKey, error)
+	// MeterKeys reads all keys, oldest first.
+	MeterKeys(ctx context.Context) ([]MeterKey, error)
+	// RevokeMeterKey revokes a key, and returns it. RevokeMeterKey may be repeated: the key keeps the time of its first revocation. If there
+	// is no such key, the error is ErrNoKey.
+	RevokeMeterKey(ctx context.Context, key string, now time.Time) (MeterKey, error)
+}
+
+// Store stores samples.
+type Store interface {
+	// Add stores the samples and the samples apart of a batch, in one transaction. Add may be repeated with the same batch: a sample is stored
+	// once. If a sample belongs to a project that no run has made or adopted, the sample is only counted, and a repeated Add counts it again.
+	// For each other sample, Add marks the hours to which the sample may contribute as due.
+	Add(ctx context.Context, now time.Time, b Batch) (Added, error)
+	// DeleteOld deletes the samples whose day ended before the time `samples`, and the samples apart that were received before the time
+	// `apart`. DeleteOld may be repeated.
+	DeleteOld(ctx context.Context, samples, apart time.Time) error
+}
+
+// Errors of an intake of samples.
+var (
+	// ErrNotJSON means that a post contains no sample, because it is not JSON. Nothing was stored.
+	ErrNotJSON = errors.New("the body is not a JSON array of samples")
+	// ErrFull means that the database is away, and that the spool is full or missing. Nothing was stored.
+	ErrFull = errors.New("the database is away, and the spool is full or missing")
+)
+
+// Receipt contains the numbers of samples and events in a post.
+type Receipt struct {
+	Samples int  // samples that can be used
+	Apart   int  // samples that cannot be used, and are kept apart
+	Events  int  // events, which are dropped
+	Spooled bool // the post is in the spool, because the database is away
+}
+
+// Batch contains the samples of one or several posts.
+type Batch struct {
+	Samples []Sample
+	Apart   []Apart
+}
+
+// Apart is a sample that cannot be used. It is kept for some time, so that a person can look at it.
+type Apart struct {
+	Cloud  string
+	Reason string
+	Raw    string // the sample as it was received, as JSON, cut to 4 KiB
+}
+
+// Added contains the numbers of samples of a batch.
+type Added struct {
+	Stored  int // samples that are new
+	Known   int // samples that were stored before
+	Foreign int // samples of projects that no run has made or adopted; they are counted and dropped
+}
