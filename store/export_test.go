@@ -4,7 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+
+	"gorm.io/gorm"
 )
+
+// DB returns the database, for queries that no method of the store makes.
+func (s *Store) DB() *gorm.DB { return s.db }
 
 // TurnReadOnly makes n connections of the pool read-only. The connections then behave as if the server had become a standby.
 func (s *Store) TurnReadOnly(ctx context.Context, n int) error {

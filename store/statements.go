@@ -18,6 +18,7 @@ var (
 	pgCommitMore = statement("commit_more_postgres.sql")
 	pgCreate     = statement("create_postgres.sql")
 	pgRenew      = statement("renew_postgres.sql")
+	pgAddSamples = statement("add_samples_postgres.sql")
 )
 
 // The function `statement` reads a statement from its file. `statement` removes the comment, so that the comment is not sent to the

@@ -142,6 +142,14 @@ func (c *Config) settings() []setting {
 			key: "login_rate", fallback: "10", example: "10",
 			meaning: "Maximum number of logins and registrations per minute for one user name, and for one visitor of a portal. The limit for a merchant is 30 times as high. Each replica counts separately. The API answers further logins and registrations with 429.",
 		}),
+		of(&c.UsageSpool, file, about{
+			key: "usage_spool", otherwise: "no spool", example: "/var/lib/tenantry/spool",
+			meaning: "Folder in which the samples of Ceilometer wait while the database is away. Each replica needs a folder of its own, on a local disk. Without a spool, the API answers Ceilometer with 503 meanwhile, and Ceilometer drops the samples.",
+		}),
+		of(&c.UsageSpoolMiB, positive, about{
+			key: "usage_spool_mib", fallback: "1024", example: "1024",
+			meaning: "Maximum size of the files in `usage_spool`, in MiB.",
+		}),
 		of(&c.LogLevel, oneOf("debug", "info", "warn", "error"), about{
 			key: "log_level", fallback: "info", example: "debug",
 			meaning: "Lowest level of the log entries that are written.",

@@ -33,7 +33,7 @@ func defaults() Config {
 		Deadline:            15 * time.Minute,
 		GiveUpAfter:         24 * time.Hour,
 		KeepTenant:          7 * 24 * time.Hour, KeepBilling: 35 * 24 * time.Hour,
-		MaxLiveRuns: 1000, LoginRate: 10,
+		MaxLiveRuns: 1000, LoginRate: 10, UsageSpoolMiB: 1024,
 	}, LogLevel: "info", LogFormat: "json"}
 }
 

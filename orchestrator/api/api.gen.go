@@ -1507,6 +1507,21 @@ type RunList struct {
 // RunState defines model for RunState.
 type RunState string
 
+// SamplesReceipt The numbers of samples and events in the post.
+type SamplesReceipt struct {
+	// Apart Samples that cannot be used. They are kept for 30 days.
+	Apart int `json:"apart"`
+
+	// Events Events, which are dropped.
+	Events int `json:"events"`
+
+	// Samples Samples that can be used.
+	Samples int `json:"samples"`
+
+	// Spooled The database is away. The samples are on the disk of this replica.
+	Spooled bool `json:"spooled"`
+}
+
 // Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: an object is left over, a tag is missing, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 type Severity string
 
@@ -1853,6 +1868,9 @@ type ListRunEventsParams struct {
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// PostSamplesJSONBody defines parameters for PostSamples.
+type PostSamplesJSONBody = interface{}
+
 // CreateAuditJSONRequestBody defines body for CreateAudit for application/json ContentType.
 type CreateAuditJSONRequestBody = AuditScope
 
@@ -1915,6 +1933,9 @@ type RetryRunJSONRequestBody = ActionRequest
 
 // SkipStepJSONRequestBody defines body for SkipStep for application/json ContentType.
 type SkipStepJSONRequestBody = SkipRequest
+
+// PostSamplesJSONRequestBody defines body for PostSamples for application/json ContentType.
+type PostSamplesJSONRequestBody = PostSamplesJSONBody
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
@@ -2056,6 +2077,9 @@ type ServerInterface interface {
 	// SkipStep Skip a step
 	// (POST /v1/runs/{run_id}/skip)
 	SkipStep(ctx echo.Context, runID RunID) error
+	// PostSamples Send samples of Ceilometer
+	// (POST /v1/usage/ceilometer)
+	PostSamples(ctx echo.Context) error
 }
 
 // ServerInterfaceWrapper converts echo contexts to parameters.
@@ -3080,6 +3104,15 @@ func (w *ServerInterfaceWrapper) SkipStep(ctx echo.Context) error {
 	return err
 }
 
+// PostSamples converts echo context to params.
+func (w *ServerInterfaceWrapper) PostSamples(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PostSamples(ctx)
+	return err
+}
+
 // This is a simple interface which specifies echo.Route addition functions which
 // are present on both echo.Echo and echo.Group, since we want to allow using
 // either of them for path registration
@@ -3173,5 +3206,6 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/runs/:run_id/hold", wrapper.HoldRun, options.OperationMiddlewares["holdRun"]...)
 	router.POST(options.BaseURL+"/v1/runs/:run_id/retry", wrapper.RetryRun, options.OperationMiddlewares["retryRun"]...)
 	router.POST(options.BaseURL+"/v1/runs/:run_id/skip", wrapper.SkipStep, options.OperationMiddlewares["skipStep"]...)
+	router.POST(options.BaseURL+"/v1/usage/ceilometer", wrapper.PostSamples, options.OperationMiddlewares["postSamples"]...)
 
 }

@@ -32,6 +32,8 @@ type Options struct {
 	Billing   Billing
 	Audits    Audits
 	Auditor   Auditor
+	Meters    Meters
+	Samples   Samples
 	// Installation is the id of this installation. The API refuses the repair plans of other installations.
 	Installation string
 	Now          func() time.Time
@@ -109,7 +111,7 @@ func New(o Options) (http.Handler, error) {
 	for id, operation := range document.operations {
 		perOperation[id] = append(perOperation[id], s.authenticate(operation), checkParameters(operation), s.reserve(operation))
 		if operation.RequestBody != nil {
-			perOperation[id] = append(perOperation[id], s.admit)
+			perOperation[id] = append(perOperation[id], s.admit(operation))
 		}
 	}
 	RegisterHandlersWithOptions(withHead{e}, s, RegisterHandlersOptions{OperationMiddlewares: perOperation})

@@ -25,6 +25,21 @@ const (
 // readBody reads a body of one JSON value, and returns the value in its canonical form (RFC 8785). readBody refuses duplicate keys,
 // invalid UTF-8, and characters that cannot be stored.
 func readBody(c echo.Context) (jsontext.Value, error) {
+	body, err := readRaw(c, maxBody)
+	if err != nil {
+		return nil, err
+	}
+	if err := check(body); err != nil {
+		return nil, err
+	}
+	if err := body.Canonicalize(); err != nil {
+		return nil, refuse(bodyMalformed, "the body is not valid JSON")
+	}
+	return body, nil
+}
+
+// readRaw reads a body of at most `limit` bytes. The body need not be JSON, although its Content-Type must be application/json.
+func readRaw(c echo.Context, limit int64) (jsontext.Value, error) {
 	r := c.Request()
 	if kind, _ := mediaType(r.Header.Get(echo.HeaderContentType)); kind != echo.MIMEApplicationJSON {
 		return nil, refuse(contentTypeUnsupported, "the Content-Type must be application/json")
@@ -35,23 +50,16 @@ func readBody(c echo.Context) (jsontext.Value, error) {
 	}
 	var text bytes.Buffer
 	if n := r.ContentLength; n > 0 {
-		text.Grow(int(min(n, maxBody)) + bytes.MinRead)
+		text.Grow(int(min(n, limit)) + bytes.MinRead)
 	}
-	_, err := text.ReadFrom(http.MaxBytesReader(c.Response(), r.Body, maxBody))
+	_, err := text.ReadFrom(http.MaxBytesReader(c.Response(), r.Body, limit))
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, refuse(bodyTooLarge, "the body is larger than %d bytes", maxBody)
+		return nil, refuse(bodyTooLarge, "the body is larger than %d bytes", limit)
 	}
 	if err != nil {
 		return nil, refuse(bodyMalformed, "the body ended early")
 	}
-	body := jsontext.Value(text.Bytes())
-	if err := check(body); err != nil {
-		return nil, err
-	}
-	if err := body.Canonicalize(); err != nil {
-		return nil, refuse(bodyMalformed, "the body is not valid JSON")
-	}
-	return body, nil
+	return text.Bytes(), nil
 }
 
 // The function `check` refuses a body that is not one JSON value, that exceeds a limit, or that contains strings that cannot be stored. The

@@ -57,7 +57,7 @@ const maxAllocated = 1 << 20
 func TestTheChecksOfABodyUseLittleMemory(t *testing.T) {
 	w := newWorld(t)
 	for name, q := range w.everyOperation() {
-		if q.body == "" {
+		if q.body == "" || name == "postSamples" { // package ceilometer tests the cost of a post
 			continue
 		}
 		w.from("127.0.0.1:1", q) // fills the caches
@@ -94,6 +94,8 @@ func (w *world) everyOperation() map[string]request {
 				for _, one := range *security {
 					if _, ok := one["operatorToken"]; ok {
 						q.operator, q.portal = w.OperatorToken, portal{}
+					} else if _, ok := one["meterKey"]; ok {
+						q.portal = w.meterKey()
 					} else if _, ok := one["merchantKey"]; ok && q.operator == "" {
 						q.portal = w.Merchant
 					}

@@ -14,19 +14,22 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
+	"github.com/tenantry/tenantry/orchestrator/usage"
 )
 
 // The security schemes in openapi.yaml.
 const (
 	portalScheme   = "merchantKey"
+	meterScheme    = "meterKey"
 	operatorScheme = "operatorToken"
 )
 
-// The type `caller` is the sender of a request: a merchant's portal, an operator with a Keystone token, or an operator who uses
-// [LocalTransport].
+// The type `caller` is the sender of a request: a merchant's portal, the Ceilometer of a cloud, an operator with a Keystone token, or an
+// operator who uses [LocalTransport].
 type caller struct {
-	merchant *merchants.Merchant // nil for an operator
-	key      string              // the public part of the API key
+	merchant *merchants.Merchant // set only for a portal
+	meters   string              // the cloud of the meter key; set only for Ceilometer
+	key      string              // the public part of the API key or of the meter key
 	operator keystone.Token
 	local    string // the operating-system user, if the request was sent in this process: see LocalTransport
 }
@@ -35,6 +38,9 @@ type caller struct {
 func (w caller) String() string {
 	if w.merchant != nil {
 		return portalWho + w.key
+	}
+	if w.meters != "" {
+		return "ceilometer with key " + w.key
 	}
 	if w.local != "" {
 		return "local:" + upstream.Clean(w.local)
@@ -52,6 +58,9 @@ func (w caller) name() string {
 	if w.merchant != nil {
 		return "merchant " + w.merchant.ID
 	}
+	if w.meters != "" {
+		return "cloud " + w.meters
+	}
 	if w.local != "" {
 		return "local " + w.local
 	}
@@ -59,7 +68,9 @@ func (w caller) name() string {
 }
 
 // The method `sees` reports whether the caller may see the runs of a merchant.
-func (w caller) sees(merchantID string) bool { return w.merchant == nil || w.merchant.ID == merchantID }
+func (w caller) sees(merchantID string) bool {
+	return w.meters == "" && (w.merchant == nil || w.merchant.ID == merchantID)
+}
 
 func callerOf(c echo.Context) caller {
 	w, _ := c.Get(contextCaller).(caller)
@@ -96,7 +107,7 @@ func (s *server) caller(c echo.Context, o operation) (caller, error) {
 	r := c.Request()
 	if user, ok := localUser(r.Context()); ok {
 		if !o.accepts(operatorScheme) {
-			return caller{}, refuse(forbidden, "only a merchant's portal may call this operation")
+			return caller{}, refuse(forbidden, "%s", o.onlyBasic())
 		}
 		return caller{local: user}, nil
 	}
@@ -109,6 +120,8 @@ func (s *server) caller(c echo.Context, o operation) (caller, error) {
 		return caller{}, refuse(twoCredentials, "both Authorization and X-Auth-Token were sent: send one of them")
 	case len(authorization) > 1:
 		return caller{}, refuse(twoCredentials, "the header Authorization was sent %d times: send it once", len(authorization))
+	case basic && o.accepts(meterScheme):
+		return s.meter(r, key, secret)
 	case basic:
 		w, err := s.portal(r, key, secret)
 		if err == nil && !o.accepts(portalScheme) {
@@ -116,18 +129,26 @@ func (s *server) caller(c echo.Context, o operation) (caller, error) {
 		}
 		return w, err
 	case len(tokens) > 0 && !o.accepts(operatorScheme):
-		return caller{}, refuse(forbidden, "only a merchant's portal may call this operation: send an API key instead of a token")
+		return caller{}, refuse(forbidden, "%s: send a key instead of a token", o.onlyBasic())
 	case len(tokens) > 0:
 		return s.operator(c, tokens)
 	}
 	missing := refuse(credentialsRequired, "the request has no credential")
 	if r.Header.Get(echo.HeaderAuthorization) != "" {
-		missing = refuse(credentialsInvalid, "the header Authorization is not HTTP Basic with an API key and its secret")
+		missing = refuse(credentialsInvalid, "the header Authorization is not HTTP Basic with a key and its secret")
 	}
-	if o.accepts(portalScheme) {
+	if o.accepts(portalScheme) || o.accepts(meterScheme) {
 		missing.challenge = basicChallenge
 	}
 	return caller{}, missing
+}
+
+// onlyBasic returns the reason why a token cannot be used for an operation that accepts only a key.
+func (o operation) onlyBasic() string {
+	if o.accepts(meterScheme) {
+		return "only the Ceilometer of a cloud may call this operation, with a meter key"
+	}
+	return "only a merchant's portal may call this operation, with an API key"
 }
 
 const basicChallenge = `Basic realm="tenantry", charset="UTF-8"`
@@ -153,6 +174,23 @@ func (s *server) portal(r *http.Request, key, secret string) (caller, error) {
 		return caller{}, refuse(merchantDisabled, "the merchant is disabled")
 	}
 	return caller{merchant: &m, key: k.Key}, nil
+}
+
+// The method `meter` checks the meter key and the secret of a request.
+func (s *server) meter(r *http.Request, key, secret string) (caller, error) {
+	refused := refuse(credentialsInvalid, "the meter key or its secret is not valid")
+	refused.challenge = basicChallenge
+	if !printable(key, 64) {
+		return caller{}, refused
+	}
+	cloud, err := s.Meters.Cloud(r.Context(), key, secret)
+	if errors.Is(err, usage.ErrNoKey) {
+		return caller{}, refused
+	}
+	if err != nil {
+		return caller{}, err
+	}
+	return caller{meters: cloud, key: key}, nil
 }
 
 // The method `operator` checks the Keystone token of a request, and returns the operator who sent the request.

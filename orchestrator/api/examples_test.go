@@ -184,6 +184,7 @@ func TestEachExampleIsAccepted(t *testing.T) {
 	visitor := w.order("visitor")
 	visitor.header.Del("X-Subject-Token")
 	send("subscribe", "newUser", visitor, http.StatusCreated)
+	send("postSamples", "example", w.posts(w.meterKey(), ""), http.StatusAccepted)
 	of := idOf(read[api.Run](t, first), "subscription_id")
 	send("suspendSubscription", "example", w.change(of, "suspend", "suspend"), http.StatusCreated)
 	send("resumeSubscription", "example", w.change(of, "resume", "resume"), http.StatusCreated)

@@ -38,7 +38,7 @@ func TestFixByNamesNobodyWhomTheOperationRefuses(t *testing.T) {
 					ok := map[FixBy]bool{
 						FixByNobody:   byName[name].retryable,
 						FixByMerchant: o.accepts(portalScheme) || o.open(),
-						FixByOperator: o.accepts(operatorScheme) || o.open() || slices.Contains(fixedElsewhere, name),
+						FixByOperator: o.accepts(operatorScheme) || o.accepts(meterScheme) || o.open() || slices.Contains(fixedElsewhere, name),
 						FixByUser:     ofUser,
 
 						FixByAdministrator: slices.Contains(fixedElsewhere, name),

@@ -72,29 +72,35 @@ const (
 // The method `admit` reads the body of a request, and then reserves one of the places for concurrent requests. If all places are
 // taken, or if the caller has too many places, `admit` refuses the request. While the body is being read, the request holds no
 // place. Therefore slow callers do not use up the places.
-func (s *server) admit(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		who, size := callerOf(c).name(), maxBody
-		if n := c.Request().ContentLength; n >= 0 {
-			size = int(min(n, maxBody))
+func (s *server) admit(o operation) echo.MiddlewareFunc {
+	read, limit := readBody, int64(maxBody)
+	if raw := o.rawBody(); raw > 0 {
+		read, limit = func(c echo.Context) (jsontext.Value, error) { return readRaw(c, raw) }, raw
+	}
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			who, size := callerOf(c).name(), limit
+			if n := c.Request().ContentLength; n >= 0 {
+				size = min(n, limit)
+			}
+			leaveBody, refused := s.bodies.take(who, int(size))
+			defer leaveBody()
+			if refused != nil {
+				return s.later(refused)
+			}
+			body, err := read(c)
+			if err != nil {
+				return err
+			}
+			leavePlace, refused := s.admissions.take(who, 1)
+			defer leavePlace()
+			if refused != nil {
+				return s.later(refused)
+			}
+			c.Set(contextBody, body)
+			c.Set(contextAdmitted, func() { leavePlace(); leaveBody() })
+			return next(c)
 		}
-		leaveBody, refused := s.bodies.take(who, size)
-		defer leaveBody()
-		if refused != nil {
-			return s.later(refused)
-		}
-		body, err := readBody(c)
-		if err != nil {
-			return err
-		}
-		leavePlace, refused := s.admissions.take(who, 1)
-		defer leavePlace()
-		if refused != nil {
-			return s.later(refused)
-		}
-		c.Set(contextBody, body)
-		c.Set(contextAdmitted, func() { leavePlace(); leaveBody() })
-		return next(c)
 	}
 }
 

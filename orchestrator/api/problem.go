@@ -234,7 +234,7 @@ func (s *server) refuse(err error, c echo.Context) {
 }
 
 // The function `fixer` returns the kind of caller that can correct and repeat the request: a portal or an operator. If callers of the
-// sender's kind may use the operation, the result is this kind. Otherwise, the result is the other kind.
+// sender's kind may use the operation, the result is this kind. Otherwise, the result is the other kind. An operator configures Ceilometer.
 func fixer(c echo.Context) FixBy {
 	o, _ := c.Get(contextOperation).(operation)
 	r := c.Request()
@@ -242,7 +242,7 @@ func fixer(c echo.Context) FixBy {
 	w, known := c.Get(contextCaller).(caller)
 	portal, operator := o.accepts(portalScheme), o.accepts(operatorScheme)
 	switch {
-	case known && w.merchant == nil, !known && byToken && (operator || !portal), operator && !portal:
+	case known && w.merchant == nil, !known && byToken && (operator || !portal), operator && !portal, o.accepts(meterScheme):
 		return FixByOperator
 	}
 	return FixByMerchant

@@ -43,6 +43,9 @@ type Config struct {
 	KeepTenant  time.Duration // how long an ended subscription can be restored; zero means 7 days
 	KeepBilling time.Duration // how long BillingStack keeps a subscription without a tenant; zero means 35 days
 
+	UsageSpool    string // folder in which samples wait while the database is away; empty: there is no spool
+	UsageSpoolMiB int    // maximum size of the files in UsageSpool, in MiB; zero means 1024
+
 	MaxLiveRuns int // maximum number of live runs of a merchant that has no maximum of its own; further orders are refused
 	Admissions  int // maximum number of orders that are checked and accepted at once; zero means 384
 	LoginRate   int // maximum number of logins and registrations per minute for one name, and for one visitor of a portal; zero means 10

@@ -2,6 +2,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/usage/spool"
 	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/workflows"
 )
@@ -70,6 +72,7 @@ type Service struct {
 	Failed     <-chan error // receives an error when a listener fails
 
 	log      zerolog.Logger
+	spool    *spool.Spool // nil if UsageSpool is not configured
 	health   *health
 	api      *http.Server
 	embedded *http.Server // nil if BillingURL is configured
@@ -132,7 +135,15 @@ func Start(ctx context.Context, o Options) (_ *Service, err error) {
 		}
 		s.BillingURL = "http://" + reachable(inside.Addr()) + "/v2"
 	}
-	made, err := wire(parts{Options: o, store: s.Store, installation: installation, billingURL: s.BillingURL})
+	records, err := openSpool(o)
+	if err != nil {
+		return nil, err
+	}
+	if records != nil {
+		s.spool = records
+		opened.add(records.Close)
+	}
+	made, err := wire(parts{Options: o, store: s.Store, installation: installation, billingURL: s.BillingURL, spool: records})
 	if err != nil {
 		return nil, &ConfigurationError{err}
 	}
@@ -142,6 +153,21 @@ func Start(ctx context.Context, o Options) (_ *Service, err error) {
 	}
 	s.serveAPI(ctx, listener, certificate)
 	s.run(ctx, made, !o.CheckByHand)
+	return s, nil
+}
+
+// openSpool opens the spool, if one is configured.
+func openSpool(o Options) (*spool.Spool, error) {
+	if o.UsageSpool == "" {
+		return nil, nil //nolint:nilnil // there is no spool
+	}
+	s, err := spool.Open(spool.Options{
+		Folder: o.UsageSpool, MaxBytes: int64(cmp.Or(o.UsageSpoolMiB, 1024)) << 20,
+		OnFault: func(err error) { o.Log.Error().Err(err).Msg("spool of samples") },
+	})
+	if err != nil {
+		return nil, &ConfigurationError{fmt.Errorf("usage_spool: %w", err)}
+	}
 	return s, nil
 }
 
@@ -206,6 +232,7 @@ func (s *Service) run(ctx context.Context, w wired, watch bool) {
 	}
 	s.work.Go(func() { runs.Serve(ctx, drainTime) })
 	s.work.Go(func() { w.audits.Serve(ctx) })
+	s.work.Go(func() { w.intake.Serve(ctx) })
 	s.work.Go(func() {
 		hourly := time.NewTicker(time.Hour)
 		defer hourly.Stop()
@@ -243,6 +270,9 @@ func (s *Service) Stop() error {
 	s.work.Wait()
 	if s.embedded != nil {
 		err = errors.Join(err, s.embedded.Close()) // runs use the embedded BillingStack until they are handed back
+	}
+	if s.spool != nil {
+		err = errors.Join(err, s.spool.Close())
 	}
 	return errors.Join(err, s.Store.Close())
 }

@@ -18,6 +18,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
+	"github.com/tenantry/tenantry/orchestrator/usage/intake"
+	"github.com/tenantry/tenantry/orchestrator/usage/spool"
 	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/workflows"
 )
@@ -27,13 +29,15 @@ type parts struct {
 	Options
 	store        *store.Store
 	installation string
-	billingURL   string // the configured URL, or the URL of the embedded BillingStack
+	billingURL   string       // the configured URL, or the URL of the embedded BillingStack
+	spool        *spool.Spool // nil if no spool is configured
 }
 
 // The type `wired` is the result of the function `wire`: the engine, the checks and the HTTP API.
 type wired struct {
 	runs    *engine.Engine
 	audits  *audit.Auditor
+	intake  *intake.Intake
 	health  *health
 	handler http.Handler // of the API
 }
@@ -90,10 +94,16 @@ func wire(p parts) (w wired, err error) {
 		OnEvent: logEvent(p.Log), OnFault: func(err error) { p.Log.Error().Err(err).Msg("engine") },
 	})
 	w.health = newChecks(p, u, w.runs)
+	var records intake.Spool
+	if p.spool != nil {
+		records = p.spool
+	}
+	w.intake = intake.New(p.store.Usage(), records, clock.Now, func(err error) { p.Log.Error().Err(err).Msg("samples") })
 	w.handler, err = api.New(api.Options{
 		Runs: w.runs, Starter: w.runs, Actions: w.runs,
 		Admit: deps, Repairs: deps, Merchants: p.store.Merchants(), Identity: deps.Identity, Billing: u.billing,
 		Audits: p.store.Audits(), Auditor: w.audits, Installation: p.installation,
+		Meters: intake.NewKeys(p.store.Usage(), clock.Now), Samples: w.intake,
 		Now: clock.Now, Random: rand.Reader, AdminRole: p.AdminRole, ScopedTokens: p.ScopedTokens,
 		MaxLiveRuns: p.MaxLiveRuns, Admissions: p.Admissions, LoginRate: p.LoginRate, Heartbeat: p.Heartbeat,
 		KeystoneURL: u.keystoneURL, TLS: p.TLSCert != "", Version: p.Version, Log: p.Log, Ready: w.health.report,

@@ -1512,6 +1512,21 @@ type RunList struct {
 // RunState defines model for RunState.
 type RunState string
 
+// SamplesReceipt The numbers of samples and events in the post.
+type SamplesReceipt struct {
+	// Apart Samples that cannot be used. They are kept for 30 days.
+	Apart int `json:"apart"`
+
+	// Events Events, which are dropped.
+	Events int `json:"events"`
+
+	// Samples Samples that can be used.
+	Samples int `json:"samples"`
+
+	// Spooled The database is away. The samples are on the disk of this replica.
+	Spooled bool `json:"spooled"`
+}
+
 // Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: an object is left over, a tag is missing, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 type Severity string
 
@@ -2002,6 +2017,9 @@ type SkipStepParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
+// PostSamplesJSONBody defines parameters for PostSamples.
+type PostSamplesJSONBody = interface{}
+
 // CreateAuditJSONRequestBody defines body for CreateAudit for application/json ContentType.
 type CreateAuditJSONRequestBody = AuditScope
 
@@ -2064,6 +2082,9 @@ type RetryRunJSONRequestBody = ActionRequest
 
 // SkipStepJSONRequestBody defines body for SkipStep for application/json ContentType.
 type SkipStepJSONRequestBody = SkipRequest
+
+// PostSamplesJSONRequestBody defines body for PostSamples for application/json ContentType.
+type PostSamplesJSONRequestBody = PostSamplesJSONBody
 
 // RequestEditorFn is the function signature for the RequestEditor callback function
 type RequestEditorFn func(ctx context.Context, req *http.Request) error
@@ -2677,6 +2698,24 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/runs/{run_id}/skip (the `SkipStep` operationId).
 	SkipStep(ctx context.Context, runID RunID, params *SkipStepParams, body SkipStepJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PostSamplesWithBody Send samples of Ceilometer
+	//
+	// The body is what Ceilometer's `http` publisher sends: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore a sample that cannot be used is not refused, but kept apart for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: a sample is stored once. Samples of projects that no run has made or adopted are counted and dropped.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/usage/ceilometer (the `PostSamples` operationId).
+	PostSamplesWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PostSamples Send samples of Ceilometer
+	//
+	// The body is what Ceilometer's `http` publisher sends: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore a sample that cannot be used is not refused, but kept apart for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: a sample is stored once. Samples of projects that no run has made or adopted are counted and dropped.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/usage/ceilometer (the `PostSamples` operationId).
+	PostSamples(ctx context.Context, body PostSamplesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // ListVersions List the versions of this API
@@ -3878,6 +3917,44 @@ func (c *Client) SkipStepWithBody(ctx context.Context, runID RunID, params *Skip
 // Corresponds with POST /v1/runs/{run_id}/skip (the `SkipStep` operationId).
 func (c *Client) SkipStep(ctx context.Context, runID RunID, params *SkipStepParams, body SkipStepJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewSkipStepRequest(c.Server, runID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PostSamplesWithBody Send samples of Ceilometer
+//
+// The body is what Ceilometer's `http` publisher sends: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore a sample that cannot be used is not refused, but kept apart for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: a sample is stored once. Samples of projects that no run has made or adopted are counted and dropped.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/usage/ceilometer (the `PostSamples` operationId).
+func (c *Client) PostSamplesWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPostSamplesRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PostSamples Send samples of Ceilometer
+//
+// The body is what Ceilometer's `http` publisher sends: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore a sample that cannot be used is not refused, but kept apart for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: a sample is stored once. Samples of projects that no run has made or adopted are counted and dropped.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/usage/ceilometer (the `PostSamples` operationId).
+func (c *Client) PostSamples(ctx context.Context, body PostSamplesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPostSamplesRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6682,6 +6759,46 @@ func NewSkipStepRequestWithBody(server string, runID RunID, params *SkipStepPara
 	return req, nil
 }
 
+// NewPostSamplesRequest calls the generic PostSamples builder with application/json body
+func NewPostSamplesRequest(server string, body PostSamplesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPostSamplesRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewPostSamplesRequestWithBody constructs an http.Request for the PostSamples method, with any body, and a specified content type
+func NewPostSamplesRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/usage/ceilometer")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 func (c *Client) applyEditors(ctx context.Context, req *http.Request, additionalEditors []RequestEditorFn) error {
 	for _, r := range c.RequestEditors {
 		if err := r(ctx, req); err != nil {
@@ -7314,6 +7431,24 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/runs/{run_id}/skip (the `SkipStep` operationId).
 	SkipStepWithResponse(ctx context.Context, runID RunID, params *SkipStepParams, body SkipStepJSONRequestBody, reqEditors ...RequestEditorFn) (*SkipStepResponse, error)
+
+	// PostSamplesWithBodyWithResponse Send samples of Ceilometer
+	//
+	// The body is what Ceilometer's `http` publisher sends: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore a sample that cannot be used is not refused, but kept apart for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: a sample is stored once. Samples of projects that no run has made or adopted are counted and dropped.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/usage/ceilometer (the `PostSamples` operationId).
+	PostSamplesWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PostSamplesResponse, error)
+
+	// PostSamplesWithResponse Send samples of Ceilometer
+	//
+	// The body is what Ceilometer's `http` publisher sends: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore a sample that cannot be used is not refused, but kept apart for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: a sample is stored once. Samples of projects that no run has made or adopted are counted and dropped.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/usage/ceilometer (the `PostSamples` operationId).
+	PostSamplesWithResponse(ctx context.Context, body PostSamplesJSONRequestBody, reqEditors ...RequestEditorFn) (*PostSamplesResponse, error)
 }
 
 type ListVersionsResponse struct {
@@ -13477,6 +13612,131 @@ func (r SkipStepResponse) ContentType() string {
 	return ""
 }
 
+// PostSamplesResponse401Headers the declared response headers of an HTTP 401 response for PostSamples
+type PostSamplesResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// PostSamplesResponse415Headers the declared response headers of an HTTP 415 response for PostSamples
+type PostSamplesResponse415Headers struct {
+	AcceptEncoding *string
+}
+
+// PostSamplesResponse429Headers the declared response headers of an HTTP 429 response for PostSamples
+type PostSamplesResponse429Headers struct {
+	RetryAfter *int
+}
+
+// PostSamplesResponse503Headers the declared response headers of an HTTP 503 response for PostSamples
+type PostSamplesResponse503Headers struct {
+	RetryAfter *int
+}
+
+type PostSamplesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *SamplesReceipt
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Problem
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Problem
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Problem
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *Problem
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *NotJSON
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Internal
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Problem
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *PostSamplesResponse401Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *PostSamplesResponse415Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *PostSamplesResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *PostSamplesResponse503Headers
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r PostSamplesResponse) GetJSON202() *SamplesReceipt {
+	return r.JSON202
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r PostSamplesResponse) GetApplicationProblemJSON400() *Problem {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r PostSamplesResponse) GetApplicationProblemJSON401() *Problem {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r PostSamplesResponse) GetApplicationProblemJSON403() *Problem {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r PostSamplesResponse) GetApplicationProblemJSON413() *Problem {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r PostSamplesResponse) GetApplicationProblemJSON415() *NotJSON {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r PostSamplesResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r PostSamplesResponse) GetApplicationProblemJSON500() *Internal {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r PostSamplesResponse) GetApplicationProblemJSON503() *Problem {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r PostSamplesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PostSamplesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PostSamplesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PostSamplesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListVersionsWithResponse List the versions of this API
 //
 // Returns a wrapper object for the known response body format(s).
@@ -14466,6 +14726,36 @@ func (c *ClientWithResponses) SkipStepWithResponse(ctx context.Context, runID Ru
 		return nil, err
 	}
 	return ParseSkipStepResponse(rsp)
+}
+
+// PostSamplesWithBodyWithResponse Send samples of Ceilometer
+//
+// The body is what Ceilometer's `http` publisher sends: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore a sample that cannot be used is not refused, but kept apart for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: a sample is stored once. Samples of projects that no run has made or adopted are counted and dropped.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/usage/ceilometer (the `PostSamples` operationId).
+func (c *ClientWithResponses) PostSamplesWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PostSamplesResponse, error) {
+	rsp, err := c.PostSamplesWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePostSamplesResponse(rsp)
+}
+
+// PostSamplesWithResponse Send samples of Ceilometer
+//
+// The body is what Ceilometer's `http` publisher sends: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore a sample that cannot be used is not refused, but kept apart for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: a sample is stored once. Samples of projects that no run has made or adopted are counted and dropped.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/usage/ceilometer (the `PostSamples` operationId).
+func (c *ClientWithResponses) PostSamplesWithResponse(ctx context.Context, body PostSamplesJSONRequestBody, reqEditors ...RequestEditorFn) (*PostSamplesResponse, error) {
+	rsp, err := c.PostSamples(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePostSamplesResponse(rsp)
 }
 
 // ParseListVersionsResponse parses an HTTP response from a ListVersionsWithResponse call
@@ -21960,6 +22250,131 @@ func ParseSkipStepResponse(rsp *http.Response) (*SkipStepResponse, error) {
 		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers SkipStepResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParsePostSamplesResponse parses an HTTP response from a PostSamplesWithResponse call
+func ParsePostSamplesResponse(rsp *http.Response) (*PostSamplesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PostSamplesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest SamplesReceipt
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest NotJSON
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers PostSamplesResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 415:
+		var headers PostSamplesResponse415Headers
+		if values := rsp.Header.Values("Accept-Encoding"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Encoding", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptEncoding = &value
+		}
+		response.Headers415 = &headers
+	case rsp.StatusCode == 429:
+		var headers PostSamplesResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers PostSamplesResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"cmp"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	meters "github.com/tenantry/tenantry/orchestrator/usage"
+	"github.com/tenantry/tenantry/store"
+)
+
+func (p *program) meterKey() *cobra.Command {
+	return group("meter-key", "Manage the keys with which Ceilometer sends samples",
+		"Manage the meter keys in the configured database. No server needs to run. The Ceilometer of a cloud sends samples of usage to\n"+
+			"/v1/usage/ceilometer, and authenticates with a meter key of the cloud.\n\n"+exitHelp,
+		p.meterKeyCreate(), p.meterKeyList(), p.meterKeyRevoke())
+}
+
+// meterKeyView is a meter key as the commands print it.
+type meterKeyView struct {
+	Key       string     `json:"key"`
+	Secret    string     `json:"secret,omitempty"` // only of a new key
+	Cloud     string     `json:"cloud"`
+	CreatedAt time.Time  `json:"created_at"`
+	RevokedAt *time.Time `json:"revoked_at,omitempty"`
+}
+
+func viewMeterKey(k meters.MeterKey, secret string) meterKeyView {
+	return meterKeyView{k.Key, secret, k.Cloud, k.CreatedAt, k.RevokedAt}
+}
+
+func (p *program) meterKeyCreate() *cobra.Command {
+	c := &cobra.Command{
+		Use: "create", Short: "Create a meter key for a cloud", Args: exactly(),
+		Long: "Create a meter key for a cloud. Samples that are sent with the key belong to this cloud. The secret is shown only once, because it\n" +
+			"is not stored. Key and secret can be part of a URL as they are.",
+	}
+	cloud := c.Flags().String("cloud", merchants.DefaultCloud, "cloud of the samples: the name of an entry of clouds.yaml, or \"default\" for the cloud that OS_* variables describe")
+	f := formatFlag(c)
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		if _, err := text.parse(*cloud); err != nil || *cloud == "" {
+			return usage("--cloud: %w", cmp.Or(err, errors.New("the name is empty")))
+		}
+		return p.withStore(cmd.Context(), func(_ Config, s *store.Store) error {
+			key, secret, err := meters.NewKey(rand.Reader, *cloud, now())
+			if err != nil {
+				return err
+			}
+			if err := s.Usage().CreateMeterKey(cmd.Context(), key); err != nil {
+				return exit(exitUnreachable, err)
+			}
+			return f.print(p.out, viewMeterKey(key, secret), func(w io.Writer) {
+				row(w, "cloud", key.Cloud)
+				row(w, "meter key", key.Key)
+				row(w, "secret", secret)
+			})
+		})
+	}
+	return c
+}
+
+func (p *program) meterKeyList() *cobra.Command {
+	c := &cobra.Command{Use: "list", Short: "List the meter keys, oldest first", Args: exactly()}
+	f := formatFlag(c)
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		return p.withStore(cmd.Context(), func(_ Config, s *store.Store) error {
+			keys, err := s.Usage().MeterKeys(cmd.Context())
+			if err != nil {
+				return exit(exitUnreachable, err)
+			}
+			all := []meterKeyView{}
+			for _, k := range keys {
+				all = append(all, viewMeterKey(k, ""))
+			}
+			return f.print(p.out, all, func(w io.Writer) { meterKeyTable(w, all...) })
+		})
+	}
+	return c
+}
+
+func (p *program) meterKeyRevoke() *cobra.Command {
+	c := &cobra.Command{
+		Use: "revoke METER_KEY", Short: "Revoke a meter key", Args: exactly("METER_KEY"),
+		Long: "Revoke a meter key. The replicas refuse the key after at most 30 seconds, or when they reach the database again. You can repeat\n" +
+			"the command.",
+	}
+	f := formatFlag(c)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		return p.withStore(cmd.Context(), func(_ Config, s *store.Store) error {
+			key, err := s.Usage().RevokeMeterKey(cmd.Context(), args[0], now())
+			switch {
+			case errors.Is(err, meters.ErrNoKey):
+				return exit(exitRefused, fmt.Errorf("meter key %s: %w", args[0], err))
+			case err != nil:
+				return exit(exitUnreachable, err)
+			}
+			view := viewMeterKey(key, "")
+			return f.print(p.out, view, func(w io.Writer) { meterKeyTable(w, view) })
+		})
+	}
+	return c
+}
+
+func meterKeyTable(w io.Writer, all ...meterKeyView) {
+	row(w, "METER KEY", "CLOUD", "CREATED", "REVOKED")
+	for _, k := range all {
+		revoked := "-"
+		if k.RevokedAt != nil {
+			revoked = k.RevokedAt.Format(timeLayout)
+		}
+		row(w, k.Key, k.Cloud, k.CreatedAt.Format(timeLayout), revoked)
+	}
+}

@@ -1,0 +1,289 @@
+package intake_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/usage"
+	"github.com/tenantry/tenantry/orchestrator/usage/intake"
+	"github.com/tenantry/tenantry/orchestrator/usage/spool"
+)
+
+var now = time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+
+// The type `database` is a store that can be away, can hang, and refuses samples of the meter "bad".
+type database struct {
+	mu     sync.Mutex
+	fault  error
+	hangs  bool
+	stored []string
+	apart  []usage.Apart
+	calls  int
+}
+
+func (d *database) set(fault error, hangs bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fault, d.hangs = fault, hangs
+}
+
+func (d *database) ids() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Sorted(slices.Values(d.stored))
+}
+
+// Add implements [usage.Store].
+func (d *database) Add(ctx context.Context, _ time.Time, b usage.Batch) (usage.Added, error) {
+	d.mu.Lock()
+	hangs := d.hangs
+	d.mu.Unlock()
+	if hangs {
+		<-ctx.Done()
+		return usage.Added{}, ctx.Err()
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.calls++
+	if d.fault != nil {
+		return usage.Added{}, d.fault
+	}
+	if slices.ContainsFunc(b.Samples, func(s usage.Sample) bool { return s.Meter == "bad" }) {
+		return usage.Added{}, fmt.Errorf("%w: bad", saga.ErrBadRow)
+	}
+	for _, s := range b.Samples {
+		if !slices.Contains(d.stored, s.ID) {
+			d.stored = append(d.stored, s.ID)
+		}
+	}
+	d.apart = append(d.apart, b.Apart...)
+	return usage.Added{Stored: len(b.Samples)}, nil
+}
+
+// DeleteOld implements [usage.Store].
+func (d *database) DeleteOld(context.Context, time.Time, time.Time) error { return nil }
+
+func post(meter string, at time.Time, ids ...string) []byte {
+	var all []string
+	for _, id := range ids {
+		all = append(all, fmt.Sprintf(`{"name": %q, "type": "delta", "unit": "", "volume": 1, "project_id": "p", "resource_id": "r", "timestamp": %q,
+			"source": "openstack", "id": %q}`, meter, at.Format(time.RFC3339), id))
+	}
+	return []byte("[" + strings.Join(all, ",") + "]")
+}
+
+// The type `desk` is an intake with its database, its spool and its faults.
+type desk struct {
+	*intake.Intake
+
+	db     *database
+	spool  *spool.Spool
+	mu     sync.Mutex
+	faults []error
+}
+
+func newDesk(t *testing.T, limit int64) *desk {
+	t.Helper()
+	d := &desk{db: &database{}}
+	s, err := spool.Open(spool.Options{Folder: filepath.Join(t.TempDir(), "spool"), MaxBytes: limit, OnFault: d.note})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	d.spool = s
+	d.Intake = intake.New(d.db, s, func() time.Time { return now }, d.note)
+	return d
+}
+
+func (d *desk) note(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.faults = append(d.faults, err)
+}
+
+// The method `drain` serves until the spool is empty.
+func (d *desk) drain(t *testing.T) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { d.Serve(ctx); close(done) }()
+	for deadline := time.Now().Add(20 * time.Second); d.spool.Len() > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the spool is not empty after 20 s")
+		}
+	}
+	stop()
+	<-done
+}
+
+func (d *desk) take(t *testing.T, body []byte) usage.Receipt {
+	t.Helper()
+	r, err := d.Take(t.Context(), "default", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestAPostGoesToTheDatabase(t *testing.T) {
+	d := newDesk(t, 1<<20)
+	if got := d.take(t, post("m", now, "1", "2")); got != (usage.Receipt{Samples: 2}) {
+		t.Errorf("the receipt is %+v", got)
+	}
+	if got := d.db.ids(); !slices.Equal(got, []string{"1", "2"}) || d.spool.Len() != 0 {
+		t.Errorf("the database has %q, and the spool %d bytes", got, d.spool.Len())
+	}
+	if _, err := d.Take(t.Context(), "default", []byte("hello")); !errors.Is(err, usage.ErrNotJSON) {
+		t.Errorf("a text: %v", err)
+	}
+}
+
+func TestOldAndFutureSamplesAreKeptApart(t *testing.T) {
+	d := newDesk(t, 1<<20)
+	for age, apart := range map[time.Duration]bool{
+		intake.KeepSamples: false, intake.KeepSamples + time.Second: true, -time.Hour: false, -time.Hour - time.Second: true,
+	} {
+		got := d.take(t, post("m", now.Add(-age), fmt.Sprint(age)))
+		if want := map[bool]usage.Receipt{false: {Samples: 1}, true: {Apart: 1}}[apart]; got != want {
+			t.Errorf("a sample that is %v old: %+v", age, got)
+		}
+	}
+	if len(d.db.apart) != 2 || !strings.Contains(d.db.apart[0].Raw, `"project_id":"p"`) || d.db.apart[0].Cloud != "default" {
+		t.Errorf("apart are %+v", d.db.apart)
+	}
+}
+
+// While the database is away or hangs, posts are answered in time and wait in the spool. Later, each is in the database once.
+func TestPostsWaitInTheSpoolWhileTheDatabaseIsAway(t *testing.T) {
+	for what, hangs := range map[string]bool{"it refuses connections": false, "it hangs": true} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			d := newDesk(t, 1<<20)
+			d.db.set(saga.ErrUnavailable, hangs)
+			var all sync.WaitGroup
+			var want []string
+			for i := range 40 {
+				id := fmt.Sprintf("%02d", i)
+				want = append(want, id)
+				all.Go(func() {
+					began := time.Now()
+					got, err := d.Take(context.Background(), "default", post("m", now, id))
+					if err != nil || !got.Spooled {
+						t.Errorf("post %s: %+v, %v", id, got, err)
+					}
+					if took := time.Since(began); took > 5*time.Second {
+						t.Errorf("post %s was answered after %v", id, took)
+					}
+				})
+			}
+			all.Wait()
+			d.db.set(nil, false)
+			d.take(t, post("m", now, want[0])) // Ceilometer repeats a post
+			d.drain(t)
+			if got := d.db.ids(); !slices.Equal(got, want) {
+				t.Errorf("the database has %q", got)
+			}
+			if len(d.faults) > 0 {
+				t.Errorf("the faults are %v", d.faults)
+			}
+		})
+	}
+}
+
+func TestAFullSpoolRefusesPosts(t *testing.T) {
+	d := newDesk(t, 1000)
+	d.db.set(saga.ErrUnavailable, false)
+	d.take(t, post("m", now, "1"))
+	if _, err := d.Take(t.Context(), "default", post("m", now, "2", "3", "4", "5", "6", "7", "8", "9")); !errors.Is(err, usage.ErrFull) || !errors.Is(err, saga.ErrUnavailable) {
+		t.Errorf("the spool is full: %v", err)
+	}
+	without := intake.New(d.db, nil, func() time.Time { return now }, d.note)
+	if _, err := without.Take(t.Context(), "default", post("m", now, "1")); !errors.Is(err, usage.ErrFull) {
+		t.Errorf("there is no spool: %v", err)
+	}
+}
+
+// A post that the database refuses for good neither harms the posts of its group, nor blocks the spool.
+func TestAPostThatCannotBeStoredIsKeptApart(t *testing.T) {
+	d := newDesk(t, 1<<20)
+	var all sync.WaitGroup
+	for i := range 10 {
+		all.Go(func() {
+			meter := "m"
+			if i == 5 {
+				meter = "bad"
+			}
+			if got, err := d.Take(context.Background(), "default", post(meter, now, fmt.Sprint(i))); err != nil || got.Spooled != (i == 5) {
+				t.Errorf("post %d: %+v, %v", i, got, err)
+			}
+		})
+	}
+	all.Wait()
+	d.drain(t)
+	if got := d.db.ids(); len(got) != 9 || slices.Contains(got, "5") {
+		t.Errorf("the database has %q", got)
+	}
+	if len(d.db.apart) != 1 || !strings.Contains(d.db.apart[0].Raw, `"bad"`) || len(d.faults) != 1 {
+		t.Errorf("apart are %+v, and the faults %v", d.db.apart, d.faults)
+	}
+}
+
+// The type `keys` is a store of one key.
+type keys struct {
+	usage.Keys
+
+	key   usage.MeterKey
+	fault error
+	reads int
+}
+
+// MeterKey implements [usage.Keys].
+func (k *keys) MeterKey(_ context.Context, name string) (usage.MeterKey, error) {
+	k.reads++
+	switch {
+	case k.fault != nil:
+		return usage.MeterKey{}, k.fault
+	case name != k.key.Key:
+		return usage.MeterKey{}, usage.ErrNoKey
+	}
+	return k.key, nil
+}
+
+func TestMeterKeysAreKnownWhileTheDatabaseIsAway(t *testing.T) {
+	made, secret, err := usage.NewKey(strings.NewReader(strings.Repeat("x", 44)), "west", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, store := now, &keys{key: made}
+	all := intake.NewKeys(store, func() time.Time { return at })
+	try := func(what string, want error) {
+		t.Helper()
+		cloud, err := all.Cloud(t.Context(), made.Key, secret)
+		if !errors.Is(err, want) || want == nil && (err != nil || cloud != "west") {
+			t.Errorf("%s: %q, %v", what, cloud, err)
+		}
+	}
+	try("the first time", nil)
+	try("again", nil)
+	if store.reads != 1 {
+		t.Errorf("the key was read %d times", store.reads)
+	}
+	if _, err := all.Cloud(t.Context(), made.Key, secret+"x"); !errors.Is(err, usage.ErrNoKey) {
+		t.Errorf("a wrong secret: %v", err)
+	}
+	store.fault = saga.ErrUnavailable
+	at = at.Add(23 * time.Hour)
+	try("the database is away", nil)
+	at = at.Add(2 * time.Hour)
+	try("the database is away for too long", saga.ErrUnavailable)
+	store.fault, store.key.RevokedAt = nil, &now
+	try("the key is revoked", usage.ErrNoKey)
+}

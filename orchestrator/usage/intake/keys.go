@@ -1,0 +1,80 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/usage"
+)
+
+const (
+	// freshKey is the time for which a key is used without reading it again. A revoked key is accepted for this time.
+	freshKey = 30 * time.Second
+	// staleKey is the time for which a key is used while it cannot be read, because the database is away.
+	staleKey = 24 * time.Hour
+	// maxKeys is the maximum number of keys in memory.
+	maxKeys = 1000
+)
+
+// Keys checks meter keys. It keeps the keys that it has read, so that Ceilometer can post samples while the database is away.
+type Keys struct {
+	store usage.Keys
+	now   func() time.Time
+
+	mu    sync.Mutex
+	known map[string]knownKey // by the public part
+}
+
+type knownKey struct {
+	usage.MeterKey
+
+	readAt time.Time
+}
+
+// NewKeys returns a Keys without keys in memory.
+func NewKeys(store usage.Keys, now func() time.Time) *Keys {
+	return &Keys{store: store, now: now, known: map[string]knownKey{}}
+}
+
+// Cloud returns the cloud of a key. If there is no such key, if the key is revoked, or if the secret is wrong, the error is usage.ErrNoKey.
+func (k *Keys) Cloud(ctx context.Context, key, secret string) (string, error) {
+	found, err := k.read(ctx, key)
+	if err == nil && !found.Accepts(secret) {
+		err = usage.ErrNoKey
+	}
+	if err != nil {
+		return "", err
+	}
+	return found.Cloud, nil
+}
+
+func (k *Keys) read(ctx context.Context, key string) (usage.MeterKey, error) {
+	k.mu.Lock()
+	known, found := k.known[key]
+	k.mu.Unlock()
+	now := k.now()
+	if found && now.Before(known.readAt.Add(freshKey)) {
+		return known.MeterKey, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	read, err := k.store.MeterKey(ctx, key)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case errors.Is(err, usage.ErrNoKey):
+		delete(k.known, key)
+		return usage.MeterKey{}, err
+	case err != nil && found && now.Before(known.readAt.Add(staleKey)):
+		return known.MeterKey, nil
+	case err != nil:
+		return usage.MeterKey{}, err
+	}
+	if len(k.known) >= maxKeys {
+		clear(k.known)
+	}
+	k.known[key] = knownKey{read, now}
+	return read, nil
+}

@@ -1,0 +1,34 @@
+-- Stores samples, and marks their hours as due. @samples, @series and @hours are JSON arrays. Samples of projects that no run has made or
+-- adopted are only counted, for each cloud and meter.
+--
+-- The rows of usage_due and foreign_meters are written in the order of their keys, so that two statements cannot lock each other out.
+WITH given AS MATERIALIZED (
+	SELECT * FROM json_to_recordset(CAST(@samples AS json)) AS g (
+		cloud text, day int, id text, series_id text, project_id text, meter text, at bigint, volume text
+	)
+), ours AS MATERIALIZED (
+	SELECT DISTINCT g.cloud, g.project_id FROM (SELECT DISTINCT cloud, project_id FROM given) g
+	JOIN objects o ON o.id = g.project_id AND o.cloud = g.cloud AND o.kind = 'project' AND o.id NOT LIKE '%/%'
+), added AS (
+	INSERT INTO samples (cloud, day, id, series_id, at, volume)
+	SELECT g.cloud, g.day, g.id, g.series_id, g.at, g.volume FROM given g JOIN ours USING (cloud, project_id)
+	ON CONFLICT DO NOTHING RETURNING 1
+), new_series AS (
+	INSERT INTO series (id, cloud, source, project_id, resource_id, meter, kind, unit)
+	SELECT s.id, s.cloud, s.source, s.project_id, s.resource_id, s.meter, s.kind, s.unit
+	FROM json_populate_recordset(NULL::series, CAST(@series AS json)) s JOIN ours USING (cloud, project_id)
+	ORDER BY s.id ON CONFLICT DO NOTHING
+), due AS (
+	INSERT INTO usage_due (cloud, project_id, hour)
+	SELECT h.cloud, h.project_id, h.hour
+	FROM json_populate_recordset(NULL::usage_due, CAST(@hours AS json)) h JOIN ours USING (cloud, project_id)
+	ORDER BY h.cloud, h.project_id, h.hour ON CONFLICT DO NOTHING
+), theirs AS MATERIALIZED (
+	SELECT g.cloud, g.meter, g.at FROM given g LEFT JOIN ours USING (cloud, project_id) WHERE ours.project_id IS NULL
+), counted AS (
+	INSERT INTO foreign_meters AS f (cloud, meter, samples, first_at, last_at)
+	SELECT cloud, meter, count(*), min(at), max(at) FROM theirs GROUP BY cloud, meter ORDER BY cloud, meter
+	ON CONFLICT (cloud, meter) DO UPDATE SET samples = f.samples + excluded.samples,
+		first_at = LEAST(f.first_at, excluded.first_at), last_at = GREATEST(f.last_at, excluded.last_at)
+)
+SELECT (SELECT count(*) FROM added) AS stored, (SELECT count(*) FROM theirs) AS dropped

@@ -1,0 +1,345 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+
+	"github.com/tenantry/tenantry/orchestrator/usage"
+)
+
+// Usage stores samples and meter keys. Usage implements usage.Store and usage.Keys.
+type Usage struct{ store *Store }
+
+var (
+	_ usage.Store = (*Usage)(nil)
+	_ usage.Keys  = (*Usage)(nil)
+)
+
+// Usage returns the store of samples and meter keys.
+func (s *Store) Usage() *Usage { return &Usage{s} }
+
+// addTime is the time limit of the statements that store a batch of samples.
+const addTime = 30 * time.Second
+
+// usageLock is the key of the advisory lock that protects usage_due. A transaction that stores samples takes the lock in shared mode.
+const usageLock = 0x7e4a_4752
+
+// Add stores a batch of samples, as usage.Store specifies.
+func (u *Usage) Add(ctx context.Context, now time.Time, b usage.Batch) (added usage.Added, err error) {
+	ctx, cancel := context.WithTimeout(ctx, addTime)
+	defer cancel()
+	rows := rowsOfBatch(now, b)
+	err = u.store.tx(ctx, func(tx *gorm.DB) error {
+		if len(rows.apart) > 0 {
+			if err := u.keepApart(tx, rows.apart); err != nil {
+				return err
+			}
+		}
+		if len(rows.samples) == 0 {
+			return nil
+		}
+		if u.store.postgres() {
+			return rows.addPostgres(tx, &added)
+		}
+		return rows.addSQLite(tx, &added)
+	})
+	if badRow(err) {
+		err = wrapBadRow(err)
+	}
+	if err != nil {
+		return usage.Added{}, fmt.Errorf("storing samples: %w", err)
+	}
+	added.Known = len(rows.samples) - added.Stored - added.Foreign
+	return added, nil
+}
+
+func (u *Usage) keepApart(tx *gorm.DB, rows []apartRow) error {
+	for part := range slices.Chunk(rows, rowsOfSQLite) {
+		if err := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&part).Error; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const secondsOfDay = 24 * 60 * 60
+
+// sampleRows contains the rows of a batch. The series and hours are sorted and have no duplicates.
+type sampleRows struct {
+	samples []sampleRow
+	series  []seriesRow
+	hours   []dueRow
+	apart   []apartRow
+}
+
+func rowsOfBatch(now time.Time, b usage.Batch) (rows sampleRows) {
+	series, hours := map[string]seriesRow{}, map[dueRow]bool{}
+	for i := range b.Samples {
+		s := &b.Samples[i]
+		row := sampleRow{
+			Cloud: s.Cloud, Day: int(s.At.Unix() / secondsOfDay), ID: s.ID, SeriesID: s.Series.ID(), At: s.At.UnixMicro(), Volume: s.Volume.String(),
+			ProjectID: s.Project, Meter: s.Meter,
+		}
+		rows.samples = append(rows.samples, row)
+		if _, known := series[row.SeriesID]; !known {
+			series[row.SeriesID] = seriesRow{row.SeriesID, s.Cloud, s.Source, s.Project, s.Resource, s.Meter, string(s.Kind), s.Unit}
+		}
+		for _, hour := range s.Hours() {
+			hours[dueRow{s.Cloud, s.Project, hour.UnixMicro()}] = true
+		}
+	}
+	for _, row := range series {
+		rows.series = append(rows.series, row)
+	}
+	slices.SortFunc(rows.series, func(a, b seriesRow) int { return cmp.Compare(a.ID, b.ID) })
+	for row := range hours {
+		rows.hours = append(rows.hours, row)
+	}
+	slices.SortFunc(rows.hours, func(a, b dueRow) int {
+		return cmp.Or(cmp.Compare(a.Cloud, b.Cloud), cmp.Compare(a.ProjectID, b.ProjectID), cmp.Compare(a.Hour, b.Hour))
+	})
+	for _, a := range b.Apart {
+		hash := sha256.Sum256([]byte(a.Cloud + "\n" + a.Reason + "\n" + a.Raw))
+		rows.apart = append(rows.apart, apartRow{
+			ID: base64.RawURLEncoding.EncodeToString(hash[:16]), Cloud: a.Cloud, Reason: a.Reason, Sample: a.Raw, ReceivedAt: now.UnixMicro(),
+		})
+	}
+	return rows
+}
+
+func (r *sampleRows) addPostgres(tx *gorm.DB, added *usage.Added) error {
+	if err := tx.Exec("SELECT pg_advisory_xact_lock_shared(?)", usageLock).Error; err != nil {
+		return err
+	}
+	args, err := jsons(map[string]any{"samples": r.samples, "series": r.series, "hours": r.hours})
+	if err != nil {
+		return err
+	}
+	return tx.Raw(pgAddSamples, args).Row().Scan(&added.Stored, &added.Foreign)
+}
+
+// addSQLite stores the rows one by one. SQLite has only one writer, so no other transaction writes at the same time.
+func (r *sampleRows) addSQLite(tx *gorm.DB, added *usage.Added) error {
+	type place struct{ cloud, project string }
+	ours := map[place]bool{}
+	for _, row := range r.series {
+		at := place{row.Cloud, row.ProjectID}
+		if _, known := ours[at]; known {
+			continue
+		}
+		var n int64
+		err := tx.Model(&objectRow{}).Where("id = ? AND cloud = ? AND kind = 'project' AND id NOT LIKE '%/%'", at.project, at.cloud).Limit(1).Count(&n).Error
+		if err != nil {
+			return err
+		}
+		ours[at] = n > 0
+	}
+	once := clause.OnConflict{DoNothing: true}
+	for i := range r.samples {
+		row := &r.samples[i]
+		if !ours[place{row.Cloud, row.ProjectID}] {
+			added.Foreign++
+			if err := countForeign(tx, row); err != nil {
+				return err
+			}
+			continue
+		}
+		result := tx.Clauses(once).Create(row)
+		if result.Error != nil {
+			return result.Error
+		}
+		added.Stored += int(result.RowsAffected)
+	}
+	for _, row := range r.series {
+		if ours[place{row.Cloud, row.ProjectID}] {
+			if err := tx.Clauses(once).Create(&row).Error; err != nil {
+				return err
+			}
+		}
+	}
+	for _, row := range r.hours {
+		if ours[place{row.Cloud, row.ProjectID}] {
+			if err := tx.Clauses(once).Create(&row).Error; err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func countForeign(tx *gorm.DB, row *sampleRow) error {
+	return tx.Exec(`INSERT INTO foreign_meters (cloud, meter, samples, first_at, last_at) VALUES (?, ?, 1, ?, ?)
+		ON CONFLICT (cloud, meter) DO UPDATE SET samples = samples + 1,
+			first_at = MIN(first_at, excluded.first_at), last_at = MAX(last_at, excluded.last_at)`,
+		row.Cloud, row.Meter, row.At, row.At).Error
+}
+
+// deletedAtOnce is the maximum number of rows that one statement deletes, so that other transactions do not wait long.
+const deletedAtOnce = 10_000
+
+// DeleteOld deletes old samples, as usage.Store specifies.
+func (u *Usage) DeleteOld(ctx context.Context, samples, apart time.Time) error {
+	day := int(samples.Unix() / secondsOfDay)
+	db := u.store.db.WithContext(ctx)
+	var clouds []string
+	if err := db.Model(&seriesRow{}).Distinct("cloud").Pluck("cloud", &clouds).Error; err != nil {
+		return fmt.Errorf("reading the clouds of samples: %w", err)
+	}
+	for _, cloud := range clouds {
+		err := u.deleteAll(ctx, `DELETE FROM samples WHERE cloud = @cloud AND (day, id) IN (
+			SELECT day, id FROM samples WHERE cloud = @cloud AND day < @day LIMIT @limit)`, map[string]any{"cloud": cloud, "day": day})
+		if err != nil {
+			return err
+		}
+	}
+	return u.deleteAll(ctx, `DELETE FROM apart_samples WHERE id IN (SELECT id FROM apart_samples WHERE received_at < @before LIMIT @limit)`,
+		map[string]any{"before": apart.UnixMicro()})
+}
+
+// deleteAll repeats a statement until it deletes no more rows.
+func (u *Usage) deleteAll(ctx context.Context, statement string, args map[string]any) error {
+	args["limit"] = deletedAtOnce
+	for {
+		result := u.store.db.WithContext(ctx).Exec(statement, args)
+		if result.Error != nil {
+			return fmt.Errorf("deleting old samples: %w", result.Error)
+		}
+		if result.RowsAffected < deletedAtOnce {
+			return nil
+		}
+	}
+}
+
+// CreateMeterKey stores a key, as usage.Keys specifies.
+func (u *Usage) CreateMeterKey(ctx context.Context, k usage.MeterKey) error {
+	row := meterKeyRow{k.Key, k.Cloud, hex.EncodeToString(k.SecretHash[:]), k.CreatedAt.UnixMicro(), micros(k.RevokedAt)}
+	if err := u.store.db.WithContext(ctx).Create(&row).Error; err != nil {
+		return fmt.Errorf("storing meter key %s: %w", k.Key, err)
+	}
+	return nil
+}
+
+// MeterKey reads a key, as usage.Keys specifies.
+func (u *Usage) MeterKey(ctx context.Context, key string) (usage.MeterKey, error) {
+	return oneKey(u.store.db.WithContext(ctx), key)
+}
+
+func oneKey(db *gorm.DB, key string) (usage.MeterKey, error) {
+	var rows []meterKeyRow
+	if err := columns(db).Where("id = ?", key).Find(&rows).Error; err != nil {
+		return usage.MeterKey{}, fmt.Errorf("reading a meter key: %w", err)
+	}
+	if len(rows) == 0 {
+		return usage.MeterKey{}, usage.ErrNoKey
+	}
+	return rows[0].key()
+}
+
+// MeterKeys reads all keys, as usage.Keys specifies.
+func (u *Usage) MeterKeys(ctx context.Context) ([]usage.MeterKey, error) {
+	var rows []meterKeyRow
+	if err := columns(u.store.db.WithContext(ctx)).Order("created_at, id").Find(&rows).Error; err != nil {
+		return nil, fmt.Errorf("listing the meter keys: %w", err)
+	}
+	keys := make([]usage.MeterKey, len(rows))
+	for i, row := range rows {
+		var err error
+		if keys[i], err = row.key(); err != nil {
+			return nil, err
+		}
+	}
+	return keys, nil
+}
+
+// RevokeMeterKey revokes a key, as usage.Keys specifies.
+func (u *Usage) RevokeMeterKey(ctx context.Context, key string, now time.Time) (k usage.MeterKey, err error) {
+	err = u.store.tx(ctx, func(tx *gorm.DB) error {
+		err := tx.Model(&meterKeyRow{}).Where("id = ? AND revoked_at IS NULL", key).Update("revoked_at", now.UnixMicro()).Error
+		if err == nil {
+			k, err = oneKey(tx, key)
+		}
+		return err
+	})
+	return k, err
+}
+
+// The JSON tags of the rows below are the names of the columns, because the PostgreSQL statement decodes rows from JSON.
+
+type sampleRow struct {
+	Cloud    string `gorm:"column:cloud;primaryKey" json:"cloud"`
+	Day      int    `gorm:"column:day;primaryKey" json:"day"`
+	ID       string `gorm:"column:id;primaryKey" json:"id"`
+	SeriesID string `gorm:"column:series_id" json:"series_id"`
+	At       int64  `gorm:"column:at" json:"at"`
+	Volume   string `gorm:"column:volume" json:"volume"`
+
+	ProjectID string `gorm:"-" json:"project_id"`
+	Meter     string `gorm:"-" json:"meter"`
+}
+
+// TableName returns the table's name for gorm.
+func (sampleRow) TableName() string { return "samples" }
+
+type seriesRow struct {
+	ID         string `gorm:"column:id;primaryKey" json:"id"`
+	Cloud      string `gorm:"column:cloud" json:"cloud"`
+	Source     string `gorm:"column:source" json:"source"`
+	ProjectID  string `gorm:"column:project_id" json:"project_id"`
+	ResourceID string `gorm:"column:resource_id" json:"resource_id"`
+	Meter      string `gorm:"column:meter" json:"meter"`
+	Kind       string `gorm:"column:kind" json:"kind"`
+	Unit       string `gorm:"column:unit" json:"unit"`
+}
+
+// TableName returns the table's name for gorm.
+func (seriesRow) TableName() string { return "series" }
+
+type dueRow struct {
+	Cloud     string `gorm:"column:cloud;primaryKey" json:"cloud"`
+	ProjectID string `gorm:"column:project_id;primaryKey" json:"project_id"`
+	Hour      int64  `gorm:"column:hour;primaryKey" json:"hour"`
+}
+
+// TableName returns the table's name for gorm.
+func (dueRow) TableName() string { return "usage_due" }
+
+type apartRow struct {
+	ID         string `gorm:"column:id;primaryKey"`
+	Cloud      string `gorm:"column:cloud"`
+	Reason     string `gorm:"column:reason"`
+	Sample     string `gorm:"column:sample"`
+	ReceivedAt int64  `gorm:"column:received_at"`
+}
+
+// TableName returns the table's name for gorm.
+func (apartRow) TableName() string { return "apart_samples" }
+
+type meterKeyRow struct {
+	ID         string `gorm:"column:id;primaryKey"`
+	Cloud      string `gorm:"column:cloud"`
+	SecretHash string `gorm:"column:secret_hash"`
+	CreatedAt  int64  `gorm:"column:created_at;autoCreateTime:false"`
+	RevokedAt  *int64 `gorm:"column:revoked_at"`
+}
+
+// TableName returns the table's name for gorm.
+func (meterKeyRow) TableName() string { return "meter_keys" }
+
+func (r meterKeyRow) key() (usage.MeterKey, error) {
+	k := usage.MeterKey{Key: r.ID, Cloud: r.Cloud, CreatedAt: at(r.CreatedAt), RevokedAt: maybeAt(r.RevokedAt)}
+	hash, err := hex.DecodeString(r.SecretHash)
+	if err != nil || len(hash) != len(k.SecretHash) {
+		return usage.MeterKey{}, fmt.Errorf("decoding meter key %s: the stored hash is not a SHA-256 hash", r.ID)
+	}
+	copy(k.SecretHash[:], hash)
+	return k, nil
+}

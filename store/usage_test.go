@@ -1,0 +1,221 @@
+package store_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/shopspring/decimal"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/usage"
+	"github.com/tenantry/tenantry/store"
+	"github.com/tenantry/tenantry/store/storetest"
+)
+
+func onEach(t *testing.T, test func(t *testing.T, s *store.Store)) {
+	for name, url := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
+		t.Run(name, func(t *testing.T) { test(t, migrated(t, url(t))) })
+	}
+}
+
+func TestMeterKeys(t *testing.T) {
+	onEach(t, func(t *testing.T, s *store.Store) {
+		now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
+		first, _, err := usage.NewKey(rand.Reader, "default", now)
+		must(t, err)
+		second, _, err := usage.NewKey(rand.Reader, "west", now.Add(time.Second))
+		must(t, err)
+		must(t, s.Usage().CreateMeterKey(t.Context(), first))
+		must(t, s.Usage().CreateMeterKey(t.Context(), second))
+		if err := s.Usage().CreateMeterKey(t.Context(), first); err == nil {
+			t.Error("a key was stored twice")
+		}
+		got, err := s.Usage().MeterKey(t.Context(), first.Key)
+		must(t, err)
+		same(t, "the key", got, first)
+		for _, later := range []time.Duration{time.Hour, 2 * time.Hour} { // the second revocation changes nothing
+			got, err = s.Usage().RevokeMeterKey(t.Context(), first.Key, now.Add(later))
+			must(t, err)
+			revoked := now.Add(time.Hour)
+			first.RevokedAt = &revoked
+			same(t, "the revoked key", got, first)
+		}
+		all, err := s.Usage().MeterKeys(t.Context())
+		must(t, err)
+		if !reflect.DeepEqual(all, []usage.MeterKey{first, second}) {
+			t.Errorf("the keys are %+v", all)
+		}
+		if _, err := s.Usage().MeterKey(t.Context(), "tm_none"); !errors.Is(err, usage.ErrNoKey) {
+			t.Errorf("no such key: %v", err)
+		}
+		if _, err := s.Usage().RevokeMeterKey(t.Context(), "tm_none", now); !errors.Is(err, usage.ErrNoKey) {
+			t.Errorf("no such key to revoke: %v", err)
+		}
+	})
+}
+
+var noon = time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+
+// The function `sample` returns a sample of the project that was measured at noon.
+func sample(project, id string, change ...func(*usage.Sample)) usage.Sample {
+	s := usage.Sample{
+		Series: usage.Series{Cloud: "default", Source: "openstack", Project: project, Resource: "vm", Meter: "cpu", Kind: usage.Cumulative},
+		ID:     id, Unit: "ns", Volume: decimal.RequireFromString("12345678901234567890.5"), At: noon,
+	}
+	for _, c := range change {
+		c(&s)
+	}
+	return s
+}
+
+// The function `tenants` stores a run that has made the projects.
+func tenants(t *testing.T, s *store.Store, cloud string, projects ...string) {
+	t.Helper()
+	var objects []saga.Object
+	for _, p := range projects {
+		objects = append(objects, saga.Object{Step: "a", Kind: "project", Cloud: cloud, ID: p, Name: "bs-subscription-" + p, Origin: saga.Own})
+	}
+	storetest.Record(t, s, objects...)
+}
+
+// rowsOf returns the rows of a query, one text each.
+func rowsOf(t *testing.T, s *store.Store, query string) (all []string) {
+	t.Helper()
+	rows, err := s.DB().Raw(query).Rows()
+	must(t, err)
+	defer func() { _ = rows.Close() }()
+	columns, err := rows.Columns()
+	must(t, err)
+	for rows.Next() {
+		values := make([]any, len(columns))
+		for i := range values {
+			values[i] = new(any)
+		}
+		must(t, rows.Scan(values...))
+		text := ""
+		for _, v := range values {
+			text += fmt.Sprint(*v.(*any), " ")
+		}
+		all = append(all, text)
+	}
+	must(t, rows.Err())
+	return all
+}
+
+func TestSamplesAreStoredOnce(t *testing.T) {
+	onEach(t, func(t *testing.T, s *store.Store) {
+		tenants(t, s, "default", "p", "q")
+		tenants(t, s, "west", "w")
+		at := func(d time.Duration) func(*usage.Sample) { return func(s *usage.Sample) { s.At = s.At.Add(d) } }
+		gauge := func(s *usage.Sample) { s.Kind, s.Meter = usage.Gauge, "vcpus" }
+		other := func(s *usage.Sample) { s.Cloud = "west" }
+		b := usage.Batch{
+			Samples: []usage.Sample{
+				sample("p", "1"), sample("p", "2", at(time.Minute)), sample("p", "1"), // the last one is a duplicate
+				sample("p", "1", at(24*time.Hour)), // another day: Ceilometer does not use an id twice
+				sample("q", "3", gauge, at(30*time.Minute)),
+				sample("stranger", "4"), sample("stranger", "5", at(-time.Hour)),
+				sample("w", "6"), sample("w", "1", other), // project w belongs to the cloud west
+			},
+			Apart: []usage.Apart{{Cloud: "default", Reason: "no project", Raw: `{"id": "7"}`}, {Cloud: "default", Reason: "no project", Raw: `{"id": "7"}`}},
+		}
+		added, err := s.Usage().Add(t.Context(), noon, b)
+		must(t, err)
+		same(t, "the first time", added, usage.Added{Stored: 5, Known: 1, Foreign: 3})
+		added, err = s.Usage().Add(t.Context(), noon.Add(time.Minute), b)
+		must(t, err)
+		same(t, "again", added, usage.Added{Known: 6, Foreign: 3})
+
+		cpu, vcpus, west := sample("p", "").Series.ID(), sample("q", "", gauge).Series.ID(), sample("w", "", other).Series.ID()
+		micro := func(d time.Duration) int64 { return noon.Add(d).UnixMicro() }
+		for query, want := range map[string][]string{
+			"SELECT cloud, id, series_id, at, volume FROM samples ORDER BY cloud, id, at": {
+				fmt.Sprint("default 1 ", cpu, " ", micro(0), " 12345678901234567890.5 "),
+				fmt.Sprint("default 1 ", cpu, " ", micro(24*time.Hour), " 12345678901234567890.5 "),
+				fmt.Sprint("default 2 ", cpu, " ", micro(time.Minute), " 12345678901234567890.5 "),
+				fmt.Sprint("default 3 ", vcpus, " ", micro(30*time.Minute), " 12345678901234567890.5 "),
+				fmt.Sprint("west 1 ", west, " ", micro(0), " 12345678901234567890.5 "),
+			},
+			"SELECT cloud, project_id, resource_id, meter, kind, unit FROM series ORDER BY cloud, project_id": {
+				"default p vm cpu cumulative ns ", "default q vm vcpus gauge ns ", "west w vm cpu cumulative ns ",
+			},
+			"SELECT cloud, project_id, hour FROM usage_due ORDER BY cloud, project_id, hour": {
+				fmt.Sprint("default p ", micro(0), " "), fmt.Sprint("default p ", micro(24*time.Hour), " "),
+				fmt.Sprint("default q ", micro(0), " "), fmt.Sprint("default q ", micro(time.Hour), " "), fmt.Sprint("west w ", micro(0), " "),
+			},
+			"SELECT * FROM foreign_meters":                                 {fmt.Sprint("default cpu 6 ", micro(-time.Hour), " ", micro(0), " ")},
+			"SELECT cloud, reason, sample, received_at FROM apart_samples": {fmt.Sprint(`default no project {"id": "7"} `, noon.UnixMicro(), " ")},
+		} {
+			if got := rowsOf(t, s, query); !slices.Equal(got, want) {
+				t.Errorf("%s:\n got %q\nwant %q", query, got, want)
+			}
+		}
+	})
+}
+
+func TestOldSamplesAreDeleted(t *testing.T) {
+	onEach(t, func(t *testing.T, s *store.Store) {
+		tenants(t, s, "default", "p")
+		before := noon.Add(-36 * 24 * time.Hour)
+		add := func(now time.Time, id string, at time.Time) {
+			t.Helper()
+			_, err := s.Usage().Add(t.Context(), now, usage.Batch{
+				Samples: []usage.Sample{sample("p", id, func(s *usage.Sample) { s.At = at })},
+				Apart:   []usage.Apart{{Cloud: "default", Reason: id}},
+			})
+			must(t, err)
+		}
+		add(noon.Add(-31*24*time.Hour), "old", before.Truncate(24*time.Hour).Add(-time.Microsecond))
+		add(noon.Add(-29*24*time.Hour), "young", before)
+		add(noon, "new", noon)
+		for range 2 {
+			must(t, s.Usage().DeleteOld(t.Context(), before, noon.Add(-30*24*time.Hour)))
+			if got := rowsOf(t, s, "SELECT id FROM samples ORDER BY at"); !slices.Equal(got, []string{"young ", "new "}) {
+				t.Errorf("the samples are %q", got)
+			}
+			if got := rowsOf(t, s, "SELECT reason FROM apart_samples ORDER BY received_at"); !slices.Equal(got, []string{"young ", "new "}) {
+				t.Errorf("the samples apart are %q", got)
+			}
+		}
+	})
+}
+
+// Replicas store samples of the same projects at the same time, in different orders.
+func TestBatchesDoNotLockEachOtherOut(t *testing.T) {
+	onEach(t, func(t *testing.T, s *store.Store) {
+		tenants(t, s, "default", "p0", "p1", "p2", "p3")
+		var all sync.WaitGroup
+		var stored sync.Map
+		for worker := range 8 {
+			all.Go(func() {
+				for n := range 10 {
+					var b usage.Batch
+					for i := range 20 {
+						project := fmt.Sprint("p", (i*(worker+1)+n)%6) // p4 and p5 are strangers
+						b.Samples = append(b.Samples, sample(project, fmt.Sprint(worker, "-", n, "-", i), func(s *usage.Sample) {
+							s.Meter = fmt.Sprint("m", (i*(worker+3))%5)
+						}))
+					}
+					added, err := s.Usage().Add(context.Background(), noon, b)
+					if err != nil {
+						t.Errorf("worker %d: %v", worker, err)
+					}
+					stored.Store(fmt.Sprint(worker, " ", n), added.Stored+added.Foreign)
+				}
+			})
+		}
+		all.Wait()
+		total := 0
+		stored.Range(func(_, n any) bool { total += n.(int); return true })
+		if total != 8*10*20 {
+			t.Errorf("%d samples were stored or counted", total)
+		}
+	})
+}
