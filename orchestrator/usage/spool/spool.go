@@ -1,11 +1,12 @@
-// Package spool keeps records on disk, in order, while they cannot be delivered. It is made for one disk that is local to the process.
+// Package spool keeps records on disk, in order, while they cannot be delivered. The disk must be local.
 //
-// The folder contains files, the segments, that are only appended to. A segment is deleted when all its records are done. A file name
-// has the number of the segment, and the offset of the first record that was not done when the spool was closed:
+// The folder of a spool contains segments, which are files that records are appended to. A segment is deleted when all its records are
+// done. The name of a segment contains its number, and the offset of the first record that was not done when the spool was closed:
 //
 //	0000000000000007-0000000000000000.spool
 //
-// Damaged segments end in ".damaged". They are not read again, but their bytes count toward the limit until they are deleted.
+// The name of a damaged segment ends in ".damaged". The spool does not read this file again, but counts its bytes toward the limit until
+// somebody deletes it.
 package spool
 
 import (
@@ -39,7 +40,7 @@ var (
 	ErrClosed = errors.New("the spool is closed")
 )
 
-// Options are the options of Open. Folder, MaxBytes and OnFault must be set.
+// Options are the options of Open. Folder, MaxBytes and OnFault must be set. They must not be changed after Open.
 type Options struct {
 	// Folder is created if it is missing, but its parent must exist. Two processes cannot use the same folder.
 	Folder string
@@ -48,7 +49,8 @@ type Options struct {
 	// SegmentBytes limits the size of a segment that has more than one record. Zero means 4 MiB. The disk space of a record is free
 	// again when all records of its segment are done.
 	SegmentBytes int64
-	// OnFault is told of damaged files, and of files that could not be cleaned up. It must not call the spool.
+	// OnFault is called when a damaged file was set aside, or when the rest of a failed write could not be removed. It must be safe for
+	// concurrent use, and must not call the spool.
 	OnFault func(error)
 }
 
@@ -92,9 +94,9 @@ type segment struct {
 }
 
 // Append adds a record, and returns when the record is safe on disk. Calls that run at the same time share their writes. If Append
-// returns an error, the record is not drained in this process, but can be drained after a crash. Append returns ErrFull if the record
-// exceeds Options.MaxBytes, or if the disk, the user's quota, or the process's limit for files is exhausted. Append does not keep the
-// record. Append has no context, because a record that is being written cannot be withdrawn.
+// returns an error, the record is not drained in this process, but can be drained after a crash. Append returns ErrFull if the files
+// would exceed Options.MaxBytes, the free space of the disk, the quota of the user, or the file size limit of the process. Append does
+// not keep the parameter `record`. Append has no context, because a record that is being written cannot be withdrawn.
 func (s *Spool) Append(record []byte) error {
 	if len(record) > MaxRecordBytes {
 		return fmt.Errorf("appending to the spool in %s: a record has %d bytes, but at most %d are allowed; split it",
@@ -231,6 +233,7 @@ func (s *Spool) countDamaged() error {
 	return nil
 }
 
+// The method `commit` writes the records of a group, and returns an error or nil for each.
 func (s *Spool) commit(_ context.Context, records [][]byte) []error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -251,8 +254,7 @@ func (s *Spool) write(records [][]byte) (int, error) {
 	if s.active != nil && s.active.end+size > s.SegmentBytes {
 		s.seal()
 	}
-	err := s.ensureActive()
-	if err != nil {
+	if err := s.ensureActive(); err != nil {
 		s.settle(nil, size)
 		return 1, failure(err)
 	}
