@@ -423,6 +423,27 @@ func (e StepState) Valid() bool {
 	}
 }
 
+// Defines values for UsageKind.
+const (
+	Cumulative UsageKind = "cumulative"
+	Delta      UsageKind = "delta"
+	Gauge      UsageKind = "gauge"
+)
+
+// Valid indicates whether the value is a known member of the UsageKind enum.
+func (e UsageKind) Valid() bool {
+	switch e {
+	case Cumulative:
+		return true
+	case Delta:
+		return true
+	case Gauge:
+		return true
+	default:
+		return false
+	}
+}
+
 // APIError defines model for APIError.
 type APIError struct {
 	Code      string `json:"code"`
@@ -1626,6 +1647,37 @@ type Upstream struct {
 	Status    *int    `json:"status,omitempty"`
 }
 
+// Usage The usage of a subscription in an hour, or in a part of an hour.
+type Usage struct {
+	// Amount An exact decimal number.
+	Amount string    `json:"amount"`
+	From   time.Time `json:"from"`
+
+	// Kind A `cumulative` meter is a counter: the amount is its increase. The amount of a `delta` meter is the sum of its samples. The amount of a `gauge` is in unit-hours: a sample holds until the next one, but at most for 15 minutes.
+	Kind UsageKind `json:"kind"`
+
+	// Meter The name of the meter in Ceilometer, such as `vcpus`.
+	Meter string `json:"meter"`
+
+	// PlanID The plan of the subscription in this time.
+	PlanID string `json:"plan_id"`
+
+	// State The state of the subscription in this time.
+	State string    `json:"state"`
+	To    time.Time `json:"to"`
+
+	// Unit The unit of the samples.
+	Unit string `json:"unit"`
+}
+
+// UsageKind A `cumulative` meter is a counter: the amount is its increase. The amount of a `delta` meter is the sum of its samples. The amount of a `gauge` is in unit-hours: a sample holds until the next one, but at most for 15 minutes.
+type UsageKind string
+
+// UsageList defines model for UsageList.
+type UsageList struct {
+	Usage []Usage `json:"usage"`
+}
+
 // UserName 1 to 255 characters. Control characters and characters above U+FFFF are not allowed.
 type UserName = string
 
@@ -1818,6 +1870,15 @@ type ListSubscriptionsParams struct {
 
 	// Marker The id of the last object on the previous page.
 	Marker *UUID `form:"marker,omitempty" json:"marker,omitempty"`
+}
+
+// GetUsageParams defines parameters for GetUsage.
+type GetUsageParams struct {
+	// From Only hours that begin at this time or later. By default, a day before `to`.
+	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Only hours that begin before this time. By default, now. The range has at most 7 days.
+	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 }
 
 // ListRunsParams defines parameters for ListRuns.
@@ -2038,6 +2099,9 @@ type ServerInterface interface {
 	// UnsubscribeSubscription End a subscription
 	// (POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/unsubscribe)
 	UnsubscribeSubscription(ctx echo.Context, merchantID MerchantID, subscriptionID SubscriptionID) error
+	// GetUsage Show the measured usage of a subscription
+	// (GET /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/usage)
+	GetUsage(ctx echo.Context, merchantID MerchantID, subscriptionID SubscriptionID, params GetUsageParams) error
 	// LogIn Log a user in
 	// (POST /v1/merchants/{merchant_id}/tokens)
 	LogIn(ctx echo.Context, merchantID MerchantID) error
@@ -2820,6 +2884,46 @@ func (w *ServerInterfaceWrapper) UnsubscribeSubscription(ctx echo.Context) error
 	return err
 }
 
+// GetUsage converts echo context to params.
+func (w *ServerInterfaceWrapper) GetUsage(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "merchant_id" -------------
+	var merchantID MerchantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "merchant_id", ctx.Param("merchant_id"), &merchantID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter merchant_id: %s", err))
+	}
+
+	// ------------- Path parameter "subscription_id" -------------
+	var subscriptionID SubscriptionID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "subscription_id", ctx.Param("subscription_id"), &subscriptionID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter subscription_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetUsageParams
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", ctx.QueryParams(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter from: %s", err))
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", ctx.QueryParams(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter to: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetUsage(ctx, merchantID, subscriptionID, params)
+	return err
+}
+
 // LogIn converts echo context to params.
 func (w *ServerInterfaceWrapper) LogIn(ctx echo.Context) error {
 	var err error
@@ -3193,6 +3297,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/resume", wrapper.ResumeSubscription, options.OperationMiddlewares["resumeSubscription"]...)
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/suspend", wrapper.SuspendSubscription, options.OperationMiddlewares["suspendSubscription"]...)
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/unsubscribe", wrapper.UnsubscribeSubscription, options.OperationMiddlewares["unsubscribeSubscription"]...)
+	router.GET(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/usage", wrapper.GetUsage, options.OperationMiddlewares["getUsage"]...)
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/tokens", wrapper.LogIn, options.OperationMiddlewares["logIn"]...)
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/users", wrapper.RegisterUser, options.OperationMiddlewares["registerUser"]...)
 	router.POST(options.BaseURL+"/v1/repair-plans", wrapper.CreateRepairPlan, options.OperationMiddlewares["createRepairPlan"]...)

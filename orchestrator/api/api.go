@@ -34,6 +34,7 @@ type Options struct {
 	Auditor   Auditor
 	Meters    Meters
 	Samples   Samples
+	Usages    Usages
 	// Installation is the id of this installation. The API refuses the repair plans of other installations.
 	Installation string
 	Now          func() time.Time

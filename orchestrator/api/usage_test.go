@@ -4,7 +4,9 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/service"
 	"github.com/tenantry/tenantry/orchestrator/usage"
 )
 
@@ -92,4 +95,58 @@ func TestAPostThatIsNotJSONIsRefused(t *testing.T) {
 	plain := w.posts(key, "[]")
 	plain.header.Set("Content-Type", "text/plain")
 	w.refused(plain, http.StatusUnsupportedMediaType, "content-type-unsupported")
+}
+
+// The usage of a subscription is cut where its plan and its state change, and late samples change it.
+func TestTheUsageOfASubscription(t *testing.T) {
+	var ahead atomic.Int64
+	w := newWorldOf(t, "", changed(func(o *service.Options) {
+		o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	}))
+	hour := time.Now().UTC().Truncate(time.Hour)
+	at := func(d time.Duration) string { return hour.Add(d).Format("2006-01-02T15:04:05.000000") }
+	ahead.Store(int64(time.Until(hour.Add(10 * time.Minute)))) // the time is now ten minutes past the hour
+	s := w.subscribed("s")
+	key := w.meterKey()
+	cpu := func(d time.Duration, volume int) string {
+		return fmt.Sprintf(`{"name": "cpu", "type": "cumulative", "unit": "ns", "volume": %d, "project_id": %q, "resource_id": "vm", "timestamp": %q,
+			"source": "openstack", "id": %q}`, volume, s.tenant, at(d), uuid.NewString())
+	}
+	post := func(samples ...string) {
+		t.Helper()
+		if a := w.call(w.posts(key, "["+strings.Join(samples, ",")+"]")); a.status != http.StatusAccepted {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+	}
+	path := "/v1/merchants/" + w.Merchant.ID + "/subscriptions/" + s.id + "/usage"
+	usageIs := func(what string, want ...string) {
+		t.Helper()
+		query := "?from=" + hour.Format(time.RFC3339) + "&to=" + hour.Add(24*time.Hour).Format(time.RFC3339)
+		var got []string
+		w.waitFor(what, func() bool {
+			got = nil
+			for _, u := range read[api.UsageList](t, w.call(w.get(path+query))).Usage {
+				got = append(got, fmt.Sprintf("%s %s%s %s %s", u.From.Sub(hour).Round(time.Minute), u.Amount, u.Unit, u.State, map[bool]string{true: "old", false: "new"}[u.PlanID == w.Merchant.Plan]))
+			}
+			return slices.Equal(got, want)
+		})
+	}
+	post(cpu(11*time.Minute, 100), cpu(20*time.Minute, 110), cpu(50*time.Minute, 150), cpu(65*time.Minute, 180))
+	ahead.Add(int64(20 * time.Minute))
+	w.changes(w.changePlan(s.id, w.newPlan(w.Merchant.ID), "plan"))
+	ahead.Add(int64(10 * time.Minute))
+	w.changes(w.change(s.id, "suspend", "suspend"))
+	if got := read[api.UsageList](t, w.call(w.get(path))); len(got.Usage) != 0 {
+		t.Errorf("the hour is not over, but its usage is %+v", got)
+	}
+	ahead.Add(int64(96 * time.Minute)) // 16 minutes after the end of the second hour
+	usageIs("the usage is computed", "0s 0ns  new", "10m0s 10ns active old", "30m0s 0ns active new", "40m0s 40ns suspended new", "1h0m0s 30ns suspended new")
+	post(cpu(35*time.Minute, 130))
+	usageIs("a late sample changes the usage", "0s 0ns  new", "10m0s 10ns active old", "30m0s 20ns active new", "40m0s 20ns suspended new", "1h0m0s 30ns suspended new")
+	w.refused(w.get(path+"?from="+hour.Add(-8*24*time.Hour).Format(time.RFC3339)), http.StatusBadRequest, "invalid-params")
+	w.refused(w.get(path+"?from="+hour.Add(24*time.Hour).Format(time.RFC3339)), http.StatusBadRequest, "invalid-params")
+	other := w.get(path)
+	other.portal = w.Other
+	w.refused(other, http.StatusNotFound, "merchant-not-found")
+	w.refused(w.get("/v1/merchants/"+w.Merchant.ID+"/subscriptions/"+nobody+"/usage"), http.StatusNotFound, "subscription-not-found")
 }

@@ -233,6 +233,7 @@ func (s *Service) run(ctx context.Context, w wired, watch bool) {
 	s.work.Go(func() { runs.Serve(ctx, drainTime) })
 	s.work.Go(func() { w.audits.Serve(ctx) })
 	s.work.Go(func() { w.intake.Serve(ctx) })
+	s.work.Go(func() { w.closer.Serve(ctx) })
 	s.work.Go(func() {
 		hourly := time.NewTicker(time.Hour)
 		defer hourly.Stop()

@@ -18,6 +18,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
+	"github.com/tenantry/tenantry/orchestrator/usage"
 	"github.com/tenantry/tenantry/orchestrator/usage/intake"
 	"github.com/tenantry/tenantry/orchestrator/usage/spool"
 	"github.com/tenantry/tenantry/store"
@@ -38,6 +39,7 @@ type wired struct {
 	runs    *engine.Engine
 	audits  *audit.Auditor
 	intake  *intake.Intake
+	closer  *usage.Closer
 	health  *health
 	handler http.Handler // of the API
 }
@@ -99,11 +101,15 @@ func wire(p parts) (w wired, err error) {
 		records = p.spool
 	}
 	w.intake = intake.New(p.store.Usage(), records, clock.Now, func(err error) { p.Log.Error().Err(err).Msg("samples") })
+	w.closer = &usage.Closer{
+		Hours: p.store.Usage(), Tenants: deps, Hold: usage.DefaultHold, Now: clock.Now,
+		Fault: func(err error) { p.Log.Error().Err(err).Msg("usage") },
+	}
 	w.handler, err = api.New(api.Options{
 		Runs: w.runs, Starter: w.runs, Actions: w.runs,
 		Admit: deps, Repairs: deps, Merchants: p.store.Merchants(), Identity: deps.Identity, Billing: u.billing,
 		Audits: p.store.Audits(), Auditor: w.audits, Installation: p.installation,
-		Meters: intake.NewKeys(p.store.Usage(), clock.Now), Samples: w.intake,
+		Meters: intake.NewKeys(p.store.Usage(), clock.Now), Samples: w.intake, Usages: p.store.Usage(),
 		Now: clock.Now, Random: rand.Reader, AdminRole: p.AdminRole, ScopedTokens: p.ScopedTokens,
 		MaxLiveRuns: p.MaxLiveRuns, Admissions: p.Admissions, LoginRate: p.LoginRate, Heartbeat: p.Heartbeat,
 		KeystoneURL: u.keystoneURL, TLS: p.TLSCert != "", Version: p.Version, Log: p.Log, Ready: w.health.report,

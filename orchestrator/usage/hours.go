@@ -1,0 +1,59 @@
+package usage
+
+import (
+	"context"
+	"time"
+
+	"github.com/shopspring/decimal"
+)
+
+// Due names an hour of a project that has samples which are not part of the usage yet.
+type Due struct {
+	Cloud, Project string
+	Hour           time.Time // the beginning of the hour
+	// Spreads reports whether new samples have come in. The next hour with samples must then be computed again, too, because a counter's
+	// increase is counted at the later sample.
+	Spreads bool
+	Take    string // identifies the call of TakeDue that took the hour; FinishHour needs it
+}
+
+// Recorded contains the points of a series in an hour.
+type Recorded struct {
+	Series
+
+	Unit   string
+	Points []Point   // sorted; if the series has a point before the hour, the last such point stands first
+	Next   time.Time // the time of the first point after the hour; zero if there is none
+}
+
+// Measured is the usage of a project in an hour, or in a part of an hour.
+type Measured struct {
+	Range
+
+	Meter  string
+	Kind   Kind
+	Unit   string
+	Amount decimal.Decimal
+	Plan   string // the id of the subscription's plan in this time; empty if the project belongs to no subscription
+	State  string // the state of the subscription in this time; empty if the project belongs to no subscription
+}
+
+// Hours stores the usage of hours.
+type Hours interface {
+	// TakeDue chooses at most `limit` due hours that ended before the time `ended`, oldest first. A taken hour is not due any more, and is not
+	// taken again before the time for which FinishHour is awaited has passed: TakeTimeout. When TakeDue returns, each sample that is added
+	// later makes its hour due again. If several replicas call TakeDue at the same time, only one of them takes a given hour.
+	TakeDue(ctx context.Context, now, ended time.Time, limit int) ([]Due, error)
+	// Recorded reads the series of the project that have a point in the hour, and also gauges whose last point before the hour is less than
+	// MaxHold away.
+	Recorded(ctx context.Context, d Due) ([]Recorded, error)
+	// FinishHour stores the usage of a taken hour in place of the usage that was stored for the hour before, and makes the hours `again` of the
+	// project due. All this happens in one transaction. FinishHour may be repeated. If the hour was finished or taken again since the call of
+	// TakeDue that returned d, FinishHour does nothing, because the usage may lack samples that a later computation has read.
+	FinishHour(ctx context.Context, d Due, usage []Measured, again []time.Time) error
+	// Measured reads the usage of a project in the hours that begin in the range, sorted by time and meter.
+	Measured(ctx context.Context, cloud, project string, r Range) ([]Measured, error)
+}
+
+// TakeTimeout is the time after which a taken hour that is not finished can be taken again.
+const TakeTimeout = 5 * time.Minute

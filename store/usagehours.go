@@ -1,0 +1,335 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/shopspring/decimal"
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+
+	"github.com/tenantry/tenantry/orchestrator/usage"
+)
+
+var _ usage.Hours = (*Usage)(nil)
+
+// dueHours chooses the @limit oldest hours that began at or before @last and can be taken: hours with new samples, hours that must be
+// computed again, and hours that were taken before @expired. An hour that was taken later is not chosen, even if it has new samples.
+//
+// Each part reads at most @limit rows in the order of an index, so the cost does not depend on the number of due hours.
+const dueHours = `
+SELECT cloud, project_id, hour, MAX(spreads) AS spreads FROM (
+	SELECT * FROM (
+		SELECT d.cloud, d.project_id, d.hour, 1 AS spreads FROM usage_due d
+		WHERE d.hour <= @last AND NOT EXISTS (
+			SELECT 1 FROM usage_taken t
+			WHERE t.cloud = d.cloud AND t.project_id = d.project_id AND t.hour = d.hour AND t.taken_at >= @expired)
+		ORDER BY d.hour, d.cloud, d.project_id LIMIT @limit
+	) due
+	UNION ALL
+	SELECT * FROM (
+		SELECT a.cloud, a.project_id, a.hour, 0 AS spreads FROM usage_again a
+		WHERE a.hour <= @last AND NOT EXISTS (
+			SELECT 1 FROM usage_taken t
+			WHERE t.cloud = a.cloud AND t.project_id = a.project_id AND t.hour = a.hour AND t.taken_at >= @expired)
+		ORDER BY a.hour, a.cloud, a.project_id LIMIT @limit
+	) again
+	UNION ALL
+	SELECT * FROM (
+		SELECT t.cloud, t.project_id, t.hour, CASE WHEN t.spreads THEN 1 ELSE 0 END AS spreads FROM usage_taken t
+		WHERE t.hour <= @last AND t.taken_at < @expired
+		ORDER BY t.hour, t.cloud, t.project_id LIMIT @limit
+	) expired
+) found
+GROUP BY cloud, project_id, hour ORDER BY hour, cloud, project_id LIMIT @limit`
+
+// takeHours marks the hours that dueHours chooses as taken, and returns them.
+const takeHours = `
+INSERT INTO usage_taken (cloud, project_id, hour, spreads, taken_at, take)
+SELECT cloud, project_id, hour, spreads = 1, CAST(@now AS BIGINT), CAST(@take AS TEXT) FROM (` + dueHours + `) chosen WHERE TRUE
+ON CONFLICT (cloud, project_id, hour) DO UPDATE SET spreads = excluded.spreads, taken_at = excluded.taken_at, take = excluded.take
+RETURNING cloud, project_id, hour, spreads`
+
+// takeWait is the maximum time for which TakeDue waits for the lock of usage_due. A transaction that stores samples cannot begin while
+// TakeDue waits.
+const takeWait = "2s"
+
+// TakeDue takes due hours, as usage.Hours specifies.
+//
+// On PostgreSQL, TakeDue locks usage_due, and so waits until all transactions that are storing samples have ended. The caller therefore
+// reads the samples of these transactions. A transaction that stores samples later makes its hours due again.
+func (u *Usage) TakeDue(ctx context.Context, now, ended time.Time, limit int) ([]usage.Due, error) {
+	args := map[string]any{
+		"now": now.UnixMicro(), "last": ended.Add(-time.Hour).UnixMicro(), "expired": now.Add(-usage.TakeTimeout).UnixMicro(),
+		"limit": max(limit, 0), "take": rand.Text(),
+	}
+	var rows []takenRow
+	found, err := u.anyDue(ctx, args)
+	if err == nil && found {
+		err = u.store.tx(ctx, func(tx *gorm.DB) error { rows, err = u.take(tx, args); return err })
+	}
+	if err != nil {
+		return nil, fmt.Errorf("taking due hours: %w", err)
+	}
+	slices.SortFunc(rows, func(a, b takenRow) int {
+		return cmp.Or(cmp.Compare(a.Hour, b.Hour), cmp.Compare(a.Cloud, b.Cloud), cmp.Compare(a.ProjectID, b.ProjectID))
+	})
+	due := make([]usage.Due, len(rows))
+	for i, r := range rows {
+		due[i] = usage.Due{Cloud: r.Cloud, Project: r.ProjectID, Hour: at(r.Hour), Spreads: r.Spreads, Take: args["take"].(string)}
+	}
+	return due, nil
+}
+
+// anyDue reports whether there is an hour that can be taken. Replicas often search when there is none, and then need no lock.
+func (u *Usage) anyDue(ctx context.Context, args map[string]any) (found bool, err error) {
+	err = u.store.db.WithContext(ctx).Raw("SELECT EXISTS ("+dueHours+")", args).Row().Scan(&found)
+	return found, err
+}
+
+func (u *Usage) take(tx *gorm.DB, args map[string]any) (rows []takenRow, err error) {
+	if u.store.postgres() {
+		if err := tx.Exec("SELECT set_config('lock_timeout', ?, TRUE)", takeWait).Error; err != nil {
+			return nil, err
+		}
+		if err := tx.Exec("SELECT pg_advisory_xact_lock(?)", usageLock).Error; err != nil {
+			return nil, err
+		}
+	}
+	if err := tx.Raw(takeHours, args).Scan(&rows).Error; err != nil {
+		return nil, err
+	}
+	for _, table := range []string{"usage_due", "usage_again"} {
+		err := tx.Exec("DELETE FROM "+table+` WHERE (cloud, project_id, hour) IN (
+			SELECT cloud, project_id, hour FROM usage_taken WHERE take = ?)`, args["take"]).Error
+		if err != nil {
+			return nil, err
+		}
+	}
+	return rows, nil
+}
+
+// pgRecorded reads the points of a project's series that contribute to the hour from @from to @to, and the time of each series' next point.
+// The points of a series begin with the last points before the hour. All these points have the same time. A series is not read if its last
+// point before @to is before the hour, unless the series is a gauge and the point is after @held.
+//
+// PostgreSQL must read the samples series by series, because the subqueries are LATERAL and sorted. Each subquery reads only a part of the
+// index samples_series, even if PostgreSQL has no statistics. The series are sorted first, so that PostgreSQL can sort the points of one
+// series at a time instead of all points. sqliteRecorded returns the same rows.
+const pgRecorded = `
+SELECT s.id AS series_id, s.source, s.resource_id, s.meter, s.kind, s.unit, n.at AS next_at, p.id, p.at, p.volume
+FROM (
+	SELECT id, source, resource_id, meter, kind, unit FROM series WHERE cloud = @cloud AND project_id = @project ORDER BY id
+) s
+CROSS JOIN LATERAL (
+	SELECT at FROM samples WHERE series_id = s.id AND at < @to ORDER BY at DESC, id DESC LIMIT 1
+) l
+LEFT JOIN LATERAL (
+	SELECT at FROM samples WHERE series_id = s.id AND at < @from ORDER BY at DESC, id DESC LIMIT 1
+) b ON TRUE
+LEFT JOIN LATERAL (
+	SELECT at FROM samples WHERE series_id = s.id AND at >= @to ORDER BY at, id LIMIT 1
+) n ON TRUE
+CROSS JOIN LATERAL (
+	SELECT id, at, volume FROM samples WHERE series_id = s.id AND at >= COALESCE(b.at, @from) AND at < @to ORDER BY at, id
+) p
+WHERE l.at >= @from OR s.kind = 'gauge' AND l.at > @held
+ORDER BY s.id, p.at, p.id`
+
+// sqliteRecorded returns the same rows as pgRecorded. SQLite has no LATERAL.
+const sqliteRecorded = `
+WITH near AS MATERIALIZED (
+	SELECT s.id, s.source, s.resource_id, s.meter, s.kind, s.unit,
+		(SELECT MAX(at) FROM samples WHERE series_id = s.id AND at < @to) AS last_at
+	FROM series s WHERE s.cloud = @cloud AND s.project_id = @project
+), needed AS MATERIALIZED (
+	SELECT s.id, s.source, s.resource_id, s.meter, s.kind, s.unit,
+		(SELECT MAX(at) FROM samples WHERE series_id = s.id AND at < @from) AS before_at,
+		(SELECT MIN(at) FROM samples WHERE series_id = s.id AND at >= @to) AS next_at
+	FROM near s WHERE s.last_at >= @from OR s.kind = 'gauge' AND s.last_at > @held
+)
+SELECT s.id AS series_id, s.source, s.resource_id, s.meter, s.kind, s.unit, s.next_at, p.id, p.at, p.volume
+FROM needed s CROSS JOIN samples p ON p.series_id = s.id AND p.at >= COALESCE(s.before_at, @from) AND p.at < @to
+ORDER BY s.id, p.at, p.id`
+
+// Recorded reads the samples of an hour, as usage.Hours specifies. All samples are read by one statement, so they are consistent with each
+// other.
+func (u *Usage) Recorded(ctx context.Context, d usage.Due) (all []usage.Recorded, err error) {
+	statement := sqliteRecorded
+	if u.store.postgres() {
+		statement = pgRecorded
+	}
+	rows, err := u.store.db.WithContext(ctx).Raw(statement, map[string]any{
+		"cloud": d.Cloud, "project": d.Project, "from": d.Hour.UnixMicro(), "to": d.Hour.Add(time.Hour).UnixMicro(),
+		"held": d.Hour.Add(-usage.MaxHold).UnixMicro(),
+	}).Rows()
+	if err == nil {
+		defer func() { err = errors.Join(err, rows.Close()) }()
+		all, err = recordedOf(rows, d)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the samples of project %s in the hour %s: %w", d.Project, d.Hour.UTC().Format(time.RFC3339), err)
+	}
+	return all, nil
+}
+
+// recordedOf decodes the rows of pgRecorded. Of the points before the hour, only the last one is kept.
+func recordedOf(rows *sql.Rows, d usage.Due) (all []usage.Recorded, err error) {
+	last := ""
+	for rows.Next() {
+		var (
+			series seriesRow
+			sample sampleRow
+			next   *int64
+		)
+		err := rows.Scan(&series.ID, &series.Source, &series.ResourceID, &series.Meter, &series.Kind, &series.Unit, &next,
+			&sample.ID, &sample.At, &sample.Volume)
+		if err != nil {
+			return nil, err
+		}
+		volume, err := decimal.NewFromString(sample.Volume)
+		if err != nil {
+			return nil, fmt.Errorf("decoding the volume of sample %s in series %s: %w", sample.ID, series.ID, err)
+		}
+		if series.ID != last {
+			last = series.ID
+			all = append(all, usage.Recorded{
+				Series: usage.Series{
+					Cloud: d.Cloud, Source: series.Source, Project: d.Project, Resource: series.ResourceID, Meter: series.Meter,
+					Kind: usage.Kind(series.Kind),
+				},
+				Unit: series.Unit,
+			})
+			if next != nil {
+				all[len(all)-1].Next = at(*next)
+			}
+		}
+		r, point := &all[len(all)-1], usage.Point{At: at(sample.At), Volume: volume}
+		if len(r.Points) == 1 && point.At.Before(d.Hour) {
+			r.Points[0] = point
+		} else {
+			r.Points = append(r.Points, point)
+		}
+	}
+	return all, rows.Err()
+}
+
+// amountsAtATime is the maximum number of rows of usage_amounts that one statement inserts.
+const amountsAtATime = 1000
+
+// FinishHour stores the usage of an hour, as usage.Hours specifies.
+func (u *Usage) FinishHour(ctx context.Context, d usage.Due, found []usage.Measured, again []time.Time) error {
+	err := u.store.tx(ctx, func(tx *gorm.DB) error {
+		if u.store.postgres() {
+			if err := tx.Exec("SELECT pg_advisory_xact_lock_shared(?)", usageLock).Error; err != nil {
+				return err
+			}
+		}
+		hour := d.Hour.UnixMicro()
+		taken := tx.Exec("DELETE FROM usage_taken WHERE cloud = ? AND project_id = ? AND hour = ? AND take = ?", d.Cloud, d.Project, hour, d.Take)
+		if taken.Error != nil || taken.RowsAffected == 0 {
+			return taken.Error
+		}
+		err := tx.Exec("DELETE FROM usage_amounts WHERE cloud = ? AND project_id = ? AND hour = ?", d.Cloud, d.Project, hour).Error
+		if err != nil {
+			return err
+		}
+		for part := range slices.Chunk(rowsOfAmounts(d, found), amountsAtATime) {
+			if err := insert(tx, part); err != nil {
+				return err
+			}
+		}
+		return insert(tx.Clauses(clause.OnConflict{DoNothing: true}), rowsOfAgain(d, again))
+	})
+	if err != nil {
+		return fmt.Errorf("storing the usage of project %s in the hour %s: %w", d.Project, d.Hour.UTC().Format(time.RFC3339), err)
+	}
+	return nil
+}
+
+func rowsOfAmounts(d usage.Due, found []usage.Measured) []amountRow {
+	rows := make([]amountRow, len(found))
+	for i, m := range found {
+		rows[i] = amountRow{
+			Cloud: d.Cloud, ProjectID: d.Project, Hour: d.Hour.UnixMicro(), FromAt: m.From.UnixMicro(), ToAt: m.To.UnixMicro(),
+			Meter: m.Meter, Kind: string(m.Kind), Unit: m.Unit, Amount: m.Amount.String(), PlanID: m.Plan, State: m.State,
+		}
+	}
+	return rows
+}
+
+// rowsOfAgain returns rows that are sorted, so that two transactions cannot lock each other out.
+func rowsOfAgain(d usage.Due, hours []time.Time) []againRow {
+	rows := make([]againRow, len(hours))
+	for i, hour := range hours {
+		rows[i] = againRow{d.Cloud, d.Project, hour.UnixMicro()}
+	}
+	slices.SortFunc(rows, func(a, b againRow) int { return cmp.Compare(a.Hour, b.Hour) })
+	return rows
+}
+
+// Measured reads the usage of a project, as usage.Hours specifies.
+func (u *Usage) Measured(ctx context.Context, cloud, project string, r usage.Range) ([]usage.Measured, error) {
+	var rows []amountRow
+	err := columns(u.store.db.WithContext(ctx)).
+		Where("cloud = ? AND project_id = ? AND hour >= ? AND hour < ?", cloud, project, r.From.UnixMicro(), r.To.UnixMicro()).
+		Find(&rows).Error
+	if err != nil {
+		return nil, fmt.Errorf("reading the usage of project %s: %w", project, err)
+	}
+	slices.SortFunc(rows, func(a, b amountRow) int {
+		return cmp.Or(cmp.Compare(a.FromAt, b.FromAt), cmp.Compare(a.Meter, b.Meter), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Unit, b.Unit))
+	})
+	found := make([]usage.Measured, len(rows))
+	for i, row := range rows {
+		amount, err := decimal.NewFromString(row.Amount)
+		if err != nil {
+			return nil, fmt.Errorf("decoding the usage of meter %s of project %s in the hour %s: %w",
+				row.Meter, project, at(row.Hour).Format(time.RFC3339), err)
+		}
+		found[i] = usage.Measured{
+			Range: usage.Range{From: at(row.FromAt), To: at(row.ToAt)}, Meter: row.Meter, Kind: usage.Kind(row.Kind), Unit: row.Unit,
+			Amount: amount, Plan: row.PlanID, State: row.State,
+		}
+	}
+	return found, nil
+}
+
+type takenRow struct {
+	Cloud     string `gorm:"column:cloud"`
+	ProjectID string `gorm:"column:project_id"`
+	Hour      int64  `gorm:"column:hour"`
+	Spreads   bool   `gorm:"column:spreads"`
+}
+
+type againRow struct {
+	Cloud     string `gorm:"column:cloud;primaryKey"`
+	ProjectID string `gorm:"column:project_id;primaryKey"`
+	Hour      int64  `gorm:"column:hour;primaryKey;autoIncrement:false"`
+}
+
+// TableName returns the table's name for gorm.
+func (againRow) TableName() string { return "usage_again" }
+
+type amountRow struct {
+	Cloud     string `gorm:"column:cloud;primaryKey"`
+	ProjectID string `gorm:"column:project_id;primaryKey"`
+	Hour      int64  `gorm:"column:hour;primaryKey;autoIncrement:false"`
+	FromAt    int64  `gorm:"column:from_at;primaryKey;autoIncrement:false"`
+	ToAt      int64  `gorm:"column:to_at"`
+	Meter     string `gorm:"column:meter;primaryKey"`
+	Kind      string `gorm:"column:kind;primaryKey"`
+	Unit      string `gorm:"column:unit;primaryKey"`
+	Amount    string `gorm:"column:amount"`
+	PlanID    string `gorm:"column:plan_id"`
+	State     string `gorm:"column:state"`
+}
+
+// TableName returns the table's name for gorm.
+func (amountRow) TableName() string { return "usage_amounts" }
