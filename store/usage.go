@@ -63,12 +63,8 @@ func (u *Usage) Add(ctx context.Context, now time.Time, b usage.Batch) (added us
 }
 
 func (u *Usage) keepApart(tx *gorm.DB, rows []apartRow) error {
-	for part := range slices.Chunk(rows, rowsOfSQLite) {
-		if err := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&part).Error; err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := insertOnce(tx, rows)
+	return err
 }
 
 const secondsOfDay = 24 * 60 * 60
@@ -100,6 +96,10 @@ func rowsOfBatch(now time.Time, b usage.Batch) (rows sampleRows) {
 	for _, row := range series {
 		rows.series = append(rows.series, row)
 	}
+	// Each table is written in the order of its key, so that two transactions cannot lock each other out.
+	slices.SortFunc(rows.samples, func(a, b sampleRow) int {
+		return cmp.Or(cmp.Compare(a.Cloud, b.Cloud), cmp.Compare(a.Day, b.Day), cmp.Compare(a.ID, b.ID))
+	})
 	slices.SortFunc(rows.series, func(a, b seriesRow) int { return cmp.Compare(a.ID, b.ID) })
 	for row := range hours {
 		rows.hours = append(rows.hours, row)
@@ -113,11 +113,17 @@ func rowsOfBatch(now time.Time, b usage.Batch) (rows sampleRows) {
 			ID: base64.RawURLEncoding.EncodeToString(hash[:16]), Cloud: a.Cloud, Reason: a.Reason, Sample: a.Raw, ReceivedAt: now.UnixMicro(),
 		})
 	}
+	slices.SortFunc(rows.apart, func(a, b apartRow) int { return cmp.Compare(a.ID, b.ID) })
 	return rows
 }
 
 func (r *sampleRows) addPostgres(tx *gorm.DB, added *usage.Added) error {
 	if err := tx.Exec("SELECT pg_advisory_xact_lock_shared(?)", usageLock).Error; err != nil {
+		return err
+	}
+	// The sessions of the store allow no hash joins, because most statements join few rows. This statement may join thousands of samples with
+	// thousands of projects.
+	if err := tx.Exec("SET LOCAL enable_hashjoin = on").Error; err != nil {
 		return err
 	}
 	args, err := jsons(map[string]any{"samples": r.samples, "series": r.series, "hours": r.hours})
@@ -127,7 +133,7 @@ func (r *sampleRows) addPostgres(tx *gorm.DB, added *usage.Added) error {
 	return tx.Raw(pgAddSamples, args).Row().Scan(&added.Stored, &added.Foreign)
 }
 
-// addSQLite stores the rows one by one. SQLite has only one writer, so no other transaction writes at the same time.
+// addSQLite stores the rows. SQLite has only one writer, so no other transaction writes at the same time.
 func (r *sampleRows) addSQLite(tx *gorm.DB, added *usage.Added) error {
 	type place struct{ cloud, project string }
 	ours := map[place]bool{}
@@ -143,37 +149,41 @@ func (r *sampleRows) addSQLite(tx *gorm.DB, added *usage.Added) error {
 		}
 		ours[at] = n > 0
 	}
-	once := clause.OnConflict{DoNothing: true}
+	var samples []sampleRow
 	for i := range r.samples {
 		row := &r.samples[i]
-		if !ours[place{row.Cloud, row.ProjectID}] {
-			added.Foreign++
-			if err := countForeign(tx, row); err != nil {
-				return err
-			}
+		if ours[place{row.Cloud, row.ProjectID}] {
+			samples = append(samples, *row)
 			continue
 		}
-		result := tx.Clauses(once).Create(row)
+		added.Foreign++
+		if err := countForeign(tx, row); err != nil {
+			return err
+		}
+	}
+	series := slices.DeleteFunc(r.series, func(row seriesRow) bool { return !ours[place{row.Cloud, row.ProjectID}] })
+	hours := slices.DeleteFunc(r.hours, func(row dueRow) bool { return !ours[place{row.Cloud, row.ProjectID}] })
+	stored, err := insertOnce(tx, samples)
+	if err == nil {
+		_, err = insertOnce(tx, series)
+	}
+	if err == nil {
+		_, err = insertOnce(tx, hours)
+	}
+	added.Stored = stored
+	return err
+}
+
+// insertOnce inserts the rows that do not exist yet, and returns their number.
+func insertOnce[T any](tx *gorm.DB, rows []T) (inserted int, err error) {
+	for part := range slices.Chunk(rows, rowsOfSQLite) {
+		result := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&part)
 		if result.Error != nil {
-			return result.Error
+			return inserted, result.Error
 		}
-		added.Stored += int(result.RowsAffected)
+		inserted += int(result.RowsAffected)
 	}
-	for _, row := range r.series {
-		if ours[place{row.Cloud, row.ProjectID}] {
-			if err := tx.Clauses(once).Create(&row).Error; err != nil {
-				return err
-			}
-		}
-	}
-	for _, row := range r.hours {
-		if ours[place{row.Cloud, row.ProjectID}] {
-			if err := tx.Clauses(once).Create(&row).Error; err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return inserted, nil
 }
 
 func countForeign(tx *gorm.DB, row *sampleRow) error {

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -185,6 +186,65 @@ func TestOldSamplesAreDeleted(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Ceilometer sends the same samples to several replicas, in different orders. The replicas store them at the same time.
+func TestTheSameSamplesDoNotLockEachOtherOut(t *testing.T) {
+	onEach(t, func(t *testing.T, s *store.Store) {
+		tenants(t, s, "default", "p0", "p1", "p2")
+		var all sync.WaitGroup
+		var stored atomic.Int64
+		for worker := range 8 {
+			all.Go(func() {
+				for n := range 10 {
+					var b usage.Batch
+					for i := range 200 {
+						i = (i*(2*worker+1) + worker) % 200
+						b.Samples = append(b.Samples, sample(fmt.Sprint("p", i%3), fmt.Sprint(n, "-", i)))
+						b.Apart = append(b.Apart, usage.Apart{Cloud: "default", Reason: "bad", Raw: fmt.Sprint(n, "-", i)})
+					}
+					added, err := s.Usage().Add(context.Background(), noon, b)
+					if err != nil {
+						t.Errorf("worker %d: %v", worker, err)
+					}
+					stored.Add(int64(added.Stored))
+				}
+			})
+		}
+		all.Wait()
+		if apart := rowsOf(t, s, "SELECT id FROM apart_samples"); stored.Load() != 10*200 || len(apart) != 10*200 {
+			t.Errorf("%d samples were stored, and %d were kept apart", stored.Load(), len(apart))
+		}
+	})
+}
+
+// BenchmarkAddSamples stores batches with a sample of each project. The time per sample must not grow with the number of samples.
+func BenchmarkAddSamples(b *testing.B) {
+	for _, projects := range []int{250, 2000} {
+		b.Run(fmt.Sprint("projects=", projects), func(b *testing.B) {
+			s := open(b, storetest.PostgreSQL(b), secret)
+			if _, err := s.Migrate(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			var objects []saga.Object
+			for i := range projects {
+				objects = append(objects, saga.Object{Step: "a", Kind: "project", Cloud: "default", ID: fmt.Sprint("p", i), Origin: saga.Own})
+			}
+			storetest.Record(b, s, objects...)
+			round := 0
+			for b.Loop() {
+				var batch usage.Batch
+				for i := range projects {
+					batch.Samples = append(batch.Samples, sample(fmt.Sprint("p", i), fmt.Sprint(round, "-", i)))
+				}
+				round++
+				if added, err := s.Usage().Add(b.Context(), noon, batch); err != nil || added.Stored != projects {
+					b.Fatalf("%+v, %v", added, err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*projects), "us/sample")
+		})
+	}
 }
 
 // Replicas store samples of the same projects at the same time, in different orders.

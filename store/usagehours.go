@@ -58,7 +58,7 @@ RETURNING cloud, project_id, hour, spreads`
 
 // takeWait is the maximum time for which TakeDue waits for the lock of usage_due. A transaction that stores samples cannot begin while
 // TakeDue waits.
-const takeWait = "2s"
+const takeWait = "300ms"
 
 // TakeDue takes due hours, as usage.Hours specifies.
 //

@@ -240,8 +240,8 @@ func TestReplicasTakeDifferentHours(t *testing.T) {
 	})
 }
 
-// Samples are added while their hours are being computed. In the end, the stored usage contains each sample. Each hour has only a few samples,
-// which are added at about the same time. Otherwise, a later sample of the hour would hide that an earlier sample was lost.
+// Samples are added while their hours are being computed. In the end, the stored usage contains each sample. Each hour has only a few
+// batches, which are added at about the same time. Otherwise, a later batch would hide that an earlier sample was lost.
 func TestNoSampleIsLost(t *testing.T) {
 	onEach(t, func(t *testing.T, s *store.Store) {
 		projects := []string{"p", "q"}
@@ -339,7 +339,8 @@ func TestTakeDueWaitsForSamples(t *testing.T) {
 
 	taking := s.DB().Begin()
 	must(t, taking.Exec("SELECT pg_advisory_xact_lock(2118797138)").Error)
-	if none, err := s.Usage().TakeDue(limited(t, time.Second), noon, noon.Add(24*time.Hour), 10); err != nil || len(none) > 0 { // needs no lock
+	none, err := s.Usage().TakeDue(limited(t, time.Second), noon, noon.Add(24*time.Hour), 10) // needs no lock
+	if err != nil || len(none) > 0 {
 		t.Errorf("there was no due hour, but TakeDue returned %+v, %v", none, err)
 	}
 	if _, err := s.Usage().Add(limited(t, time.Second), noon, usage.Batch{Samples: []usage.Sample{sample("p", "3")}}); err == nil {
@@ -535,13 +536,18 @@ func TestManyAmounts(t *testing.T) {
 	})
 }
 
-// The migration to the earlier schema makes the hours that were taken due, and the migration to this schema can be repeated.
+// The migration to the earlier schema makes the hours due that were taken or computed, and the migration to this schema can be repeated.
 func TestMigrationOfUsageHours(t *testing.T) {
 	onEach(t, func(t *testing.T, s *store.Store) {
 		tenants(t, s, "default", "p")
 		add(t, s, sample("p", "1"), sample("p", "2", point(usage.Delta, time.Hour, 1)), sample("p", "3", point(usage.Delta, 2*time.Hour, 1)))
-		due, _ := take(t, s, noon, 2)
-		must(t, s.Usage().FinishHour(t.Context(), due[0], nil, []time.Time{noon, noon.Add(2 * time.Hour)}))
+		add(t, s, sample("p", "4", point(usage.Delta, 3*time.Hour, 1)))
+		due, _ := take(t, s, noon, 4)
+		must(t, s.Usage().FinishHour(t.Context(), due[0], nil, hours(0, 2)))
+		computed := usage.Measured{
+			Range: usage.Range{From: noon.Add(3 * time.Hour), To: noon.Add(4 * time.Hour)}, Meter: "cpu", Kind: usage.Delta, Amount: decimal.NewFromInt(1),
+		}
+		must(t, s.Usage().FinishHour(t.Context(), due[3], []usage.Measured{computed}, nil))
 		pool, err := s.DB().DB()
 		must(t, err)
 		dialect := goose.DialectSQLite3
@@ -555,7 +561,7 @@ func TestMigrationOfUsageHours(t *testing.T) {
 			_, err := provider.DownTo(t.Context(), 19)
 			must(t, err)
 			want := []string{}
-			for i := range 3 {
+			for i := range 4 {
 				want = append(want, fmt.Sprint(noon.Add(time.Duration(i)*time.Hour).UnixMicro(), " "))
 			}
 			if got := rowsOf(t, s, "SELECT hour FROM usage_due ORDER BY hour"); !slices.Equal(got, want) {
@@ -565,7 +571,7 @@ func TestMigrationOfUsageHours(t *testing.T) {
 			must(t, err)
 		}
 		_, plain := take(t, s, noon, 10)
-		same(t, "the hours", plain, []usage.Due{dueHour("p", 0, true), dueHour("p", time.Hour, true), dueHour("p", 2*time.Hour, true)})
+		same(t, "the hours", plain, []usage.Due{dueHour("p", 0, true), dueHour("p", time.Hour, true), dueHour("p", 2*time.Hour, true), dueHour("p", 3*time.Hour, true)})
 	})
 }
 

@@ -16,29 +16,37 @@ import (
 func (d Deps) Spans(ctx context.Context, cloud, project string) ([]usage.Span, error) {
 	ctx, cancel := context.WithTimeout(ctx, ledgerTime)
 	defer cancel()
-	made, err := d.Ledger.Runs(ctx, saga.Filter{
-		Objects: []saga.ObjectRef{{Kind: "project", ID: project}}, States: []saga.RunState{saga.Succeeded}, Limit: 1,
-	})
-	if err != nil || len(made) == 0 {
+	made, err := d.succeeded(ctx, "", saga.ObjectRef{Kind: "project", ID: project})
+	if err != nil {
 		return nil, err
 	}
-	id := subscriptionOfTenant(made[0], cloud, project)
-	if id == "" {
-		return nil, nil
+	for _, r := range made { // two clouds may have projects with the same id
+		id := subscriptionOfTenant(r, cloud, project)
+		if id == "" {
+			continue
+		}
+		runs, err := d.succeeded(ctx, r.Merchant, saga.ObjectRef{Kind: "subscription", ID: id})
+		if err != nil {
+			return nil, err
+		}
+		return spansOf(runs)
 	}
-	var runs []*saga.Run
-	for f := (saga.Filter{Merchant: made[0].Merchant, Objects: []saga.ObjectRef{{Kind: "subscription", ID: id}}, States: []saga.RunState{saga.Succeeded}, Limit: 100}); ; {
+	return nil, nil
+}
+
+// The method `succeeded` returns all succeeded runs that have recorded an object, newest first.
+func (d Deps) succeeded(ctx context.Context, merchantID string, of saga.ObjectRef) (all []*saga.Run, err error) {
+	f := saga.Filter{Merchant: merchantID, Objects: []saga.ObjectRef{of}, States: []saga.RunState{saga.Succeeded}, Limit: 100}
+	for {
 		page, err := d.Ledger.Runs(ctx, f)
 		if err != nil {
 			return nil, err
 		}
-		runs = append(runs, page...)
-		if len(page) < f.Limit {
-			break
+		if all = append(all, page...); len(page) < f.Limit {
+			return all, nil
 		}
 		f.Before = page[len(page)-1].ID
 	}
-	return spansOf(runs)
 }
 
 // subscriptionOfTenant returns the id of the subscription whose tenant the project is, or an empty text. The run has recorded the project.

@@ -16,8 +16,8 @@ const (
 	closesAfter = 15 * time.Minute
 	// closeEvery is the interval between two searches for due hours.
 	closeEvery = 5 * time.Second
-	// closedAtOnce is the maximum number of hours that a replica takes at once.
-	closedAtOnce = 100
+	// closedAtOnce is the maximum number of hours that a replica takes at once. It must compute them within TakeTimeout.
+	closedAtOnce = 20
 )
 
 // Span is a time in which a subscription has the same plan and the same state. It ends when the next span of the subscription begins.
@@ -49,11 +49,11 @@ func (c *Closer) Serve(ctx context.Context) {
 	defer timer.Stop()
 	for {
 		for more := true; more && ctx.Err() == nil; {
-			done, err := c.Close(ctx)
+			taken, err := c.Close(ctx)
 			if err != nil && ctx.Err() == nil {
 				c.Fault(fmt.Errorf("computing usage: %w", err))
 			}
-			more = err == nil && done == closedAtOnce
+			more = taken == closedAtOnce
 		}
 		select {
 		case <-ctx.Done():
@@ -63,9 +63,9 @@ func (c *Closer) Serve(ctx context.Context) {
 	}
 }
 
-// Close computes the usage of at most 100 due hours, and returns their number. An hour is due if it ended at least 15 minutes ago. If an hour
+// Close computes the usage of at most 20 due hours, and returns their number. An hour is due if it ended at least 15 minutes ago. If an hour
 // cannot be computed, Close goes on with the next one, and the hour is taken again after TakeTimeout.
-func (c *Closer) Close(ctx context.Context) (done int, err error) {
+func (c *Closer) Close(ctx context.Context) (taken int, err error) {
 	now := c.Now()
 	due, err := c.Hours.TakeDue(ctx, now, now.Add(-closesAfter), closedAtOnce)
 	if err != nil {
@@ -75,11 +75,9 @@ func (c *Closer) Close(ctx context.Context) (done int, err error) {
 	for _, d := range due {
 		if err := c.hour(ctx, d); err != nil {
 			failed = append(failed, fmt.Errorf("hour %s of project %s: %w", d.Hour.Format(time.RFC3339), d.Project, err))
-			continue
 		}
-		done++
 	}
-	return done, errors.Join(failed...)
+	return len(due), errors.Join(failed...)
 }
 
 // The method `hour` computes and stores the usage of an hour.

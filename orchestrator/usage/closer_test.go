@@ -72,8 +72,8 @@ func TestAnHourThatFailsDoesNotBlockTheOthers(t *testing.T) {
 	}
 	broken := &breaking{books: b, at: noon.Add(time.Hour)}
 	c := usage.Closer{Hours: broken, Tenants: b, Hold: usage.DefaultHold, Now: func() time.Time { return noon.Add(24 * time.Hour) }}
-	if done, err := c.Close(t.Context()); done != 4 || !errors.Is(err, errBroken) || len(b.usage) != 4 {
-		t.Errorf("%d hours were computed, %v, and %d stored", done, err, len(b.usage))
+	if taken, err := c.Close(t.Context()); taken != 5 || !errors.Is(err, errBroken) || len(b.usage) != 4 {
+		t.Errorf("%d hours were taken, %v, and %d stored", taken, err, len(b.usage))
 	}
 }
 

@@ -42,7 +42,9 @@ CREATE TABLE usage_amounts (
 );
 
 -- +goose Down
--- The earlier schema has no usage_taken and no usage_again. Their hours become due, so that none of them is lost.
+-- The earlier schema has no usage. The hours of all its tables become due, so that a later Up can compute their usage again while their
+-- samples exist.
+INSERT INTO usage_due (cloud, project_id, hour) SELECT DISTINCT cloud, project_id, hour FROM usage_amounts WHERE TRUE ON CONFLICT DO NOTHING;
 INSERT INTO usage_due (cloud, project_id, hour) SELECT cloud, project_id, hour FROM usage_taken WHERE TRUE ON CONFLICT DO NOTHING;
 INSERT INTO usage_due (cloud, project_id, hour) SELECT cloud, project_id, hour FROM usage_again WHERE TRUE ON CONFLICT DO NOTHING;
 DROP TABLE usage_amounts;

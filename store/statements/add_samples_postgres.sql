@@ -1,7 +1,7 @@
 -- Stores samples, and marks their hours as due. @samples, @series and @hours are JSON arrays. Samples of projects that no run has made or
 -- adopted are only counted, for each cloud and meter.
 --
--- The rows of usage_due and foreign_meters are written in the order of their keys, so that two statements cannot lock each other out.
+-- The rows of each table are written in the order of their keys, so that two statements cannot lock each other out.
 WITH given AS MATERIALIZED (
 	SELECT * FROM json_to_recordset(CAST(@samples AS json)) AS g (
 		cloud text, day int, id text, series_id text, project_id text, meter text, at bigint, volume text
@@ -12,7 +12,7 @@ WITH given AS MATERIALIZED (
 ), added AS (
 	INSERT INTO samples (cloud, day, id, series_id, at, volume)
 	SELECT g.cloud, g.day, g.id, g.series_id, g.at, g.volume FROM given g JOIN ours USING (cloud, project_id)
-	ON CONFLICT DO NOTHING RETURNING 1
+	ORDER BY g.cloud, g.day, g.id ON CONFLICT DO NOTHING RETURNING 1
 ), new_series AS (
 	INSERT INTO series (id, cloud, source, project_id, resource_id, meter, kind, unit)
 	SELECT s.id, s.cloud, s.source, s.project_id, s.resource_id, s.meter, s.kind, s.unit

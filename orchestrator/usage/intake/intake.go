@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,21 +21,33 @@ import (
 
 var errAway = fmt.Errorf("%w: it was away a moment ago", saga.ErrUnavailable)
 
+// refusal is the reason of a sample that the database refuses.
+const refusal = "the database refuses the sample"
+
 const (
-	// KeepSamples is the time for which samples are kept. A sample that is older when it arrives is not used: it could be the repetition of a
-	// sample that was stored and removed.
-	KeepSamples = 35 * 24 * time.Hour
+	// MaxAge is the maximum age of a sample when its post is received. An older sample is not used: it could be the repetition of a sample that
+	// was stored and removed.
+	MaxAge = 35 * 24 * time.Hour
+	// keepSamples is the time for which samples are kept. It is longer than MaxAge, because clocks differ, and a post may wait in the spool.
+	keepSamples = 37 * 24 * time.Hour
 	// maxAhead is the time by which a sample may be in the future, because the clocks of hosts differ.
 	maxAhead = time.Hour
-	// storeTime is the time limit for a transaction that stores posts. A post waits for at most two transactions, and Ceilometer waits for the
-	// answer for 5 s.
+	// storeTime is the time limit for the transactions that store a group of posts.
 	storeTime = 1500 * time.Millisecond
+	// takeTime is the time for which a post waits for the database. Ceilometer waits for the answer for 5 s. Reading the key takes up to
+	// keyTime of it.
+	takeTime = 2 * time.Second
 	// retryIn is the time for which posts go to the spool after a transaction has failed. Then the database is tried again.
 	retryIn = time.Second
 	// keepApart is the time for which samples that cannot be used are kept.
 	keepApart = 30 * 24 * time.Hour
-	// cleanEvery is the interval between two deletions of old samples.
+	// cleanEvery is the interval between two deletions of old samples, cleanTime is the time limit of a deletion, and cleanAgain is the time
+	// after which a failed deletion is repeated.
 	cleanEvery = time.Hour
+	cleanTime  = 10 * time.Minute
+	cleanAgain = time.Minute
+	// reportEvery is the interval between two reports of an outage.
+	reportEvery = time.Minute
 	// drainEvery is the interval between two attempts to empty the spool.
 	drainEvery = time.Second
 	// maxApart is the maximum number of unusable samples of a post that are kept. Of further ones, only the first is kept, and their number.
@@ -56,8 +70,9 @@ type Intake struct {
 	Now   func() time.Time
 	Fault func(error) // called with errors that an operator should know
 
-	group groupcommit.Group[usage.Batch, error]
-	away  atomic.Int64 // until this time, posts go to the spool; in microseconds
+	group    groupcommit.Group[usage.Batch, error]
+	away     atomic.Int64 // until this time, posts go to the spool; in microseconds
+	reported atomic.Int64 // the time of the last report of an outage; in microseconds
 }
 
 // New returns an Intake. The parameter `records` is the spool, and may be nil.
@@ -70,46 +85,56 @@ func New(store usage.Store, records Spool, now func() time.Time, fault func(erro
 // Take stores a post of a cloud's Ceilometer. When Take returns nil, the post is in the database or in the spool. Take may be repeated with the
 // same post: its samples are stored once.
 func (i *Intake) Take(ctx context.Context, cloud string, body []byte) (usage.Receipt, error) {
-	batch, receipt, err := i.decode(cloud, body)
+	received := i.Now()
+	batch, receipt, err := decode(cloud, received, body)
 	if err != nil || receipt.Samples+receipt.Apart == 0 {
 		return receipt, err
 	}
-	failed := errAway
-	if i.Spool == nil || i.Now().UnixMicro() >= i.away.Load() {
-		failed = i.add(ctx, batch)
-	}
+	failed := i.add(ctx, batch)
 	switch {
 	case failed == nil:
 		return receipt, nil
 	case ctx.Err() != nil: // Ceilometer has hung up
 		return receipt, context.Cause(ctx)
 	case i.Spool == nil:
+		i.report("posts of samples are refused, because there is no spool", failed)
 		return receipt, fmt.Errorf("%w: %w", usage.ErrFull, failed)
 	}
-	receipt.Spooled = true
-	err = i.Spool.Append(record(cloud, body))
+	err = i.Spool.Append(record(cloud, received, body))
 	if errors.Is(err, spool.ErrFull) {
-		err = fmt.Errorf("%w: %w", usage.ErrFull, failed)
+		i.report("posts of samples are refused, because the spool is full", failed)
+		return receipt, fmt.Errorf("%w: %w", usage.ErrFull, failed)
+	}
+	if err == nil {
+		receipt.Spooled = true
+		i.report(fmt.Sprintf("posts of samples wait in the spool, which contains %d bytes", i.Spool.Len()), failed)
 	}
 	return receipt, err
 }
 
-// The method `decode` returns the samples of a post. Samples that are too old or in the future are kept apart.
-func (i *Intake) decode(cloud string, body []byte) (b usage.Batch, receipt usage.Receipt, err error) {
+// The method `report` reports an outage of the database, at most once a minute.
+func (i *Intake) report(effect string, cause error) {
+	now, last := i.Now().UnixMicro(), i.reported.Load()
+	if now-last >= reportEvery.Microseconds() && i.reported.CompareAndSwap(last, now) {
+		i.Fault(fmt.Errorf("%s: %w", effect, cause))
+	}
+}
+
+// The function `decode` returns the samples of a post. Samples that were too old or in the future when the post was received are kept apart.
+func decode(cloud string, received time.Time, body []byte) (b usage.Batch, receipt usage.Receipt, err error) {
 	decoded, err := ceilometer.Decode(cloud, body)
 	if err != nil {
 		return b, receipt, fmt.Errorf("%w: %w", usage.ErrNotJSON, err)
 	}
-	now := i.Now()
 	for _, a := range decoded.Apart {
 		b.Apart = append(b.Apart, usage.Apart{Cloud: cloud, Reason: a.Reason, Raw: a.Raw})
 	}
 	for _, s := range decoded.Samples {
 		reason := ""
 		switch {
-		case s.At.Before(now.Add(-KeepSamples)):
+		case s.At.Before(received.Add(-MaxAge)):
 			reason = "the sample is older than 35 days"
-		case s.At.After(now.Add(maxAhead)):
+		case s.At.After(received.Add(maxAhead)):
 			reason = "the time of the sample is more than an hour in the future"
 		}
 		if reason != "" {
@@ -126,8 +151,10 @@ func (i *Intake) decode(cloud string, body []byte) (b usage.Batch, receipt usage
 	return b, usage.Receipt{Samples: len(b.Samples), Apart: apart, Events: decoded.Events}, nil
 }
 
-// The method `add` stores a batch, together with the batches of other callers. If the batches cannot be stored together, each is stored alone.
+// The method `add` stores a batch, together with the batches of other callers.
 func (i *Intake) add(ctx context.Context, b usage.Batch) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, takeTime, errAway)
+	defer cancel()
 	failed, err := i.group.Do(ctx, b)
 	if err != nil {
 		return err
@@ -138,41 +165,76 @@ func (i *Intake) add(ctx context.Context, b usage.Batch) error {
 func (i *Intake) commit(ctx context.Context, group []usage.Batch) []error {
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
-	var all usage.Batch
-	for _, b := range group {
-		all.Samples, all.Apart = append(all.Samples, b.Samples...), append(all.Apart, b.Apart...)
-	}
-	results := make([]error, len(group))
-	_, err := i.Store.Add(ctx, i.Now(), all)
-	for n, b := range group {
-		if results[n] = err; errors.Is(err, saga.ErrBadRow) && len(group) > 1 {
-			_, results[n] = i.Store.Add(ctx, i.Now(), b)
+	err := errAway
+	if i.Spool == nil || i.Now().UnixMicro() >= i.away.Load() {
+		var all usage.Batch
+		for _, b := range group {
+			all.Samples, all.Apart = append(all.Samples, b.Samples...), append(all.Apart, b.Apart...)
+		}
+		if err = i.store(ctx, all); err != nil {
+			i.away.Store(i.Now().Add(retryIn).UnixMicro())
 		}
 	}
-	if away(err) {
-		i.away.Store(i.Now().Add(retryIn).UnixMicro())
-	}
-	return results
+	return slices.Repeat([]error{err}, len(group))
 }
 
-// The function `away` reports whether an error of the store may go away: the database refuses only an ErrBadRow for good.
-func away(err error) bool { return err != nil && !errors.Is(err, saga.ErrBadRow) }
+// The method `store` stores a batch. The samples that the database refuses for good are kept apart, and reported.
+func (i *Intake) store(ctx context.Context, b usage.Batch) error {
+	refused, err := i.divide(ctx, b)
+	if refused != nil {
+		i.Fault(fmt.Errorf("the database refuses samples, which are kept apart: %w", refused))
+	}
+	return err
+}
+
+// The method `divide` stores a batch. If the database refuses the batch, `divide` stores each half alone, until it has found the refused
+// samples. It returns the last refusal. If it also returns an error, all of the batch must be stored again.
+func (i *Intake) divide(ctx context.Context, b usage.Batch) (refused, err error) {
+	_, err = i.Store.Add(ctx, i.Now(), b)
+	if !errors.Is(err, saga.ErrBadRow) {
+		return nil, err
+	}
+	refused = err
+	samples, apart := len(b.Samples), len(b.Apart)
+	var parts [2]usage.Batch
+	switch {
+	case samples > 0 && apart > 0:
+		parts = [2]usage.Batch{{Samples: b.Samples}, {Apart: b.Apart}}
+	case samples > 1:
+		parts = [2]usage.Batch{{Samples: b.Samples[:samples/2]}, {Samples: b.Samples[samples/2:]}}
+	case apart > 1:
+		parts = [2]usage.Batch{{Apart: b.Apart[:apart/2]}, {Apart: b.Apart[apart/2:]}}
+	case samples == 1:
+		s := b.Samples[0]
+		_, err = i.Store.Add(ctx, i.Now(), usage.Batch{Apart: []usage.Apart{{Cloud: s.Cloud, Reason: refusal, Raw: describe(s)}}})
+		return refused, err
+	default:
+		return refused, err // the raw sample has only valid characters and is short, so the database does not refuse it
+	}
+	for _, part := range parts {
+		again, err := i.divide(ctx, part)
+		if again != nil {
+			refused = again
+		}
+		if err != nil {
+			return refused, err
+		}
+	}
+	return refused, nil
+}
 
 // Serve empties the spool whenever the database can be reached, and deletes old samples every hour, until ctx ends.
 func (i *Intake) Serve(ctx context.Context) {
+	var cleaning sync.WaitGroup
+	cleaning.Go(func() { i.clean(ctx) })
+	defer cleaning.Wait()
 	timer := time.NewTicker(drainEvery)
 	defer timer.Stop()
-	var cleaned time.Time
 	for {
-		if now := i.Now(); now.Sub(cleaned) > cleanEvery {
-			cleaned = now
-			if err := i.Store.DeleteOld(ctx, now.Add(-KeepSamples), now.Add(-keepApart)); err != nil && ctx.Err() == nil {
-				i.Fault(fmt.Errorf("deleting old samples: %w", err))
-			}
-		}
 		if i.Spool != nil && i.Spool.Len() > 0 {
-			if err := i.Spool.Drain(ctx, func(record []byte) error { return i.restore(ctx, record) }); err != nil && !away(err) && ctx.Err() == nil {
-				i.Fault(fmt.Errorf("emptying the spool of samples: %w", err))
+			err := i.Spool.Drain(ctx, func(record []byte) error { return i.restore(ctx, record) })
+			if err != nil && ctx.Err() == nil {
+				i.report(fmt.Sprintf("the spool of samples, which contains %d bytes, cannot be emptied", i.Spool.Len()), err)
 			}
 		}
 		select {
@@ -183,35 +245,54 @@ func (i *Intake) Serve(ctx context.Context) {
 	}
 }
 
-// The method `restore` stores a post from the spool. A post that the database refuses for another reason than an outage would be refused again.
-// It is then kept apart, so that it does not block the posts behind it.
-func (i *Intake) restore(ctx context.Context, record []byte) error {
-	cloud, body, err := fromRecord(record)
-	var b usage.Batch
-	if err == nil {
-		b, _, err = i.decode(cloud, body)
-	}
-	if err == nil {
-		if _, err = i.Store.Add(ctx, i.Now(), b); err == nil || away(err) || ctx.Err() != nil {
-			return err
+// The method `clean` deletes old samples every hour, until ctx ends.
+func (i *Intake) clean(ctx context.Context) {
+	for {
+		limited, cancel := context.WithTimeout(ctx, cleanTime)
+		now := i.Now()
+		err := i.Store.DeleteOld(limited, now.Add(-keepSamples), now.Add(-keepApart))
+		cancel()
+		wait := cleanEvery
+		if err != nil && ctx.Err() == nil {
+			i.Fault(fmt.Errorf("deleting old samples: %w", err))
+			wait = cleanAgain
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
 		}
 	}
-	i.Fault(fmt.Errorf("a post from the spool cannot be stored, and is kept apart: %w", err))
-	_, err = i.Store.Add(ctx, i.Now(), usage.Batch{Apart: []usage.Apart{{Cloud: cloud, Reason: "the post could not be stored", Raw: cut(body)}}})
-	return err
+}
+
+// The method `restore` stores a post from the spool. A record that is no post is kept apart, so that it does not block the posts behind it.
+func (i *Intake) restore(ctx context.Context, record []byte) error {
+	cloud, received, body, err := fromRecord(record)
+	var b usage.Batch
+	if err == nil {
+		b, _, err = decode(cloud, received, body)
+	}
+	if err != nil {
+		i.Fault(fmt.Errorf("a post from the spool cannot be read, and is kept apart: %w", err))
+		b = usage.Batch{Apart: []usage.Apart{{Cloud: cloud, Reason: "the post in the spool cannot be read", Raw: cut(body)}}}
+	}
+	return i.store(ctx, b)
 }
 
 // The function `record` returns the spool's record of a post.
-func record(cloud string, body []byte) []byte {
-	r := binary.AppendUvarint(nil, uint64(len(cloud)))
+func record(cloud string, received time.Time, body []byte) []byte {
+	r := binary.AppendVarint(nil, received.UnixMicro())
+	r = binary.AppendUvarint(r, uint64(len(cloud)))
 	return append(append(r, cloud...), body...)
 }
 
-func fromRecord(record []byte) (cloud string, body []byte, err error) {
-	n, size := binary.Uvarint(record)
+func fromRecord(record []byte) (cloud string, received time.Time, body []byte, err error) {
+	micros, size := binary.Varint(record)
 	rest := record[max(size, 0):]
-	if size <= 0 || n > uint64(len(rest)) {
-		return "", record, errors.New("the record has no name of a cloud")
+	n, size2 := binary.Uvarint(rest)
+	rest = rest[max(size2, 0):]
+	if size <= 0 || size2 <= 0 || n > uint64(len(rest)) {
+		return "", received, record, errors.New("the record has no name of a cloud")
 	}
-	return string(rest[:n]), rest[n:], nil
+	return string(rest[:n]), time.UnixMicro(micros).UTC(), rest[n:], nil
 }

@@ -68,8 +68,11 @@ func (d *database) Add(ctx context.Context, _ time.Time, b usage.Batch) (usage.A
 	return usage.Added{Stored: len(b.Samples)}, nil
 }
 
-// DeleteOld implements [usage.Store].
-func (d *database) DeleteOld(context.Context, time.Time, time.Time) error { return nil }
+// DeleteOld implements [usage.Store]. It never ends, like the first deletion after a long pause.
+func (d *database) DeleteOld(ctx context.Context, _, _ time.Time) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
 
 func post(meter string, at time.Time, ids ...string) []byte {
 	var all []string
@@ -149,7 +152,7 @@ func TestAPostGoesToTheDatabase(t *testing.T) {
 func TestOldAndFutureSamplesAreKeptApart(t *testing.T) {
 	d := newDesk(t, 1<<20)
 	for age, apart := range map[time.Duration]bool{
-		intake.KeepSamples: false, intake.KeepSamples + time.Second: true, -time.Hour: false, -time.Hour - time.Second: true,
+		intake.MaxAge: false, intake.MaxAge + time.Second: true, -time.Hour: false, -time.Hour - time.Second: true,
 	} {
 		got := d.take(t, post("m", now.Add(-age), fmt.Sprint(age)))
 		if want := map[bool]usage.Receipt{false: {Samples: 1}, true: {Apart: 1}}[apart]; got != want {
@@ -170,8 +173,8 @@ func TestPostsWaitInTheSpoolWhileTheDatabaseIsAway(t *testing.T) {
 			d.db.set(saga.ErrUnavailable, hangs)
 			var all sync.WaitGroup
 			var want []string
-			for i := range 40 {
-				id := fmt.Sprintf("%02d", i)
+			for i := range 200 {
+				id := fmt.Sprintf("%03d", i)
 				want = append(want, id)
 				all.Go(func() {
 					began := time.Now()
@@ -179,7 +182,7 @@ func TestPostsWaitInTheSpoolWhileTheDatabaseIsAway(t *testing.T) {
 					if err != nil || !got.Spooled {
 						t.Errorf("post %s: %+v, %v", id, got, err)
 					}
-					if took := time.Since(began); took > 5*time.Second {
+					if took := time.Since(began); took > 4*time.Second {
 						t.Errorf("post %s was answered after %v", id, took)
 					}
 				})
@@ -191,8 +194,8 @@ func TestPostsWaitInTheSpoolWhileTheDatabaseIsAway(t *testing.T) {
 			if got := d.db.ids(); !slices.Equal(got, want) {
 				t.Errorf("the database has %q", got)
 			}
-			if len(d.faults) > 0 {
-				t.Errorf("the faults are %v", d.faults)
+			if len(d.faults) != 1 || !strings.Contains(d.faults[0].Error(), "wait in the spool") {
+				t.Errorf("the outage must be reported once: %v", d.faults)
 			}
 		})
 	}
@@ -211,28 +214,54 @@ func TestAFullSpoolRefusesPosts(t *testing.T) {
 	}
 }
 
-// A post that the database refuses for good neither harms the posts of its group, nor blocks the spool.
-func TestAPostThatCannotBeStoredIsKeptApart(t *testing.T) {
-	d := newDesk(t, 1<<20)
-	var all sync.WaitGroup
-	for i := range 10 {
-		all.Go(func() {
-			meter := "m"
-			if i == 5 {
-				meter = "bad"
+// A sample that the database refuses for good is kept apart. The other samples of its post and of its group are stored, with a spool or without,
+// and also when they come from the spool.
+func TestASampleThatCannotBeStoredIsKeptApart(t *testing.T) {
+	for what, prepare := range map[string]func(*desk){
+		"with a spool": func(*desk) {}, "without a spool": func(d *desk) { d.Spool = nil },
+		"from the spool": func(d *desk) { d.db.set(saga.ErrUnavailable, false) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			d := newDesk(t, 1<<20)
+			prepare(d)
+			var all sync.WaitGroup
+			for i := range 10 {
+				all.Go(func() {
+					meter := "m"
+					if i == 5 {
+						meter = "bad"
+					}
+					body := slices.Concat(post("m", now, fmt.Sprint(i, "a")), post(meter, now, fmt.Sprint(i, "b")), post("m", now, fmt.Sprint(i, "c")))
+					body = []byte(strings.ReplaceAll(string(body), "][", ","))
+					got, err := d.Take(context.Background(), "default", body)
+					if err != nil || got.Spooled != (what == "from the spool") {
+						t.Errorf("post %d: %+v, %v", i, got, err)
+					}
+				})
 			}
-			if got, err := d.Take(context.Background(), "default", post(meter, now, fmt.Sprint(i))); err != nil || got.Spooled != (i == 5) {
-				t.Errorf("post %d: %+v, %v", i, got, err)
+			all.Wait()
+			d.db.set(nil, false)
+			d.drain(t)
+			if got := d.db.ids(); len(got) != 29 || slices.Contains(got, "5b") {
+				t.Errorf("the database has %q", got)
+			}
+			if len(d.db.apart) != 1 || !strings.Contains(d.db.apart[0].Raw, `"bad"`) || len(d.faults) == 0 {
+				t.Errorf("apart are %+v, and the faults %v", d.db.apart, d.faults)
 			}
 		})
 	}
-	all.Wait()
+}
+
+// A post counts as received when it came, not when it left the spool.
+func TestTheAgeOfAPostInTheSpool(t *testing.T) {
+	d := newDesk(t, 1<<20)
+	d.db.set(saga.ErrUnavailable, false)
+	d.take(t, post("m", now.Add(-intake.MaxAge), "old"))
+	d.db.set(nil, false)
+	d.Now = func() time.Time { return now.Add(24 * time.Hour) }
 	d.drain(t)
-	if got := d.db.ids(); len(got) != 9 || slices.Contains(got, "5") {
-		t.Errorf("the database has %q", got)
-	}
-	if len(d.db.apart) != 1 || !strings.Contains(d.db.apart[0].Raw, `"bad"`) || len(d.faults) != 1 {
-		t.Errorf("apart are %+v, and the faults %v", d.db.apart, d.faults)
+	if got := d.db.ids(); !slices.Equal(got, []string{"old"}) {
+		t.Errorf("the database has %q, and apart are %+v", got, d.db.apart)
 	}
 }
 
@@ -282,6 +311,10 @@ func TestMeterKeysAreKnownWhileTheDatabaseIsAway(t *testing.T) {
 	store.fault = saga.ErrUnavailable
 	at = at.Add(23 * time.Hour)
 	try("the database is away", nil)
+	try("it is still away", nil)
+	if store.reads != 2 {
+		t.Errorf("the key was read %d times, but while the database is away, it must be read every 5 s", store.reads)
+	}
 	at = at.Add(2 * time.Hour)
 	try("the database is away for too long", saga.ErrUnavailable)
 	store.fault, store.key.RevokedAt = nil, &now

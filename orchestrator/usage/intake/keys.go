@@ -14,6 +14,10 @@ const (
 	freshKey = 30 * time.Second
 	// staleKey is the time for which a key is used while it cannot be read, because the database is away.
 	staleKey = 24 * time.Hour
+	// keyTime is the time limit for reading a key.
+	keyTime = 1500 * time.Millisecond
+	// askAgain is the time after which a key is read again while the database is away.
+	askAgain = 5 * time.Second
 	// maxKeys is the maximum number of keys in memory.
 	maxKeys = 1000
 )
@@ -31,6 +35,7 @@ type knownKey struct {
 	usage.MeterKey
 
 	readAt time.Time
+	askAt  time.Time // when the key must be read again
 }
 
 // NewKeys returns a Keys without keys in memory.
@@ -51,14 +56,20 @@ func (k *Keys) Cloud(ctx context.Context, key, secret string) (string, error) {
 }
 
 func (k *Keys) read(ctx context.Context, key string) (usage.MeterKey, error) {
+	now := k.now()
 	k.mu.Lock()
 	known, found := k.known[key]
+	usable := found && now.Before(known.readAt.Add(staleKey))
+	if usable && !now.Before(known.askAt) { // this call reads the key, and the others do not wait for it
+		again := known
+		again.askAt = now.Add(askAgain)
+		k.known[key] = again
+	}
 	k.mu.Unlock()
-	now := k.now()
-	if found && now.Before(known.readAt.Add(freshKey)) {
+	if usable && now.Before(known.askAt) {
 		return known.MeterKey, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, storeTime)
+	ctx, cancel := context.WithTimeout(ctx, keyTime)
 	defer cancel()
 	read, err := k.store.MeterKey(ctx, key)
 	k.mu.Lock()
@@ -67,7 +78,7 @@ func (k *Keys) read(ctx context.Context, key string) (usage.MeterKey, error) {
 	case errors.Is(err, usage.ErrNoKey):
 		delete(k.known, key)
 		return usage.MeterKey{}, err
-	case err != nil && found && now.Before(known.readAt.Add(staleKey)):
+	case err != nil && usable:
 		return known.MeterKey, nil
 	case err != nil:
 		return usage.MeterKey{}, err
@@ -75,6 +86,6 @@ func (k *Keys) read(ctx context.Context, key string) (usage.MeterKey, error) {
 	if len(k.known) >= maxKeys {
 		clear(k.known)
 	}
-	k.known[key] = knownKey{read, now}
+	k.known[key] = knownKey{read, now, now.Add(freshKey)}
 	return read, nil
 }
