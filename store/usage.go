@@ -40,7 +40,7 @@ func (u *Usage) Add(ctx context.Context, now time.Time, b usage.Batch) (added us
 	rows := rowsOfBatch(now, b)
 	err = u.store.tx(ctx, func(tx *gorm.DB) error {
 		if len(rows.apart) > 0 {
-			if err := u.keepApart(tx, rows.apart); err != nil {
+			if _, err := insertOnce(tx, rows.apart); err != nil {
 				return err
 			}
 		}
@@ -60,11 +60,6 @@ func (u *Usage) Add(ctx context.Context, now time.Time, b usage.Batch) (added us
 	}
 	added.Known = len(rows.samples) - added.Stored - added.Foreign
 	return added, nil
-}
-
-func (u *Usage) keepApart(tx *gorm.DB, rows []apartRow) error {
-	_, err := insertOnce(tx, rows)
-	return err
 }
 
 const secondsOfDay = 24 * 60 * 60

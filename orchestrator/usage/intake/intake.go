@@ -34,8 +34,8 @@ const (
 	maxAhead = time.Hour
 	// storeTime is the time limit for the transactions that store a group of posts.
 	storeTime = 1500 * time.Millisecond
-	// takeTime is the time for which a post waits for the database. Ceilometer waits for the answer for 5 s. Reading the key takes up to
-	// keyTime of it.
+	// takeTime is the time for which a post waits for its transaction. Before, reading the key takes at most keyTime. Ceilometer waits for the
+	// answer for 5 s.
 	takeTime = 2 * time.Second
 	// retryIn is the time for which posts go to the spool after a transaction has failed. Then the database is tried again.
 	retryIn = time.Second
