@@ -219,6 +219,11 @@ func (d *decoder) members(text []byte) (m members, object bool, err error) {
 }
 
 func (d *decoder) keepApart(reason string, raw []byte) {
+	d.batch.Apart = append(d.batch.Apart, Apart{Reason: reason, Raw: Excerpt(raw)})
+}
+
+// Excerpt returns at most the first 4 KiB of a text, so that the database can store it: NUL is removed, and "?" replaces invalid UTF-8.
+func Excerpt(raw []byte) string {
 	if len(raw) > maxRaw {
 		end := maxRaw
 		for end > maxRaw-utf8.UTFMax && !utf8.RuneStart(raw[end]) {
@@ -227,7 +232,7 @@ func (d *decoder) keepApart(reason string, raw []byte) {
 		raw = raw[:end]
 	}
 	text := strings.ToValidUTF8(string(bytes.TrimRight(raw, " \t\r\n")), "?")
-	d.batch.Apart = append(d.batch.Apart, Apart{Reason: reason, Raw: strings.ReplaceAll(text, "\x00", "")})
+	return strings.ReplaceAll(text, "\x00", "")
 }
 
 // The result of scan.

@@ -274,7 +274,7 @@ func (i *Intake) restore(ctx context.Context, record []byte) error {
 	}
 	if err != nil {
 		i.Fault(fmt.Errorf("a post from the spool cannot be read, and is kept apart: %w", err))
-		b = usage.Batch{Apart: []usage.Apart{{Cloud: cloud, Reason: "the post in the spool cannot be read", Raw: cut(body)}}}
+		b = usage.Batch{Apart: []usage.Apart{{Cloud: cloud, Reason: "the post in the spool cannot be read", Raw: ceilometer.Excerpt(body)}}}
 	}
 	return i.store(ctx, b)
 }
