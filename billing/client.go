@@ -27,6 +27,9 @@ type Config struct {
 	// Timeout is the time limit of one request. Timeout does not include the wait in Enter. The default is 65 s, because the
 	// original server waits up to 60 s for its internal services.
 	Timeout time.Duration
+	// UsageTimes says that the server stores the times of usage. The original server cannot: after it has stored usage with times, it answers
+	// 400 to each list that contains this usage. If UsageTimes is false, the client therefore writes the times into Usage.Measure.
+	UsageTimes bool
 	// Enter waits until the client may send a request. After the request, the client calls the function `leave` with the status of
 	// the answer, or with the error if there is no answer. Enter must limit the number of concurrent requests to Connections. If
 	// Enter refuses a request, Enter returns an [upstream.NotSentError]. If Enter is nil, the client sends requests in the sequence of the
@@ -43,6 +46,7 @@ type Client struct {
 	base    string
 	update  string // the HTTP method of updates
 	timeout time.Duration
+	times   bool // Config.UsageTimes
 	enter   func(context.Context) (leave func(status int, err error), err error)
 	http    *http.Client
 }
@@ -80,6 +84,7 @@ func New(cfg Config) (*Client, error) {
 		base:    base,
 		update:  update,
 		timeout: timeout,
+		times:   cfg.UsageTimes,
 		enter:   enter,
 		http: &http.Client{
 			Transport:     transport,

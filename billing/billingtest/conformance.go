@@ -8,7 +8,8 @@ import (
 type Target struct {
 	URL         string // the base URL, which ends with the API version
 	Connections int
-	NoUsage     bool // v1 cannot record usage
+	NoUsage     bool // the server cannot record usage
+	UsageTimes  bool // the server stores the times of usage: see billing.Config
 }
 
 // Conformance uses the client to test every BillingStack call that Tenantry needs. The name of a subtest states the client's

@@ -50,7 +50,7 @@ func TestClientOnTheOriginalsQuirks(t *testing.T) {
 	}
 }
 
-func TestReleasedV2CannotSubscribe(t *testing.T) {
+func TestReleasedV2CannotSubscribeOrStoreUsage(t *testing.T) {
 	srv := httptest.NewServer(billingtest.NewQuirkServer(billingtest.Options{Unrepaired: true}))
 	defer srv.Close()
 	c, err := billing.New(billing.Config{URL: srv.URL + "/v2"})
@@ -63,6 +63,12 @@ func TestReleasedV2CannotSubscribe(t *testing.T) {
 	e, ok := errors.AsType[*upstream.Error](err)
 	if !ok || e.Class != upstream.Permanent || e.MaybeDone || !strings.Contains(e.Message, "takes exactly") {
 		t.Errorf("got %v; want a permanent refusal with its reason", err)
+	}
+	_, err = c.CreateUsage(t.Context(), merchantID, billing.Usage{
+		ID: uuid.NewString(), SubscriptionID: uuid.NewString(), ProductID: uuid.NewString(),
+	})
+	if e, ok := errors.AsType[*upstream.Error](err); !ok || e.Class != upstream.Blocked || e.MaybeDone || !errors.Is(err, billing.ErrUsageBroken) {
+		t.Errorf("got %v; want a blocked error with cause %v", err, billing.ErrUsageBroken)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 
 func newClient(t *testing.T, target Target, wrap func(http.RoundTripper) http.RoundTripper) *billing.Client {
 	t.Helper()
-	c, err := billing.New(billing.Config{URL: target.URL, Connections: target.Connections, Wrap: wrap})
+	c, err := billing.New(billing.Config{URL: target.URL, Connections: target.Connections, Wrap: wrap, UsageTimes: target.UsageTimes})
 	if err != nil {
 		t.Fatal(err)
 	}

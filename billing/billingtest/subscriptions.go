@@ -1,11 +1,13 @@
 package billingtest
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/google/uuid"
 
 	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 func ensureSubscriptionRepeated(t *testing.T, target Target) {
@@ -136,20 +138,35 @@ func createUsageRepeated(t *testing.T, target Target) {
 	want := billing.Usage{
 		ID: uuid.NewString(), SubscriptionID: subscription.ID, ProductID: s.product.ID, Measure: "vcpu",
 		Value: new(2.0), Price: new(0.05), Total: new(0.1),
+		StartTimestamp: "2026-01-31T12:00:00", EndTimestamp: "2026-01-31T12:30:00.000001",
 	}
 	got, err := s.CreateUsage(t.Context(), s.merchant.ID, want)
 	if target.NoUsage {
-		if err == nil {
-			t.Errorf("got usage %+v; want an error, because v1 cannot record usage", got)
+		if e, ok := errors.AsType[*upstream.Error](err); !ok || e.Class != upstream.Blocked || !errors.Is(err, billing.ErrUsageBroken) {
+			t.Errorf("got %v; want a blocked error with cause %v", err, billing.ErrUsageBroken)
 		}
 		return
 	}
+	sent := want
 	want.MerchantID = s.merchant.ID
+	if !target.UsageTimes {
+		want.Measure, want.StartTimestamp, want.EndTimestamp = "vcpu 2026-01-31T12:00:00/2026-01-31T12:30:00.000001", "", ""
+	}
 	is(t, got, err, want)
-	got, err = s.CreateUsage(t.Context(), s.merchant.ID, want)
+	sent.Value = new(3.0) // the stored usage stays as it is
+	got, err = s.CreateUsage(t.Context(), s.merchant.ID, sent)
+	is(t, got, err, want)
+	got, err = s.OneUsage(t.Context(), s.merchant.ID, want.ID)
 	is(t, got, err, want)
 	all, err := s.Usage(t.Context(), s.merchant.ID)
 	is(t, all, err, []billing.Usage{want})
+	_, err = s.OneUsage(t.Context(), s.merchant.ID, uuid.NewString())
+	refusedAs(t, err, billing.ErrNotFound)
+	_, err = s.OneUsage(t.Context(), newShop(t, target).merchant.ID, want.ID)
+	refusedAs(t, err, billing.ErrNotFound)
+	sent.SubscriptionID = s.subscription(t, s.customer(t)).ID
+	_, err = s.CreateUsage(t.Context(), s.merchant.ID, sent)
+	refusedAs(t, err, billing.ErrConflict)
 	if err := only(s.RemoveSubscription(t.Context(), s.merchant.ID, subscription.ID)); err != nil {
 		t.Errorf("removing a subscription that has usage: got error %v; want success", err)
 	}

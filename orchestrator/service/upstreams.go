@@ -47,7 +47,8 @@ func newUpstreams(o Options, billingURL string, m merchants.Store) (*upstreams, 
 	to := u.gates.Of(BillingStack, o.BillingConnections)
 	u.billing, err = billing.New(billing.Config{
 		URL: billingURL, Connections: o.BillingConnections, Timeout: o.BillingTimeout, Enter: to.Enter,
-		Wrap: func(next http.RoundTripper) http.RoundTripper { return gate.Fence(around(BillingStack, next)) },
+		UsageTimes: o.BillingURL == "", // the embedded BillingStack
+		Wrap:       func(next http.RoundTripper) http.RoundTripper { return gate.Fence(around(BillingStack, next)) },
 	})
 	if err != nil {
 		return nil, err

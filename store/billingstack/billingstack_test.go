@@ -36,6 +36,6 @@ func embedded(t *testing.T, database string) string {
 
 func TestEmbeddedBillingStackConforms(t *testing.T) {
 	onBoth(t, func(t *testing.T, base string) {
-		billingtest.Conformance(t, billingtest.Target{URL: base, Connections: 8})
+		billingtest.Conformance(t, billingtest.Target{URL: base, Connections: 8, UsageTimes: true})
 	})
 }
