@@ -18,26 +18,34 @@ import (
 // requests to this Keystone through the given proxy. All users and tenants of the test are in a new domain.
 func ownKeystone(t testing.TB, h home, in *upstream) (cloud, *daemon) {
 	t.Helper()
-	t.Log("real: keystone")
-	password, port := uuid.NewString(), freePort(t)
-	d := newDaemon(t, h, "keystone", h.dir+"/keystone.d", port, password, "true")
-	base := "http://127.0.0.1:" + port + "/v3"
-	d.await(func() error {
-		resp, err := http.Get(base)
-		if err == nil {
-			err = resp.Body.Close()
-		}
-		return err
-	})
+	base, password, d := startKeystone(t, h)
 	seen := &administered{t: t}
 	removed := &workflowstest.Recorder{Tags: seen.tags, Now: time.Now}
 	in.next = removed.Handler(passedOn(t, base))
 	c := front(t, in, password)
+	c.ensureRole(t)
 	var made struct{ Domain keystone.Domain }
 	c.call(t, http.MethodPost, "/domains", map[string]any{"domain": map[string]any{"name": "customers"}}, &made)
 	c.domain, c.all, c.removed = made.Domain.ID, seen, removed
 	seen.cloud = c
 	return c, d
+}
+
+// startKeystone starts a real Keystone for one test, and returns Keystone's address, the administrator's password and Keystone's process.
+func startKeystone(t testing.TB, h home) (url, password string, d *daemon) {
+	t.Helper()
+	t.Log("real: keystone")
+	port := freePort(t)
+	url, password = "http://127.0.0.1:"+port+"/v3", uuid.NewString()
+	d = newDaemon(t, h, "keystone", h.dir+"/keystone.d", port, password, "true")
+	d.await(func() error {
+		resp, err := http.Get(url)
+		if err == nil {
+			err = resp.Body.Close()
+		}
+		return err
+	})
+	return url, password, d
 }
 
 // The type `administered` reads the projects, users and assignments of a real Keystone as its administrator.

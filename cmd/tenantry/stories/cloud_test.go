@@ -55,6 +55,7 @@ func memoryCloudOf(t testing.TB, in *upstream, second bool) cloud {
 	removed := &workflowstest.Recorder{Tags: workflowstest.TagsIn(memory), Now: time.Now}
 	in.next = removed.Handler(memory)
 	c := front(t, in, "canary-password")
+	c.ensureRole(t)
 	c.memory, c.all, c.removed, c.second = memory, memory, removed, second
 	return c
 }
@@ -69,7 +70,9 @@ func realCloud(t testing.TB, in *upstream) cloud {
 	}
 	t.Log("real: keystone")
 	in.next = passedOn(t, base)
-	return front(t, in, os.Getenv("TENANTRY_TEST_KEYSTONE_PASSWORD"))
+	c := front(t, in, os.Getenv("TENANTRY_TEST_KEYSTONE_PASSWORD"))
+	c.ensureRole(t)
+	return c
 }
 
 // passedOn returns a proxy that forwards requests to a Keystone. If Keystone closes a connection without an answer, the proxy
@@ -92,8 +95,7 @@ func passedOn(t testing.TB, base string) http.Handler {
 	}
 }
 
-var roleMade sync.Mutex
-
+// The function `front` returns the Keystone `in.next`, behind the proxy. It logs in as Keystone's administrator.
 func front(t testing.TB, in *upstream, password string) cloud {
 	t.Helper()
 	srv := httptest.NewServer(in)
@@ -102,6 +104,14 @@ func front(t testing.TB, in *upstream, password string) cloud {
 	t.Cleanup(direct.Close)
 	c := cloud{url: srv.URL + "/v3", direct: direct.URL + "/v3", password: password, domain: "default"}
 	c.token = c.login(t, "admin", password, `{"project":{"name":"admin","domain":{"id":"default"}}}`)
+	return c
+}
+
+var roleMade sync.Mutex
+
+// ensureRole creates the role bs-admin, unless Keystone has it.
+func (c cloud) ensureRole(t testing.TB) {
+	t.Helper()
 	roleMade.Lock()
 	defer roleMade.Unlock()
 	var found struct{ Roles []struct{ Name string } }
@@ -109,7 +119,6 @@ func front(t testing.TB, in *upstream, password string) cloud {
 	if len(found.Roles) == 0 {
 		c.call(t, http.MethodPost, "/roles", map[string]any{"role": map[string]any{"name": "bs-admin"}}, nil)
 	}
-	return c
 }
 
 // The method `env` returns the variables with which replicas and commands find Keystone and log in.

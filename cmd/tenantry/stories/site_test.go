@@ -65,8 +65,37 @@ func (s *site) installation() string {
 	return id
 }
 
-// newSite prepares an installation that uses the Keystone c. The argument `in` is the proxy between the replicas and BillingStack.
+// newSite prepares an installation that uses the Keystone c, with a merchant and two plans. The argument `in` is the proxy between the replicas
+// and BillingStack.
 func newSite(t testing.TB, database string, c cloud, in *upstream) *site {
+	t.Helper()
+	s := emptySite(t, database, c, in)
+	var err error
+	s.merchant, err = s.billing.CreateMerchant(t.Context(), billing.Merchant{ID: uuid.NewString(), Name: "ACME", Currency: "eur", Language: "eng"})
+	s.ok(err)
+	s.plan, err = s.billing.CreatePlan(t.Context(), s.merchant.ID, billing.Plan{ID: uuid.NewString(), Name: "small"})
+	s.ok(err)
+	s.newPlan, err = s.billing.CreatePlan(t.Context(), s.merchant.ID, billing.Plan{ID: uuid.NewString(), Name: "large"})
+	s.ok(err)
+
+	var made struct {
+		APIKey    string `json:"api_key"`
+		APISecret string `json:"api_secret"`
+	}
+	s.unmarshal(s.run("merchant", "create", s.merchant.ID, "--name", "ACME", "--sign-up", "-f", "json"), &made)
+	s.apiKey, s.secret = made.APIKey, made.APISecret
+	if s.apiKey == "" || s.secret == "" {
+		t.Fatal("`tenantry merchant create` printed no key")
+	}
+	if c.all != nil {
+		s.checkAtTheEnd(database)
+	}
+	return s
+}
+
+// emptySite prepares an installation without a merchant. Its BillingStack is the embedded BillingStack, which the test serves itself, so that
+// the proxy `in` is between the replicas and BillingStack.
+func emptySite(t testing.TB, database string, c cloud, in *upstream) *site {
 	t.Helper()
 	s := &site{t: t, cloud: c, database: database, replica: tenantryServe, log: &logFile{path: filepath.Join(t.TempDir(), "log")}}
 
@@ -85,31 +114,12 @@ func newSite(t testing.TB, database string, c cloud, in *upstream) *site {
 	s.billingURL = bs.URL + "/v2"
 	s.billing, err = billing.New(billing.Config{URL: s.billingURL, Connections: 4})
 	s.ok(err)
-	s.merchant, err = s.billing.CreateMerchant(t.Context(), billing.Merchant{ID: uuid.NewString(), Name: "ACME", Currency: "eur", Language: "eng"})
-	s.ok(err)
-	s.plan, err = s.billing.CreatePlan(t.Context(), s.merchant.ID, billing.Plan{ID: uuid.NewString(), Name: "small"})
-	s.ok(err)
-	s.newPlan, err = s.billing.CreatePlan(t.Context(), s.merchant.ID, billing.Plan{ID: uuid.NewString(), Name: "large"})
-	s.ok(err)
 
 	s.env = append(append(os.Environ(), c.env()...),
 		"TENANTRY_DATABASE_URL="+database, "TENANTRY_SECRET_KEY="+base64.StdEncoding.EncodeToString(secretKey),
 		"TENANTRY_BILLING_URL="+bs.URL+"/v2", "TENANTRY_BILLING_CONNECTIONS=8", "TENANTRY_LEASE=1s", "TENANTRY_LATE_WINDOW=1s",
 		"TENANTRY_LOG_LEVEL=debug", "HOME="+t.TempDir(), "XDG_DATA_HOME="+t.TempDir())
 	s.env = slices.DeleteFunc(s.env, func(v string) bool { return strings.HasPrefix(v, "TENANTRY_TEST_") })
-
-	var made struct {
-		APIKey    string `json:"api_key"`
-		APISecret string `json:"api_secret"`
-	}
-	s.unmarshal(s.run("merchant", "create", s.merchant.ID, "--name", "ACME", "--sign-up", "-f", "json"), &made)
-	s.apiKey, s.secret = made.APIKey, made.APISecret
-	if s.apiKey == "" || s.secret == "" {
-		t.Fatal("`tenantry merchant create` printed no key")
-	}
-	if c.all != nil {
-		s.checkAtTheEnd(database)
-	}
 	return s
 }
 
