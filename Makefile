@@ -1,12 +1,12 @@
-# Requires Go. `make test` also requires Debian's PostgreSQL, PgBouncer, Keystone, Glance, Node.js and npm. As root,
-# deploy/testservices/run installs these packages.
+# Requires Go. `make test` also requires Debian's PostgreSQL, PgBouncer, Keystone, Glance, curl, Node.js and npm. As
+# root, deploy/testservices/run installs these packages.
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOTESTSUM     := go run gotest.tools/gotestsum@v1.13.0
 VERSION       := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test readme-test sim crash-matrix chaos audit soak steady lint vuln generate check-generated bench bench-scale bench-audit clean
+.PHONY: help build demo test readme-test process sim crash-matrix chaos audit soak steady lint vuln generate check-generated bench bench-scale bench-audit clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -24,6 +24,10 @@ test: ## run all tests, with a real PostgreSQL, PgBouncer, Keystone and Glance
 
 readme-test: ## run the commands of the README on a real Keystone, as `make test` does too
 	go test -count=1 -v ./deploy/readmetest
+
+process: ## carry out each line of BillingStack's subscriptions.rst with curl, and write docs/process.md; `make test` does the same, but does not write the file
+	TENANTRY_TEST_PROCESS=$(CURDIR)/docs/process.md deploy/testservices/run -- \
+		go test -count=1 -timeout 5m -run '^TestTheProcess$$' ./cmd/tenantry/stories
 
 SEEDS := 0-100000
 
