@@ -995,11 +995,11 @@ type Merchant struct {
 	Cloud     string    `json:"cloud"`
 	CreatedAt time.Time `json:"created_at"`
 
-	// CustomerRoles The names of the Keystone roles that users get on a tenant.
+	// CustomerRoles The names of the Keystone roles that users get on a tenant. An empty list means the configured default.
 	CustomerRoles Roles      `json:"customer_roles"`
 	DisabledAt    *time.Time `json:"disabled_at,omitempty"`
 
-	// Domain The Keystone domain of the merchant's users and tenants.
+	// Domain The Keystone domain of the merchant's users and tenants. An empty value means the configured default.
 	Domain string `json:"domain"`
 
 	// MaxLiveRuns Maximum number of the merchant's runs in progress. At this limit, Tenantry refuses more orders. 0 means the configured default.
@@ -1015,7 +1015,7 @@ type Merchant struct {
 	// SignUp Allows the portal to register users in the domain, and to log users in with their passwords.
 	SignUp bool `json:"sign_up"`
 
-	// SubscriptionRoles The names of the Keystone roles that users get on a tenant.
+	// SubscriptionRoles The names of the Keystone roles that users get on a tenant. An empty list means the configured default.
 	SubscriptionRoles Roles `json:"subscription_roles"`
 }
 
@@ -1026,7 +1026,7 @@ type MerchantCreate struct {
 	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
 	Cloud *CloudName `json:"cloud,omitempty"`
 
-	// CustomerRoles The names of the Keystone roles that users get on a tenant.
+	// CustomerRoles The names of the Keystone roles that users get on a tenant. An empty list means the configured default.
 	CustomerRoles *Roles `json:"customer_roles,omitempty"`
 
 	// Domain The name or id of the Keystone domain of the merchant's users and tenants.
@@ -1045,7 +1045,7 @@ type MerchantCreate struct {
 	OnFailure *OnFailure `json:"on_failure,omitempty"`
 	SignUp    *bool      `json:"sign_up,omitempty"`
 
-	// SubscriptionRoles The names of the Keystone roles that users get on a tenant.
+	// SubscriptionRoles The names of the Keystone roles that users get on a tenant. An empty list means the configured default.
 	SubscriptionRoles *Roles `json:"subscription_roles,omitempty"`
 }
 
@@ -1062,11 +1062,11 @@ type MerchantCreated struct {
 	Cloud     string    `json:"cloud"`
 	CreatedAt time.Time `json:"created_at"`
 
-	// CustomerRoles The names of the Keystone roles that users get on a tenant.
+	// CustomerRoles The names of the Keystone roles that users get on a tenant. An empty list means the configured default.
 	CustomerRoles Roles      `json:"customer_roles"`
 	DisabledAt    *time.Time `json:"disabled_at,omitempty"`
 
-	// Domain The Keystone domain of the merchant's users and tenants.
+	// Domain The Keystone domain of the merchant's users and tenants. An empty value means the configured default.
 	Domain string `json:"domain"`
 
 	// MaxLiveRuns Maximum number of the merchant's runs in progress. At this limit, Tenantry refuses more orders. 0 means the configured default.
@@ -1082,7 +1082,7 @@ type MerchantCreated struct {
 	// SignUp Allows the portal to register users in the domain, and to log users in with their passwords.
 	SignUp bool `json:"sign_up"`
 
-	// SubscriptionRoles The names of the Keystone roles that users get on a tenant.
+	// SubscriptionRoles The names of the Keystone roles that users get on a tenant. An empty list means the configured default.
 	SubscriptionRoles Roles `json:"subscription_roles"`
 }
 
@@ -1099,7 +1099,7 @@ type MerchantUpdate struct {
 	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
 	Cloud *CloudName `json:"cloud,omitempty"`
 
-	// CustomerRoles The names of the Keystone roles that users get on a tenant.
+	// CustomerRoles The names of the Keystone roles that users get on a tenant. An empty list means the configured default.
 	CustomerRoles *Roles `json:"customer_roles,omitempty"`
 
 	// Disabled If true, Tenantry refuses the calls of the merchant's portal. Runs in progress continue.
@@ -1118,7 +1118,7 @@ type MerchantUpdate struct {
 	OnFailure *OnFailure `json:"on_failure,omitempty"`
 	SignUp    *bool      `json:"sign_up,omitempty"`
 
-	// SubscriptionRoles The names of the Keystone roles that users get on a tenant.
+	// SubscriptionRoles The names of the Keystone roles that users get on a tenant. An empty list means the configured default.
 	SubscriptionRoles *Roles `json:"subscription_roles,omitempty"`
 }
 
@@ -1472,7 +1472,7 @@ type RestoreRequest struct {
 // Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id, and also user_id if the run has created the user. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. A run of the workflow `register` has the fields user_id and user_name. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
 type Result map[string]interface{}
 
-// Roles The names of the Keystone roles that users get on a tenant.
+// Roles The names of the Keystone roles that users get on a tenant. An empty list means the configured default.
 type Roles = []string
 
 // Run defines model for Run.
