@@ -21,6 +21,10 @@ type Group[T, R any] struct {
 	// time limit.
 	Commit func(ctx context.Context, items []T) []R
 	Max    int
+	// Weigh, if set, returns the weight of an item. The items of a group then weigh at most MaxWeight together. An item that weighs more
+	// forms a group of its own. Group calls Weigh while it is locked.
+	Weigh     func(item T) int
+	MaxWeight int
 	// Yield, if set, is called before the items of a group are collected. A simulation can use Yield to let more callers join the
 	// group.
 	Yield func()
@@ -90,7 +94,7 @@ func (g *Group[T, R]) commit(ctx context.Context) {
 		g.Yield()
 	}
 	g.mu.Lock()
-	n := min(len(g.waiting), g.Max)
+	n := g.size()
 	group := g.waiting[:n:n]
 	g.waiting = g.waiting[n:]
 	g.mu.Unlock()
@@ -112,6 +116,21 @@ func (g *Group[T, R]) commit(ctx context.Context) {
 		group[answered].result <- result
 		answered++
 	}
+}
+
+// The method `size` returns the number of callers in the next group. g.mu must be locked, and a caller must be waiting.
+func (g *Group[T, R]) size() int {
+	n := min(len(g.waiting), g.Max)
+	if g.Weigh == nil {
+		return n
+	}
+	weight := 0
+	for i, c := range g.waiting[:n] {
+		if weight += g.Weigh(c.item); weight > g.MaxWeight {
+			return max(i, 1)
+		}
+	}
+	return n
 }
 
 // The method `withdraw` removes a caller whose item is in no group yet. If this caller was the leader, `withdraw` makes the next

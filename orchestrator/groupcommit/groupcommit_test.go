@@ -80,6 +80,20 @@ func TestItemsThatWaitAreCommittedTogether(t *testing.T) {
 	})
 }
 
+// The weight of an item is the item itself.
+func TestHeavyItemsFormSmallGroups(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRecorder()
+		r.Weigh, r.MaxWeight = func(item int) int { return item }, 10
+		var all sync.WaitGroup
+		for _, item := range []int{1, 4, 6, 50, 50, 9, 2, 1, 1, 1} {
+			r.do(t.Context(), t, &all, item)
+		}
+		all.Wait()
+		r.want(t, []int{1}, []int{4, 6}, []int{50}, []int{50}, []int{9}, []int{2, 1, 1}, []int{1})
+	})
+}
+
 func TestAnItemThatIsGivenUpIsNeverCommitted(t *testing.T) {
 	for name, given := range map[string][]int{"the next leader": {1}, "a follower": {2}, "everybody": {1, 2, 3, 4}} {
 		t.Run(name, func(t *testing.T) {
