@@ -19,7 +19,10 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/usage/spool"
 )
 
-var errAway = fmt.Errorf("%w: it was away a moment ago", saga.ErrUnavailable)
+var (
+	errAway = fmt.Errorf("%w: it was away a moment ago", saga.ErrUnavailable)
+	errLate = fmt.Errorf("%w: it has not stored the post within 2 s", saga.ErrUnavailable)
+)
 
 // refusal is the reason of a sample that the database refuses.
 const refusal = "the database refuses the sample"
@@ -37,7 +40,8 @@ const (
 	// takeTime is the time for which a post waits for its transaction. Before, reading the key takes at most keyTime. Ceilometer waits for the
 	// answer for 5 s.
 	takeTime = 2 * time.Second
-	// retryIn is the time for which posts go to the spool after a transaction has failed. Then the database is tried again.
+	// retryIn is the time for which the posts of a cloud go to the spool after a transaction with its posts has failed. Then the database is
+	// tried again.
 	retryIn = time.Second
 	// keepApart is the time for which samples that cannot be used are kept.
 	keepApart = 30 * 24 * time.Hour
@@ -46,14 +50,16 @@ const (
 	cleanEvery = time.Hour
 	cleanTime  = 10 * time.Minute
 	cleanAgain = time.Minute
-	// reportEvery is the interval between two reports of an outage.
+	// reportEvery is the interval between two reports of an outage, for each cloud.
 	reportEvery = time.Minute
 	// drainEvery is the interval between two attempts to empty the spool.
 	drainEvery = time.Second
 	// maxApart is the maximum number of unusable samples of a post that are kept. Of further ones, only the first is kept, and their number.
 	maxApart = 1000
-	// maxGroup is the maximum number of posts that share a transaction.
-	maxGroup = 32
+	// maxGroup is the maximum number of posts that share a transaction, and maxSamples the maximum number of their samples. A post with more
+	// samples has a transaction of its own.
+	maxGroup   = 32
+	maxSamples = 5000
 )
 
 // Spool keeps posts on disk: see package spool.
@@ -70,16 +76,47 @@ type Intake struct {
 	Now   func() time.Time
 	Fault func(error) // called with errors that an operator should know
 
-	group    groupcommit.Group[usage.Batch, error]
-	away     atomic.Int64 // until this time, posts go to the spool; in microseconds
-	reported atomic.Int64 // the time of the last report of an outage; in microseconds
+	mu    sync.Mutex
+	lines map[string]*line // by cloud; bounded, because posts need the meter key of a cloud
+	drain outages
+}
+
+// The type `line` stores the posts of one cloud. Each cloud has its own, so that a cloud that sends too much, or whose posts cannot be stored,
+// does not delay the posts of the other clouds, and does not send them to the spool. If the database is away, each cloud finds this out
+// itself, which costs one attempt a second.
+type line struct {
+	group   groupcommit.Group[usage.Batch, error]
+	away    atomic.Int64 // until this time, posts go to the spool; in microseconds
+	outages outages
+}
+
+// The type `outages` contains the time of the last report of an outage, in microseconds.
+type outages struct{ last atomic.Int64 }
+
+// The method `due` reports whether an outage must be reported now: at most once a minute.
+func (o *outages) due(now time.Time) bool {
+	last := o.last.Load()
+	return now.UnixMicro()-last >= reportEvery.Microseconds() && o.last.CompareAndSwap(last, now.UnixMicro())
 }
 
 // New returns an Intake. The parameter `records` is the spool, and may be nil.
 func New(store usage.Store, records Spool, now func() time.Time, fault func(error)) *Intake {
-	i := &Intake{Store: store, Spool: records, Now: now, Fault: fault}
-	i.group.Commit, i.group.Max = i.commit, maxGroup
-	return i
+	return &Intake{Store: store, Spool: records, Now: now, Fault: fault, lines: map[string]*line{}}
+}
+
+// The method `line` returns the line of a cloud.
+func (i *Intake) line(cloud string) *line {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	l := i.lines[cloud]
+	if l == nil {
+		l = &line{}
+		l.group.Max, l.group.MaxWeight = maxGroup, maxSamples
+		l.group.Weigh = func(b usage.Batch) int { return len(b.Samples) + len(b.Apart) }
+		l.group.Commit = func(ctx context.Context, group []usage.Batch) []error { return i.commit(ctx, l, group) }
+		i.lines[cloud] = l
+	}
+	return l
 }
 
 // Take stores a post of a cloud's Ceilometer. When Take returns nil, the post is in the database or in the spool. Take may be repeated with the
@@ -90,34 +127,32 @@ func (i *Intake) Take(ctx context.Context, cloud string, body []byte) (usage.Rec
 	if err != nil || receipt.Samples+receipt.Apart == 0 {
 		return receipt, err
 	}
-	failed := i.add(ctx, batch)
+	l := i.line(cloud)
+	failed := l.add(ctx, batch)
+	report := func(effect string) {
+		if l.outages.due(i.Now()) {
+			i.Fault(fmt.Errorf("posts of samples of the cloud %s %s: %w", cloud, effect, failed))
+		}
+	}
 	switch {
 	case failed == nil:
 		return receipt, nil
 	case ctx.Err() != nil: // Ceilometer has hung up
 		return receipt, context.Cause(ctx)
 	case i.Spool == nil:
-		i.report("posts of samples are refused, because there is no spool", failed)
+		report("are refused, because there is no spool")
 		return receipt, fmt.Errorf("%w: %w", usage.ErrFull, failed)
 	}
 	err = i.Spool.Append(record(cloud, received, body))
 	if errors.Is(err, spool.ErrFull) {
-		i.report("posts of samples are refused, because the spool is full", failed)
+		report("are refused, because the spool is full")
 		return receipt, fmt.Errorf("%w: %w", usage.ErrFull, failed)
 	}
 	if err == nil {
 		receipt.Spooled = true
-		i.report(fmt.Sprintf("posts of samples wait in the spool, which contains %d bytes", i.Spool.Len()), failed)
+		report(fmt.Sprintf("wait in the spool, which contains %d bytes", i.Spool.Len()))
 	}
 	return receipt, err
-}
-
-// The method `report` reports an outage of the database, at most once a minute.
-func (i *Intake) report(effect string, cause error) {
-	now, last := i.Now().UnixMicro(), i.reported.Load()
-	if now-last >= reportEvery.Microseconds() && i.reported.CompareAndSwap(last, now) {
-		i.Fault(fmt.Errorf("%s: %w", effect, cause))
-	}
 }
 
 // The function `decode` returns the samples of a post. Samples that were too old or in the future when the post was received are kept apart.
@@ -152,27 +187,27 @@ func decode(cloud string, received time.Time, body []byte) (b usage.Batch, recei
 }
 
 // The method `add` stores a batch, together with the batches of other callers.
-func (i *Intake) add(ctx context.Context, b usage.Batch) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, takeTime, errAway)
+func (l *line) add(ctx context.Context, b usage.Batch) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, takeTime, errLate)
 	defer cancel()
-	failed, err := i.group.Do(ctx, b)
+	failed, err := l.group.Do(ctx, b)
 	if err != nil {
 		return err
 	}
 	return failed
 }
 
-func (i *Intake) commit(ctx context.Context, group []usage.Batch) []error {
+func (i *Intake) commit(ctx context.Context, l *line, group []usage.Batch) []error {
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
 	err := errAway
-	if i.Spool == nil || i.Now().UnixMicro() >= i.away.Load() {
+	if i.Spool == nil || i.Now().UnixMicro() >= l.away.Load() {
 		var all usage.Batch
 		for _, b := range group {
 			all.Samples, all.Apart = append(all.Samples, b.Samples...), append(all.Apart, b.Apart...)
 		}
 		if err = i.store(ctx, all); err != nil {
-			i.away.Store(i.Now().Add(retryIn).UnixMicro())
+			l.away.Store(i.Now().Add(retryIn).UnixMicro())
 		}
 	}
 	return slices.Repeat([]error{err}, len(group))
@@ -233,8 +268,8 @@ func (i *Intake) Serve(ctx context.Context) {
 	for {
 		if i.Spool != nil && i.Spool.Len() > 0 {
 			err := i.Spool.Drain(ctx, func(record []byte) error { return i.restore(ctx, record) })
-			if err != nil && ctx.Err() == nil {
-				i.report(fmt.Sprintf("the spool of samples, which contains %d bytes, cannot be emptied", i.Spool.Len()), err)
+			if err != nil && ctx.Err() == nil && i.drain.due(i.Now()) {
+				i.Fault(fmt.Errorf("the spool of samples, which contains %d bytes, cannot be emptied: %w", i.Spool.Len(), err))
 			}
 		}
 		select {

@@ -22,17 +22,30 @@ var now = time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
 // The type `database` is a store that can be away, can hang, and refuses samples of the meter "bad".
 type database struct {
 	mu     sync.Mutex
+	only   string // if set, only the calls with samples of this cloud fail or hang
 	fault  error
 	hangs  bool
 	stored []string
 	apart  []usage.Apart
 	calls  int
+	failed int           // the number of calls that have failed or hang
+	most   int           // the highest number of samples in a call
+	gate   chan struct{} // if set, calls wait until it is closed
 }
 
 func (d *database) set(fault error, hangs bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.fault, d.hangs = fault, hangs
+}
+
+// The method `await` returns when a number is not zero.
+func (d *database) await(number func() int) {
+	for n := 0; n == 0; time.Sleep(time.Millisecond) {
+		d.mu.Lock()
+		n = number()
+		d.mu.Unlock()
+	}
 }
 
 func (d *database) ids() []string {
@@ -44,18 +57,26 @@ func (d *database) ids() []string {
 // Add implements [usage.Store].
 func (d *database) Add(ctx context.Context, _ time.Time, b usage.Batch) (usage.Added, error) {
 	d.mu.Lock()
-	hangs := d.hangs
+	d.calls++
+	d.most = max(d.most, len(b.Samples))
+	fails := d.only == "" || slices.ContainsFunc(b.Samples, func(s usage.Sample) bool { return s.Cloud == d.only })
+	hangs, fault := fails && d.hangs, d.fault
+	if fails && (hangs || fault != nil) {
+		d.failed++
+	}
 	d.mu.Unlock()
-	if hangs {
+	if d.gate != nil {
+		<-d.gate
+	}
+	switch {
+	case hangs:
 		<-ctx.Done()
 		return usage.Added{}, ctx.Err()
+	case fails && fault != nil:
+		return usage.Added{}, fault
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.calls++
-	if d.fault != nil {
-		return usage.Added{}, d.fault
-	}
 	if slices.ContainsFunc(b.Samples, func(s usage.Sample) bool { return s.Meter == "bad" }) {
 		return usage.Added{}, fmt.Errorf("%w: bad", saga.ErrBadRow)
 	}
@@ -198,6 +219,71 @@ func TestPostsWaitInTheSpoolWhileTheDatabaseIsAway(t *testing.T) {
 				t.Errorf("the outage must be reported once: %v", d.faults)
 			}
 		})
+	}
+}
+
+// The posts of a cloud fail or take long. The posts of another cloud are stored at once, and do not wait in the spool.
+func TestACloudDoesNotDelayOtherClouds(t *testing.T) {
+	for what, hangs := range map[string]bool{"its posts fail": false, "its posts take long": true} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			d := newDesk(t, 1<<20)
+			d.db.only = "west"
+			d.db.set(saga.ErrUnavailable, hangs)
+			var all sync.WaitGroup
+			for n := range 50 {
+				all.Go(func() {
+					got, err := d.Take(context.Background(), "west", post("m", now, fmt.Sprint("west", n)))
+					if err != nil || !got.Spooled {
+						t.Errorf("post %d of the cloud west: %+v, %v", n, got, err)
+					}
+				})
+			}
+			d.db.await(func() int { return d.db.failed })
+			began := time.Now()
+			for n := range 10 {
+				if got := d.take(t, post("m", now, fmt.Sprint(n))); got.Spooled {
+					t.Errorf("post %d waits in the spool", n)
+				}
+			}
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("ten posts took %v", took)
+			}
+			all.Wait()
+			if got := d.take(t, post("m", now, "last")); got.Spooled {
+				t.Error("the last post waits in the spool")
+			}
+			if len(d.faults) != 1 || !strings.Contains(d.faults[0].Error(), "cloud west wait") {
+				t.Errorf("the outage must be reported once, with the cloud: %v", d.faults)
+			}
+		})
+	}
+}
+
+// Posts that wait share a transaction, but a transaction does not have more than 5,000 samples.
+func TestAGroupHasALimitedNumberOfSamples(t *testing.T) {
+	d := newDesk(t, 64<<20)
+	d.db.gate = make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() { _, _ = d.Take(context.Background(), "default", post("m", now, "first")) })
+	d.db.await(func() int { return d.db.calls })
+	ids := make([]string, 1000)
+	for n := range 12 {
+		for i := range ids {
+			ids[i] = fmt.Sprint(n, "-", i)
+		}
+		body := post("m", now, ids...)
+		all.Go(func() {
+			if _, err := d.Take(context.Background(), "default", body); err != nil {
+				t.Errorf("post %d: %v", n, err)
+			}
+		})
+	}
+	time.Sleep(500 * time.Millisecond) // so that all posts wait
+	close(d.db.gate)
+	all.Wait()
+	if d.db.calls < 4 || d.db.most > 5000 {
+		t.Errorf("there were %d transactions, with at most %d samples", d.db.calls, d.db.most)
 	}
 }
 
