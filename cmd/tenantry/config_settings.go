@@ -148,7 +148,7 @@ func (c *Config) settings() []setting {
 		}),
 		of(&c.UsageSpoolMiB, positive, about{
 			key: "usage_spool_mib", fallback: "1024", example: "1024",
-			meaning: "Maximum size of the files in `usage_spool`, in MiB.",
+			meaning: "Maximum size of the files in `usage_spool`, in MiB. The clouds that send samples share it equally.",
 		}),
 		of(&c.LogLevel, oneOf("debug", "info", "warn", "error"), about{
 			key: "log_level", fallback: "info", example: "debug",

@@ -72,7 +72,7 @@ type Service struct {
 	Failed     <-chan error // receives an error when a listener fails
 
 	log      zerolog.Logger
-	spool    *spool.Spool // nil if UsageSpool is not configured
+	spool    *spool.Shared // nil if UsageSpool is not configured
 	health   *health
 	api      *http.Server
 	embedded *http.Server // nil if BillingURL is configured
@@ -157,11 +157,11 @@ func Start(ctx context.Context, o Options) (_ *Service, err error) {
 }
 
 // openSpool opens the spool, if one is configured.
-func openSpool(o Options) (*spool.Spool, error) {
+func openSpool(o Options) (*spool.Shared, error) {
 	if o.UsageSpool == "" {
 		return nil, nil //nolint:nilnil // there is no spool
 	}
-	s, err := spool.Open(spool.Options{
+	s, err := spool.OpenShared(spool.Options{
 		Folder: o.UsageSpool, MaxBytes: int64(cmp.Or(o.UsageSpoolMiB, 1024)) << 20,
 		OnFault: func(err error) { o.Log.Error().Err(err).Msg("spool of samples") },
 	})

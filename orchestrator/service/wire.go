@@ -30,8 +30,8 @@ type parts struct {
 	Options
 	store        *store.Store
 	installation string
-	billingURL   string       // the configured URL, or the URL of the embedded BillingStack
-	spool        *spool.Spool // nil if no spool is configured
+	billingURL   string        // the configured URL, or the URL of the embedded BillingStack
+	spool        *spool.Shared // nil if no spool is configured
 }
 
 // The type `wired` is the result of the function `wire`: the engine, the checks and the HTTP API.

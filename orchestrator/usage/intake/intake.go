@@ -3,6 +3,7 @@
 package intake
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -62,11 +63,13 @@ const (
 	maxSamples = 5000
 )
 
-// Spool keeps posts on disk: see package spool.
+// Spool keeps the posts of each cloud on disk: see spool.Shared. An owner is a cloud.
 type Spool interface {
-	Append(record []byte) error
-	Drain(ctx context.Context, take func(record []byte) error) error
-	Len() int64
+	Join(owner string)
+	Append(owner string, record []byte) error
+	Drain(ctx context.Context, owner string, take func(record []byte) error) error
+	Waiting() []string
+	Len(owner string) int64
 }
 
 // Intake receives posts. Set the fields before the first use. Intake is safe for concurrent use.
@@ -78,25 +81,16 @@ type Intake struct {
 
 	mu    sync.Mutex
 	lines map[string]*line // by cloud; bounded, because posts need the meter key of a cloud
-	drain outages
 }
 
 // The type `line` stores the posts of one cloud. Each cloud has its own, so that a cloud that sends too much, or whose posts cannot be stored,
 // does not delay the posts of the other clouds, and does not send them to the spool. If the database is away, each cloud finds this out
 // itself, which costs one attempt a second.
 type line struct {
-	group   groupcommit.Group[usage.Batch, error]
-	away    atomic.Int64 // until this time, posts go to the spool; in microseconds
-	outages outages
-}
-
-// The type `outages` contains the time of the last report of an outage, in microseconds.
-type outages struct{ last atomic.Int64 }
-
-// The method `due` reports whether an outage must be reported now: at most once a minute.
-func (o *outages) due(now time.Time) bool {
-	last := o.last.Load()
-	return now.UnixMicro()-last >= reportEvery.Microseconds() && o.last.CompareAndSwap(last, now.UnixMicro())
+	group    groupcommit.Group[usage.Batch, error]
+	away     atomic.Int64 // until this time, posts go to the spool; in microseconds
+	reported atomic.Int64 // the time of the last report of an outage; in microseconds
+	draining atomic.Bool  // posts are being moved from the spool to the database
 }
 
 // New returns an Intake. The parameter `records` is the spool, and may be nil.
@@ -115,8 +109,19 @@ func (i *Intake) line(cloud string) *line {
 		l.group.Weigh = func(b usage.Batch) int { return len(b.Samples) + len(b.Apart) }
 		l.group.Commit = func(ctx context.Context, group []usage.Batch) []error { return i.commit(ctx, l, group) }
 		i.lines[cloud] = l
+		if i.Spool != nil {
+			i.Spool.Join(cloud)
+		}
 	}
 	return l
+}
+
+// The method `report` reports an outage, at most once a minute.
+func (i *Intake) report(l *line, err error) {
+	now, last := i.Now().UnixMicro(), l.reported.Load()
+	if now-last >= reportEvery.Microseconds() && l.reported.CompareAndSwap(last, now) {
+		i.Fault(err)
+	}
 }
 
 // Take stores a post of a cloud's Ceilometer. When Take returns nil, the post is in the database or in the spool. Take may be repeated with the
@@ -130,9 +135,7 @@ func (i *Intake) Take(ctx context.Context, cloud string, body []byte) (usage.Rec
 	l := i.line(cloud)
 	failed := l.add(ctx, batch)
 	report := func(effect string) {
-		if l.outages.due(i.Now()) {
-			i.Fault(fmt.Errorf("posts of samples of the cloud %s %s: %w", cloud, effect, failed))
-		}
+		i.report(l, fmt.Errorf("posts of samples of the cloud %s %s: %w", cloud, effect, failed))
 	}
 	switch {
 	case failed == nil:
@@ -143,14 +146,14 @@ func (i *Intake) Take(ctx context.Context, cloud string, body []byte) (usage.Rec
 		report("are refused, because there is no spool")
 		return receipt, fmt.Errorf("%w: %w", usage.ErrFull, failed)
 	}
-	err = i.Spool.Append(record(cloud, received, body))
+	err = i.Spool.Append(cloud, record(cloud, received, body))
 	if errors.Is(err, spool.ErrFull) {
-		report("are refused, because the spool is full")
+		report(fmt.Sprintf("are refused, because the spool is full, or the cloud has used its part, with %d bytes", i.Spool.Len(cloud)))
 		return receipt, fmt.Errorf("%w: %w", usage.ErrFull, failed)
 	}
 	if err == nil {
 		receipt.Spooled = true
-		report(fmt.Sprintf("wait in the spool, which contains %d bytes", i.Spool.Len()))
+		report(fmt.Sprintf("wait in the spool, which contains %d bytes of this cloud", i.Spool.Len(cloud)))
 	}
 	return receipt, err
 }
@@ -258,18 +261,18 @@ func (i *Intake) divide(ctx context.Context, b usage.Batch) (refused, err error)
 	return refused, nil
 }
 
-// Serve empties the spool whenever the database can be reached, and deletes old samples every hour, until ctx ends.
+// Serve empties the spool whenever the database can be reached, and deletes old samples every hour, until ctx ends. The posts of each cloud leave
+// the spool in their order, and do not wait for the posts of other clouds.
 func (i *Intake) Serve(ctx context.Context) {
-	var cleaning sync.WaitGroup
-	cleaning.Go(func() { i.clean(ctx) })
-	defer cleaning.Wait()
+	var all sync.WaitGroup
+	defer all.Wait()
+	all.Go(func() { i.clean(ctx) })
 	timer := time.NewTicker(drainEvery)
 	defer timer.Stop()
 	for {
-		if i.Spool != nil && i.Spool.Len() > 0 {
-			err := i.Spool.Drain(ctx, func(record []byte) error { return i.restore(ctx, record) })
-			if err != nil && ctx.Err() == nil && i.drain.due(i.Now()) {
-				i.Fault(fmt.Errorf("the spool of samples, which contains %d bytes, cannot be emptied: %w", i.Spool.Len(), err))
+		for _, cloud := range i.waiting() {
+			if l := i.line(cloud); l.draining.CompareAndSwap(false, true) {
+				all.Go(func() { i.drain(ctx, cloud, l) })
 			}
 		}
 		select {
@@ -277,6 +280,23 @@ func (i *Intake) Serve(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
+	}
+}
+
+// The method `waiting` returns the clouds whose posts wait in the spool.
+func (i *Intake) waiting() []string {
+	if i.Spool == nil {
+		return nil
+	}
+	return i.Spool.Waiting()
+}
+
+// The method `drain` moves the posts of a cloud from the spool to the database.
+func (i *Intake) drain(ctx context.Context, cloud string, l *line) {
+	defer l.draining.Store(false)
+	err := i.Spool.Drain(ctx, cloud, func(record []byte) error { return i.restore(ctx, cloud, record) })
+	if err != nil && ctx.Err() == nil {
+		i.report(l, fmt.Errorf("the spool of samples contains %d bytes of the cloud %s, and cannot be emptied: %w", i.Spool.Len(cloud), cloud, err))
 	}
 }
 
@@ -300,8 +320,9 @@ func (i *Intake) clean(ctx context.Context) {
 	}
 }
 
-// The method `restore` stores a post from the spool. A record that is no post is kept apart, so that it does not block the posts behind it.
-func (i *Intake) restore(ctx context.Context, record []byte) error {
+// The method `restore` stores a post from the spool of a cloud. A record that is no post is kept apart, so that it does not block the posts
+// behind it.
+func (i *Intake) restore(ctx context.Context, owner string, record []byte) error {
 	cloud, received, body, err := fromRecord(record)
 	var b usage.Batch
 	if err == nil {
@@ -309,7 +330,7 @@ func (i *Intake) restore(ctx context.Context, record []byte) error {
 	}
 	if err != nil {
 		i.Fault(fmt.Errorf("a post from the spool cannot be read, and is kept apart: %w", err))
-		b = usage.Batch{Apart: []usage.Apart{{Cloud: cloud, Reason: "the post in the spool cannot be read", Raw: ceilometer.Excerpt(body)}}}
+		b = usage.Batch{Apart: []usage.Apart{{Cloud: cmp.Or(cloud, owner), Reason: "the post in the spool cannot be read", Raw: ceilometer.Excerpt(body)}}}
 	}
 	return i.store(ctx, b)
 }

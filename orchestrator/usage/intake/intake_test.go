@@ -109,7 +109,7 @@ type desk struct {
 	*intake.Intake
 
 	db     *database
-	spool  *spool.Spool
+	spool  *spool.Shared
 	mu     sync.Mutex
 	faults []error
 }
@@ -117,7 +117,7 @@ type desk struct {
 func newDesk(t *testing.T, limit int64) *desk {
 	t.Helper()
 	d := &desk{db: &database{}}
-	s, err := spool.Open(spool.Options{Folder: filepath.Join(t.TempDir(), "spool"), MaxBytes: limit, OnFault: d.note})
+	s, err := spool.OpenShared(spool.Options{Folder: filepath.Join(t.TempDir(), "spool"), MaxBytes: limit, OnFault: d.note})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func (d *desk) drain(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { d.Serve(ctx); close(done) }()
-	for deadline := time.Now().Add(20 * time.Second); d.spool.Len() > 0; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); len(d.spool.Waiting()) > 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the spool is not empty after 20 s")
 		}
@@ -162,8 +162,8 @@ func TestAPostGoesToTheDatabase(t *testing.T) {
 	if got := d.take(t, post("m", now, "1", "2")); got != (usage.Receipt{Samples: 2}) {
 		t.Errorf("the receipt is %+v", got)
 	}
-	if got := d.db.ids(); !slices.Equal(got, []string{"1", "2"}) || d.spool.Len() != 0 {
-		t.Errorf("the database has %q, and the spool %d bytes", got, d.spool.Len())
+	if got := d.db.ids(); !slices.Equal(got, []string{"1", "2"}) || d.spool.Len("default") != 0 {
+		t.Errorf("the database has %q, and the spool %d bytes", got, d.spool.Len("default"))
 	}
 	if _, err := d.Take(t.Context(), "default", []byte("hello")); !errors.Is(err, usage.ErrNotJSON) {
 		t.Errorf("a text: %v", err)
@@ -255,6 +255,60 @@ func TestACloudDoesNotDelayOtherClouds(t *testing.T) {
 			}
 			if len(d.faults) != 1 || !strings.Contains(d.faults[0].Error(), "cloud west wait") {
 				t.Errorf("the outage must be reported once, with the cloud: %v", d.faults)
+			}
+		})
+	}
+}
+
+// While the database is away, a cloud that sends too much does not use the space of the other clouds.
+func TestACloudDoesNotFillTheSpoolOfOtherClouds(t *testing.T) {
+	d := newDesk(t, 10_000)
+	d.take(t, post("m", now, "early")) // the intake knows this cloud since then
+	d.db.set(saga.ErrUnavailable, false)
+	for n := 0; ; n++ {
+		_, err := d.Take(t.Context(), "west", post("m", now, fmt.Sprint("west", n)))
+		if errors.Is(err, usage.ErrFull) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range 20 { // almost 4,000 bytes
+		d.take(t, post("m", now, fmt.Sprint(n)))
+	}
+	if west, own := d.spool.Len("west"), d.spool.Len("default"); west > 5000 || west < 4500 || own < 3900 {
+		t.Errorf("the spool has %d bytes of the cloud west, and %d of the other cloud", west, own)
+	}
+}
+
+// The posts of one cloud in the spool cannot be stored, or take long. The posts of the other cloud, which came later, leave the spool.
+func TestACloudDoesNotBlockTheSpoolOfOtherClouds(t *testing.T) {
+	for what, hangs := range map[string]bool{"its posts fail": false, "its posts take long": true} {
+		t.Run(what, func(t *testing.T) {
+			d := newDesk(t, 1<<20)
+			d.db.set(saga.ErrUnavailable, false)
+			for _, cloud := range []string{"central", "default"} {
+				if got, err := d.Take(t.Context(), cloud, post("m", now, cloud)); err != nil || !got.Spooled {
+					t.Fatalf("%+v, %v", got, err)
+				}
+			}
+			d.db.only = "central"
+			d.db.set(saga.ErrUnavailable, hangs)
+			ctx, stop := context.WithCancel(t.Context())
+			done := make(chan struct{})
+			go func() { d.Serve(ctx); close(done) }()
+			for deadline := time.Now().Add(10 * time.Second); !slices.Equal(d.spool.Waiting(), []string{"central"}); time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("after 10 s, the spool has posts of %q", d.spool.Waiting())
+				}
+			}
+			stop()
+			d.db.set(nil, false)
+			<-done
+			d.drain(t)
+			if got := d.db.ids(); !slices.Equal(got, []string{"central", "default"}) {
+				t.Errorf("the database has %q", got)
 			}
 		})
 	}

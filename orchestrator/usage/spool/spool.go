@@ -1,4 +1,5 @@
-// Package spool keeps records on disk, in order, while they cannot be delivered. The disk must be local.
+// Package spool keeps records on disk, in order, while they cannot be delivered. The disk must be local. A Spool is one queue of records. A
+// Shared is a folder of several spools, which share the disk space.
 //
 // The folder of a spool contains segments, which are files that records are appended to. A segment is deleted when all its records are
 // done. The name of a segment contains its number, and the offset of the first record that was not done when the spool was closed:
@@ -102,18 +103,24 @@ func (s *Spool) Append(record []byte) error {
 		return fmt.Errorf("appending to the spool in %s: a record has %d bytes, but at most %d are allowed; split it",
 			s.Folder, len(record), MaxRecordBytes)
 	}
-	if err := s.reserve(frameBytes(record)); err != nil {
-		return fmt.Errorf("appending %d bytes to the spool in %s: %w", len(record), s.Folder, err)
-	}
-	defer s.appends.Done()
-	result, err := s.group.Do(context.Background(), record)
+	err := s.reserve(frameBytes(record), s.MaxBytes)
 	if err == nil {
-		err = result
+		err = s.appendReserved(record)
 	}
 	if err != nil {
 		return fmt.Errorf("appending %d bytes to the spool in %s: %w", len(record), s.Folder, err)
 	}
 	return nil
+}
+
+// The method `appendReserved` appends a record for which `reserve` has succeeded.
+func (s *Spool) appendReserved(record []byte) error {
+	defer s.appends.Done()
+	result, err := s.group.Do(context.Background(), record)
+	if err != nil {
+		return err
+	}
+	return result
 }
 
 // Drain calls `take` for each record, oldest first, until the spool is empty, ctx ends, or `take` returns an error. Drain returns that
@@ -196,24 +203,36 @@ func (s *Spool) keepProgress() error {
 	return nil
 }
 
-// The method `reserve` reserves disk space for a record, and registers a running Append.
-func (s *Spool) reserve(size int64) error {
+// The method `reserve` reserves disk space for a record, and registers a running Append. The parameter `limit` limits the size of all files
+// together.
+func (s *Spool) reserve(size, limit int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return ErrClosed
 	}
-	if s.used+size > s.MaxBytes && s.aside > 0 {
+	if s.used+size > limit && s.aside > 0 {
 		if err := s.countDamaged(); err != nil {
 			return err
 		}
 	}
-	if s.used+size > s.MaxBytes {
-		return fmt.Errorf("%w: %d of %d bytes are used; drain the spool, or raise the limit", ErrFull, s.used, s.MaxBytes)
+	if s.used+size > limit {
+		return fmt.Errorf("%w: %d of %d bytes are used; drain the spool, or raise the limit", ErrFull, s.used, limit)
 	}
 	s.used += size
 	s.appends.Add(1)
 	return nil
+}
+
+// The method `occupied` returns the number of bytes of all files, and of the records that are being appended. If `recount` is true, it first
+// finds out whether damaged files were deleted.
+func (s *Spool) occupied(recount bool) (used int64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if recount && s.aside > 0 {
+		err = s.countDamaged()
+	}
+	return s.used, err
 }
 
 // The method `countDamaged` finds out whether damaged files were deleted.
