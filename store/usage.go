@@ -6,10 +6,12 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
@@ -30,7 +32,7 @@ func (s *Store) Usage() *Usage { return &Usage{s} }
 // addTime is the time limit of the statements that store a batch of samples.
 const addTime = 30 * time.Second
 
-// usageLock is the key of the advisory lock that protects usage_due. A transaction that stores samples takes the lock in shared mode.
+// usageLock is the key of the advisory lock that protects usage_due and series. A transaction that stores samples takes the lock in shared mode.
 const usageLock = 0x7e4a_4752
 
 // Add stores a batch of samples, as usage.Store specifies.
@@ -206,8 +208,69 @@ func (u *Usage) DeleteOld(ctx context.Context, samples, apart time.Time) error {
 			return err
 		}
 	}
+	if err := u.deleteEmptySeries(ctx); err != nil {
+		return fmt.Errorf("deleting series without samples: %w", err)
+	}
 	return u.deleteAll(ctx, `DELETE FROM apart_samples WHERE id IN (SELECT id FROM apart_samples WHERE received_at < @before LIMIT @limit)`,
 		map[string]any{"before": apart.UnixMicro()})
+}
+
+const (
+	// seriesAtOnce is the maximum number of series that one transaction deletes. Transactions that store samples wait for its end.
+	seriesAtOnce = 500
+	// seriesRead is the maximum number of series that one statement examines. On SQLite, other statements wait for its end.
+	seriesRead = 10_000
+	// seriesTries is the number of attempts to delete the same series. An attempt fails if other transactions store samples for too long.
+	seriesTries = 3
+)
+
+// emptySeries finds the series from @after, excluded, to @last, included, that have no samples.
+//
+// The subquery has a LIMIT so that PostgreSQL reads one entry of the index samples_series for each series, even if it has no statistics.
+const emptySeries = `
+SELECT s.id FROM series s
+WHERE s.id > @after AND s.id <= @last AND (SELECT p.at FROM samples p WHERE p.series_id = s.id LIMIT 1) IS NULL
+ORDER BY s.id`
+
+// deleteEmptySeries deletes the series that have no samples, such as those of servers that were deleted long ago.
+func (u *Usage) deleteEmptySeries(ctx context.Context) error {
+	db := u.store.db.WithContext(ctx)
+	for after := ""; ; {
+		var last *string
+		err := db.Raw("SELECT MAX(id) FROM (SELECT id FROM series WHERE id > ? ORDER BY id LIMIT ?) s", after, seriesRead).Row().Scan(&last)
+		if err != nil || last == nil {
+			return err
+		}
+		var ids []string
+		if err := db.Raw(emptySeries, map[string]any{"after": after, "last": *last}).Scan(&ids).Error; err != nil {
+			return err
+		}
+		for part := range slices.Chunk(ids, seriesAtOnce) {
+			if err := u.deleteIfEmpty(ctx, part); err != nil {
+				return err
+			}
+		}
+		after = *last
+	}
+}
+
+// deleteIfEmpty deletes those of the series that have no samples.
+//
+// The caller may have missed a sample that was being stored. Therefore the deletion looks again, while no transaction stores samples. Such a
+// transaction does not insert the row of a series that exists already.
+func (u *Usage) deleteIfEmpty(ctx context.Context, ids []string) (err error) {
+	for range seriesTries {
+		err = u.store.tx(ctx, func(tx *gorm.DB) error {
+			if err := u.awaitSamples(tx); err != nil {
+				return err
+			}
+			return tx.Exec(`DELETE FROM series WHERE id IN ? AND (SELECT p.at FROM samples p WHERE p.series_id = series.id LIMIT 1) IS NULL`, ids).Error
+		})
+		if pg, ok := errors.AsType[*pgconn.PgError](err); !ok || pg.Code != "55P03" { // the lock was not available in time
+			return err
+		}
+	}
+	return err
 }
 
 // deleteAll repeats a statement until it deletes no more rows.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -185,6 +186,118 @@ func TestOldSamplesAreDeleted(t *testing.T) {
 				t.Errorf("the samples apart are %q", got)
 			}
 		}
+	})
+}
+
+// A series is deleted with its last sample. There are more series than one transaction deletes.
+func TestSeriesWithoutSamplesAreDeleted(t *testing.T) {
+	onEach(t, func(t *testing.T, s *store.Store) {
+		tenants(t, s, "default", "p")
+		var b usage.Batch
+		server := func(n int, at time.Time) {
+			b.Samples = append(b.Samples, sample("p", fmt.Sprint(n, at), func(s *usage.Sample) { s.Resource, s.At = fmt.Sprint(n), at }))
+		}
+		old := noon.Add(-38 * 24 * time.Hour)
+		for n := range 1300 {
+			server(n, old)
+			if n%100 == 0 { // this server still exists
+				server(n, noon)
+			}
+		}
+		_, err := s.Usage().Add(t.Context(), noon, b)
+		must(t, err)
+		for range 2 {
+			must(t, s.Usage().DeleteOld(t.Context(), noon.Add(-37*24*time.Hour), noon))
+			if got := rowsOf(t, s, "SELECT resource_id FROM series ORDER BY id"); len(got) != 13 || slices.Contains(got, "1 ") {
+				t.Errorf("the series are those of the servers %q", got)
+			}
+			if got := rowsOf(t, s, "SELECT id FROM samples"); len(got) != 13 {
+				t.Errorf("the samples are %q", got)
+			}
+		}
+		add(t, s, sample("p", "again", func(s *usage.Sample) { s.Resource = "1" }))
+		if got := rowsOf(t, s, "SELECT resource_id FROM series WHERE resource_id = '1'"); len(got) != 1 {
+			t.Error("the series of a new sample was not stored again")
+		}
+	})
+}
+
+// A sample of a series without samples is being stored while DeleteOld runs. The series is not deleted, and DeleteOld does not keep other
+// transactions from storing samples for long.
+func TestASeriesIsNotDeletedWhileASampleIsBeingStored(t *testing.T) {
+	s := migrated(t, storetest.PostgreSQL(t))
+	tenants(t, s, "default", "p")
+	add(t, s, sample("p", "1"))
+	must(t, s.DB().Exec("DELETE FROM samples").Error)
+	samples := s.DB().Begin()
+	must(t, samples.Exec("SELECT pg_advisory_xact_lock_shared(2118797138)").Error) // usageLock
+	must(t, samples.Exec("INSERT INTO samples (cloud, day, id, series_id, at, volume) SELECT 'default', 30000, '2', id, ?, '1' FROM series", noon.UnixMicro()).Error)
+	ended := make(chan error)
+	go func() { ended <- s.Usage().DeleteOld(t.Context(), noon.Add(-37*24*time.Hour), noon) }()
+	began := time.Now()
+	for i := 0; ; i++ {
+		_, err := s.Usage().Add(limited(t, 2*time.Second), noon, usage.Batch{Samples: []usage.Sample{sample("p", fmt.Sprint("during", i), func(s *usage.Sample) { s.Resource = "other" })}})
+		must(t, err)
+		select {
+		case err := <-ended:
+			if err == nil || !strings.Contains(err.Error(), "lock timeout") || time.Since(began) < 900*time.Millisecond {
+				t.Errorf("a transaction was storing samples, but DeleteOld returned %v after %v", err, time.Since(began))
+			}
+			must(t, samples.Commit().Error)
+			must(t, s.Usage().DeleteOld(t.Context(), noon.Add(-37*24*time.Hour), noon))
+			if got := rowsOf(t, s, "SELECT resource_id FROM series ORDER BY resource_id"); !slices.Equal(got, []string{"other ", "vm "}) {
+				t.Errorf("the series are %q", got)
+			}
+			return
+		default:
+		}
+	}
+}
+
+// Samples are stored and deleted at the same time. In the end, each sample has its series.
+func TestEachSampleHasASeries(t *testing.T) {
+	onEach(t, func(t *testing.T, s *store.Store) {
+		tenants(t, s, "default", "p")
+		var adders, deleter sync.WaitGroup
+		stop := make(chan struct{})
+		for worker := range 4 {
+			adders.Go(func() {
+				for n := range 400 {
+					var b usage.Batch
+					for i := range 5 {
+						b.Samples = append(b.Samples, sample("p", fmt.Sprint(worker, "-", n, "-", i), func(s *usage.Sample) {
+							s.Resource = fmt.Sprint(n/10*5 + i)
+							if n%10 < 9 { // DeleteOld deletes this sample
+								s.At = noon.Add(-38 * 24 * time.Hour)
+							}
+						}))
+					}
+					if _, err := s.Usage().Add(context.Background(), noon, b); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		deleter.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				err := s.Usage().DeleteOld(context.Background(), noon.Add(-37*24*time.Hour), noon)
+				if err != nil && !strings.Contains(err.Error(), "lock timeout") {
+					t.Error(err)
+				}
+				if orphans := rowsOf(t, s, "SELECT id FROM samples WHERE series_id NOT IN (SELECT id FROM series)"); len(orphans) > 0 {
+					t.Errorf("these samples have no series: %q", orphans)
+					return
+				}
+			}
+		})
+		adders.Wait()
+		close(stop)
+		deleter.Wait()
 	})
 }
 

@@ -56,9 +56,20 @@ SELECT cloud, project_id, hour, spreads = 1, CAST(@now AS BIGINT), CAST(@take AS
 ON CONFLICT (cloud, project_id, hour) DO UPDATE SET spreads = excluded.spreads, taken_at = excluded.taken_at, take = excluded.take
 RETURNING cloud, project_id, hour, spreads`
 
-// takeWait is the maximum time for which TakeDue waits for the lock of usage_due. A transaction that stores samples cannot begin while
-// TakeDue waits.
+// takeWait is the maximum time for which awaitSamples waits. Meanwhile, a transaction that stores samples cannot begin.
 const takeWait = "300ms"
+
+// awaitSamples waits until all transactions that are storing samples have ended, and keeps further ones waiting until the end of tx. On
+// SQLite, there is only one transaction that writes.
+func (u *Usage) awaitSamples(tx *gorm.DB) error {
+	if !u.store.postgres() {
+		return nil
+	}
+	if err := tx.Exec("SELECT set_config('lock_timeout', ?, TRUE)", takeWait).Error; err != nil {
+		return err
+	}
+	return tx.Exec("SELECT pg_advisory_xact_lock(?)", usageLock).Error
+}
 
 // TakeDue takes due hours, as usage.Hours specifies.
 //
@@ -94,13 +105,8 @@ func (u *Usage) anyDue(ctx context.Context, args map[string]any) (found bool, er
 }
 
 func (u *Usage) take(tx *gorm.DB, args map[string]any) (rows []takenRow, err error) {
-	if u.store.postgres() {
-		if err := tx.Exec("SELECT set_config('lock_timeout', ?, TRUE)", takeWait).Error; err != nil {
-			return nil, err
-		}
-		if err := tx.Exec("SELECT pg_advisory_xact_lock(?)", usageLock).Error; err != nil {
-			return nil, err
-		}
+	if err := u.awaitSamples(tx); err != nil {
+		return nil, err
 	}
 	if err := tx.Raw(takeHours, args).Scan(&rows).Error; err != nil {
 		return nil, err

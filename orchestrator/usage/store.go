@@ -28,8 +28,8 @@ type Store interface {
 	// once. If a sample belongs to a project that no run has made or adopted, the sample is only counted, and a repeated Add counts it again.
 	// For each other sample, Add marks the hours to which the sample may contribute as due.
 	Add(ctx context.Context, now time.Time, b Batch) (Added, error)
-	// DeleteOld deletes the samples whose day ended before the time `samples`, and the samples apart that were received before the time
-	// `apart`. DeleteOld may be repeated.
+	// DeleteOld deletes the samples whose day ended before the time `samples`, the series that have no samples any more, and the samples apart
+	// that were received before the time `apart`. DeleteOld may be repeated.
 	DeleteOld(ctx context.Context, samples, apart time.Time) error
 }
 
