@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -49,10 +50,11 @@ func (u *Usage) Add(ctx context.Context, now time.Time, b usage.Batch) (added us
 		if len(rows.samples) == 0 {
 			return nil
 		}
-		if u.store.postgres() {
-			return rows.addPostgres(tx, &added)
+		foreign, err := rows.insert(tx, u.store.postgres(), &added)
+		if err != nil {
+			return err
 		}
-		return rows.addSQLite(tx, &added)
+		return u.countForeign(tx, foreign)
 	})
 	if badRow(err) {
 		err = wrapBadRow(err)
@@ -114,24 +116,49 @@ func rowsOfBatch(now time.Time, b usage.Batch) (rows sampleRows) {
 	return rows
 }
 
-func (r *sampleRows) addPostgres(tx *gorm.DB, added *usage.Added) error {
+// insert stores the samples of projects that runs have made or adopted, and returns the rows of foreign_meters for the others.
+func (r *sampleRows) insert(tx *gorm.DB, postgres bool, added *usage.Added) (foreign foreignMeters, err error) {
+	if postgres {
+		foreign, err = r.insertPostgres(tx, added)
+	} else {
+		foreign, err = r.insertSQLite(tx, added)
+	}
+	for _, row := range foreign {
+		added.Foreign += int(row.Samples)
+	}
+	return foreign, err
+}
+
+func (r *sampleRows) insertPostgres(tx *gorm.DB, added *usage.Added) (foreignMeters, error) {
 	if err := tx.Exec("SELECT pg_advisory_xact_lock_shared(?)", usageLock).Error; err != nil {
-		return err
+		return nil, err
 	}
 	// The sessions of the store allow no hash joins, because most statements join few rows. This statement may join thousands of samples with
 	// thousands of projects.
 	if err := tx.Exec("SET LOCAL enable_hashjoin = on").Error; err != nil {
-		return err
+		return nil, err
 	}
 	args, err := jsons(map[string]any{"samples": r.samples, "series": r.series, "hours": r.hours})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return tx.Raw(pgAddSamples, args).Row().Scan(&added.Stored, &added.Foreign)
+	var dropped []byte
+	if err := tx.Raw(pgAddSamples, args).Row().Scan(&added.Stored, &dropped); err != nil {
+		return nil, err
+	}
+	var rows []foreignRow
+	if err := json.Unmarshal(dropped, &rows); err != nil {
+		return nil, err
+	}
+	foreign := foreignMeters{}
+	for _, row := range rows {
+		foreign.add(row)
+	}
+	return foreign, nil
 }
 
-// addSQLite stores the rows. SQLite has only one writer, so no other transaction writes at the same time.
-func (r *sampleRows) addSQLite(tx *gorm.DB, added *usage.Added) error {
+// SQLite has only one writer, so no other transaction writes at the same time.
+func (r *sampleRows) insertSQLite(tx *gorm.DB, added *usage.Added) (foreignMeters, error) {
 	type place struct{ cloud, project string }
 	ours := map[place]bool{}
 	for _, row := range r.series {
@@ -142,10 +169,11 @@ func (r *sampleRows) addSQLite(tx *gorm.DB, added *usage.Added) error {
 		var n int64
 		err := tx.Model(&objectRow{}).Where("id = ? AND cloud = ? AND kind = 'project' AND id NOT LIKE '%/%'", at.project, at.cloud).Limit(1).Count(&n).Error
 		if err != nil {
-			return err
+			return nil, err
 		}
 		ours[at] = n > 0
 	}
+	foreign := foreignMeters{}
 	var samples []sampleRow
 	for i := range r.samples {
 		row := &r.samples[i]
@@ -153,10 +181,7 @@ func (r *sampleRows) addSQLite(tx *gorm.DB, added *usage.Added) error {
 			samples = append(samples, *row)
 			continue
 		}
-		added.Foreign++
-		if err := countForeign(tx, row); err != nil {
-			return err
-		}
+		foreign.add(foreignRow{row.Cloud, row.Meter, 1, row.At, row.At})
 	}
 	series := slices.DeleteFunc(r.series, func(row seriesRow) bool { return !ours[place{row.Cloud, row.ProjectID}] })
 	hours := slices.DeleteFunc(r.hours, func(row dueRow) bool { return !ours[place{row.Cloud, row.ProjectID}] })
@@ -168,7 +193,7 @@ func (r *sampleRows) addSQLite(tx *gorm.DB, added *usage.Added) error {
 		_, err = insertOnce(tx, hours)
 	}
 	added.Stored = stored
-	return err
+	return foreign, err
 }
 
 // insertOnce inserts the rows that do not exist yet, and returns their number.
@@ -181,13 +206,6 @@ func insertOnce[T any](tx *gorm.DB, rows []T) (inserted int, err error) {
 		inserted += int(result.RowsAffected)
 	}
 	return inserted, nil
-}
-
-func countForeign(tx *gorm.DB, row *sampleRow) error {
-	return tx.Exec(`INSERT INTO foreign_meters (cloud, meter, samples, first_at, last_at) VALUES (?, ?, 1, ?, ?)
-		ON CONFLICT (cloud, meter) DO UPDATE SET samples = samples + 1,
-			first_at = MIN(first_at, excluded.first_at), last_at = MAX(last_at, excluded.last_at)`,
-		row.Cloud, row.Meter, row.At, row.At).Error
 }
 
 // deletedAtOnce is the maximum number of rows that one statement deletes, so that other transactions do not wait long.

@@ -189,6 +189,45 @@ func TestOldSamplesAreDeleted(t *testing.T) {
 	})
 }
 
+// The number of foreign meters is limited for each cloud, also if several replicas count new meters at the same time.
+func TestForeignMetersAreLimited(t *testing.T) {
+	onEach(t, func(t *testing.T, s *store.Store) {
+		var all sync.WaitGroup
+		const workers, rounds, meters = 6, 10, 50
+		for worker := range workers {
+			all.Go(func() {
+				for n := range rounds {
+					var b usage.Batch
+					for i := range meters {
+						change := func(s *usage.Sample) { s.Meter = fmt.Sprint(worker, "-", n, "-", i) }
+						b.Samples = append(b.Samples, sample("stranger", fmt.Sprint(worker, "-", n, "-", i), change), sample("stranger", fmt.Sprint("common", i), func(s *usage.Sample) {
+							s.Meter = fmt.Sprint("common", i%7)
+						}))
+					}
+					b.Samples = append(b.Samples, sample("stranger", "w", func(s *usage.Sample) { s.Cloud = "west" }))
+					added, err := s.Usage().Add(context.Background(), noon, b)
+					if err != nil || added != (usage.Added{Foreign: 2*meters + 1}) {
+						t.Errorf("worker %d: %+v, %v", worker, added, err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		const total = workers * rounds * meters
+		for query, want := range map[string]string{
+			"SELECT COUNT(*) FROM foreign_meters WHERE cloud = 'default'":                           "1001 ",
+			"SELECT SUM(samples) FROM foreign_meters WHERE cloud = 'default'":                       fmt.Sprint(2*total, " "),
+			"SELECT samples FROM foreign_meters WHERE cloud = 'default' AND meter = '(others)'":     fmt.Sprint(total-(1000-7), " "),
+			"SELECT SUM(samples) FROM foreign_meters WHERE cloud = 'default' AND meter LIKE 'com%'": fmt.Sprint(total, " "),
+			"SELECT meter, samples FROM foreign_meters WHERE cloud = 'west'":                        fmt.Sprint("cpu ", workers*rounds, " "),
+		} {
+			if got := rowsOf(t, s, query); !slices.Equal(got, []string{want}) {
+				t.Errorf("%s: got %q, want %q", query, got, want)
+			}
+		}
+	})
+}
+
 // A series is deleted with its last sample. There are more series than one transaction deletes.
 func TestSeriesWithoutSamplesAreDeleted(t *testing.T) {
 	onEach(t, func(t *testing.T, s *store.Store) {

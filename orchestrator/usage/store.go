@@ -25,7 +25,8 @@ type Keys interface {
 // Store stores samples.
 type Store interface {
 	// Add stores the samples and the samples apart of a batch, in one transaction. Add may be repeated with the same batch: a sample is stored
-	// once. If a sample belongs to a project that no run has made or adopted, the sample is only counted, and a repeated Add counts it again.
+	// once. If a sample belongs to a project that no run has made or adopted, the sample is only counted for its meter, and a repeated Add counts
+	// it again. Meters are limited to 1,000 for each cloud: the samples of further meters are counted together.
 	// For each other sample, Add marks the hours to which the sample may contribute as due.
 	Add(ctx context.Context, now time.Time, b Batch) (Added, error)
 	// DeleteOld deletes the samples whose day ended before the time `samples`, the series that have no samples any more, and the samples apart

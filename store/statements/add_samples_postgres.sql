@@ -1,5 +1,5 @@
 -- Stores samples, and marks their hours as due. @samples, @series and @hours are JSON arrays. Samples of projects that no run has made or
--- adopted are only counted, for each cloud and meter.
+-- adopted are not stored. The result contains the number of new samples, and the rows of foreign_meters for the other samples, as JSON.
 --
 -- The rows of each table are written in the order of their keys, so that two statements cannot lock each other out.
 WITH given AS MATERIALIZED (
@@ -23,12 +23,9 @@ WITH given AS MATERIALIZED (
 	SELECT h.cloud, h.project_id, h.hour
 	FROM json_populate_recordset(NULL::usage_due, CAST(@hours AS json)) h JOIN ours USING (cloud, project_id)
 	ORDER BY h.cloud, h.project_id, h.hour ON CONFLICT DO NOTHING
-), theirs AS MATERIALIZED (
+), theirs AS (
 	SELECT g.cloud, g.meter, g.at FROM given g LEFT JOIN ours USING (cloud, project_id) WHERE ours.project_id IS NULL
-), counted AS (
-	INSERT INTO foreign_meters AS f (cloud, meter, samples, first_at, last_at)
-	SELECT cloud, meter, count(*), min(at), max(at) FROM theirs GROUP BY cloud, meter ORDER BY cloud, meter
-	ON CONFLICT (cloud, meter) DO UPDATE SET samples = f.samples + excluded.samples,
-		first_at = LEAST(f.first_at, excluded.first_at), last_at = GREATEST(f.last_at, excluded.last_at)
+), meters AS (
+	SELECT cloud, meter, count(*) AS samples, min(at) AS first_at, max(at) AS last_at FROM theirs GROUP BY cloud, meter
 )
-SELECT (SELECT count(*) FROM added) AS stored, (SELECT count(*) FROM theirs) AS dropped
+SELECT (SELECT count(*) FROM added) AS stored, (SELECT COALESCE(json_agg(m), '[]') FROM meters m) AS dropped
