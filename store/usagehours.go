@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -164,9 +165,25 @@ SELECT s.id AS series_id, s.source, s.resource_id, s.meter, s.kind, s.unit, s.ne
 FROM needed s CROSS JOIN samples p ON p.series_id = s.id AND p.at >= COALESCE(s.before_at, @from) AND p.at < @to
 ORDER BY s.id, p.at, p.id`
 
+// pointsAtOnce is the maximum number of points that Recorded passes at once. They need about 1 MB.
+const pointsAtOnce = 10_000
+
 // Recorded reads the samples of an hour, as usage.Hours specifies. All samples are read by one statement, so they are consistent with each
 // other.
-func (u *Usage) Recorded(ctx context.Context, d usage.Due) (all []usage.Recorded, err error) {
+func (u *Usage) Recorded(ctx context.Context, d usage.Due) iter.Seq2[usage.Recorded, error] {
+	return func(yield func(usage.Recorded, error) bool) {
+		ended := false
+		err := u.recorded(ctx, d, func(r usage.Recorded) bool {
+			ended = !yield(r, nil)
+			return !ended
+		})
+		if err != nil && !ended {
+			yield(usage.Recorded{}, fmt.Errorf("reading the samples of project %s in the hour %s: %w", d.Project, d.Hour.UTC().Format(time.RFC3339), err))
+		}
+	}
+}
+
+func (u *Usage) recorded(ctx context.Context, d usage.Due, yield func(usage.Recorded) bool) (err error) {
 	statement := sqliteRecorded
 	if u.store.postgres() {
 		statement = pgRecorded
@@ -175,19 +192,18 @@ func (u *Usage) Recorded(ctx context.Context, d usage.Due) (all []usage.Recorded
 		"cloud": d.Cloud, "project": d.Project, "from": d.Hour.UnixMicro(), "to": d.Hour.Add(time.Hour).UnixMicro(),
 		"held": d.Hour.Add(-usage.MaxHold).UnixMicro(),
 	}).Rows()
-	if err == nil {
-		defer func() { err = errors.Join(err, rows.Close()) }()
-		all, err = recordedOf(rows, d)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the samples of project %s in the hour %s: %w", d.Project, d.Hour.UTC().Format(time.RFC3339), err)
+		return err
 	}
-	return all, nil
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	return eachRecorded(rows, d, yield)
 }
 
-// recordedOf decodes the rows of pgRecorded. Of the points before the hour, only the last one is kept.
-func recordedOf(rows *sql.Rows, d usage.Due) (all []usage.Recorded, err error) {
+// eachRecorded decodes the rows of pgRecorded, and calls `yield` for each series or part of a series, until `yield` returns false. Of the points
+// before the hour, only the last one is kept.
+func eachRecorded(rows *sql.Rows, d usage.Due, yield func(usage.Recorded) bool) error {
 	last := ""
+	var part usage.Recorded
 	for rows.Next() {
 		var (
 			series seriesRow
@@ -197,33 +213,45 @@ func recordedOf(rows *sql.Rows, d usage.Due) (all []usage.Recorded, err error) {
 		err := rows.Scan(&series.ID, &series.Source, &series.ResourceID, &series.Meter, &series.Kind, &series.Unit, &next,
 			&sample.ID, &sample.At, &sample.Volume)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		volume, err := decimal.NewFromString(sample.Volume)
 		if err != nil {
-			return nil, fmt.Errorf("decoding the volume of sample %s in series %s: %w", sample.ID, series.ID, err)
+			return fmt.Errorf("decoding the volume of sample %s in series %s: %w", sample.ID, series.ID, err)
+		}
+		if series.ID != last || len(part.Points) == pointsAtOnce {
+			if last != "" && !yield(part) {
+				return nil
+			}
+			part.Points = part.Points[:0]
 		}
 		if series.ID != last {
 			last = series.ID
-			all = append(all, usage.Recorded{
+			part = usage.Recorded{
 				Series: usage.Series{
 					Cloud: d.Cloud, Source: series.Source, Project: d.Project, Resource: series.ResourceID, Meter: series.Meter,
 					Kind: usage.Kind(series.Kind),
 				},
-				Unit: series.Unit,
-			})
+				Unit: series.Unit, Points: part.Points,
+			}
 			if next != nil {
-				all[len(all)-1].Next = at(*next)
+				part.Next = at(*next)
 			}
 		}
-		r, point := &all[len(all)-1], usage.Point{At: at(sample.At), Volume: volume}
-		if len(r.Points) == 1 && point.At.Before(d.Hour) {
-			r.Points[0] = point
+		point := usage.Point{At: at(sample.At), Volume: volume}
+		if len(part.Points) == 1 && point.At.Before(d.Hour) {
+			part.Points[0] = point
 		} else {
-			r.Points = append(r.Points, point)
+			part.Points = append(part.Points, point)
 		}
 	}
-	return all, rows.Err()
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	if last != "" {
+		yield(part)
+	}
+	return nil
 }
 
 // amountsAtATime is the maximum number of rows of usage_amounts that one statement inserts.

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -309,11 +311,14 @@ func closeHours(s *store.Store) (int, error) {
 		return 0, err
 	}
 	for _, d := range due {
-		recorded, err := s.Usage().Recorded(ctx, d)
-		if err != nil {
-			return 0, err
+		sum := usage.NewSum(usage.Hour(d.Hour), nil, usage.DefaultHold)
+		for r, err := range s.Usage().Recorded(ctx, d) {
+			if err != nil {
+				return 0, err
+			}
+			sum.Add(r)
 		}
-		if err := s.Usage().FinishHour(ctx, d, usage.Measure(usage.Hour(d.Hour), nil, usage.DefaultHold, recorded), nil); err != nil {
+		if err := s.Usage().FinishHour(ctx, d, sum.Measured(), nil); err != nil {
 			return 0, err
 		}
 	}
@@ -371,6 +376,94 @@ func TestDueHoursAreNotLockedByNewSamples(t *testing.T) {
 	must(t, other.Rollback().Error)
 }
 
+// allRecorded returns all series of an hour.
+func allRecorded(s *store.Store, d usage.Due) (all []usage.Recorded, err error) {
+	for r, err := range s.Usage().Recorded(context.Background(), d) {
+		if err != nil {
+			return nil, err
+		}
+		r.Points = slices.Clone(r.Points)
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+// The type `watched` measures the memory while an hour is read.
+type watched struct {
+	*store.Usage
+
+	points, most int    // all points, and the points that were passed at once
+	heap         uint64 // the highest number of bytes in use
+}
+
+// Recorded implements [usage.Hours].
+func (w *watched) Recorded(ctx context.Context, d usage.Due) iter.Seq2[usage.Recorded, error] {
+	return func(yield func(usage.Recorded, error) bool) {
+		measured := w.points
+		for r, err := range w.Usage.Recorded(ctx, d) {
+			w.points, w.most = w.points+len(r.Points), max(w.most, len(r.Points))
+			if w.points-measured > 30_000 {
+				measured, w.heap = w.points, max(w.heap, inUse())
+			}
+			if !yield(r, err) {
+				return
+			}
+		}
+	}
+}
+
+func inUse() uint64 {
+	var stats runtime.MemStats
+	runtime.GC()
+	runtime.GC() // a sync.Pool is empty after two collections
+	runtime.ReadMemStats(&stats)
+	return stats.HeapAlloc
+}
+
+// Spans implements [usage.Tenants].
+func (w *watched) Spans(context.Context, string, string) ([]usage.Span, error) {
+	return []usage.Span{{Plan: "a"}, {From: noon.Add(30 * time.Minute), Plan: "b"}}, nil
+}
+
+// One series has 100,000 points in an hour, and 2,000 series have 50 points each. If all points were in memory, they would need 20 MB.
+func TestAnHourWithManyPointsNeedsLittleMemory(t *testing.T) {
+	onEach(t, func(t *testing.T, s *store.Store) {
+		tenants(t, s, "default", "p")
+		add(t, s, sample("p", "long", point(usage.Delta, 0, 0)))
+		long := sample("p", "", point(usage.Delta, 0, 0)).Series.ID()
+		at := fmt.Sprint(noon.UnixMicro(), " + CAST(i AS BIGINT) * 34000")
+		numbers := "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) "
+		for _, statement := range []string{
+			"INSERT INTO series (id, cloud, source, project_id, resource_id, meter, kind, unit) " + numbers +
+				"SELECT 's' || i, 'default', 'o', 'p', 'r' || i, 'short', 'cumulative', '' FROM n WHERE i <= 2000",
+			"INSERT INTO samples (cloud, day, id, series_id, at, volume) " + numbers +
+				"SELECT 'default', 30000, 'l' || i, '" + long + "', " + at + ", '0.1' FROM n",
+			"INSERT INTO samples (cloud, day, id, series_id, at, volume) " + numbers +
+				"SELECT 'default', 30000, 's' || i, 's' || (i % 2000 + 1), " + at + ", CAST(i AS TEXT) || '.5' FROM n",
+		} {
+			must(t, s.DB().Exec(statement).Error)
+		}
+		w := &watched{Usage: s.Usage()}
+		before := inUse()
+		c := usage.Closer{Hours: w, Tenants: w, Hold: usage.DefaultHold, Now: func() time.Time { return noon.Add(24 * time.Hour) }}
+		taken, err := c.Close(t.Context())
+		if err != nil || taken != 1 || w.points != 200_001 {
+			t.Fatalf("%d hours were computed from %d points, %v", taken, w.points, err)
+		}
+		if grown := int64(w.heap) - int64(before); w.most > 10_000 || w.heap == 0 || grown > 8<<20 {
+			t.Errorf("the heap has grown by %d bytes, and %d points were read at once", grown, w.most)
+		}
+		found, err := s.Usage().Measured(t.Context(), "default", "p", usage.Hour(noon))
+		must(t, err)
+		var got []string
+		for _, m := range found {
+			got = append(got, fmt.Sprint(m.Plan, " ", m.Meter, " ", m.Amount))
+		}
+		// The first half hour has 1800 s / 34 ms = 52941.2 points. In this time, each counter increases by 50941, and in the hour by 98000.
+		same(t, "the usage", got, []string{"a cpu 5294.1", "a short 101882000", "b cpu 4705.9", "b short 94118000"})
+	})
+}
+
 func TestRecordedSamples(t *testing.T) {
 	onEach(t, func(t *testing.T, s *store.Store) {
 		tenants(t, s, "default", "p", "q", "none")
@@ -421,7 +514,7 @@ func TestRecordedSamples(t *testing.T) {
 		}
 		recorded := func(cloud, project string) []usage.Recorded {
 			t.Helper()
-			found, err := s.Usage().Recorded(t.Context(), usage.Due{Cloud: cloud, Project: project, Hour: noon})
+			found, err := allRecorded(s, usage.Due{Cloud: cloud, Project: project, Hour: noon})
 			must(t, err)
 			slices.SortFunc(found, func(a, b usage.Recorded) int { return cmp.Compare(a.Meter, b.Meter) })
 			return found
@@ -438,7 +531,7 @@ func TestRecordedSamples(t *testing.T) {
 		same(t, "a project without samples", len(recorded("default", "none")), 0)
 
 		must(t, s.DB().Exec("UPDATE samples SET volume = 'many' WHERE id = 'q1'").Error)
-		_, err := s.Usage().Recorded(t.Context(), dueHour("q", 0, true))
+		_, err := allRecorded(s, dueHour("q", 0, true))
 		if id := sample("q", "").Series.ID(); err == nil || !strings.Contains(err.Error(), "q1") || !strings.Contains(err.Error(), id) {
 			t.Errorf("a volume that is not a number: %v, want the sample q1 and the series %s", err, id)
 		}
@@ -589,7 +682,7 @@ func BenchmarkUsageHour(b *testing.B) {
 			fillHours(b, url, series, points, hours)
 			d := usage.Due{Cloud: "default", Project: "p", Hour: noon.Add(time.Duration(hours/2) * time.Hour)}
 			for b.Loop() {
-				found, err := s.Usage().Recorded(b.Context(), d)
+				found, err := allRecorded(s, d)
 				if err != nil || len(found) != series || len(found[series-1].Points) < points {
 					b.Fatalf("%d series, %v", len(found), err)
 				}

@@ -2,7 +2,6 @@ package usage
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/shopspring/decimal"
@@ -17,7 +16,8 @@ type Point struct {
 // unitHourDigits is the number of digits after the decimal point to which unit-hours are rounded.
 const unitHourDigits = 12
 
-// Amount returns the usage of one series in a range. The amount depends on the kind of the series:
+// The type `tally` adds up the usage of one series in a range, point by point. It needs the same memory for any number of points. The amount
+// depends on the kind of the series:
 //
 //   - Cumulative: the increase of the counter. Each point in the range adds the difference to the previous point, even if the previous
 //     point is before the range. If the volume is less than the previous volume, the counter was reset, and the point adds its whole
@@ -27,84 +27,86 @@ const unitHourDigits = 12
 //     not for longer than `hold`. After that time, the level is unknown and adds nothing. A level that holds beyond an end of the range
 //     adds only its time inside the range. If `hold` is zero, the amount is zero. The other kinds ignore `hold`.
 //
-// The points must be sorted by time, and points with the same time by the IDs of their samples. For a gauge, the last of the points with
-// the same time sets the level. Amount does not check the order: if the points are not sorted, the amount is meaningless.
+// The points must be added in the order of their times, and points with the same time in the order of the IDs of their samples. For a gauge,
+// the last of the points with the same time sets the level. A tally does not check the order: if the points are not sorted, the amount is
+// meaningless.
 //
 // The points must include all points of the series in the range. They must also include the last point before the range, if there is one.
 // This point may be missing if the kind is Delta, or if the kind is Gauge and the point is at least `hold` older than the range. The
-// points may also include other points of the series, which do not change the amount. A caller can therefore pass the same points for each
-// segment of a window.
+// points may also include other points of the series, which do not change the amount. A caller can therefore add the same points to the
+// tallies of all segments of a window.
 //
 // An amount is exact, but unit-hours are rounded once, half to even, to 12 digits after the decimal point. For Cumulative and Delta, the
 // amounts of adjacent ranges add up to the amount of the joined range. For Gauge, the amounts add up in this way before they are rounded.
 // The sum of the rounded amounts of n ranges differs from the amount of the joined range by at most (n+1)/2 units of the 12th digit.
 //
-// A volume must have at most 40 digits, and an exponent between -30 and 30. Amount does not check these limits. A sum has as many digits
-// as its largest and its smallest exponent require, so one volume such as 1e400000 makes Amount slow. Amount panics if the kind is
+// A volume must have at most 40 digits, and an exponent between -30 and 30. A tally does not check these limits. A sum has as many digits
+// as its largest and its smallest exponent require, so one volume such as 1e400000 makes a tally slow. A tally panics if the kind is
 // unknown.
-func Amount(kind Kind, r Range, hold time.Duration, points []Point) decimal.Decimal {
-	first := firstFrom(points, r.From)
-	points = points[:firstFrom(points, r.To)]
-	switch kind {
+type tally struct {
+	kind  Kind
+	r     Range
+	hold  time.Duration
+	total decimal.Decimal // of a gauge, in unit-nanoseconds
+	last  Point           // the point that was added last
+	begun bool            // whether a point was added
+}
+
+func (t *tally) add(p Point) {
+	inside := !p.At.Before(t.r.From) && p.At.Before(t.r.To)
+	switch t.kind {
 	case Cumulative:
-		return increase(points, first)
+		if inside && t.begun {
+			t.total = t.total.Add(increase(t.last.Volume, p.Volume))
+		}
 	case Delta:
-		return sum(points, first)
+		if inside {
+			t.total = t.total.Add(p.Volume)
+		}
 	case Gauge:
-		return unitHours(points, first, r, hold)
+		if t.begun {
+			t.holds(p.At)
+		}
+	default:
+		panic(fmt.Sprintf("usage: unknown kind of series %q", t.kind))
 	}
-	panic(fmt.Sprintf("usage: unknown kind of series %q", kind))
+	t.last, t.begun = p, true
 }
 
-// firstFrom returns the index of the first point that is not before t. If there is no such point, it returns the number of points.
-func firstFrom(points []Point, t time.Time) int {
-	i, _ := slices.BinarySearchFunc(points, t, func(p Point, t time.Time) int { return p.At.Compare(t) })
-	return i
+// increase returns the increase of a counter between two points.
+func increase(previous, volume decimal.Decimal) decimal.Decimal {
+	if volume.LessThan(previous) { // the counter was reset to zero
+		return volume
+	}
+	return volume.Sub(previous)
 }
 
-// increase returns the increase of a counter from the point before points[first] to the last point.
-func increase(points []Point, first int) decimal.Decimal {
-	total := decimal.Zero
-	for i := max(first, 1); i < len(points); i++ {
-		previous, volume := points[i-1].Volume, points[i].Volume
-		if volume.LessThan(previous) { // the counter was reset to zero
-			total = total.Add(volume)
-		} else {
-			total = total.Add(volume.Sub(previous))
-		}
+// The method `holds` adds the level of the last point, which holds at most until the given time.
+func (t *tally) holds(until time.Time) {
+	from, to := t.last.At, t.last.At.Add(t.hold)
+	if from.Before(t.r.From) {
+		from = t.r.From
 	}
-	return total
+	if to.After(t.r.To) {
+		to = t.r.To
+	}
+	if to.After(until) {
+		to = until
+	}
+	if d := to.Sub(from); d > 0 {
+		t.total = t.total.Add(t.last.Volume.Mul(decimal.New(int64(d), 0)))
+	}
 }
 
-// sum returns the sum of the volumes of points[first] and all later points.
-func sum(points []Point, first int) decimal.Decimal {
-	total := decimal.Zero
-	for i := first; i < len(points); i++ {
-		total = total.Add(points[i].Volume)
+// The method `amount` returns the usage. After this call, no more points can be added.
+func (t *tally) amount() decimal.Decimal {
+	if t.kind != Gauge {
+		return t.total
 	}
-	return total
-}
-
-// unitHours returns the unit-hours of a level in a range. All points are before the end of the range, and points[first] is the first point
-// that is not before the range. The level of the point before points[first] may hold into the range.
-func unitHours(points []Point, first int, r Range, hold time.Duration) decimal.Decimal {
-	total := decimal.Zero // in unit-nanoseconds
-	for i := max(first-1, 0); i < len(points); i++ {
-		from, to := points[i].At, points[i].At.Add(hold)
-		if from.Before(r.From) {
-			from = r.From
-		}
-		if to.After(r.To) {
-			to = r.To
-		}
-		if i+1 < len(points) && to.After(points[i+1].At) {
-			to = points[i+1].At
-		}
-		if d := to.Sub(from); d > 0 {
-			total = total.Add(points[i].Volume.Mul(decimal.New(int64(d), 0)))
-		}
+	if t.begun {
+		t.holds(t.r.To)
 	}
-	return divide(total, decimal.New(int64(time.Hour), 0), unitHourDigits)
+	return divide(t.total, decimal.New(int64(time.Hour), 0), unitHourDigits)
 }
 
 // divide returns a/b, rounded half to even to this number of digits after the decimal point. The divisor b must be positive.

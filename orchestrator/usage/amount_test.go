@@ -12,6 +12,15 @@ import (
 	"pgregory.net/rapid"
 )
 
+// Amount returns the usage of a series in a range, as a tally computes it.
+func Amount(kind Kind, r Range, hold time.Duration, points []Point) decimal.Decimal {
+	t := tally{kind: kind, r: r, hold: hold}
+	for _, p := range points {
+		t.add(p)
+	}
+	return t.amount()
+}
+
 func TestAmountOfAnHour(t *testing.T) {
 	for name, c := range map[string]struct {
 		kind   Kind
@@ -115,7 +124,7 @@ func TestAnUnknownKindPanics(t *testing.T) {
 			t.Errorf("no panic, want %s", want)
 		}
 	}()
-	Amount("level", between("10:00:00", "11:00:00"), time.Hour, nil)
+	Amount("level", between("10:00:00", "11:00:00"), time.Hour, make([]Point, 1))
 }
 
 func TestAmountEqualsANaiveCalculation(t *testing.T) {

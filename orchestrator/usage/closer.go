@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/shopspring/decimal"
 )
 
 const (
@@ -80,59 +82,98 @@ func (c *Closer) Close(ctx context.Context) (taken int, err error) {
 	return len(due), errors.Join(failed...)
 }
 
-// The method `hour` computes and stores the usage of an hour.
+// The method `hour` computes and stores the usage of an hour. Its memory does not depend on the number of samples.
 func (c *Closer) hour(ctx context.Context, d Due) error {
-	recorded, err := c.Hours.Recorded(ctx, d)
-	if err != nil {
-		return err
-	}
 	spans, err := c.Tenants.Spans(ctx, d.Cloud, d.Project)
 	if err != nil {
 		return err
 	}
-	return c.Hours.FinishHour(ctx, d, Measure(Hour(d.Hour), spans, c.Hold, recorded), next(d, recorded))
-}
-
-// The function `next` returns the hours whose usage changes because of new samples in the hour: the increase of a counter is counted at the
-// later sample.
-func next(d Due, recorded []Recorded) (hours []time.Time) {
-	if !d.Spreads {
-		return nil
-	}
-	for _, r := range recorded {
-		if hour := r.Next.Truncate(time.Hour); r.Kind == Cumulative && !r.Next.IsZero() && !slices.Contains(hours, hour) {
-			hours = append(hours, hour)
+	sum := NewSum(Hour(d.Hour), spans, c.Hold)
+	var again []time.Time
+	for r, err := range c.Hours.Recorded(ctx, d) {
+		if err != nil {
+			return err
 		}
+		sum.Add(r)
+		again = next(again, d, r)
 	}
-	return hours
+	return c.Hours.FinishHour(ctx, d, sum.Measured(), again)
 }
 
-// Measure returns the usage in a window, sorted by time and meter. The window is cut where a span begins. The usages of the series with the
-// same meter, kind and unit are added. Usage of zero is part of the result.
-func Measure(window Range, spans []Span, hold time.Duration, recorded []Recorded) (all []Measured) {
+// The function `next` adds the hour whose usage changes because of new samples of a series in the hour: the increase of a counter is counted
+// at the later sample. If the list `hours` contains the hour already, `next` returns the list unchanged.
+func next(hours []time.Time, d Due, r Recorded) []time.Time {
+	hour := r.Next.Truncate(time.Hour)
+	if !d.Spreads || r.Kind != Cumulative || r.Next.IsZero() || slices.Contains(hours, hour) {
+		return hours
+	}
+	return append(hours, hour)
+}
+
+// Sum adds up the usage of the series in a window. The window is cut where a span begins. The usages of the series with the same meter, kind
+// and unit are added. Usage of zero is part of the result.
+type Sum struct {
+	segments []Range
+	spans    []Span
+	hold     time.Duration
+	meters   []map[meter]decimal.Decimal // of each segment
+	series   Recorded                    // the series that was added last, without its points
+	tallies  []tally                     // of this series in each segment; nil before the first series
+}
+
+type meter struct {
+	name string
+	kind Kind
+	unit string
+}
+
+// NewSum returns the sum of no series.
+func NewSum(window Range, spans []Span, hold time.Duration) *Sum {
 	cuts := make([]time.Time, len(spans))
 	for i, s := range spans {
 		cuts[i] = s.From
 	}
-	type meter struct {
-		name string
-		kind Kind
-		unit string
+	s := &Sum{segments: window.Segments(cuts), spans: spans, hold: hold}
+	for range s.segments {
+		s.meters = append(s.meters, map[meter]decimal.Decimal{})
 	}
-	for _, segment := range window.Segments(cuts) {
-		span := spanAt(spans, segment.From)
-		sums := map[meter]int{} // indexes into `all`
-		first := len(all)
-		for _, r := range recorded {
-			m := meter{r.Meter, r.Kind, r.Unit}
-			amount := Amount(r.Kind, segment, hold, r.Points)
-			i, known := sums[m]
-			if !known {
-				sums[m] = len(all)
-				all = append(all, Measured{Range: segment, Meter: m.name, Kind: m.kind, Unit: m.unit, Amount: amount, Plan: span.Plan, State: span.State})
-				continue
-			}
-			all[i].Amount = all[i].Amount.Add(amount)
+	return s
+}
+
+// Add adds a series, or a further part of the series that was added last. Add does not keep the points.
+func (s *Sum) Add(r Recorded) {
+	points := r.Points
+	r.Points = nil
+	if s.tallies == nil || r.Series != s.series.Series {
+		s.end()
+		s.series, s.tallies = r, make([]tally, len(s.segments))
+		for i, segment := range s.segments {
+			s.tallies[i] = tally{kind: r.Kind, r: segment, hold: s.hold}
+		}
+	}
+	for i := range s.tallies {
+		for _, p := range points {
+			s.tallies[i].add(p)
+		}
+	}
+}
+
+// The method `end` adds the usage of the last series to its meter.
+func (s *Sum) end() {
+	m := meter{s.series.Meter, s.series.Kind, s.series.Unit}
+	for i := range s.tallies {
+		s.meters[i][m] = s.meters[i][m].Add(s.tallies[i].amount())
+	}
+	s.tallies = nil
+}
+
+// Measured returns the usage, sorted by time and meter. After this call, no more series can be added.
+func (s *Sum) Measured() (all []Measured) {
+	s.end()
+	for i, segment := range s.segments {
+		span, first := spanAt(s.spans, segment.From), len(all)
+		for m, amount := range s.meters[i] {
+			all = append(all, Measured{Range: segment, Meter: m.name, Kind: m.kind, Unit: m.unit, Amount: amount, Plan: span.Plan, State: span.State})
 		}
 		slices.SortFunc(all[first:], byMeter)
 	}

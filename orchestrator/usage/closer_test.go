@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -35,6 +36,15 @@ func described(all []usage.Measured) (texts []string) {
 	return texts
 }
 
+// The function `sum` returns the usage of the series in the hour at noon.
+func sum(spans []usage.Span, recorded ...usage.Recorded) []usage.Measured {
+	s := usage.NewSum(usage.Hour(noon), spans, usage.DefaultHold)
+	for _, r := range recorded {
+		s.Add(r)
+	}
+	return s.Measured()
+}
+
 // The usage of an hour is cut where the plan or the state changes. Series of one meter are added.
 func TestUsageIsCutWhereTheSubscriptionChanges(t *testing.T) {
 	spans := []usage.Span{
@@ -49,7 +59,7 @@ func TestUsageIsCutWhereTheSubscriptionChanges(t *testing.T) {
 		{Series: other, Unit: "ns", Points: points(map[time.Duration]int64{35 * time.Minute: 100, 50 * time.Minute: 101})},
 		{Series: series("vcpus", usage.Gauge), Points: points(map[time.Duration]int64{0: 4, 10 * time.Minute: 4, 20 * time.Minute: 4, 30 * time.Minute: 2})},
 	}
-	got := described(usage.Measure(usage.Hour(noon), spans, usage.DefaultHold, recorded))
+	got := described(sum(spans, recorded...))
 	want := []string{
 		"12:00-12:30 cpu 5ns small active", "12:00-12:30 vcpus 2 small active",
 		"12:30-12:45 cpu 3ns large active", "12:30-12:45 vcpus 0.5 large active",
@@ -58,9 +68,35 @@ func TestUsageIsCutWhereTheSubscriptionChanges(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%q\nwant\n%q", got, want)
 	}
-	got = described(usage.Measure(usage.Hour(noon), nil, usage.DefaultHold, recorded[:1]))
+	got = described(sum(nil, recorded[0]))
 	if !slices.Equal(got, []string{"12:00-13:00 cpu 8ns  "}) {
 		t.Errorf("without a subscription: %q", got)
+	}
+}
+
+// The points of a series come in parts of any length. The usage is the same as that of the whole series.
+func TestTheUsageOfASeriesInParts(t *testing.T) {
+	spans := []usage.Span{{From: noon.Add(-time.Hour), Plan: "a"}, {From: noon.Add(20 * time.Minute), Plan: "b"}, {From: noon.Add(20*time.Minute + 1), Plan: "c"}}
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 2))
+		var whole, parts []usage.Recorded
+		for i := range 6 {
+			one := usage.Recorded{Series: series(fmt.Sprint("m", i%2), []usage.Kind{usage.Cumulative, usage.Delta, usage.Gauge}[i/2])}
+			one.Resource = fmt.Sprint(i)
+			for at := noon.Add(-time.Minute * time.Duration(r.IntN(30))); at.Before(noon.Add(time.Hour)); at = at.Add(time.Duration(r.IntN(5)) * time.Minute) {
+				one.Points = append(one.Points, usage.Point{At: at, Volume: decimal.New(int64(r.IntN(1000)), -3)})
+			}
+			whole = append(whole, one)
+			for len(one.Points) > 0 {
+				n := 1 + r.IntN(len(one.Points))
+				part := one
+				part.Points, one.Points = one.Points[:n:n], one.Points[n:]
+				parts = append(parts, part)
+			}
+		}
+		if got, want := described(sum(spans, parts...)), described(sum(spans, whole...)); !slices.Equal(got, want) {
+			t.Fatalf("seed %d:\n got %q\nwant %q", seed, got, want)
+		}
 	}
 }
 
@@ -87,11 +123,17 @@ type breaking struct {
 }
 
 // Recorded implements [usage.Hours].
-func (b *breaking) Recorded(ctx context.Context, d usage.Due) ([]usage.Recorded, error) {
-	if d.Hour.Equal(b.at) {
-		return nil, errBroken
+func (b *breaking) Recorded(ctx context.Context, d usage.Due) iter.Seq2[usage.Recorded, error] {
+	return func(yield func(usage.Recorded, error) bool) {
+		for r, err := range b.books.Recorded(ctx, d) {
+			if !yield(r, err) {
+				return
+			}
+		}
+		if d.Hour.Equal(b.at) {
+			yield(usage.Recorded{}, errBroken)
+		}
 	}
-	return b.books.Recorded(ctx, d)
 }
 
 // The type `books` is a store of hours in memory, with the samples of one project.
@@ -125,7 +167,17 @@ func (b *books) TakeDue(_ context.Context, _, ended time.Time, limit int) (all [
 }
 
 // Recorded implements [usage.Hours].
-func (b *books) Recorded(_ context.Context, d usage.Due) (all []usage.Recorded, err error) {
+func (b *books) Recorded(_ context.Context, d usage.Due) iter.Seq2[usage.Recorded, error] {
+	return func(yield func(usage.Recorded, error) bool) {
+		for _, r := range b.recorded(d) {
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (b *books) recorded(d usage.Due) (all []usage.Recorded) {
 	for s, points := range b.points {
 		r := usage.Recorded{Series: s}
 		var before *usage.Point
@@ -148,7 +200,7 @@ func (b *books) Recorded(_ context.Context, d usage.Due) (all []usage.Recorded, 
 		}
 		all = append(all, r)
 	}
-	return all, nil
+	return all
 }
 
 // FinishHour implements [usage.Hours].

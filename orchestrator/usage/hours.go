@@ -2,6 +2,7 @@ package usage
 
 import (
 	"context"
+	"iter"
 	"time"
 
 	"github.com/shopspring/decimal"
@@ -17,7 +18,7 @@ type Due struct {
 	Take    string // identifies the call of TakeDue that took the hour; FinishHour needs it
 }
 
-// Recorded contains the points of a series in an hour.
+// Recorded contains the points of a series in an hour, or a part of them.
 type Recorded struct {
 	Series
 
@@ -45,8 +46,10 @@ type Hours interface {
 	// later makes its hour due again. If several replicas call TakeDue at the same time, only one of them takes a given hour.
 	TakeDue(ctx context.Context, now, ended time.Time, limit int) ([]Due, error)
 	// Recorded reads the series of the project that have a point in the hour, and also gauges whose last point before the hour is less than
-	// MaxHold away.
-	Recorded(ctx context.Context, d Due) ([]Recorded, error)
+	// MaxHold away. A series with many points comes in several parts, one after the other, so that the memory for an hour is bounded. The
+	// points are valid until the next step of the loop. An error ends the loop. All points are of the same state of the database. The body of
+	// the loop must not use the database, which may have only one connection.
+	Recorded(ctx context.Context, d Due) iter.Seq2[Recorded, error]
 	// FinishHour stores the usage of a taken hour in place of the usage that was stored for the hour before, and makes the hours `again` of the
 	// project due. All this happens in one transaction. FinishHour may be repeated. If the hour was finished or taken again since the call of
 	// TakeDue that returned d, FinishHour does nothing, because the usage may lack samples that a later computation has read.
