@@ -629,7 +629,7 @@ type ChangeRequest struct {
 
 // CheckResult defines model for Check.
 type CheckResult struct {
-	// Name `database`, `lease`, `billingstack`, `keystone`, or `keystone/CLOUD` for a cloud of clouds.yaml.
+	// Name `database`, `lease`, `spool`, `billingstack`, `keystone`, or `keystone/CLOUD` for a cloud of clouds.yaml.
 	Name string `json:"name"`
 
 	// Needed Whether the replica answers 503 if the check fails.
@@ -640,6 +640,9 @@ type CheckResult struct {
 
 	// Since The time at which the status last changed.
 	Since time.Time `json:"since"`
+
+	// Spool The replica's spool, in which the posts of Ceilometer wait while the database is away. Only the check `spool` has this field.
+	Spool *SpoolState `json:"spool,omitempty"`
 
 	// Status `misconfigured`: the dependency answers, but the configuration does not fit. For example, a role does not exist.
 	Status CheckStatus `json:"status"`
@@ -1256,16 +1259,16 @@ type Readiness struct {
 	// Ready False if `status` is `unavailable`.
 	Ready bool `json:"ready"`
 
-	// Status `ok`: all checks succeeded. `degraded`: Keystone or BillingStack is down or misconfigured. `unavailable`: the replica cannot
-	// use its database, or has no lease.
+	// Status `ok`: all checks succeeded. `degraded`: Keystone or BillingStack is down or misconfigured, or the spool has refused a post of
+	// samples. `unavailable`: the replica cannot use its database, or has no lease.
 	Status ReadinessStatus `json:"status"`
 
 	// Version The version of this release.
 	Version string `json:"version"`
 }
 
-// ReadinessStatus `ok`: all checks succeeded. `degraded`: Keystone or BillingStack is down or misconfigured. `unavailable`: the replica cannot
-// use its database, or has no lease.
+// ReadinessStatus `ok`: all checks succeeded. `degraded`: Keystone or BillingStack is down or misconfigured, or the spool has refused a post of
+// samples. `unavailable`: the replica cannot use its database, or has no lease.
 type ReadinessStatus string
 
 // Reason The reason why a run waits or is stuck.
@@ -1553,6 +1556,21 @@ type SkipRequest struct {
 
 	// Why The reason for the action. The run's history records it, and the merchant sees it.
 	Why string `json:"why"`
+}
+
+// SpoolState The replica's spool, in which the posts of Ceilometer wait while the database is away. Only the check `spool` has this field.
+type SpoolState struct {
+	// Bytes The size of the files in the spool.
+	Bytes int64 `json:"bytes"`
+
+	// Draining Whether posts are being moved to the database.
+	Draining bool `json:"draining"`
+
+	// MaxBytes The maximum size of the files. The clouds that send samples share it equally.
+	MaxBytes int64 `json:"max_bytes"`
+
+	// Posts The number of posts that wait.
+	Posts int64 `json:"posts"`
 }
 
 // Step defines model for Step.

@@ -37,6 +37,7 @@ type Dependency struct {
 	Status CheckStatus
 	Reason string    // why the status is not ok; contains no secrets
 	Since  time.Time // when the status last changed
+	Spool  *SpoolState
 }
 
 // readyTokenTime is the time limit for the check of an operator's token by GetReadiness. The limit ensures that health checks are
@@ -60,7 +61,7 @@ func (s *server) GetReadiness(c echo.Context) error {
 	if s.mayLookInside(c) {
 		checks := make([]CheckResult, len(all))
 		for i, d := range all {
-			checks[i] = CheckResult{Name: d.Name, Needed: d.Needed, Status: d.Status, Reason: some(d.Reason), Since: d.Since}
+			checks[i] = CheckResult{Name: d.Name, Needed: d.Needed, Status: d.Status, Reason: some(d.Reason), Since: d.Since, Spool: d.Spool}
 		}
 		answer.Checks = &checks
 	}

@@ -8,8 +8,11 @@ import (
 	"slices"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/usage/intake"
+	"github.com/tenantry/tenantry/orchestrator/usage/spool"
 	"github.com/tenantry/tenantry/store"
 )
 
@@ -21,17 +24,21 @@ const (
 // newChecks returns the health of a service, before its first check.
 //
 // The database is down if the check cannot write a row, or if runs cannot be stored. On a full disk, a row may fit although a run does not.
-func newChecks(p parts, u *upstreams, runs *engine.Engine) *health {
+func newChecks(p parts, u *upstreams, runs *engine.Engine, samples *intake.Intake) *health {
+	own := []check{
+		{name: "database", needed: true, at: store.Address(p.DatabaseURL), ask: func(ctx context.Context) error {
+			if err := p.store.CheckWrite(ctx, p.Now()); err != nil {
+				return err
+			}
+			return runs.Storing()
+		}},
+		{name: "lease", needed: true, ask: runs.Leased},
+	}
+	if p.spool != nil {
+		own = append(own, checkOfSpool(p.spool, samples))
+	}
 	return &health{
-		needed: []check{
-			{name: "database", needed: true, at: store.Address(p.DatabaseURL), ask: func(ctx context.Context) error {
-				if err := p.store.CheckWrite(ctx, p.Now()); err != nil {
-					return err
-				}
-				return runs.Storing()
-			}},
-			{name: "lease", needed: true, ask: runs.Leased},
-		},
+		own: own,
 		upstreams: func(ctx context.Context) []check {
 			all := []check{{name: BillingStack, at: p.billingURL, ask: u.billing.Ping}}
 			needs := u.needs(ctx, p.Config)
@@ -41,6 +48,18 @@ func newChecks(p parts, u *upstreams, runs *engine.Engine) *health {
 			return all
 		},
 		failing: u.gates.Failing, now: p.Now, log: p.Log, first: make(chan struct{}), states: map[string]*state{},
+	}
+}
+
+// checkOfSpool returns the check of the spool. The check fails if the spool has refused a post.
+func checkOfSpool(s *spool.Shared, samples *intake.Intake) check {
+	return check{
+		name: "spool",
+		ask:  func(context.Context) error { return samples.Refused() },
+		detail: func(d *api.Dependency) {
+			posts, bytes := s.Size()
+			d.Spool = &api.SpoolState{Posts: posts, Bytes: bytes, MaxBytes: s.MaxBytes, Draining: samples.Draining()}
+		},
 	}
 }
 

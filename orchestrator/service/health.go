@@ -33,11 +33,12 @@ type check struct {
 	needed bool   // see api.Dependency
 	at     string // the address of the dependency, for the log
 	ask    func(context.Context) error
+	detail func(*api.Dependency) // if set, adds what is not part of the result of the check
 }
 
 // The type `health` checks the service's dependencies, keeps their states, and logs each change of a state.
 type health struct {
-	needed    []check
+	own       []check                       // of what belongs to this replica; each request repeats them
 	upstreams func(context.Context) []check // returns the checks of the upstreams; the result depends on the merchants' clouds
 	failing   func() []string               // the upstreams whose last calls have failed
 	now       func() time.Time
@@ -46,7 +47,7 @@ type health struct {
 	first chan struct{} // closed when all dependencies have been checked once
 	once  sync.Once
 	round sync.Mutex // held during the checks of the upstreams
-	local sync.Mutex // held during the checks of the needed dependencies
+	local sync.Mutex // held during the checks `own`
 
 	mu     sync.Mutex
 	listed []check // the upstreams of the last round
@@ -90,7 +91,7 @@ func (h *health) check(ctx context.Context) {
 	h.round.Lock()
 	defer h.round.Unlock()
 	var all sync.WaitGroup
-	all.Go(func() { h.checkNeeded(ctx) })
+	all.Go(func() { h.checkOwn(ctx) })
 	upstreams := h.upstreams(ctx)
 	h.mu.Lock()
 	h.listed = upstreams
@@ -102,12 +103,12 @@ func (h *health) check(ctx context.Context) {
 	h.once.Do(func() { close(h.first) })
 }
 
-// checkNeeded checks each needed dependency whose last result is missing or older than neededFresh.
-func (h *health) checkNeeded(ctx context.Context) {
+// checkOwn makes each check of the list `own` whose last result is missing or older than neededFresh.
+func (h *health) checkOwn(ctx context.Context) {
 	h.local.Lock()
 	defer h.local.Unlock()
 	var all sync.WaitGroup
-	for _, c := range h.needed {
+	for _, c := range h.own {
 		h.mu.Lock()
 		before := h.states[c.name]
 		fresh := before != nil && h.now().Sub(before.asked) < neededFresh
@@ -119,7 +120,7 @@ func (h *health) checkNeeded(ctx context.Context) {
 	all.Wait()
 }
 
-// The method `report` checks the needed dependencies, and then returns the states of all dependencies.
+// The method `report` makes the checks `own`, and then returns the states of all dependencies.
 func (h *health) report(ctx context.Context) []api.Dependency {
 	wait := time.NewTimer(firstWait)
 	defer wait.Stop()
@@ -128,14 +129,17 @@ func (h *health) report(ctx context.Context) []api.Dependency {
 	case <-ctx.Done():
 	case <-wait.C:
 	}
-	h.checkNeeded(context.WithoutCancel(ctx)) // if the caller goes away, the check must not fail
+	h.checkOwn(context.WithoutCancel(ctx)) // if the caller goes away, the check must not fail
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var all []api.Dependency
-	for _, c := range slices.Concat(h.needed, h.listed) {
+	for _, c := range slices.Concat(h.own, h.listed) {
 		d := api.Dependency{Name: c.name, Needed: c.needed, Status: api.CheckDown, Reason: "not checked yet", Since: h.now()}
 		if s := h.states[c.name]; s != nil {
 			d = s.Dependency
+		}
+		if c.detail != nil {
+			c.detail(&d)
 		}
 		all = append(all, d)
 	}

@@ -36,7 +36,7 @@ type patient struct {
 func newPatient() *patient {
 	p := &patient{at: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	p.health = &health{
-		needed: []check{{name: "database", needed: true, at: "postgres://db/t", ask: func(context.Context) error { return p.database }}},
+		own: []check{{name: "database", needed: true, at: "postgres://db/t", ask: func(context.Context) error { return p.database }}},
 		upstreams: func(context.Context) []check {
 			return []check{{name: "keystone", at: "http://k:5000", ask: func(context.Context) error { return p.keystone }}}
 		},
@@ -166,7 +166,7 @@ func TestTheChecksAreRepeated(t *testing.T) {
 			return nil
 		}
 		var needed, upstreams atomic.Int32
-		p.needed[0].ask = func(context.Context) error { needed.Add(1); return nil }
+		p.own[0].ask = func(context.Context) error { needed.Add(1); return nil }
 		p.upstreams = func(context.Context) []check {
 			return []check{{name: "keystone", ask: func(context.Context) error { upstreams.Add(1); return nil }}}
 		}
@@ -210,7 +210,7 @@ func TestNeededDependenciesAreCheckedForTheRequest(t *testing.T) {
 	if got := p.report(gone)[0]; got.Status != api.CheckDown || got.Reason != "no space left on device" || !got.Since.Equal(p.at) || !got.Needed {
 		t.Errorf("got %+v", got)
 	}
-	p.needed[0].ask = func(context.Context) error { panic("canary") }
+	p.own[0].ask = func(context.Context) error { panic("canary") }
 	p.at = p.at.Add(2 * time.Second)
 	if got := p.report(gone)[0]; got.Status != api.CheckDown || got.Reason != "panic: canary" {
 		t.Errorf("got %+v", got)

@@ -2,12 +2,14 @@ package service_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,15 +18,22 @@ import (
 
 	"github.com/tenantry/tenantry/keystone/clouds"
 	"github.com/tenantry/tenantry/keystone/conn"
+	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/service"
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
+	"github.com/tenantry/tenantry/orchestrator/usage"
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
 type readiness struct {
 	Status string
-	Checks []struct{ Name, Status, Reason string }
+	Checks []checked
+}
+
+type checked struct {
+	Name, Status, Reason string
+	Spool                *api.SpoolState
 }
 
 // The function `ready` checks the dependencies, and returns the answer of /readyz.
@@ -124,38 +133,110 @@ func TestChangesInKeystoneAreSeenAtTheNextCheck(t *testing.T) {
 	}
 }
 
-// PostgreSQL has become read-only, as after a fail-over to a standby. The replica is not ready, and the answer names the reason.
-func TestWithAReadOnlyDatabaseAReplicaIsNotReady(t *testing.T) {
-	address := storetest.PostgreSQL(t)
-	u, err := url.Parse(address)
-	must(t, err)
-	query := u.Query()
-	query.Set("target_session_attrs", "any") // so that the service connects, and only writes are refused
-	u.RawQuery = query.Encode()
-	in := servicetest.New(t, servicetest.Options{Database: u.String()})
-	if status, got := ready(t, in); status != http.StatusOK || got.Checks[0].Status != "ok" {
-		t.Fatalf("before: got %d %+v", status, got)
-	}
+// readOnly returns a function that changes whether the database of an installation can be written.
+func readOnly(t *testing.T, address string) func(bool) {
+	t.Helper()
 	config, err := pgx.ParseConfig(address)
 	must(t, err)
 	server, err := pgx.Connect(t.Context(), os.Getenv("TENANTRY_TEST_POSTGRES_URL"))
 	must(t, err)
-	defer func() { must(t, server.Close(context.WithoutCancel(t.Context()))) }()
-	change := func(setting string) {
+	t.Cleanup(func() { must(t, server.Close(context.WithoutCancel(t.Context()))) })
+	return func(on bool) {
 		t.Helper()
+		setting := map[bool]string{true: "SET default_transaction_read_only = on", false: "RESET default_transaction_read_only"}[on]
 		_, err := server.Exec(t.Context(), "ALTER DATABASE "+config.Database+" "+setting)
 		must(t, err)
 		_, err = server.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", config.Database)
 		must(t, err)
 	}
-	change("SET default_transaction_read_only = on")
+}
+
+// anyServer returns the address of a database, to which a service also connects if it is read-only.
+func anyServer(t *testing.T, address string) string {
+	t.Helper()
+	u, err := url.Parse(address)
+	must(t, err)
+	query := u.Query()
+	query.Set("target_session_attrs", "any")
+	u.RawQuery = query.Encode()
+	return u.String()
+}
+
+// The database cannot be written. The answer shows what waits in the spool, that the spool becomes full, and that it is emptied later.
+func TestTheSpoolIsShown(t *testing.T) {
+	address := storetest.PostgreSQL(t)
+	in := servicetest.New(t, servicetest.Options{Database: anyServer(t, address), Change: func(o *service.Options) {
+		o.UsageSpool, o.UsageSpoolMiB = t.TempDir(), 1
+	}})
+	key, secret, err := usage.NewKey(rand.Reader, merchants.DefaultCloud, time.Now())
+	must(t, err)
+	must(t, in.Store.Usage().CreateMeterKey(t.Context(), key))
+	post := func(samples int) int {
+		t.Helper()
+		one := fmt.Sprintf(`{"name": "m", "type": "delta", "unit": "", "volume": 1, "project_id": "p", "resource_id": "r", "timestamp": %q,
+			"source": "s", "id": "i"},`, time.Now().UTC().Format(time.RFC3339))
+		body := "[" + strings.TrimSuffix(strings.Repeat(one, samples), ",") + "]"
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, in.URL+"/v1/usage/ceilometer", strings.NewReader(body))
+		must(t, err)
+		req.Header.Set("Content-Type", "application/json")
+		req.SetBasicAuth(key.Key, secret)
+		resp, err := in.Client.Do(req)
+		must(t, err)
+		must(t, resp.Body.Close())
+		return resp.StatusCode
+	}
+	// The function `shows` waits until the check of the spool has this status, and the answer this status code.
+	shows := func(what string, code int, status string, fits func(api.SpoolState) bool) (reason string) {
+		t.Helper()
+		within(t, what, func() (string, bool) {
+			got, all := ready(t, in)
+			i := slices.IndexFunc(all.Checks, func(c checked) bool { return c.Name == "spool" })
+			c := all.Checks[i]
+			reason = c.Reason
+			return fmt.Sprintf("%d %s %+v", got, c.Status, *c.Spool), got == code && c.Status == status && c.Spool.MaxBytes == 1<<20 && fits(*c.Spool)
+		})
+		return reason
+	}
+	empty := func(s api.SpoolState) bool { return s.Posts == 0 && s.Bytes == 0 && !s.Draining }
+	shows("an empty spool", http.StatusOK, "ok", empty)
+	if status := post(1); status != http.StatusAccepted {
+		t.Errorf("a post was answered with %d", status)
+	}
+	change := readOnly(t, address)
+	change(true)
+	for range 3 {
+		within(t, "a post that waits", func() (string, bool) { status := post(1); return fmt.Sprint(status), status == http.StatusAccepted })
+	}
+	shows("three posts", http.StatusServiceUnavailable, "ok", func(s api.SpoolState) bool { return s.Posts == 3 && s.Bytes > 450 && !s.Draining })
+	for n := 0; post(1000) == http.StatusAccepted; n++ {
+		if n > 10 {
+			t.Fatal("the spool does not become full")
+		}
+	}
+	reason := shows("a full spool", http.StatusServiceUnavailable, "down", func(s api.SpoolState) bool { return s.Posts > 3 && s.Bytes > 1<<19 })
+	if !strings.Contains(reason, "the spool is full") || !strings.Contains(in.Log.String(), "spool: down, ") {
+		t.Errorf("the reason is %q", reason)
+	}
+	change(false)
+	shows("an empty spool at the end", http.StatusOK, "ok", empty)
+}
+
+// PostgreSQL has become read-only, as after a fail-over to a standby. The replica is not ready, and the answer names the reason.
+func TestWithAReadOnlyDatabaseAReplicaIsNotReady(t *testing.T) {
+	address := storetest.PostgreSQL(t)
+	in := servicetest.New(t, servicetest.Options{Database: anyServer(t, address)}) // so that the service connects, and only writes are refused
+	if status, got := ready(t, in); status != http.StatusOK || got.Checks[0].Status != "ok" {
+		t.Fatalf("before: got %d %+v", status, got)
+	}
+	change := readOnly(t, address)
+	change(true)
 	within(t, "not ready, and the reason", func() (string, bool) {
 		status, got := ready(t, in)
 		database := got.Checks[0]
 		return fmt.Sprintf("%d %+v", status, got), status == http.StatusServiceUnavailable && got.Status == "unavailable" &&
 			database.Name == "database" && database.Status == "down" && strings.Contains(strings.ReplaceAll(database.Reason, "-", " "), "read only")
 	})
-	change("RESET default_transaction_read_only")
+	change(false)
 	within(t, "ready again", func() (string, bool) {
 		status, got := ready(t, in)
 		return fmt.Sprintf("%d %+v", status, got), status == http.StatusOK

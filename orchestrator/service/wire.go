@@ -95,12 +95,12 @@ func wire(p parts) (w wired, err error) {
 		Poll: p.Poll, Executors: p.Executors, KeepPassword: p.KeepPassword, Down: u.gates.Open,
 		OnEvent: logEvent(p.Log), OnFault: func(err error) { p.Log.Error().Err(err).Msg("engine") },
 	})
-	w.health = newChecks(p, u, w.runs)
 	var records intake.Spool
 	if p.spool != nil {
 		records = p.spool
 	}
 	w.intake = intake.New(p.store.Usage(), records, clock.Now, func(err error) { p.Log.Error().Err(err).Msg("samples") })
+	w.health = newChecks(p, u, w.runs, w.intake)
 	w.closer = &usage.Closer{
 		Hours: p.store.Usage(), Tenants: deps, Hold: usage.DefaultHold, Now: clock.Now,
 		Fault: func(err error) { p.Log.Error().Err(err).Msg("usage") },

@@ -634,7 +634,7 @@ type ChangeRequest struct {
 
 // CheckResult defines model for Check.
 type CheckResult struct {
-	// Name `database`, `lease`, `billingstack`, `keystone`, or `keystone/CLOUD` for a cloud of clouds.yaml.
+	// Name `database`, `lease`, `spool`, `billingstack`, `keystone`, or `keystone/CLOUD` for a cloud of clouds.yaml.
 	Name string `json:"name"`
 
 	// Needed Whether the replica answers 503 if the check fails.
@@ -645,6 +645,9 @@ type CheckResult struct {
 
 	// Since The time at which the status last changed.
 	Since time.Time `json:"since"`
+
+	// Spool The replica's spool, in which the posts of Ceilometer wait while the database is away. Only the check `spool` has this field.
+	Spool *SpoolState `json:"spool,omitempty"`
 
 	// Status `misconfigured`: the dependency answers, but the configuration does not fit. For example, a role does not exist.
 	Status CheckStatus `json:"status"`
@@ -1261,16 +1264,16 @@ type Readiness struct {
 	// Ready False if `status` is `unavailable`.
 	Ready bool `json:"ready"`
 
-	// Status `ok`: all checks succeeded. `degraded`: Keystone or BillingStack is down or misconfigured. `unavailable`: the replica cannot
-	// use its database, or has no lease.
+	// Status `ok`: all checks succeeded. `degraded`: Keystone or BillingStack is down or misconfigured, or the spool has refused a post of
+	// samples. `unavailable`: the replica cannot use its database, or has no lease.
 	Status ReadinessStatus `json:"status"`
 
 	// Version The version of this release.
 	Version string `json:"version"`
 }
 
-// ReadinessStatus `ok`: all checks succeeded. `degraded`: Keystone or BillingStack is down or misconfigured. `unavailable`: the replica cannot
-// use its database, or has no lease.
+// ReadinessStatus `ok`: all checks succeeded. `degraded`: Keystone or BillingStack is down or misconfigured, or the spool has refused a post of
+// samples. `unavailable`: the replica cannot use its database, or has no lease.
 type ReadinessStatus string
 
 // Reason The reason why a run waits or is stuck.
@@ -1558,6 +1561,21 @@ type SkipRequest struct {
 
 	// Why The reason for the action. The run's history records it, and the merchant sees it.
 	Why string `json:"why"`
+}
+
+// SpoolState The replica's spool, in which the posts of Ceilometer wait while the database is away. Only the check `spool` has this field.
+type SpoolState struct {
+	// Bytes The size of the files in the spool.
+	Bytes int64 `json:"bytes"`
+
+	// Draining Whether posts are being moved to the database.
+	Draining bool `json:"draining"`
+
+	// MaxBytes The maximum size of the files. The clouds that send samples share it equally.
+	MaxBytes int64 `json:"max_bytes"`
+
+	// Posts The number of posts that wait.
+	Posts int64 `json:"posts"`
 }
 
 // Step defines model for Step.
@@ -2255,11 +2273,15 @@ type ClientInterface interface {
 	//
 	// Each replica checks its dependencies when it starts, and then every 30 s. The replica writes a row to its database, and checks that
 	// its lease has not expired. It logs in to Keystone, and looks up the domains and roles that the settings and the merchants name (at
-	// most 50 names per cloud). It reads from BillingStack. For each request to this path, the replica checks the database and the lease
-	// again.
+	// most 50 names per cloud). It reads from BillingStack. For each request to this path, the replica checks the database, the lease and
+	// the spool again.
 	//
 	// If a replica cannot use its database, or has no lease, it answers 503. While Keystone or BillingStack is down or misconfigured, the
 	// replica answers 200 with the status `degraded`, because it can still show runs and answer repeated orders.
+	//
+	// If the replica has a spool for samples, the check `spool` shows how much waits there. Waiting posts do not change the status. The
+	// check fails if the spool has refused a post, because the spool or the cloud's part of it is full, or because it could not be written.
+	// The check succeeds again when a further post of this cloud is stored, or when posts of this cloud leave the spool.
 	//
 	// The answer has the field `checks` if the request contains an operator's token, or comes directly from the same host.
 	//
@@ -2880,11 +2902,15 @@ func (c *Client) GetProblem(ctx context.Context, problem Word, reqEditors ...Req
 //
 // Each replica checks its dependencies when it starts, and then every 30 s. The replica writes a row to its database, and checks that
 // its lease has not expired. It logs in to Keystone, and looks up the domains and roles that the settings and the merchants name (at
-// most 50 names per cloud). It reads from BillingStack. For each request to this path, the replica checks the database and the lease
-// again.
+// most 50 names per cloud). It reads from BillingStack. For each request to this path, the replica checks the database, the lease and
+// the spool again.
 //
 // If a replica cannot use its database, or has no lease, it answers 503. While Keystone or BillingStack is down or misconfigured, the
 // replica answers 200 with the status `degraded`, because it can still show runs and answer repeated orders.
+//
+// If the replica has a spool for samples, the check `spool` shows how much waits there. Waiting posts do not change the status. The
+// check fails if the spool has refused a post, because the spool or the cloud's part of it is full, or because it could not be written.
+// The check succeeds again when a further post of this cloud is stored, or when posts of this cloud leave the spool.
 //
 // The answer has the field `checks` if the request contains an operator's token, or comes directly from the same host.
 //
@@ -7054,11 +7080,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Each replica checks its dependencies when it starts, and then every 30 s. The replica writes a row to its database, and checks that
 	// its lease has not expired. It logs in to Keystone, and looks up the domains and roles that the settings and the merchants name (at
-	// most 50 names per cloud). It reads from BillingStack. For each request to this path, the replica checks the database and the lease
-	// again.
+	// most 50 names per cloud). It reads from BillingStack. For each request to this path, the replica checks the database, the lease and
+	// the spool again.
 	//
 	// If a replica cannot use its database, or has no lease, it answers 503. While Keystone or BillingStack is down or misconfigured, the
 	// replica answers 200 with the status `degraded`, because it can still show runs and answer repeated orders.
+	//
+	// If the replica has a spool for samples, the check `spool` shows how much waits there. Waiting posts do not change the status. The
+	// check fails if the spool has refused a post, because the spool or the cloud's part of it is full, or because it could not be written.
+	// The check succeeds again when a further post of this cloud is stored, or when posts of this cloud leave the spool.
 	//
 	// The answer has the field `checks` if the request contains an operator's token, or comes directly from the same host.
 	//
@@ -14111,11 +14141,15 @@ func (c *ClientWithResponses) GetProblemWithResponse(ctx context.Context, proble
 //
 // Each replica checks its dependencies when it starts, and then every 30 s. The replica writes a row to its database, and checks that
 // its lease has not expired. It logs in to Keystone, and looks up the domains and roles that the settings and the merchants name (at
-// most 50 names per cloud). It reads from BillingStack. For each request to this path, the replica checks the database and the lease
-// again.
+// most 50 names per cloud). It reads from BillingStack. For each request to this path, the replica checks the database, the lease and
+// the spool again.
 //
 // If a replica cannot use its database, or has no lease, it answers 503. While Keystone or BillingStack is down or misconfigured, the
 // replica answers 200 with the status `degraded`, because it can still show runs and answer repeated orders.
+//
+// If the replica has a spool for samples, the check `spool` shows how much waits there. Waiting posts do not change the status. The
+// check fails if the spool has refused a post, because the spool or the cloud's part of it is full, or because it could not be written.
+// The check succeeds again when a further post of this cloud is stored, or when posts of this cloud leave the spool.
 //
 // The answer has the field `checks` if the request contains an operator's token, or comes directly from the same host.
 //

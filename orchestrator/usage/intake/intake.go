@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -88,9 +89,11 @@ type Intake struct {
 // itself, which costs one attempt a second.
 type line struct {
 	group    groupcommit.Group[usage.Batch, error]
-	away     atomic.Int64 // until this time, posts go to the spool; in microseconds
-	reported atomic.Int64 // the time of the last report of an outage; in microseconds
-	draining atomic.Bool  // posts are being moved from the spool to the database
+	away     atomic.Int64          // until this time, posts go to the spool; in microseconds
+	reported atomic.Int64          // the time of the last report of an outage; in microseconds
+	draining atomic.Bool           // a goroutine empties the spool
+	moves    atomic.Bool           // this goroutine has moved a post to the database
+	refused  atomic.Pointer[error] // why the last post was refused; nil if it was stored
 }
 
 // New returns an Intake. The parameter `records` is the spool, and may be nil.
@@ -139,6 +142,7 @@ func (i *Intake) Take(ctx context.Context, cloud string, body []byte) (usage.Rec
 	}
 	switch {
 	case failed == nil:
+		l.refused.Store(nil)
 		return receipt, nil
 	case ctx.Err() != nil: // Ceilometer has hung up
 		return receipt, context.Cause(ctx)
@@ -147,11 +151,15 @@ func (i *Intake) Take(ctx context.Context, cloud string, body []byte) (usage.Rec
 		return receipt, fmt.Errorf("%w: %w", usage.ErrFull, failed)
 	}
 	err = i.Spool.Append(cloud, record(cloud, received, body))
+	if err != nil {
+		l.refused.Store(&err)
+	}
 	if errors.Is(err, spool.ErrFull) {
 		report(fmt.Sprintf("are refused, because the spool is full, or the cloud has used its part, with %d bytes", i.Spool.Len(cloud)))
 		return receipt, fmt.Errorf("%w: %w", usage.ErrFull, failed)
 	}
 	if err == nil {
+		l.refused.Store(nil)
 		receipt.Spooled = true
 		report(fmt.Sprintf("wait in the spool, which contains %d bytes of this cloud", i.Spool.Len(cloud)))
 	}
@@ -294,10 +302,43 @@ func (i *Intake) waiting() []string {
 // The method `drain` moves the posts of a cloud from the spool to the database.
 func (i *Intake) drain(ctx context.Context, cloud string, l *line) {
 	defer l.draining.Store(false)
-	err := i.Spool.Drain(ctx, cloud, func(record []byte) error { return i.restore(ctx, cloud, record) })
+	defer l.moves.Store(false)
+	err := i.Spool.Drain(ctx, cloud, func(record []byte) error {
+		err := i.restore(ctx, cloud, record)
+		if err == nil {
+			l.moves.Store(true)
+			l.refused.Store(nil)
+		}
+		return err
+	})
 	if err != nil && ctx.Err() == nil {
 		i.report(l, fmt.Errorf("the spool of samples contains %d bytes of the cloud %s, and cannot be emptied: %w", i.Spool.Len(cloud), cloud, err))
 	}
+}
+
+// Refused returns the reason for which the spool has refused the last post of a cloud. If the last post of each cloud was stored, or posts of this
+// cloud have left the spool since then, Refused returns nil. Of several clouds, it returns the reason of one.
+func (i *Intake) Refused() error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, cloud := range slices.Sorted(maps.Keys(i.lines)) {
+		if err := i.lines[cloud].refused.Load(); err != nil {
+			return *err
+		}
+	}
+	return nil
+}
+
+// Draining reports whether posts are being moved from the spool to the database. While the attempts to do so fail, it is false.
+func (i *Intake) Draining() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, l := range i.lines {
+		if l.moves.Load() {
+			return true
+		}
+	}
+	return false
 }
 
 // The method `clean` deletes old samples every hour, until ctx ends.

@@ -139,7 +139,18 @@ func (s *Spool) load() error {
 			return err
 		}
 	}
-	return s.removeDone()
+	if err := s.removeDone(); err != nil {
+		return err
+	}
+	var r reader
+	defer r.close()
+	for _, seg := range s.segments {
+		if err := r.open(seg.path); err != nil {
+			return err
+		}
+		seg.count = r.count(seg.offset, seg.end)
+	}
+	return nil
 }
 
 // The method `cutTail` cuts an incomplete record off. All other segments were complete before the last one was created.

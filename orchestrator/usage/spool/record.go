@@ -170,6 +170,30 @@ func (r *reader) tail(offset, end int64) (int64, error) {
 	return end, nil
 }
 
+// The method `count` returns the number of records from the offset to `end`. It checks only the headers, and stops where the file cannot be read:
+// Drain reports damage.
+func (r *reader) count(offset, end int64) (records int64) {
+	for end-offset >= headerBytes {
+		w, err := r.look(offset, end)
+		if err != nil || len(w) < headerBytes {
+			return records
+		}
+		for len(w) >= headerBytes {
+			length, _, ok := parse(w, offset)
+			if !ok {
+				if offset, err = r.find(offset+1, end); err != nil {
+					return records
+				}
+				break // find has used the buffer
+			}
+			records++
+			size := headerBytes + length
+			w, offset = w[min(size, int64(len(w))):], offset+size
+		}
+	}
+	return records
+}
+
 // The method `zeros` reports whether all bytes from the offset to `end` are zero.
 func (r *reader) zeros(offset, end int64) (bool, error) {
 	for offset < end {

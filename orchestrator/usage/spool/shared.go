@@ -182,6 +182,17 @@ func (s *Shared) Drain(ctx context.Context, owner string, take func(record []byt
 	return spool.Drain(ctx, take)
 }
 
+// Size returns the number of records that wait for Drain (see Spool.Records), and the size of all files, which Options.MaxBytes limits.
+func (s *Shared) Size() (records, bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, spool := range s.spools {
+		n, used := spool.size()
+		records, bytes = records+n, bytes+used
+	}
+	return records, bytes
+}
+
 // Waiting returns the owners whose records wait for Drain, sorted. If the name of an owner is longer than 200 bytes, Waiting returns a hash of
 // the name.
 func (s *Shared) Waiting() []string {

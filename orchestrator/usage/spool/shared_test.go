@@ -97,6 +97,32 @@ func TestASingleOwnerUsesAllSpace(t *testing.T) {
 	}
 }
 
+func TestTheSizeOfSharedSpools(t *testing.T) {
+	folder := memory(t)
+	s := shared(t, folder, 12)
+	want := func(what string, records, frames int64) {
+		t.Helper()
+		if n, bytes := s.Size(); n != records || bytes != frames*frame {
+			t.Errorf("%s: %d records wait, and the files have %d bytes, want %d and %d", what, n, bytes, records, frames*frame)
+		}
+	}
+	want("at the beginning", 0, 0)
+	s.Join("b")
+	fillUp(t, s, "a")
+	fillUp(t, s, "b")
+	want("when both are full", 12, 12)
+	drained(t, s, "a", 3)
+	want("after three records were drained", 9, 10) // a file with two records was deleted
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = shared(t, folder, 12)
+	want("after reopening", 9, 10)
+	drained(t, s, "a", 3)
+	drained(t, s, "b", 6)
+	want("at the end", 0, 0)
+}
+
 func TestAnOwnerThatHasJoinedKeepsItsPart(t *testing.T) {
 	s := shared(t, memory(t), 12)
 	for _, owner := range []string{"a", "b", "c", "c"} {

@@ -91,6 +91,7 @@ type segment struct {
 	end    int64    // the end of the last record that was acknowledged
 	size   int64    // the size of the file
 	offset int64    // the start of the first record that is not done
+	count  int64    // the number of records that are not done
 	lost   int64    // the number of damaged bytes that were skipped
 }
 
@@ -160,6 +161,22 @@ func (s *Spool) Len() int64 {
 		n += seg.end - seg.offset
 	}
 	return n
+}
+
+// Records returns the number of records that wait for Drain. If a file is damaged, the number may be too high until the file is drained.
+func (s *Spool) Records() int64 {
+	records, _ := s.size()
+	return records
+}
+
+// The method `size` returns the number of records that wait for Drain, and the size of all files.
+func (s *Spool) size() (records, bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, seg := range s.segments {
+		records += max(seg.count, 0)
+	}
+	return records, s.used
 }
 
 // Ready returns a channel that receives a value after Open if records wait, and after each Append. The channel holds one value. If Drain
@@ -293,6 +310,7 @@ func (s *Spool) write(records [][]byte) (int, error) {
 	}
 	seg.end += size
 	seg.size = seg.end
+	seg.count += int64(n)
 	s.announce()
 	return n, nil
 }
@@ -435,6 +453,9 @@ func (s *Spool) advance(seg *segment, size, lost int64) {
 	defer s.mu.Unlock()
 	seg.offset += size
 	seg.lost += lost
+	if lost == 0 {
+		seg.count--
+	}
 }
 
 // The method `finish` removes the oldest segment, unless records were appended to it meanwhile, and reports damage.

@@ -185,12 +185,12 @@ func TestRecordsAreDrainedInOrder(t *testing.T) {
 				f.close()
 				f = open(t, folder, noSync, segmentBytes(100))
 			}
-			if got := f.Len(); got != want {
-				t.Errorf("Len is %d, want %d", got, want)
+			if got, n := f.Len(), f.Records(); got != want || n != int64(len(records)) {
+				t.Errorf("Len is %d, want %d, and %d records wait, want %d", got, want, n, len(records))
 			}
 			f.want(records...)
-			if n, left := f.Len(), files(t, folder); n != 0 || len(left) != 0 {
-				t.Errorf("after the drain, Len is %d, and there are the files %v", n, slices.Collect(maps.Keys(left)))
+			if n, left := f.Len()+f.Records(), files(t, folder); n != 0 || len(left) != 0 {
+				t.Errorf("after the drain, Len and Records are %d, and there are the files %v", n, slices.Collect(maps.Keys(left)))
 			}
 			f.append("later")
 			f.want("later")
@@ -728,7 +728,13 @@ func TestDamagedBytes(t *testing.T) {
 				want = append(want, record)
 			}
 		}
+		if n := f.Records(); n < int64(len(want)) || n > int64(len(records)) {
+			t.Errorf("byte %d of file %d: %d records wait, want %d", at, i, n, len(want))
+		}
 		f.want(want...)
+		if n := f.Records(); n != 0 {
+			t.Errorf("byte %d of file %d: %d records wait after the drain", at, i, n)
+		}
 		if len(f.faults) != 1 || !strings.Contains(f.faults[0].Error(), filepath.Join(folder, names[i])) {
 			t.Errorf("byte %d of file %d: the faults are %v, want one with the path", at, i, f.faults)
 		}
