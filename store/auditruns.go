@@ -160,6 +160,9 @@ func (s *Store) runsAfter(db *gorm.DB, f audit.RunFilter, after string) *gorm.DB
 			db = s.withID(db, runsOfObject, kind, id, after, afterAll)
 		}
 	}
+	if len(f.Except) > 0 {
+		db = db.Where("runs.workflow NOT IN ?", f.Except)
+	}
 	switch few := f.ID != "" || f.Subject != "" || f.Object != nil; {
 	case f.MerchantID != "" && few:
 		return db.Where("runs.merchant_id || '' = ? AND runs.id > ?", merchant, after).Order("runs.id")

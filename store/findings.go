@@ -14,10 +14,11 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// findingsAtATime is the maximum number of findings that one statement reads or writes. On SQLite, one statement inserts at most
-// rowsOfSQLite rows, because SQLite's driver needs a long time to pass many parameters.
+// findingsAtATime is the maximum number of findings that one statement reads or writes. One statement inserts at most rowsOfPostgres rows. On
+// SQLite, one statement inserts at most rowsOfSQLite rows, because SQLite's driver needs a long time to pass many parameters.
 const (
 	findingsAtATime = 1000
+	rowsOfPostgres  = 1000
 	rowsOfSQLite    = 20
 )
 
@@ -120,8 +121,9 @@ func (f *finish) writeSeen(tx *gorm.DB, rows []findingRow) error {
 	return writeChanges(tx, changes)
 }
 
+// The function `insert` inserts rows, with as many statements as necessary. PostgreSQL allows 65,535 parameters in a statement.
 func insert[R any](tx *gorm.DB, rows []R) error {
-	n := len(rows)
+	n := rowsOfPostgres
 	if tx.Name() == "sqlite" {
 		n = rowsOfSQLite
 	}

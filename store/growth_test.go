@@ -66,7 +66,7 @@ func growthOf(t *testing.T, finished int, counted bool) *growth {
 	}
 	pool.SetMaxOpenConns(1) // pg_stat_force_next_flush only affects the counters of its own connection
 	g := &growth{Store: s, t: t, slack: 10, touched: map[string]touched{}}
-	for _, statement := range slices.Concat(finishedRuns, resolvedFindings) {
+	for _, statement := range slices.Concat(finishedRuns, resolvedFindings, postedUsage) {
 		g.execute(strings.ReplaceAll(statement, "FINISHED", fmt.Sprint(finished)))
 	}
 	if counted {
@@ -188,6 +188,7 @@ func (g *growth) measureAll(ctx context.Context, now time.Time) {
 	g.measureLedger(ctx, old)
 	g.slack = 200
 	g.measureAudits(ctx, now)
+	g.measureUsage(ctx)
 	var live []saga.NewRun
 	g.measure("create", func() error { live = append(live, g.live("r")); return g.Create(ctx, live[len(live)-1]) })
 	g.measure("checkpoint", func() error { return g.checkpoint(ctx, now, &live, saga.Running) })

@@ -3,12 +3,14 @@ package store
 import (
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/pressly/goose/v3"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/usage"
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
@@ -263,4 +265,107 @@ func migrationsOf(s *Store) (*goose.Provider, error) {
 		return nil, err
 	}
 	return s.migrations(pool)
+}
+
+// The migration finds the merchants and subscriptions of usage that was computed before, as the service does for new usage. The migration to
+// the earlier schema keeps this usage, and the migration to this schema can be repeated.
+func TestMigrationOfUsageRows(t *testing.T) {
+	for name, url := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
+		t.Run(name, func(t *testing.T) {
+			s, err := Open(t.Context(), url(t), make([]byte, KeySize))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = s.Close() })
+			provider, err := migrationsOf(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := provider.UpTo(t.Context(), 20); err != nil {
+				t.Fatal(err)
+			}
+			execute := func(statement string, args ...any) {
+				t.Helper()
+				if err := s.db.Exec(statement, args...).Error; err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, run := range [][2]string{{"1", "old"}, {"2", "m"}, {"3", "m"}, {"4", "z"}} {
+				execute(`INSERT INTO runs (id, workflow, workflow_version, merchant_id, cloud, subject, user_id, doubles, on_failure, input,
+						idempotency_key, fingerprint, pinned_steps, created_at, state, updated_at, worked, budget_from, rechecks, take_overs,
+						holds_subject, epoch, version, last_seq)
+					VALUES (?, 'w', 1, ?, '', ?, '', '', 'hold', '{}', ?, '', '[]', 1, 'succeeded', 1, 0, 1, 0, 0, false, 1, 1, 0)`,
+					run[0], run[1], run[0], run[0])
+			}
+			for _, o := range [][5]string{
+				{"1", "project", "p", "default", "bs-subscription-old"},
+				{"2", "project", "p", "default", "bs-subscription-s"},
+				{"4", "project", "p", "default", "renamed"},
+				{"3", "project", "p", "west", "bs-subscription-west"},
+				{"3", "user", "other", "default", "bs-subscription-user"},
+				{"2", "project", "adopted", "default", "adopted"},
+				{"3", "project", "parent", "default", "bs-customer-c"},
+				{"3", "role-assignment", "p/u/r", "default", "bs-subscription-r"},
+			} {
+				execute("INSERT INTO objects (run_id, kind, id, step, cloud, name, origin) VALUES (?, ?, ?, '', ?, ?, 'own')", o[0], o[1], o[2], o[3], o[4])
+			}
+			const hour = 3_600_000_000
+			for _, of := range [][2]string{
+				{"default", "p"}, {"west", "p"}, {"default", "adopted"}, {"default", "parent"}, {"default", "other"}, {"default", "unknown"},
+			} {
+				execute(`INSERT INTO usage_amounts (cloud, project_id, hour, from_at, to_at, meter, kind, unit, amount, plan_id, state)
+					VALUES (?, ?, 0, 0, ?, 'cpu', 'delta', 'B', '1', 'plan', 'active')`, of[0], of[1], hour)
+			}
+			execute("INSERT INTO usage_again (cloud, project_id, hour) VALUES ('default', 'p', 0)")
+			want := "default/adopted/m/ default/other// default/p/m/s default/parent/m/ default/unknown// west/p/m/west "
+			for range 2 {
+				if _, err := s.Migrate(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				var amounts []amountRow
+				if err := columns(s.db).Order("cloud, project_id").Find(&amounts).Error; err != nil {
+					t.Fatal(err)
+				}
+				got := ""
+				for _, a := range amounts {
+					got += strings.Join([]string{a.Cloud, a.ProjectID, a.MerchantID, a.SubscriptionID}, "/") + " "
+				}
+				if got != want {
+					t.Errorf("the usage belongs to\n%s, want\n%s", got, want)
+				}
+				for _, merchant := range []string{"m", "old", "z", ""} { // usage that was computed before is not billed
+					if n, err := s.Usage().Bill(t.Context(), at(hour), merchant, 10, nil); err != nil || n != 0 {
+						t.Errorf("billed %d projects of merchant %q, %v", n, merchant, err)
+					}
+				}
+				due, err := s.Usage().TakeDue(t.Context(), at(hour), at(hour), 10)
+				if err != nil || len(due) != 1 {
+					t.Fatalf("the due hours are %+v, %v", due, err)
+				}
+				err = s.Usage().FinishHour(t.Context(), at(0), due[0], usage.Finished{
+					Usage:    []usage.Measured{{Range: usage.Hour(at(0)), Meter: "cpu", Kind: usage.Delta, Unit: "B"}},
+					Merchant: "m", Subscription: "s", Again: []time.Time{at(0)},
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, table := range []any{&unbilledRow{}, &usageRow{}, &unmatchedRow{}} {
+					if err := s.db.Create(table).Error; err != nil {
+						t.Fatal(err)
+					}
+				}
+				if _, err := provider.DownTo(t.Context(), 20); err != nil {
+					t.Fatal(err)
+				}
+				for _, gone := range []string{
+					"SELECT merchant_id FROM usage_amounts", "SELECT subscription_id FROM usage_amounts", "SELECT due_at FROM usage_again",
+					"SELECT * FROM usage_unbilled", "SELECT * FROM usage_rows", "SELECT * FROM usage_unmatched",
+				} {
+					if err := s.db.Exec(gone).Error; err == nil {
+						t.Errorf("after the migration to the earlier schema, this works: %s", gone)
+					}
+				}
+			}
+		})
+	}
 }

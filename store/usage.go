@@ -229,8 +229,12 @@ func (u *Usage) DeleteOld(ctx context.Context, samples, apart time.Time) error {
 	if err := u.deleteEmptySeries(ctx); err != nil {
 		return fmt.Errorf("deleting series without samples: %w", err)
 	}
-	return u.deleteAll(ctx, `DELETE FROM apart_samples WHERE id IN (SELECT id FROM apart_samples WHERE received_at < @before LIMIT @limit)`,
+	err := u.deleteAll(ctx, `DELETE FROM apart_samples WHERE id IN (SELECT id FROM apart_samples WHERE received_at < @before LIMIT @limit)`,
 		map[string]any{"before": apart.UnixMicro()})
+	if err != nil {
+		return err
+	}
+	return u.deleteUnmatched(ctx, apart)
 }
 
 const (

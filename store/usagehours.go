@@ -36,7 +36,7 @@ SELECT cloud, project_id, hour, MAX(spreads) AS spreads FROM (
 	UNION ALL
 	SELECT * FROM (
 		SELECT a.cloud, a.project_id, a.hour, 0 AS spreads FROM usage_again a
-		WHERE a.hour <= @last AND NOT EXISTS (
+		WHERE a.hour <= @last AND a.due_at <= @now AND NOT EXISTS (
 			SELECT 1 FROM usage_taken t
 			WHERE t.cloud = a.cloud AND t.project_id = a.project_id AND t.hour = a.hour AND t.taken_at >= @expired)
 		ORDER BY a.hour, a.cloud, a.project_id LIMIT @limit
@@ -254,11 +254,8 @@ func eachRecorded(rows *sql.Rows, d usage.Due, yield func(usage.Recorded) bool) 
 	return nil
 }
 
-// amountsAtATime is the maximum number of rows of usage_amounts that one statement inserts.
-const amountsAtATime = 1000
-
 // FinishHour stores the usage of an hour, as usage.Hours specifies.
-func (u *Usage) FinishHour(ctx context.Context, d usage.Due, found []usage.Measured, again []time.Time) error {
+func (u *Usage) FinishHour(ctx context.Context, now time.Time, d usage.Due, f usage.Finished) error {
 	err := u.store.tx(ctx, func(tx *gorm.DB) error {
 		if u.store.postgres() {
 			if err := tx.Exec("SELECT pg_advisory_xact_lock_shared(?)", usageLock).Error; err != nil {
@@ -270,16 +267,17 @@ func (u *Usage) FinishHour(ctx context.Context, d usage.Due, found []usage.Measu
 		if taken.Error != nil || taken.RowsAffected == 0 {
 			return taken.Error
 		}
-		err := tx.Exec("DELETE FROM usage_amounts WHERE cloud = ? AND project_id = ? AND hour = ?", d.Cloud, d.Project, hour).Error
-		if err != nil {
+		old := tx.Exec("DELETE FROM usage_amounts WHERE cloud = ? AND project_id = ? AND hour = ?", d.Cloud, d.Project, hour)
+		if old.Error != nil {
+			return old.Error
+		}
+		if err := insert(tx, rowsOfAmounts(d, f)); err != nil {
 			return err
 		}
-		for part := range slices.Chunk(rowsOfAmounts(d, found), amountsAtATime) {
-			if err := insert(tx, part); err != nil {
-				return err
-			}
+		if err := insert(tx.Clauses(sooner("cloud", "project_id", "hour")), rowsOfAgain(d, f)); err != nil {
+			return err
 		}
-		return insert(tx.Clauses(clause.OnConflict{DoNothing: true}), rowsOfAgain(d, again))
+		return waitsToBeBilled(tx, now, d, f, old.RowsAffected > 0)
 	})
 	if err != nil {
 		return fmt.Errorf("storing the usage of project %s in the hour %s: %w", d.Project, d.Hour.UTC().Format(time.RFC3339), err)
@@ -287,52 +285,99 @@ func (u *Usage) FinishHour(ctx context.Context, d usage.Due, found []usage.Measu
 	return nil
 }
 
-func rowsOfAmounts(d usage.Due, found []usage.Measured) []amountRow {
-	rows := make([]amountRow, len(found))
-	for i, m := range found {
+// revisedAfter is the time after which changed usage is billed. Late samples often come in several posts.
+const revisedAfter = 10 * time.Minute
+
+// waitsToBeBilled records that the usage of the hour waits to be billed, at once or, if the hour was computed before, in a while. Usage that waits
+// does not wait any more if the hour will be computed again. An hour without usage waits, too, because an earlier usage of the hour may have been
+// billed.
+func waitsToBeBilled(tx *gorm.DB, now time.Time, d usage.Due, f usage.Finished, before bool) error {
+	if f.Merchant == "" {
+		return nil
+	}
+	if !f.AgainAt.IsZero() {
+		return tx.Exec("DELETE FROM usage_unbilled WHERE cloud = ? AND project_id = ? AND hour = ?", d.Cloud, d.Project, d.Hour.UnixMicro()).Error
+	}
+	if before {
+		now = now.Add(revisedAfter)
+	}
+	put := sooner("cloud", "project_id", "hour")
+	put.DoUpdates = append(put.DoUpdates, clause.AssignmentColumns([]string{"merchant_id", "subscription_id"})...)
+	return tx.Clauses(put).Create(&unbilledRow{
+		Cloud: d.Cloud, ProjectID: d.Project, Hour: d.Hour.UnixMicro(), MerchantID: f.Merchant, SubscriptionID: f.Subscription, DueAt: now.UnixMicro(),
+	}).Error
+}
+
+// The function `sooner` lets an INSERT keep the earlier due_at of a row that exists.
+func sooner(key ...string) clause.OnConflict {
+	put := clause.OnConflict{}
+	for _, name := range key {
+		put.Columns = append(put.Columns, clause.Column{Name: name})
+	}
+	put.DoUpdates = clause.Set{{
+		Column: clause.Column{Name: "due_at"},
+		Value:  gorm.Expr("CASE WHEN excluded.due_at < ? THEN excluded.due_at ELSE ? END", dueAt, dueAt),
+	}}
+	return put
+}
+
+var dueAt = clause.Column{Table: clause.CurrentTable, Name: "due_at"}
+
+func rowsOfAmounts(d usage.Due, f usage.Finished) []amountRow {
+	rows := make([]amountRow, len(f.Usage))
+	for i, m := range f.Usage {
 		rows[i] = amountRow{
 			Cloud: d.Cloud, ProjectID: d.Project, Hour: d.Hour.UnixMicro(), FromAt: m.From.UnixMicro(), ToAt: m.To.UnixMicro(),
 			Meter: m.Meter, Kind: string(m.Kind), Unit: m.Unit, Amount: m.Amount.String(), PlanID: m.Plan, State: m.State,
+			MerchantID: f.Merchant, SubscriptionID: f.Subscription,
 		}
 	}
 	return rows
 }
 
-// rowsOfAgain returns rows that are sorted, so that two transactions cannot lock each other out.
-func rowsOfAgain(d usage.Due, hours []time.Time) []againRow {
-	rows := make([]againRow, len(hours))
-	for i, hour := range hours {
-		rows[i] = againRow{d.Cloud, d.Project, hour.UnixMicro()}
+// rowsOfAgain returns one row for each hour, sorted, so that two transactions cannot lock each other out.
+func rowsOfAgain(d usage.Due, f usage.Finished) (rows []againRow) {
+	for _, hour := range f.Again {
+		rows = append(rows, againRow{Cloud: d.Cloud, ProjectID: d.Project, Hour: hour.UnixMicro()})
 	}
-	slices.SortFunc(rows, func(a, b againRow) int { return cmp.Compare(a.Hour, b.Hour) })
-	return rows
+	if !f.AgainAt.IsZero() {
+		rows = append(rows, againRow{d.Cloud, d.Project, d.Hour.UnixMicro(), f.AgainAt.UnixMicro()})
+	}
+	slices.SortFunc(rows, func(a, b againRow) int { return cmp.Or(cmp.Compare(a.Hour, b.Hour), cmp.Compare(a.DueAt, b.DueAt)) })
+	return slices.CompactFunc(rows, func(a, b againRow) bool { return a.Hour == b.Hour })
 }
 
-// Measured reads the usage of a project, as usage.Hours specifies.
-func (u *Usage) Measured(ctx context.Context, cloud, project string, r usage.Range) ([]usage.Measured, error) {
+// Measured reads the usage of a subscription, as usage.Account specifies.
+func (u *Usage) Measured(ctx context.Context, merchant, subscription string, r usage.Range) ([]usage.Measured, error) {
 	var rows []amountRow
 	err := columns(u.store.db.WithContext(ctx)).
-		Where("cloud = ? AND project_id = ? AND hour >= ? AND hour < ?", cloud, project, r.From.UnixMicro(), r.To.UnixMicro()).
+		Where("merchant_id = ? AND subscription_id = ? AND hour >= ? AND hour < ?", merchant, subscription, r.From.UnixMicro(), r.To.UnixMicro()).
 		Find(&rows).Error
 	if err != nil {
-		return nil, fmt.Errorf("reading the usage of project %s: %w", project, err)
+		return nil, fmt.Errorf("reading the usage of subscription %s: %w", subscription, err)
 	}
 	slices.SortFunc(rows, func(a, b amountRow) int {
 		return cmp.Or(cmp.Compare(a.FromAt, b.FromAt), cmp.Compare(a.Meter, b.Meter), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Unit, b.Unit))
 	})
 	found := make([]usage.Measured, len(rows))
-	for i, row := range rows {
-		amount, err := decimal.NewFromString(row.Amount)
-		if err != nil {
-			return nil, fmt.Errorf("decoding the usage of meter %s of project %s in the hour %s: %w",
-				row.Meter, project, at(row.Hour).Format(time.RFC3339), err)
-		}
-		found[i] = usage.Measured{
-			Range: usage.Range{From: at(row.FromAt), To: at(row.ToAt)}, Meter: row.Meter, Kind: usage.Kind(row.Kind), Unit: row.Unit,
-			Amount: amount, Plan: row.PlanID, State: row.State,
+	for i := range rows {
+		if found[i], err = rows[i].measured(); err != nil {
+			return nil, err
 		}
 	}
 	return found, nil
+}
+
+func (r *amountRow) measured() (usage.Measured, error) {
+	amount, err := decimal.NewFromString(r.Amount)
+	if err != nil {
+		return usage.Measured{}, fmt.Errorf("decoding the usage of meter %s of project %s in the hour %s: %w",
+			r.Meter, r.ProjectID, at(r.Hour).Format(time.RFC3339), err)
+	}
+	return usage.Measured{
+		Range: usage.Range{From: at(r.FromAt), To: at(r.ToAt)}, Meter: r.Meter, Kind: usage.Kind(r.Kind), Unit: r.Unit,
+		Amount: amount, Plan: r.PlanID, State: r.State,
+	}, nil
 }
 
 type takenRow struct {
@@ -346,6 +391,7 @@ type againRow struct {
 	Cloud     string `gorm:"column:cloud;primaryKey"`
 	ProjectID string `gorm:"column:project_id;primaryKey"`
 	Hour      int64  `gorm:"column:hour;primaryKey;autoIncrement:false"`
+	DueAt     int64  `gorm:"column:due_at"`
 }
 
 // TableName returns the table's name for gorm.
@@ -363,6 +409,9 @@ type amountRow struct {
 	Amount    string `gorm:"column:amount"`
 	PlanID    string `gorm:"column:plan_id"`
 	State     string `gorm:"column:state"`
+
+	MerchantID     string `gorm:"column:merchant_id"`
+	SubscriptionID string `gorm:"column:subscription_id"`
 }
 
 // TableName returns the table's name for gorm.

@@ -83,7 +83,7 @@ func TestDueHoursAreTakenOnce(t *testing.T) {
 		same(t, "the hour", due[0], taken)
 		_, none := take(t, s, noon, 10)
 		same(t, "the hours after that", none, []usage.Due{})
-		must(t, s.Usage().FinishHour(t.Context(), due[0], nil, nil))
+		must(t, s.Usage().FinishHour(t.Context(), noon, due[0], finished(due[0], nil, nil)))
 		_, none = take(t, s, noon.Add(usage.TakeTimeout+time.Second), 10)
 		same(t, "the hours after the hour was finished", none, []usage.Due{})
 
@@ -103,10 +103,10 @@ func TestHoursThatAreBeingComputedWait(t *testing.T) {
 		add(t, s, sample("p", "late", point(usage.Cumulative, time.Minute, 1)), sample("p", "next", point(usage.Cumulative, time.Hour, 1)))
 		other, plain := take(t, s, noon.Add(usage.TakeTimeout), 1) // the limit does not count the hour that waits
 		same(t, "the hours during the computation", plain, []usage.Due{dueHour("p", time.Hour, true)})
-		must(t, s.Usage().FinishHour(t.Context(), other[0], nil, hours(0)))
+		must(t, s.Usage().FinishHour(t.Context(), noon, other[0], finished(other[0], nil, hours(0))))
 		_, plain = take(t, s, noon.Add(usage.TakeTimeout), 10)
 		same(t, "the hours that must be computed again, during the computation", plain, []usage.Due{})
-		must(t, s.Usage().FinishHour(t.Context(), due[0], nil, hours(0)))
+		must(t, s.Usage().FinishHour(t.Context(), noon, due[0], finished(due[0], nil, hours(0))))
 		_, plain = take(t, s, noon, 10)
 		same(t, "the hours after the computation", plain, []usage.Due{dueHour("p", 0, true)})
 	})
@@ -117,7 +117,7 @@ func TestHoursThatAreNotFinishedAreTakenAgain(t *testing.T) {
 		tenants(t, s, "default", "p")
 		add(t, s, sample("p", "1"), sample("p", "2", point(usage.Cumulative, time.Hour, 1)))
 		first, _ := take(t, s, noon, 10)
-		must(t, s.Usage().FinishHour(t.Context(), first[1], nil, []time.Time{noon.Add(2 * time.Hour)}))
+		must(t, s.Usage().FinishHour(t.Context(), noon, first[1], finished(first[1], nil, []time.Time{noon.Add(2 * time.Hour)})))
 		second, plain := take(t, s, noon, 10)
 		same(t, "the hour that was computed again", plain, []usage.Due{dueHour("p", 2*time.Hour, false)})
 
@@ -132,19 +132,19 @@ func TestHoursThatAreNotFinishedAreTakenAgain(t *testing.T) {
 
 		stale := []usage.Measured{measured(0, time.Hour, "cpu", "1")}
 		for _, d := range []usage.Due{first[0], second[0]} { // these calls come too late
-			must(t, s.Usage().FinishHour(t.Context(), d, stale, []time.Time{noon.Add(3 * time.Hour)}))
+			must(t, s.Usage().FinishHour(t.Context(), noon, d, finished(d, stale, []time.Time{noon.Add(3 * time.Hour)})))
 		}
 		good := []usage.Measured{measured(0, time.Hour, "cpu", "2")}
 		for range 2 { // the second call does nothing
-			must(t, s.Usage().FinishHour(t.Context(), third[0], good, nil))
+			must(t, s.Usage().FinishHour(t.Context(), noon, third[0], finished(third[0], good, nil)))
 		}
-		must(t, s.Usage().FinishHour(t.Context(), first[0], stale, nil))
+		must(t, s.Usage().FinishHour(t.Context(), noon, first[0], finished(first[0], stale, nil)))
 		got, err := s.Usage().Measured(t.Context(), "default", "p", usage.Range{From: noon, To: noon.Add(24 * time.Hour)})
 		must(t, err)
 		same(t, "the usage", got, good)
 		fourth, plain := take(t, s, timeout.Add(usage.TakeTimeout+2*time.Microsecond), 10)
 		same(t, "the hours after the second timeout", plain, []usage.Due{dueHour("p", 2*time.Hour, true)})
-		must(t, s.Usage().FinishHour(t.Context(), fourth[0], nil, nil))
+		must(t, s.Usage().FinishHour(t.Context(), noon, fourth[0], finished(fourth[0], nil, nil)))
 		if got := rowsOf(t, s, "SELECT * FROM usage_taken"); len(got) > 0 {
 			t.Errorf("these hours are still taken: %q", got)
 		}
@@ -170,7 +170,7 @@ func TestOldestHoursAreTakenFirst(t *testing.T) {
 			due = append(due, taken...)
 		}
 		// The three reasons to take an hour are merged, before the limit is applied.
-		must(t, s.Usage().FinishHour(t.Context(), due[0], nil, hours(-2, 1, -2)))
+		must(t, s.Usage().FinishHour(t.Context(), noon, due[0], finished(due[0], nil, hours(-2, 1, -2))))
 		add(t, s, sample("q", "6", point(usage.Cumulative, -time.Hour, 1)), sample("p", "7", point(usage.Cumulative, time.Hour, 1)))
 		late := noon.Add(2 * usage.TakeTimeout)
 		for _, want := range [][]usage.Due{
@@ -191,12 +191,12 @@ func TestHoursThatAreComputedAgain(t *testing.T) {
 		tenants(t, s, "default", "p")
 		add(t, s, sample("p", "1"), sample("p", "2", point(usage.Cumulative, time.Hour, 1)))
 		due, _ := take(t, s, noon, 1)
-		must(t, s.Usage().FinishHour(t.Context(), due[0], nil, hours(2, 1, 3)))
+		must(t, s.Usage().FinishHour(t.Context(), noon, due[0], finished(due[0], nil, hours(2, 1, 3))))
 		add(t, s, sample("p", "3", point(usage.Cumulative, 3*time.Hour, 1)))
 		due, plain := take(t, s, noon, 10)
 		same(t, "the hours", plain, []usage.Due{dueHour("p", time.Hour, true), dueHour("p", 2*time.Hour, false), dueHour("p", 3*time.Hour, true)})
 		for _, d := range due {
-			must(t, s.Usage().FinishHour(t.Context(), d, nil, nil))
+			must(t, s.Usage().FinishHour(t.Context(), noon, d, finished(d, nil, nil)))
 		}
 		_, plain = take(t, s, noon, 10)
 		same(t, "the hours after that", plain, []usage.Due{})
@@ -318,7 +318,7 @@ func closeHours(s *store.Store) (int, error) {
 			}
 			sum.Add(r)
 		}
-		if err := s.Usage().FinishHour(ctx, d, sum.Measured(), nil); err != nil {
+		if err := s.Usage().FinishHour(ctx, noon, d, finished(d, sum.Measured(), nil)); err != nil {
 			return 0, err
 		}
 	}
@@ -351,7 +351,7 @@ func TestTakeDueWaitsForSamples(t *testing.T) {
 	if _, err := s.Usage().Add(limited(t, time.Second), noon, usage.Batch{Samples: []usage.Sample{sample("p", "3")}}); err == nil {
 		t.Error("Add did not wait for TakeDue")
 	}
-	if err := s.Usage().FinishHour(limited(t, time.Second), due[0], nil, nil); err == nil {
+	if err := s.Usage().FinishHour(limited(t, time.Second), noon, due[0], finished(due[0], nil, nil)); err == nil {
 		t.Error("FinishHour did not wait for TakeDue")
 	}
 	must(t, taking.Rollback().Error)
@@ -420,9 +420,11 @@ func inUse() uint64 {
 	return stats.HeapAlloc
 }
 
-// Spans implements [usage.Tenants].
-func (w *watched) Spans(context.Context, string, string) ([]usage.Span, error) {
-	return []usage.Span{{Plan: "a"}, {From: noon.Add(30 * time.Minute), Plan: "b"}}, nil
+// Tenant implements [usage.Tenants].
+func (w *watched) Tenant(context.Context, string, string) (usage.Tenant, error) {
+	return usage.Tenant{
+		Merchant: "default", Subscription: "p", Spans: []usage.Span{{Plan: "a"}, {From: noon.Add(30 * time.Minute), Plan: "b"}},
+	}, nil
 }
 
 // One series has 100,000 points in an hour, and 2,000 series have 50 points each. If all points were in memory, they would need 20 MB.
@@ -557,10 +559,10 @@ func TestMeasuredUsage(t *testing.T) {
 			t.Helper()
 			due, _ := take(t, s, noon, 10)
 			i := slices.IndexFunc(due, func(d usage.Due) bool { return d.Cloud == cloud && d.Project == project && d.Hour.Equal(at) })
-			must(t, s.Usage().FinishHour(t.Context(), due[i], found, nil))
+			must(t, s.Usage().FinishHour(t.Context(), noon, due[i], finished(due[i], found, nil)))
 			for j, d := range due { // make the other hours due again
 				if j != i {
-					must(t, s.Usage().FinishHour(t.Context(), d, nil, []time.Time{d.Hour}))
+					must(t, s.Usage().FinishHour(t.Context(), noon, d, finished(d, nil, []time.Time{d.Hour})))
 				}
 			}
 		}
@@ -597,7 +599,7 @@ func TestMeasuredUsage(t *testing.T) {
 		// FinishHour changes nothing if a row cannot be stored.
 		add(t, s, sample("p", "7"))
 		due, _ := take(t, s, noon, 10)
-		if err := s.Usage().FinishHour(t.Context(), due[0], []usage.Measured{half, half}, []time.Time{hour(9)}); err == nil {
+		if err := s.Usage().FinishHour(t.Context(), noon, due[0], finished(due[0], []usage.Measured{half, half}, []time.Time{hour(9)})); err == nil {
 			t.Error("an amount was stored twice")
 		}
 		same(t, "the hour after an error", read("default", "p", noon, hour(2)), []usage.Measured{gauge, later})
@@ -605,7 +607,7 @@ func TestMeasuredUsage(t *testing.T) {
 		if _, err := s.Usage().Measured(t.Context(), "default", "p", usage.Range{From: noon, To: hour(2)}); err == nil {
 			t.Error("an amount that is not a number was read")
 		}
-		must(t, s.Usage().FinishHour(t.Context(), due[0], nil, nil))
+		must(t, s.Usage().FinishHour(t.Context(), noon, due[0], finished(due[0], nil, nil)))
 		same(t, "the hour without usage", len(read("default", "p", noon, hour(1))), 0)
 	})
 }
@@ -620,7 +622,7 @@ func TestManyAmounts(t *testing.T) {
 		for i := range 6500 {
 			want = append(want, measured(0, time.Hour, fmt.Sprintf("m%04d", i), "1"))
 		}
-		must(t, s.Usage().FinishHour(t.Context(), due[0], want, nil))
+		must(t, s.Usage().FinishHour(t.Context(), noon, due[0], finished(due[0], want, nil)))
 		got, err := s.Usage().Measured(t.Context(), "default", "p", usage.Hour(noon))
 		must(t, err)
 		if !slices.EqualFunc(got, want, func(a, b usage.Measured) bool { return a.Meter == b.Meter }) {
@@ -636,11 +638,11 @@ func TestMigrationOfUsageHours(t *testing.T) {
 		add(t, s, sample("p", "1"), sample("p", "2", point(usage.Delta, time.Hour, 1)), sample("p", "3", point(usage.Delta, 2*time.Hour, 1)))
 		add(t, s, sample("p", "4", point(usage.Delta, 3*time.Hour, 1)))
 		due, _ := take(t, s, noon, 4)
-		must(t, s.Usage().FinishHour(t.Context(), due[0], nil, hours(0, 2)))
+		must(t, s.Usage().FinishHour(t.Context(), noon, due[0], finished(due[0], nil, hours(0, 2))))
 		computed := usage.Measured{
 			Range: usage.Range{From: noon.Add(3 * time.Hour), To: noon.Add(4 * time.Hour)}, Meter: "cpu", Kind: usage.Delta, Amount: decimal.NewFromInt(1),
 		}
-		must(t, s.Usage().FinishHour(t.Context(), due[3], []usage.Measured{computed}, nil))
+		must(t, s.Usage().FinishHour(t.Context(), noon, due[3], finished(due[3], []usage.Measured{computed}, nil)))
 		pool, err := s.DB().DB()
 		must(t, err)
 		dialect := goose.DialectSQLite3
@@ -713,4 +715,9 @@ func fillHours(b *testing.B, url string, series, points, hours int) {
 	if err != nil {
 		b.Fatal(err)
 	}
+}
+
+// The function `finished` returns the usage of an hour. The merchant has the name of the cloud, and the subscription the name of the project.
+func finished(d usage.Due, found []usage.Measured, again []time.Time) usage.Finished {
+	return usage.Finished{Usage: found, Merchant: d.Cloud, Subscription: d.Project, Again: again}
 }

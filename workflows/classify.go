@@ -61,6 +61,8 @@ func ofUpstream(v saga.Classification, e *upstream.Error) saga.Classification {
 		v.Failure.Code, v.Failure.FixBy = "mfa-required", saga.FixByAdministrator
 	case errors.Is(e, keystone.ErrTokenInvalid): // the token is too new: see logIn
 		v.Class, v.Failure.Code, v.Failure.FixBy = upstream.Transient, "login-refused", saga.FixByNobody
+	case errors.Is(e, billing.ErrUsageBroken):
+		v.Failure.Code, v.Failure.FixBy = "usage-broken", saga.FixByAdministrator
 	case errors.Is(e, billing.ErrReference): // the plan was deleted after the order was accepted, for example
 		v.Failure.Code, v.Failure.FixBy = "object-gone", saga.FixByMerchant
 	case errors.Is(e, billing.ErrText):

@@ -51,6 +51,9 @@ func (w *world) checkRun(r *saga.Run) (all []workflowstest.Broken) {
 		if s, err := w.Billing.Subscription(ctx, r.Merchant, e.ID); err == nil && e.Kind == "subscription" {
 			now.Subscriptions = append(now.Subscriptions, s)
 		}
+		if u, err := w.Billing.OneUsage(ctx, r.Merchant, e.ID); err == nil && e.Kind == "usage" {
+			now.Usage = append(now.Usage, u)
+		}
 	}
 	w.byHand.Lock()
 	others := w.others

@@ -11,32 +11,60 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/usage"
 )
 
-// Spans implements [usage.Tenants]. A span begins when the request that changes the subscription is accepted, not when its run ends. The usage
-// of a subscription therefore does not depend on how long a run takes.
-func (d Deps) Spans(ctx context.Context, cloud, project string) ([]usage.Span, error) {
+// Tenant implements [usage.Tenants]. A span begins when the request that changes the subscription is accepted, not when its run ends. The
+// usage of a subscription therefore does not depend on how long a run takes.
+func (d Deps) Tenant(ctx context.Context, cloud, project string) (t usage.Tenant, err error) {
 	ctx, cancel := context.WithTimeout(ctx, ledgerTime)
 	defer cancel()
-	made, err := d.succeeded(ctx, "", saga.ObjectRef{Kind: "project", ID: project})
+	made, err := d.history(ctx, saga.Filter{Objects: []saga.ObjectRef{{Kind: "project", ID: project}}})
 	if err != nil {
-		return nil, err
+		return t, err
 	}
 	for _, r := range made { // two clouds may have projects with the same id
-		id := subscriptionOfTenant(r, cloud, project)
-		if id == "" {
+		subscription, found := subscriptionOfTenant(r, cloud, project)
+		if !found {
 			continue
 		}
-		runs, err := d.succeeded(ctx, r.Merchant, saga.ObjectRef{Kind: "subscription", ID: id})
-		if err != nil {
-			return nil, err
+		t.Merchant, t.Subscription = r.Merchant, subscription
+		if !r.State.Ended() {
+			t.Changing = r.CreatedAt
 		}
-		return spansOf(runs)
+		if t.Subscription == "" {
+			continue
+		}
+		return d.withSpans(ctx, t)
 	}
-	return nil, nil
+	return t, nil
 }
 
-// The method `succeeded` returns all succeeded runs that have recorded an object, newest first.
-func (d Deps) succeeded(ctx context.Context, merchantID string, of saga.ObjectRef) (all []*saga.Run, err error) {
-	f := saga.Filter{Merchant: merchantID, Objects: []saga.ObjectRef{of}, States: []saga.RunState{saga.Succeeded}, Limit: 100}
+// withSpans adds the spans of the subscription, and the acceptance of the oldest run about its customer that has not ended.
+func (d Deps) withSpans(ctx context.Context, t usage.Tenant) (usage.Tenant, error) {
+	runs, err := d.history(ctx, saga.Filter{
+		Merchant: t.Merchant, Objects: []saga.ObjectRef{{Kind: "subscription", ID: t.Subscription}}, States: []saga.RunState{saga.Succeeded},
+	})
+	if err != nil || len(runs) == 0 {
+		return t, err
+	}
+	if t.Spans, err = spansOf(runs); err != nil {
+		return t, err
+	}
+	s, err := StandingOf(runs[0])
+	if err != nil {
+		return t, err
+	}
+	// A run that waits for its turn has recorded no objects yet, but all runs about the customer's subscriptions have the same subject.
+	live, err := d.history(ctx, saga.Filter{Merchant: t.Merchant, Subject: s.subject(), Live: true})
+	for _, r := range live {
+		if t.Changing.IsZero() || r.CreatedAt.Before(t.Changing) {
+			t.Changing = r.CreatedAt
+		}
+	}
+	return t, err
+}
+
+// The method `history` returns all runs that match the filter, newest first.
+func (d Deps) history(ctx context.Context, f saga.Filter) (all []*saga.Run, err error) {
+	f.Limit = 100
 	for {
 		page, err := d.Ledger.Runs(ctx, f)
 		if err != nil {
@@ -49,16 +77,18 @@ func (d Deps) succeeded(ctx context.Context, merchantID string, of saga.ObjectRe
 	}
 }
 
-// subscriptionOfTenant returns the id of the subscription whose tenant the project is, or an empty text. The run has recorded the project.
-func subscriptionOfTenant(r *saga.Run, cloud, project string) string {
+// subscriptionOfTenant returns the id of the subscription whose tenant the project is, or an empty text. If the run has not recorded the project
+// in this cloud, `recorded` is false.
+func subscriptionOfTenant(r *saga.Run, cloud, project string) (id string, recorded bool) {
 	for i := range r.Objects {
 		if o := &r.Objects[i]; o.Kind == "project" && o.ID == project && o.Cloud == cloud {
+			recorded = true
 			if id, found := strings.CutPrefix(o.Name, keystone.SubscriptionTenant("")); found {
-				return id
+				return id, true
 			}
 		}
 	}
-	return ""
+	return "", recorded
 }
 
 // spansOf returns the spans of a subscription. The succeeded runs of the subscription may be in any order. They are sorted by the time of

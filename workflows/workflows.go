@@ -22,6 +22,7 @@ type Deps struct {
 	Ledger    Ledger
 	FollowUps FollowUps
 	Audits    Audits
+	Books     Books
 	Defaults  Defaults
 	Reads     *coalesce.Reads // reads that concurrent admissions share
 	Handover  *Handover
@@ -54,9 +55,11 @@ func All(d Deps) ([]*saga.Definition, error) {
 	closing, errClose := saga.Define(Close(d))
 	repair, errRepair := saga.Define(RepairWorkflow(d))
 	register, errRegister := saga.Define(Register(d))
-	err := errors.Join(errSubscribe, errSuspend, errResume, errChangePlan, errUnsubscribe, errRestore, errRemove, errClose, errRepair, errRegister)
+	postUsage, errPostUsage := saga.Define(PostUsage(d))
+	err := errors.Join(errSubscribe, errSuspend, errResume, errChangePlan, errUnsubscribe, errRestore, errRemove, errClose, errRepair, errRegister,
+		errPostUsage)
 	if err != nil {
 		return nil, err
 	}
-	return []*saga.Definition{subscribe, suspend, resume, changePlan, unsubscribe, restore, remove, closing, repair, register}, nil
+	return []*saga.Definition{subscribe, suspend, resume, changePlan, unsubscribe, restore, remove, closing, repair, register, postUsage}, nil
 }

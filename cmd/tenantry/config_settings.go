@@ -142,6 +142,10 @@ func (c *Config) settings() []setting {
 			key: "login_rate", fallback: "10", example: "10",
 			meaning: "Maximum number of logins and registrations per minute for one user name, and for one visitor of a portal. The limit for a merchant is 30 times as high. Each replica counts separately. The API answers further logins and registrations with 429.",
 		}),
+		of(&c.Meters, file, about{
+			key: "meters", otherwise: "each meter is billed as the product with the meter's name", example: "/etc/tenantry/meters.yaml",
+			meaning: "YAML file that says as which products the usage of meters is billed: see \"Metered usage\" in docs/operations.md. The file is read when the service starts.",
+		}),
 		of(&c.UsageSpool, file, about{
 			key: "usage_spool", otherwise: "no spool", example: "/var/lib/tenantry/spool",
 			meaning: "Folder in which the samples of Ceilometer wait while the database is away. Each replica needs a folder of its own, on a local disk. Without a spool, the API answers Ceilometer with 503 meanwhile, and Ceilometer drops the samples.",

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -134,8 +135,19 @@ func resultTable(w io.Writer, r client.Run) {
 		if name == "state" { // the run has a state, too
 			label = "state afterwards"
 		}
-		row(w, label, r.Result[name])
+		row(w, label, valueText(r.Result[name]))
 	}
+}
+
+// valueText returns a value of a result. A list or an object is shown as JSON.
+func valueText(v any) any {
+	switch v.(type) {
+	case []any, map[string]any:
+		if text, err := json.Marshal(v); err == nil {
+			return string(text)
+		}
+	}
+	return v
 }
 
 // The function `or` returns the text that p points to. If p is nil or the text is empty, the result is a dash.

@@ -49,7 +49,7 @@ func TestUsageShow(t *testing.T) {
 			t.Errorf("got %d, %q%s", code, out, stderr)
 		}
 	}
-	if code, out, _ := line(t, h.operator(), "usage", "show", id, merchant, "-f", "json"); code != 0 || strings.TrimSpace(out) != "{\n  \"usage\": []\n}" {
+	if code, out, _ := line(t, h.operator(), "usage", "show", id, merchant, "-f", "json"); code != 0 || strings.TrimSpace(out) != "{\n  \"rows\": [],\n  \"usage\": []\n}" {
 		t.Errorf("as JSON: got %d, %q", code, out)
 	}
 	for what, args := range map[string][]string{
@@ -65,5 +65,22 @@ func TestUsageShow(t *testing.T) {
 	code, _, stderr := line(t, h.operator(), "usage", "show", id, merchant, "--from", "2026-01-01T00:00:00Z", "--to", "2026-02-01T00:00:00Z")
 	if code != exitRefused || !strings.Contains(stderr, "at most 7 days") {
 		t.Errorf("a long range: got %d, %s", code, stderr)
+	}
+}
+
+func TestUsageUnmatched(t *testing.T) {
+	h := newHouse(t)
+	merchant := "--merchant=" + h.merchant.ID
+	for _, env := range [][]string{h.env, h.operator()} {
+		code, out, stderr := line(t, env, "usage", "unmatched", merchant)
+		if code != 0 || out != "REASON  METER  AMOUNT  UNIT  SUBSCRIPTION  PROJECT  CLOUD  FIRST HOUR  LAST HOUR\n" {
+			t.Errorf("got %d, %q%s", code, out, stderr)
+		}
+	}
+	if code, _, stderr := line(t, h.operator(), "usage", "unmatched"); code != exitUsage || !strings.Contains(stderr, "--merchant is required") {
+		t.Errorf("without a merchant: got %d, %s", code, stderr)
+	}
+	if code, _, stderr := line(t, h.operator(), "usage", "unmatched", merchant, "--limit", "0"); code != exitRefused || !strings.Contains(stderr, "limit") {
+		t.Errorf("with a limit of 0: got %d, %s", code, stderr)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"time"
 
@@ -10,17 +11,19 @@ import (
 )
 
 func (p *program) usage() *cobra.Command {
-	return group("usage", "Show the measured usage of subscriptions",
+	return group("usage", "Show the usage of subscriptions, and what of it is billed",
 		"Show the usage that Tenantry has computed from the samples of Ceilometer. A portal uses its merchant's API key; an operator may see\n"+
 			"the usage of any merchant.\n\n"+connectHelp+exitHelp,
-		p.usageShow())
+		p.usageShow(), p.usageUnmatched())
 }
 
 func (p *program) usageShow() *cobra.Command {
 	c := &cobra.Command{
-		Use: "show SUBSCRIPTION --merchant ID", Short: "Show the usage of a subscription, by hour and meter", Args: exactly("SUBSCRIPTION"),
+		Use: "show SUBSCRIPTION --merchant ID", Short: "Show the usage of a subscription, and the rows for BillingStack", Args: exactly("SUBSCRIPTION"),
 		Long: "Show the usage of a subscription, sorted by time and meter. The usage of an hour is computed 15 minutes after its end, and again\n" +
-			"when late samples come in. The amount of a gauge is in unit-hours. The range has at most 7 days.\n\n" + connectHelp,
+			"when late samples come in. The amount of a gauge is in unit-hours. The range has at most 7 days.\n\n" +
+			"The second table has the rows that runs of the workflow post-usage post to BillingStack. If the usage of an hour changes, another row\n" +
+			"has the difference.\n\n" + connectHelp,
 	}
 	merchant := merchantFlag(c)
 	from := timeFlag(c, "from", "only hours that begin at this time (RFC 3339) or later; by default, a day before --to")
@@ -60,6 +63,58 @@ func (p *program) usageShow() *cobra.Command {
 					unit += "·h"
 				}
 				row(w, u.From.Format(timeLayout), u.To.Format(timeLayout), u.Meter, u.Amount, unit, u.State, u.PlanID)
+			}
+			if len(answer.JSON200.Rows) > 0 {
+				row(w)
+				row(w, "FROM", "TO", "PRODUCT", "VALUE", "PRICE", "TOTAL", "BILLINGSTACK", "ROW", "RUN", "DETAIL")
+			}
+			for _, r := range answer.JSON200.Rows {
+				row(w, r.From.Format(timeLayout), r.To.Format(timeLayout), r.Product, r.Value, or(r.Price), or(r.Total), string(r.State), r.ID, or(r.RunID), or(r.Detail))
+			}
+		})
+	}
+	return c
+}
+
+func (p *program) usageUnmatched() *cobra.Command {
+	c := &cobra.Command{
+		Use: "unmatched --merchant ID", Short: "List usage that is not billed, or not as it should be", Args: exactly(),
+		Long: "List usage that is not billed, or not as it should be, of the last 30 days. There is one line for all hours with the same reason:\n\n" +
+			"  no-subscription    the project had no subscription at this time\n" +
+			"  subscription-over  the subscription had ended\n" +
+			"  plan-gone          BillingStack does not have the plan of the subscription\n" +
+			"  no-product         the merchant has no product for the meter: see the setting meters\n" +
+			"  product-ambiguous  the plan has several products with the name\n" +
+			"  unpriced           billed without a price, because the product has no fixed price\n" +
+			"  differs            BillingStack has other numbers under the id of a row: see tenantry usage show\n\n" + connectHelp,
+	}
+	merchant := merchantFlag(c)
+	limit := c.Flags().Int("limit", 50, "maximum number of lines, 1 to 200")
+	marker := c.Flags().Int("marker", 0, "number of lines to leave out")
+	f := formatFlag(c)
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := checkMerchant(*merchant); err != nil {
+			return err
+		}
+		s, err := p.asEither(cmd.Context())
+		if err != nil {
+			return err
+		}
+		answer, err := s.ListUnmatchedUsageWithResponse(cmd.Context(), *merchant, &client.ListUnmatchedUsageParams{Limit: limit, Marker: marker})
+		if err != nil {
+			return unsent(cmd.Context(), err)
+		}
+		if answer.JSON200 == nil {
+			return problemError(answer.StatusCode(), answer.Body)
+		}
+		return f.print(p.out, answer.JSON200, func(w io.Writer) {
+			row(w, "REASON", "METER", "AMOUNT", "UNIT", "SUBSCRIPTION", "PROJECT", "CLOUD", "FIRST HOUR", "LAST HOUR")
+			for _, u := range answer.JSON200.Unmatched {
+				row(w, string(u.Reason), u.Meter, or(u.Amount), or(u.Unit), or(u.SubscriptionID), or(u.ProjectID), or(u.Cloud),
+					u.FirstHour.Format(timeLayout), u.LastHour.Format(timeLayout))
+			}
+			if more(answer.JSON200.Links) {
+				row(w, fmt.Sprintf("There are more lines: use --marker %d", *marker+*limit))
 			}
 		})
 	}

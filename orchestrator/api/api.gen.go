@@ -423,6 +423,39 @@ func (e StepState) Valid() bool {
 	}
 }
 
+// Defines values for UnmatchedUsageReason.
+const (
+	Differs          UnmatchedUsageReason = "differs"
+	NoProduct        UnmatchedUsageReason = "no-product"
+	NoSubscription   UnmatchedUsageReason = "no-subscription"
+	PlanGone         UnmatchedUsageReason = "plan-gone"
+	ProductAmbiguous UnmatchedUsageReason = "product-ambiguous"
+	SubscriptionOver UnmatchedUsageReason = "subscription-over"
+	Unpriced         UnmatchedUsageReason = "unpriced"
+)
+
+// Valid indicates whether the value is a known member of the UnmatchedUsageReason enum.
+func (e UnmatchedUsageReason) Valid() bool {
+	switch e {
+	case Differs:
+		return true
+	case NoProduct:
+		return true
+	case NoSubscription:
+		return true
+	case PlanGone:
+		return true
+	case ProductAmbiguous:
+		return true
+	case SubscriptionOver:
+		return true
+	case Unpriced:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for UsageKind.
 const (
 	Cumulative UsageKind = "cumulative"
@@ -438,6 +471,27 @@ func (e UsageKind) Valid() bool {
 	case Delta:
 		return true
 	case Gauge:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for UsageRowState.
+const (
+	UsageRowStateDiffering UsageRowState = "differing"
+	UsageRowStatePosted    UsageRowState = "posted"
+	UsageRowStateWaiting   UsageRowState = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the UsageRowState enum.
+func (e UsageRowState) Valid() bool {
+	switch e {
+	case UsageRowStateDiffering:
+		return true
+	case UsageRowStatePosted:
+		return true
+	case UsageRowStateWaiting:
 		return true
 	default:
 		return false
@@ -1658,6 +1712,36 @@ type SubscriptionState = string
 // UUID a uuid in lower case, with hyphens
 type UUID = string
 
+// UnmatchedUsage Usage of several hours that is not billed, or not as it should be.
+type UnmatchedUsage struct {
+	// Amount The exact amount of all these hours. Missing if the reason is `no-product` or `product-ambiguous`.
+	Amount    *string   `json:"amount,omitempty"`
+	Cloud     *string   `json:"cloud,omitempty"`
+	FirstHour time.Time `json:"first_hour"`
+	LastHour  time.Time `json:"last_hour"`
+
+	// Meter The meter. For `unpriced` and `differs`, the name of the product.
+	Meter     string  `json:"meter"`
+	ProjectID *string `json:"project_id,omitempty"`
+
+	// Reason `no-subscription`: the project had no subscription at this time. `subscription-over`: the subscription had ended. `plan-gone`: BillingStack does not have the plan of the subscription; the usage is billed when the plan is back. `no-product`: the merchant has no product for the meter. `product-ambiguous`: the plan has several products with the name. `unpriced`: the usage is billed without a price, because its product has no fixed price. `differs`: BillingStack has other numbers under the id of a row.
+	Reason UnmatchedUsageReason `json:"reason"`
+
+	// State The state of the subscription.
+	State          *string `json:"state,omitempty"`
+	SubscriptionID *string `json:"subscription_id,omitempty"`
+	Unit           *string `json:"unit,omitempty"`
+}
+
+// UnmatchedUsageReason `no-subscription`: the project had no subscription at this time. `subscription-over`: the subscription had ended. `plan-gone`: BillingStack does not have the plan of the subscription; the usage is billed when the plan is back. `no-product`: the merchant has no product for the meter. `product-ambiguous`: the plan has several products with the name. `unpriced`: the usage is billed without a price, because its product has no fixed price. `differs`: BillingStack has other numbers under the id of a row.
+type UnmatchedUsageReason string
+
+// UnmatchedUsageList defines model for UnmatchedUsageList.
+type UnmatchedUsageList struct {
+	Links     Links            `json:"links"`
+	Unmatched []UnmatchedUsage `json:"unmatched"`
+}
+
 // Upstream defines model for Upstream.
 type Upstream struct {
 	RequestID *string `json:"request_id,omitempty"`
@@ -1693,8 +1777,47 @@ type UsageKind string
 
 // UsageList defines model for UsageList.
 type UsageList struct {
-	Usage []Usage `json:"usage"`
+	Rows  []UsageRow `json:"rows"`
+	Usage []Usage    `json:"usage"`
 }
+
+// UsageRow The usage of a product in a window, as it is posted to BillingStack.
+type UsageRow struct {
+	// Detail How the numbers in BillingStack differ.
+	Detail *string   `json:"detail,omitempty"`
+	From   time.Time `json:"from"`
+
+	// ID The id of the usage in BillingStack.
+	ID       string     `json:"id"`
+	PlanID   string     `json:"plan_id"`
+	PostedAt *time.Time `json:"posted_at,omitempty"`
+
+	// Price The price of one unit. Missing if the product has no fixed price.
+	Price *string `json:"price,omitempty"`
+
+	// Product The name of the product.
+	Product   string `json:"product"`
+	ProductID string `json:"product_id"`
+
+	// Revision The number of earlier rows of this product and window.
+	Revision int `json:"revision"`
+
+	// RunID The run that has posted the row.
+	RunID *string `json:"run_id,omitempty"`
+
+	// State A row is `waiting` until a run has posted it. It is `differing` if BillingStack has other numbers under its id: see `detail`.
+	State UsageRowState `json:"state"`
+	To    time.Time     `json:"to"`
+
+	// Total Value multiplied by price.
+	Total *string `json:"total,omitempty"`
+
+	// Value An exact decimal number. BillingStack has the nearest floating-point number.
+	Value string `json:"value"`
+}
+
+// UsageRowState A row is `waiting` until a run has posted it. It is `differing` if BillingStack has other numbers under its id: see `detail`.
+type UsageRowState string
 
 // UserName 1 to 255 characters. Control characters and characters above U+FFFF are not allowed.
 type UserName = string
@@ -1899,12 +2022,21 @@ type GetUsageParams struct {
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 }
 
+// ListUnmatchedUsageParams defines parameters for ListUnmatchedUsage.
+type ListUnmatchedUsageParams struct {
+	// Limit Maximum number of objects.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Marker The number of entries to leave out. Use the link to the next page.
+	Marker *int `form:"marker,omitempty" json:"marker,omitempty"`
+}
+
 // ListRunsParams defines parameters for ListRuns.
 type ListRunsParams struct {
 	// Merchant Only runs of this merchant.
 	Merchant *UUID `form:"merchant,omitempty" json:"merchant,omitempty"`
 
-	// Object Only runs that created or used this object, given as KIND:ID. KIND is the kind of an object in a run, such as customer, subscription, project or role-assignment. Repeat the parameter to list only runs that created or used all of the given objects.
+	// Object Only runs that created or used this object, given as KIND:ID. KIND is the kind of an object in a run, such as customer, subscription, project, role-assignment or usage. Repeat the parameter to list only runs that created or used all of the given objects.
 	Object *[]ObjectRef `form:"object,omitempty" json:"object,omitempty"`
 
 	// User Only runs of this user.
@@ -2117,12 +2249,15 @@ type ServerInterface interface {
 	// UnsubscribeSubscription End a subscription
 	// (POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/unsubscribe)
 	UnsubscribeSubscription(ctx echo.Context, merchantID MerchantID, subscriptionID SubscriptionID) error
-	// GetUsage Show the measured usage of a subscription
+	// GetUsage Show the usage of a subscription, and what of it is billed
 	// (GET /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/usage)
 	GetUsage(ctx echo.Context, merchantID MerchantID, subscriptionID SubscriptionID, params GetUsageParams) error
 	// LogIn Log a user in
 	// (POST /v1/merchants/{merchant_id}/tokens)
 	LogIn(ctx echo.Context, merchantID MerchantID) error
+	// ListUnmatchedUsage List usage that is not billed, or not as it should be
+	// (GET /v1/merchants/{merchant_id}/usage/unmatched)
+	ListUnmatchedUsage(ctx echo.Context, merchantID MerchantID, params ListUnmatchedUsageParams) error
 	// RegisterUser Create a user in Keystone
 	// (POST /v1/merchants/{merchant_id}/users)
 	RegisterUser(ctx echo.Context, merchantID MerchantID) error
@@ -2958,6 +3093,38 @@ func (w *ServerInterfaceWrapper) LogIn(ctx echo.Context) error {
 	return err
 }
 
+// ListUnmatchedUsage converts echo context to params.
+func (w *ServerInterfaceWrapper) ListUnmatchedUsage(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "merchant_id" -------------
+	var merchantID MerchantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "merchant_id", ctx.Param("merchant_id"), &merchantID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter merchant_id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListUnmatchedUsageParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "marker" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "marker", ctx.QueryParams(), &params.Marker, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter marker: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListUnmatchedUsage(ctx, merchantID, params)
+	return err
+}
+
 // RegisterUser converts echo context to params.
 func (w *ServerInterfaceWrapper) RegisterUser(ctx echo.Context) error {
 	var err error
@@ -3317,6 +3484,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/unsubscribe", wrapper.UnsubscribeSubscription, options.OperationMiddlewares["unsubscribeSubscription"]...)
 	router.GET(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/usage", wrapper.GetUsage, options.OperationMiddlewares["getUsage"]...)
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/tokens", wrapper.LogIn, options.OperationMiddlewares["logIn"]...)
+	router.GET(options.BaseURL+"/v1/merchants/:merchant_id/usage/unmatched", wrapper.ListUnmatchedUsage, options.OperationMiddlewares["listUnmatchedUsage"]...)
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/users", wrapper.RegisterUser, options.OperationMiddlewares["registerUser"]...)
 	router.POST(options.BaseURL+"/v1/repair-plans", wrapper.CreateRepairPlan, options.OperationMiddlewares["createRepairPlan"]...)
 	router.GET(options.BaseURL+"/v1/repair-plans/:plan_id", wrapper.GetRepairPlan, options.OperationMiddlewares["getRepairPlan"]...)

@@ -16,6 +16,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
+	"github.com/tenantry/tenantry/orchestrator/usage"
 	"github.com/tenantry/tenantry/workflows"
 )
 
@@ -34,7 +35,7 @@ type Options struct {
 	Auditor   Auditor
 	Meters    Meters
 	Samples   Samples
-	Usages    Usages
+	Usages    usage.Account
 	// Installation is the id of this installation. The API refuses the repair plans of other installations.
 	Installation string
 	Now          func() time.Time

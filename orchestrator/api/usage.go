@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -41,12 +42,6 @@ func (s *server) PostSamples(c echo.Context) error {
 	return answerJSON(c, http.StatusAccepted, SamplesReceipt{Samples: got.Samples, Apart: got.Apart, Events: got.Events, Spooled: got.Spooled})
 }
 
-// Usages reads the usage of projects.
-type Usages interface {
-	// Measured reads the usage of a project in the hours that begin in the range, sorted by time and meter.
-	Measured(ctx context.Context, cloud, project string, r usage.Range) ([]usage.Measured, error)
-}
-
 // maxUsage is the longest range of hours in one answer.
 const maxUsage = 7 * 24 * time.Hour
 
@@ -68,19 +63,83 @@ func (s *server) GetUsage(c echo.Context, merchantID, subscriptionID string, p G
 		return invalid(InvalidParam{Parameter: some("from"), Detail: "the time must be before `to`, by at most 7 days"})
 	}
 	ctx := c.Request().Context()
-	standing, err := s.Admit.Standing(ctx, merchant.ID, subscriptionID)
+	if _, err := s.Admit.Standing(ctx, merchant.ID, subscriptionID); err != nil {
+		return err
+	}
+	hours := usage.Range{From: from, To: to}
+	found, err := s.Usages.Measured(ctx, merchant.ID, subscriptionID, hours)
 	if err != nil {
 		return err
 	}
-	found, err := s.Usages.Measured(ctx, standing.Cloud, standing.TenantID, usage.Range{From: from, To: to})
+	rows, err := s.Usages.Rows(ctx, merchant.ID, subscriptionID, hours)
 	if err != nil {
 		return err
 	}
-	answer := UsageList{Usage: []Usage{}}
+	answer := UsageList{Usage: []Usage{}, Rows: []UsageRow{}}
 	for _, m := range found {
 		answer.Usage = append(answer.Usage, Usage{
 			From: m.From, To: m.To, Meter: m.Meter, Kind: UsageKind(m.Kind), Unit: m.Unit, Amount: m.Amount.String(), PlanID: m.Plan, State: m.State,
 		})
 	}
+	for i := range rows {
+		answer.Rows = append(answer.Rows, viewRow(&rows[i]))
+	}
 	return answerJSON(c, http.StatusOK, answer)
+}
+
+func viewRow(r *usage.BilledRow) UsageRow {
+	view := UsageRow{
+		ID: r.ID, From: r.From, To: r.To, Revision: r.Revision, ProductID: r.Product, Product: r.Name, PlanID: r.Plan, Value: r.Value.String(),
+		State: UsageRowStateWaiting, RunID: some(r.Run), Detail: some(r.Differs),
+	}
+	if r.Price != nil {
+		view.Price, view.Total = new(r.Price.String()), new(r.Total().String())
+	}
+	if r.Run != "" {
+		view.State, view.PostedAt = UsageRowStatePosted, &r.PostedAt
+	}
+	if r.Differs != "" {
+		view.State = UsageRowStateDiffering
+	}
+	return view
+}
+
+// ListUnmatchedUsage lists the merchant's usage that is not billed, or not as it should be.
+func (s *server) ListUnmatchedUsage(c echo.Context, merchantID string, p ListUnmatchedUsageParams) error {
+	merchant, err := s.merchantOf(c, merchantID)
+	if err != nil {
+		return err
+	}
+	n, after := defaultRuns, 0
+	if p.Limit != nil {
+		n = *p.Limit
+	}
+	if p.Marker != nil {
+		after = *p.Marker
+	}
+	found, err := s.Usages.Troubles(c.Request().Context(), merchant.ID, after, n+1) // one more, which shows whether there is a next page
+	if err != nil {
+		return err
+	}
+	answer := UnmatchedUsageList{Unmatched: []UnmatchedUsage{}}
+	for i := range found[:min(n, len(found))] {
+		answer.Unmatched = append(answer.Unmatched, viewTrouble(&found[i]))
+	}
+	next := ""
+	if len(found) > n {
+		next = strconv.Itoa(after + n)
+	}
+	answer.Links = pageLinks(c, next)
+	return answerJSON(c, http.StatusOK, answer)
+}
+
+func viewTrouble(t *usage.Trouble) UnmatchedUsage {
+	view := UnmatchedUsage{
+		Reason: UnmatchedUsageReason(t.Reason), Meter: t.Meter, Unit: some(t.Unit), Cloud: some(t.Cloud), ProjectID: some(t.Project),
+		SubscriptionID: some(t.Subscription), State: some(t.State), FirstHour: t.First, LastHour: t.Last,
+	}
+	if !t.Reason.OfMeter() {
+		view.Amount = new(t.Amount.String())
+	}
+	return view
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/service"
@@ -105,6 +107,13 @@ func TestTheUsageOfASubscription(t *testing.T) {
 	}))
 	hour := time.Now().UTC().Truncate(time.Hour)
 	at := func(d time.Duration) string { return hour.Add(d).Format("2006-01-02T15:04:05.000000") }
+	large := w.newPlan(w.Merchant.ID)
+	prices := map[string]any{w.Merchant.Plan: map[string]any{"type": "fixed", "price": 0.1}, large: map[string]any{"type": "volume"}}
+	for plan, price := range prices { // two products of one name
+		product, err := w.Billing.CreateProduct(t.Context(), w.Merchant.ID, billing.Product{ID: uuid.NewString(), Name: "cpu", Pricing: []any{price}})
+		must(t, err)
+		must(t, w.Billing.AddPlanItem(t.Context(), w.Merchant.ID, plan, product.ID))
+	}
 	ahead.Store(int64(time.Until(hour.Add(10 * time.Minute)))) // the time is now ten minutes past the hour
 	s := w.subscribed("s")
 	key := w.meterKey()
@@ -131,9 +140,31 @@ func TestTheUsageOfASubscription(t *testing.T) {
 			return slices.Equal(got, want)
 		})
 	}
+	rowsAre := func(what string, want ...string) {
+		t.Helper()
+		query := "?from=" + hour.Format(time.RFC3339) + "&to=" + hour.Add(24*time.Hour).Format(time.RFC3339)
+		w.waitFor(what, func() bool {
+			var got, books []string
+			stored, err := w.Billing.Usage(t.Context(), w.Merchant.ID)
+			must(t, err)
+			for _, r := range read[api.UsageList](t, w.call(w.get(path+query))).Rows {
+				total := "-"
+				if r.Total != nil {
+					total = *r.Total
+				}
+				got = append(got, fmt.Sprintf("%s #%d %s %s %s %s", r.From.Sub(hour).Round(time.Minute), r.Revision, r.Product, r.Value, total, r.State))
+				for _, u := range stored {
+					if u.ID == r.ID && u.ProductID == r.ProductID && u.SubscriptionID == s.id && strconv.FormatFloat(*u.Value, 'g', -1, 64) == r.Value {
+						books = append(books, u.ID)
+					}
+				}
+			}
+			return slices.Equal(got, want) && len(books) == len(want) && len(stored) == len(want)
+		})
+	}
 	post(cpu(11*time.Minute, 100), cpu(20*time.Minute, 110), cpu(50*time.Minute, 150), cpu(65*time.Minute, 180))
 	ahead.Add(int64(20 * time.Minute))
-	w.changes(w.changePlan(s.id, w.newPlan(w.Merchant.ID), "plan"))
+	w.changes(w.changePlan(s.id, large, "plan"))
 	ahead.Add(int64(10 * time.Minute))
 	w.changes(w.change(s.id, "suspend", "suspend"))
 	if got := read[api.UsageList](t, w.call(w.get(path))); len(got.Usage) != 0 {
@@ -141,8 +172,21 @@ func TestTheUsageOfASubscription(t *testing.T) {
 	}
 	ahead.Add(int64(96 * time.Minute)) // 16 minutes after the end of the second hour
 	usageIs("the usage is computed", "0s 0ns  new", "10m0s 10ns active old", "30m0s 0ns active new", "40m0s 40ns suspended new", "1h0m0s 30ns suspended new")
+	rowsAre("the usage is posted", "10m0s #0 cpu 10 1 posted", "40m0s #0 cpu 40 - posted", "1h0m0s #0 cpu 30 - posted")
 	post(cpu(35*time.Minute, 130))
 	usageIs("a late sample changes the usage", "0s 0ns  new", "10m0s 10ns active old", "30m0s 20ns active new", "40m0s 20ns suspended new", "1h0m0s 30ns suspended new")
+	ahead.Add(int64(11 * time.Minute))
+	rowsAre("the difference is posted", "10m0s #0 cpu 10 1 posted", "30m0s #0 cpu 20 - posted", "40m0s #0 cpu 40 - posted", "40m0s #1 cpu -20 - posted",
+		"1h0m0s #0 cpu 30 - posted")
+	unmatched := w.get("/v1/merchants/" + w.Merchant.ID + "/usage/unmatched")
+	list := read[api.UnmatchedUsageList](t, w.call(unmatched)).Unmatched
+	if len(list) != 1 || list[0].Reason != "unpriced" || list[0].Meter != "cpu" || *list[0].SubscriptionID != s.id || *list[0].Amount != "70" ||
+		!list[0].FirstHour.Equal(hour) || !list[0].LastHour.Equal(hour.Add(time.Hour)) {
+		t.Errorf("unmatched: %+v", list)
+	}
+	unmatched.portal = w.Other
+	w.refused(unmatched, http.StatusNotFound, "merchant-not-found")
+	w.refused(w.get("/v1/merchants/"+w.Merchant.ID+"/usage/unmatched?marker=-1"), http.StatusBadRequest, "invalid-params")
 	w.refused(w.get(path+"?from="+hour.Add(-8*24*time.Hour).Format(time.RFC3339)), http.StatusBadRequest, "invalid-params")
 	w.refused(w.get(path+"?from="+hour.Add(24*time.Hour).Format(time.RFC3339)), http.StatusBadRequest, "invalid-params")
 	other := w.get(path)

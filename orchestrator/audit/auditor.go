@@ -28,6 +28,7 @@ type Options struct {
 	// Expect returns the objects that should exist after a run: see [saga.Definition.Expect]. The result `known` is false if this release
 	// does not know the run's workflow.
 	Expect       func(*saga.Run) (all []saga.Expected, known bool, err error)
+	Unaudited    []string // the names of workflows whose runs are not read: see saga.Workflow.Unaudited
 	Installation string
 	Domain       string // name or id of the domain of the tenants; a merchant may have another domain
 	AllowAdmin   bool   // users may have the role admin

@@ -140,7 +140,7 @@ func (r *reading) merchantsOf(ctx context.Context) (all []merchants.Merchant, er
 // readLedger adds the runs in the scope to the ledger.
 func (r *reading) readLedger(ctx context.Context) error {
 	unknown := map[string]bool{}
-	err := r.Store.EachRun(ctx, RunFilter{MerchantID: r.scope.MerchantID}, func(run *saga.Run) error {
+	err := r.Store.EachRun(ctx, RunFilter{MerchantID: r.scope.MerchantID, Except: r.Unaudited}, func(run *saga.Run) error {
 		r.counted("run", 1)
 		r.addRun(run, unknown)
 		return nil

@@ -78,6 +78,7 @@ type RunFilter struct {
 	MerchantID string
 	Subject    string
 	Object     *saga.ObjectRef // only runs that made, adopted or removed the object
+	Except     []string        // no runs of these workflows
 }
 
 // Outcome is the result of an audit that has ended.

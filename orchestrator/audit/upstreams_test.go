@@ -352,7 +352,7 @@ func (s *shelf) EachRun(_ context.Context, f RunFilter, take func(*saga.Run) err
 	}
 	for _, r := range slices.Clone(s.all) {
 		made := f.Object == nil || slices.ContainsFunc(s.made[r.ID], func(e saga.Expected) bool { return e.Kind == f.Object.Kind && e.ID == f.Object.ID })
-		if !made || f.ID != "" && f.ID != r.ID || f.Subject != "" && f.Subject != r.Subject || f.MerchantID != "" && f.MerchantID != r.Merchant {
+		if !made || slices.Contains(f.Except, r.Workflow) || f.ID != "" && f.ID != r.ID || f.Subject != "" && f.Subject != r.Subject || f.MerchantID != "" && f.MerchantID != r.Merchant {
 			continue
 		}
 		if err := take(r); err != nil {

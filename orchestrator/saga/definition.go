@@ -13,8 +13,9 @@ import (
 // Definition is a Workflow that Define has checked. A Definition handles states as JSON, so it does not depend on the Go type of
 // the states.
 type Definition struct {
-	Name    string
-	Version int
+	Name      string
+	Version   int
+	Unaudited bool // see Workflow.Unaudited
 
 	steps    []step
 	classify func(error) Classification
@@ -51,7 +52,7 @@ type step struct {
 // with Undo also needs Find and Claim. A step with Pivot also needs Find, and may not be Optional. A step that only reads or checks needs
 // NoUndo, and has no Find. The names in After must be names of existing steps. No step may depend on itself, directly or through other steps.
 func Define[S any](w Workflow[S]) (*Definition, error) {
-	d := &Definition{Name: w.Name, Version: w.Version, classify: w.Classify}
+	d := &Definition{Name: w.Name, Version: w.Version, Unaudited: w.Unaudited, classify: w.Classify}
 	var faults []error
 	fault := func(format string, args ...any) {
 		faults = append(faults, fmt.Errorf("workflow %q: "+format, append([]any{w.Name}, args...)...))

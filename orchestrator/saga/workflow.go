@@ -127,4 +127,6 @@ type Workflow[S any] struct {
 	// Then panics, or if an input in its result cannot be encoded, the run does not end, but waits for an operator. A retry calls
 	// Then again.
 	Then func(s S, end End) []FollowUp
+	// Unaudited says that the runs of the workflow make no objects that an audit checks. Audits do not read these runs.
+	Unaudited bool
 }

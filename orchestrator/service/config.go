@@ -43,6 +43,7 @@ type Config struct {
 	KeepTenant  time.Duration // how long an ended subscription can be restored; zero means 7 days
 	KeepBilling time.Duration // how long BillingStack keeps a subscription without a tenant; zero means 35 days
 
+	Meters        string // YAML file that says how the usage of meters is billed; empty: each meter is billed as the product with its name
 	UsageSpool    string // folder in which samples wait while the database is away; empty: there is no spool
 	UsageSpoolMiB int    // maximum size of the files in UsageSpool, in MiB; zero means 1024
 

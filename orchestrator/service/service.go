@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/usage"
 	"github.com/tenantry/tenantry/orchestrator/usage/spool"
 	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/workflows"
@@ -106,6 +108,10 @@ func Start(ctx context.Context, o Options) (_ *Service, err error) {
 	if err != nil {
 		return nil, err
 	}
+	meters, err := readMeters(o.Meters)
+	if err != nil {
+		return nil, err
+	}
 	if s.Store, _, err = Open(ctx, o.Config); err != nil {
 		return nil, err
 	}
@@ -143,7 +149,7 @@ func Start(ctx context.Context, o Options) (_ *Service, err error) {
 		s.spool = records
 		opened.add(records.Close)
 	}
-	made, err := wire(parts{Options: o, store: s.Store, installation: installation, billingURL: s.BillingURL, spool: records})
+	made, err := wire(parts{Options: o, store: s.Store, installation: installation, billingURL: s.BillingURL, spool: records, meters: meters})
 	if err != nil {
 		return nil, &ConfigurationError{err}
 	}
@@ -154,6 +160,22 @@ func Start(ctx context.Context, o Options) (_ *Service, err error) {
 	s.serveAPI(ctx, listener, certificate)
 	s.run(ctx, made, !o.CheckByHand)
 	return s, nil
+}
+
+// readMeters reads the file that says how the usage of meters is billed, if one is configured.
+func readMeters(path string) (found usage.Meters, err error) {
+	if path == "" {
+		return nil, nil
+	}
+	file, err := os.Open(path)
+	if err == nil {
+		defer func() { err = errors.Join(err, file.Close()) }()
+		found, err = usage.ReadMeters(file)
+	}
+	if err != nil {
+		return nil, &ConfigurationError{fmt.Errorf("meters: %s: %w", path, err)}
+	}
+	return found, nil
 }
 
 // openSpool opens the spool, if one is configured.
@@ -234,6 +256,7 @@ func (s *Service) run(ctx context.Context, w wired, watch bool) {
 	s.work.Go(func() { w.audits.Serve(ctx) })
 	s.work.Go(func() { w.intake.Serve(ctx) })
 	s.work.Go(func() { w.closer.Serve(ctx) })
+	s.work.Go(func() { w.biller.Serve(ctx) })
 	s.work.Go(func() {
 		hourly := time.NewTicker(time.Hour)
 		defer hourly.Stop()

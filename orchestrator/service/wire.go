@@ -32,6 +32,7 @@ type parts struct {
 	installation string
 	billingURL   string        // the configured URL, or the URL of the embedded BillingStack
 	spool        *spool.Shared // nil if no spool is configured
+	meters       usage.Meters  // the content of the file Options.Meters
 }
 
 // The type `wired` is the result of the function `wire`: the engine, the checks and the HTTP API.
@@ -40,6 +41,7 @@ type wired struct {
 	audits  *audit.Auditor
 	intake  *intake.Intake
 	closer  *usage.Closer
+	biller  *usage.Biller
 	health  *health
 	handler http.Handler // of the API
 }
@@ -79,7 +81,8 @@ func wire(p parts) (w wired, err error) {
 		OnFault: func(err error) { p.Log.Error().Err(err).Msg("audits") },
 	})
 	deps := workflows.Deps{
-		Identity: u.clouds.identity, Billing: u.billing, Merchants: p.store.Merchants(), Ledger: p.store, FollowUps: p.store, Audits: w.audits, Reads: &coalesce.Reads{}, Handover: &handover,
+		Identity: u.clouds.identity, Billing: u.billing, Merchants: p.store.Merchants(), Ledger: p.store, FollowUps: p.store, Audits: w.audits, Books: p.store.Usage(),
+		Reads: &coalesce.Reads{}, Handover: &handover,
 		Now: clock.Now, NewID: newID, Installation: p.installation,
 		KeepTenant: p.KeepTenant, KeepBilling: p.KeepBilling, Resources: p.Resources,
 		Defaults: workflows.Defaults{CustomerRoles: p.CustomerRoles, SubscriptionRoles: p.SubscriptionRoles, Domain: p.Domain},
@@ -89,6 +92,11 @@ func wire(p parts) (w wired, err error) {
 		return w, err
 	}
 	w.audits.Expect = expects(definitions)
+	for _, d := range definitions {
+		if d.Unaudited {
+			w.audits.Unaudited = append(w.audits.Unaudited, d.Name)
+		}
+	}
 	w.runs = engine.New(engine.Options{
 		Store: p.store, Queue: p.store, Tokens: p.store, Workflows: definitions, NewID: newID, Clock: clock,
 		Lease: p.Lease, LateWindow: p.LateWindow, Deadline: p.Deadline, GiveUpAfter: p.GiveUpAfter,
@@ -105,6 +113,12 @@ func wire(p parts) (w wired, err error) {
 		Hours: p.store.Usage(), Tenants: deps, Hold: usage.DefaultHold, Now: clock.Now,
 		Fault: func(err error) { p.Log.Error().Err(err).Msg("usage") },
 	}
+	w.biller = &usage.Biller{
+		Billing: usage.Billing{Meters: p.meters, Live: workflows.BilledState},
+		Books:   p.store.Usage(), Catalog: deps.UsageCatalog, Posting: deps.PostUsageLater, Now: clock.Now,
+		Fault: func(err error) { p.Log.Error().Err(err).Msg("usage") },
+	}
+	w.intake.Meters = p.meters
 	w.handler, err = api.New(api.Options{
 		Runs: w.runs, Starter: w.runs, Actions: w.runs,
 		Admit: deps, Repairs: deps, Merchants: p.store.Merchants(), Identity: deps.Identity, Billing: u.billing,

@@ -273,8 +273,6 @@ func sorted(samples []Sample) []Point {
 	return all
 }
 
-var kinds = []Kind{Cumulative, Delta, Gauge}
-
 // drawTime draws a time between 09:00 and 13:00. It is often a multiple of five minutes, so that times are often equal.
 func drawTime() *rapid.Generator[time.Time] {
 	return rapid.Custom(func(t *rapid.T) time.Time {

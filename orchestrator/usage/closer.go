@@ -18,6 +18,10 @@ const (
 	closesAfter = 15 * time.Minute
 	// closeEvery is the interval between two searches for due hours.
 	closeEvery = 5 * time.Second
+	// computedAgain is the time after which an hour is computed again, because a run about the subscription had not ended. After waitsForRuns, the
+	// hour is billed as it is: its samples will soon be deleted.
+	computedAgain = 10 * time.Minute
+	waitsForRuns  = 30 * 24 * time.Hour
 	// closedAtOnce is the maximum number of hours that a replica takes at once. It must compute them within TakeTimeout.
 	closedAtOnce = 20
 )
@@ -29,11 +33,19 @@ type Span struct {
 	State string // the state of the subscription, such as "active"
 }
 
+// Tenant describes whose tenant a project is.
+type Tenant struct {
+	Merchant     string // empty if no run has recorded the project
+	Subscription string // empty if the project is not the tenant of a subscription
+	Spans        []Span // the spans of the subscription, oldest first
+	// Changing is the time at which the oldest run about the subscription that has not ended was accepted. If this run succeeds, a span may begin
+	// at this time. Zero means that there is no such run.
+	Changing time.Time
+}
+
 // Tenants finds the subscriptions of projects.
 type Tenants interface {
-	// Spans returns the spans of the subscription whose tenant the project is, oldest first. If the project is not the tenant of a
-	// subscription, the list is empty.
-	Spans(ctx context.Context, cloud, project string) ([]Span, error)
+	Tenant(ctx context.Context, cloud, project string) (Tenant, error)
 }
 
 // Closer computes the usage of hours that are over. Several replicas may do so at the same time.
@@ -84,20 +96,25 @@ func (c *Closer) Close(ctx context.Context) (taken int, err error) {
 
 // The method `hour` computes and stores the usage of an hour. Its memory does not depend on the number of samples.
 func (c *Closer) hour(ctx context.Context, d Due) error {
-	spans, err := c.Tenants.Spans(ctx, d.Cloud, d.Project)
+	tenant, err := c.Tenants.Tenant(ctx, d.Cloud, d.Project)
 	if err != nil {
 		return err
 	}
-	sum := NewSum(Hour(d.Hour), spans, c.Hold)
-	var again []time.Time
+	now, hour := c.Now(), Hour(d.Hour)
+	f := Finished{Merchant: tenant.Merchant, Subscription: tenant.Subscription}
+	if !tenant.Changing.IsZero() && tenant.Changing.Before(hour.To) && now.Sub(hour.To) < waitsForRuns {
+		f.AgainAt = now.Add(computedAgain)
+	}
+	sum := NewSum(hour, tenant.Spans, c.Hold)
 	for r, err := range c.Hours.Recorded(ctx, d) {
 		if err != nil {
 			return err
 		}
 		sum.Add(r)
-		again = next(again, d, r)
+		f.Again = next(f.Again, d, r)
 	}
-	return c.Hours.FinishHour(ctx, d, sum.Measured(), again)
+	f.Usage = sum.Measured()
+	return c.Hours.FinishHour(ctx, now, d, f)
 }
 
 // The function `next` adds the hour whose usage changes because of new samples of a series in the hour: the increase of a counter is counted

@@ -141,6 +141,9 @@ type books struct {
 	points map[usage.Series][]usage.Point
 	due    map[time.Time]bool // the value is Due.Spreads
 	usage  map[time.Time][]usage.Measured
+
+	tenant   usage.Tenant
+	finished usage.Finished // the last one
 }
 
 // The method `add` adds a sample, as usage.Store specifies.
@@ -204,9 +207,9 @@ func (b *books) recorded(d usage.Due) (all []usage.Recorded) {
 }
 
 // FinishHour implements [usage.Hours].
-func (b *books) FinishHour(_ context.Context, d usage.Due, found []usage.Measured, again []time.Time) error {
-	b.usage[d.Hour] = found
-	for _, hour := range again {
+func (b *books) FinishHour(_ context.Context, _ time.Time, d usage.Due, f usage.Finished) error {
+	b.usage[d.Hour], b.finished = f.Usage, f
+	for _, hour := range f.Again {
 		if _, known := b.due[hour]; !known {
 			b.due[hour] = false
 		}
@@ -214,13 +217,44 @@ func (b *books) FinishHour(_ context.Context, d usage.Due, found []usage.Measure
 	return nil
 }
 
-// Measured implements [usage.Hours].
-func (b *books) Measured(context.Context, string, string, usage.Range) ([]usage.Measured, error) {
-	return nil, nil
-}
+// Tenant implements [usage.Tenants].
+func (b *books) Tenant(context.Context, string, string) (usage.Tenant, error) { return b.tenant, nil }
 
-// Spans implements [usage.Tenants].
-func (b *books) Spans(context.Context, string, string) ([]usage.Span, error) { return nil, nil }
+// While a run that may change the subscription in the hour has not ended, the hour is not final.
+func TestAnHourWaitsForRunsAboutTheSubscription(t *testing.T) {
+	for name, c := range map[string]struct {
+		changing time.Time
+		now      time.Duration // after the end of the hour
+		waits    bool
+	}{
+		"no run":                               {time.Time{}, 20 * time.Minute, false},
+		"a run of the hour":                    {noon.Add(50 * time.Minute), 20 * time.Minute, true},
+		"a run of an earlier hour":             {noon.Add(-50 * time.Minute), 20 * time.Minute, true},
+		"a run of a later hour":                {noon.Add(time.Hour), 20 * time.Minute, false},
+		"a run that has not ended for a month": {noon.Add(50 * time.Minute), 31 * 24 * time.Hour, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBooks()
+			b.tenant = usage.Tenant{Merchant: "m", Subscription: "s", Changing: c.changing}
+			b.add(usage.Sample{Series: series("m", usage.Delta), ID: "1", Volume: decimal.NewFromInt(1), At: noon.Add(time.Minute)})
+			now := noon.Add(time.Hour + c.now)
+			closer := usage.Closer{Hours: b, Tenants: b, Hold: usage.DefaultHold, Now: func() time.Time { return now }}
+			if n, err := closer.Close(t.Context()); n != 1 || err != nil {
+				t.Fatalf("%d hours were computed, %v", n, err)
+			}
+			if f := b.finished; f.Merchant != "m" || f.Subscription != "s" || len(f.Usage) != 1 {
+				t.Errorf("got %+v", f)
+			}
+			want := time.Time{}
+			if c.waits {
+				want = now.Add(10 * time.Minute)
+			}
+			if got := b.finished.AgainAt; !got.Equal(want) {
+				t.Errorf("the hour is computed again at %v, not at %v", got, want)
+			}
+		})
+	}
+}
 
 // Samples arrive in any order, hours late, and while hours are closed. In the end, the usage of each hour is the same as if all samples had been
 // there from the beginning.

@@ -39,6 +39,16 @@ type Measured struct {
 	State  string // the state of the subscription in this time; empty if the project belongs to no subscription
 }
 
+// Finished is the computed usage of an hour.
+type Finished struct {
+	Usage        []Measured
+	Merchant     string      // empty: nobody is billed
+	Subscription string      // empty: the project is not the tenant of a subscription
+	Again        []time.Time // further hours of the project that must be computed
+	// If AgainAt is set, the hour itself is computed again at this time, and its usage is not billed before.
+	AgainAt time.Time
+}
+
 // Hours stores the usage of hours.
 type Hours interface {
 	// TakeDue chooses at most `limit` due hours that ended before the time `ended`, oldest first. A taken hour is not due any more, and is not
@@ -50,12 +60,11 @@ type Hours interface {
 	// points are valid until the next step of the loop. An error ends the loop. All points are of the same state of the database. The body of
 	// the loop must not use the database, which may have only one connection.
 	Recorded(ctx context.Context, d Due) iter.Seq2[Recorded, error]
-	// FinishHour stores the usage of a taken hour in place of the usage that was stored for the hour before, and makes the hours `again` of the
-	// project due. All this happens in one transaction. FinishHour may be repeated. If the hour was finished or taken again since the call of
-	// TakeDue that returned d, FinishHour does nothing, because the usage may lack samples that a later computation has read.
-	FinishHour(ctx context.Context, d Due, usage []Measured, again []time.Time) error
-	// Measured reads the usage of a project in the hours that begin in the range, sorted by time and meter.
-	Measured(ctx context.Context, cloud, project string, r Range) ([]Measured, error)
+	// FinishHour stores the usage of a taken hour in place of the usage that was stored for the hour before, lets the usage be billed, and makes
+	// the hours f.Again of the project due. All this happens in one transaction. FinishHour may be repeated. If the hour was finished or taken
+	// again since the call of TakeDue that returned d, FinishHour does nothing, because the usage may lack samples that a later computation has
+	// read.
+	FinishHour(ctx context.Context, now time.Time, d Due, f Finished) error
 }
 
 // TakeTimeout is the time after which a taken hour that is not finished can be taken again.

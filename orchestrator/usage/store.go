@@ -29,8 +29,9 @@ type Store interface {
 	// it again. Meters are limited to 1,000 for each cloud: the samples of further meters are counted together.
 	// For each other sample, Add marks the hours to which the sample may contribute as due.
 	Add(ctx context.Context, now time.Time, b Batch) (Added, error)
-	// DeleteOld deletes the samples whose day ended before the time `samples`, the series that have no samples any more, and the samples apart
-	// that were received before the time `apart`. DeleteOld may be repeated.
+	// DeleteOld deletes the samples whose day ended before the time `samples`, the series that have no samples any more, the samples apart
+	// that were received before the time `apart`, and the unmatched usage whose last hour began before the time `apart`. DeleteOld may be
+	// repeated.
 	DeleteOld(ctx context.Context, samples, apart time.Time) error
 }
 

@@ -47,7 +47,7 @@ func eachRunFiltered(t *testing.T, s auditFixture) {
 	}
 	ref := func(kind, id string) *saga.ObjectRef { return &saga.ObjectRef{Kind: kind, ID: id} }
 	for want, filters := range map[string][]audit.RunFilter{
-		"1234": {{}},
+		"1234": {{}, {Except: []string{"another"}}},
 		"124":  {{MerchantID: "m"}},
 		"3":    {{MerchantID: "m2"}, {MerchantID: "m2", Subject: "m:c1"}, {MerchantID: "m2", Object: ref("project", "p3")}},
 		"134":  {{Subject: "m:c1"}},
@@ -63,6 +63,8 @@ func eachRunFiltered(t *testing.T, s auditFixture) {
 		},
 		"": {
 			{MerchantID: "m3"},
+			{Except: []string{"another", runs["1"].Workflow}},
+			{Except: []string{runs["1"].Workflow}, Object: ref("project", "p1")},
 			{ID: "nobody"},
 			{ID: runs["1"].ID, MerchantID: "m2"},
 			{ID: "\x00"},

@@ -99,7 +99,7 @@ func (h history) EachRun(_ context.Context, f audit.RunFilter, take func(*saga.R
 	slices.SortFunc(h.all, func(a, b *saga.Run) int { return cmp.Compare(a.ID, b.ID) })
 	for _, r := range h.all {
 		has := f.Object == nil || slices.ContainsFunc(r.Objects, func(o saga.Object) bool { return o.Kind == f.Object.Kind && o.ID == f.Object.ID })
-		if !has || f.ID != "" && f.ID != r.ID || f.Subject != "" && f.Subject != r.Subject {
+		if !has || slices.Contains(f.Except, r.Workflow) || f.ID != "" && f.ID != r.ID || f.Subject != "" && f.Subject != r.Subject {
 			continue
 		}
 		if err := take(r); err != nil {

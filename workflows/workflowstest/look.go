@@ -18,8 +18,8 @@ type Cloud interface {
 	Assignments() []keystone.Assignment
 }
 
-// Look reads all projects, users and role assignments from Keystone, and all customers and subscriptions of the given merchants from
-// BillingStack. Look may be called at any time.
+// Look reads all projects, users and role assignments from Keystone, and all customers, subscriptions and usage of the given merchants
+// from BillingStack. Look may be called at any time.
 func Look(ctx context.Context, cloud Cloud, b *billing.Client, merchantIDs ...string) (Outside, error) {
 	o := Outside{Projects: cloud.Projects(), Users: cloud.Users(), Assignments: cloud.Assignments()}
 	for _, id := range merchantIDs {
@@ -31,8 +31,13 @@ func Look(ctx context.Context, cloud Cloud, b *billing.Client, merchantIDs ...st
 		if err != nil {
 			return Outside{}, err
 		}
+		usage, err := b.Usage(ctx, id)
+		if err != nil {
+			return Outside{}, err
+		}
 		o.Customers = append(o.Customers, customers...)
 		o.Subscriptions = append(o.Subscriptions, subscriptions...)
+		o.Usage = append(o.Usage, usage...)
 	}
 	return o, nil
 }

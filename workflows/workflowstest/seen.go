@@ -43,6 +43,7 @@ type Outside struct {
 	Assignments   []keystone.Assignment
 	Customers     []billing.Customer
 	Subscriptions []billing.Subscription
+	Usage         []billing.Usage
 }
 
 // Removal is one DELETE that an upstream carried out.

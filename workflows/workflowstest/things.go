@@ -16,6 +16,7 @@ const (
 	customer       = "customer"
 	subscription   = "subscription"
 	user           = "user"
+	used           = "usage"
 )
 
 // The type `thing` is an object in one of the upstreams.
@@ -42,6 +43,9 @@ func (o Outside) things() (all []thing) {
 		all = append(all, thing{kind: subscription, id: s.ID, marks: []string{s.ResourceID}, fields: map[string]string{
 			"plan_id": s.PlanID, "customer_id": s.CustomerID, "resource_id": s.ResourceID,
 		}})
+	}
+	for _, u := range o.Usage {
+		all = append(all, thing{kind: used, id: u.ID, fields: map[string]string{"subscription_id": u.SubscriptionID, "product_id": u.ProductID}})
 	}
 	for _, p := range o.Projects {
 		all = append(all, thing{kind: project, id: p.ID, name: p.Name, marks: p.Tags, fields: map[string]string{
@@ -189,7 +193,7 @@ func (v *view) belongs(x ordered, t thing) bool {
 			return false
 		}
 	}
-	return t.bears(x.run.ID) || e.Origin == saga.Own
+	return t.bears(x.run.ID) || e.Origin == saga.Own || t.kind == used // no run owns usage
 }
 
 // assignmentID returns the id that a run stores for a role assignment.

@@ -98,7 +98,7 @@ type ByHand struct {
 func Trials() []Trial {
 	return append([]Trial{
 		subscribeTrial(), strangerTrial(), suspendTrial(), resumeTrial(), changePlanTrial(),
-		unsubscribeTrial(), restoreTrial(), removeTrial(), closeTrial(), registerTrial(), visitorTrial(),
+		unsubscribeTrial(), restoreTrial(), removeTrial(), closeTrial(), registerTrial(), visitorTrial(), postUsageTrial(),
 	}, repairTrials()...)
 }
 

@@ -179,8 +179,8 @@ func (a *audited) subscription(key string) subscribed {
 	var made run
 	a.unmarshal(a.insist(a.url, a.portal(order{key: key, token: token})).Body, &made)
 	return subscribed{
-		made.ID, user, made.Result["customer_id"], made.Result["customer_tenant_id"], made.Result["subscription_id"],
-		made.Result["subscription_tenant_id"],
+		made.ID, user, made.of("customer_id"), made.of("customer_tenant_id"), made.of("subscription_id"),
+		made.of("subscription_tenant_id"),
 	}
 }
 

@@ -38,10 +38,9 @@ type request struct {
 	again  bool // Tenantry may repeat the request
 }
 
-func toBilling(head, body string, status int) call {
-	r := request{head, body, status, false}
-	return call{r, r}
-}
+func toBilling(head, body string, status int) call { return both(request{head, body, status, false}) }
+
+func both(r request) call { return call{r, r} }
 
 // allCalls returns the calls of the line, of its parts, and of similar lines.
 func (l line) allCalls(second bool) (all []request) {
@@ -378,11 +377,18 @@ var oneCall = line{
 	like:  subscribing(false).parts,
 }
 
+// The constant `meters` is the content of the file with which the replicas run.
+const meters = `meters:
+  - {meter: vcpus, product: vCPU hours}
+  - {meter: disk.root.size, product: disk GB hours}
+`
+
 // The variable `usage` carries out line 4.
 var usage = line{
 	title: "4: usage",
 	quote: "4. Now the subscription can start receiving usage data from ceilometer tied by resource attribute",
-	text: "The test posts two samples in the format of Ceilometer's publisher. Their `project_id` is the `resource_id` of the subscription. A " +
+	text: "A file says as which products the usage of meters is billed: see the setting `meters`.\n\n```yaml\n" + meters + "```\n\n" +
+		"The test posts two samples in the format of Ceilometer's publisher. Their `project_id` is the `resource_id` of the subscription. A " +
 		"sample of a gauge holds for 15 minutes: 4 vCPUs are 1 vCPU hour, and 80 GB are 20 GB hours.\n\n" +
 		"A subscription has usage only after its order, and Tenantry computes the usage of an hour 15 minutes after the end of the hour. The test " +
 		"cannot wait for so long. **It therefore changes the time of the order in Tenantry's database, which no user does.** Then it posts samples of " +
@@ -412,8 +418,27 @@ END`,
   {"from": "THE_HOUR:00:00Z", "to": "NEXT_HOUR:00:00Z", "meter": "vcpus", "unit": "vcpu", "amount": "1",
    "plan_id": "PLAN_ID", "state": "active"}]}`,
 		},
+		{
+			repeat: true,
+			text:   `curl -sSi "$BILLING_URL/merchants/$MERCHANT_ID/usage?q.field=subscription_id&q.op=eq&q.value=$SUBSCRIPTION_ID"   # repeated until BillingStack has it`,
+			answer: "200 OK\n\n" + `[{"subscription_id": "SUBSCRIPTION_ID", "product_id": "DISK_PRODUCT_ID", "value": 20, "price": 0.0001, "total": 0.002,
+  "measure": "disk GB hours THE_HOUR:00:00/NEXT_HOUR:00:00"},
+ {"subscription_id": "SUBSCRIPTION_ID", "product_id": "VCPU_PRODUCT_ID", "value": 1, "price": 0.05, "total": 0.05,
+  "measure": "vCPU hours THE_HOUR:00:00/NEXT_HOUR:00:00"}]`,
+		},
 	},
-	departures: []string{"The document does not say who sends the usage. Ceilometer's publisher `http` posts to Tenantry."},
+	calls: []call{
+		both(request{"GET /v2/merchants/MERCHANT_ID/plans", "", http.StatusOK, true}),
+		toBilling("POST /v2/merchants/MERCHANT_ID/usage",
+			`{"subscription_id": "SUBSCRIPTION_ID", "product_id": "VCPU_PRODUCT_ID", "value": 1, "price": 0.05, "total": 0.05}`, http.StatusAccepted),
+		toBilling("POST /v2/merchants/MERCHANT_ID/usage",
+			`{"subscription_id": "SUBSCRIPTION_ID", "product_id": "DISK_PRODUCT_ID", "value": 20, "price": 0.0001, "total": 0.002}`, http.StatusAccepted),
+	},
+	departures: []string{
+		"The document does not say who sends the usage. Ceilometer's publisher `http` posts to Tenantry, and a run posts the usage of each hour to " +
+			"BillingStack.",
+		"The hour is a part of `measure`, because the original BillingStack cannot list usage with times.",
+	},
 }
 
 // The function `existing` shows what the process has created. If `literal` is true, Tenantry has assigned the role admin.

@@ -111,6 +111,10 @@ func newWalk(t *testing.T, second bool) *walk {
 	w.site.ok(err)
 	w.site.env = append(w.site.env, "PATH="+filepath.Dir(path)+":"+os.Getenv("PATH"), "no_proxy=127.0.0.1")
 
+	file := filepath.Join(t.TempDir(), "meters.yaml")
+	w.site.ok(os.WriteFile(file, []byte(meters), 0o600))
+	w.site.env = append(w.site.env, "TENANTRY_METERS="+file)
+
 	direct := httptest.NewServer(toBilling.next) // the calls of the merchant are not recorded
 	t.Cleanup(direct.Close)
 	hour := time.Now().UTC().Add(-75 * time.Minute).Truncate(time.Hour) // the newest hour whose usage can be computed

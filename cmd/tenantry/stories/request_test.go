@@ -17,15 +17,18 @@ type answer struct {
 
 // The type `run` is a run in an answer of the API. The type has only the fields that the tests use.
 type run struct {
-	ID     string            `json:"id"`
-	State  string            `json:"state"`
-	Result map[string]string `json:"result"`
+	ID     string         `json:"id"`
+	State  string         `json:"state"`
+	Result map[string]any `json:"result"`
 	Steps  []struct {
 		Name     string `json:"name"`
 		State    string `json:"state"`
 		Attempts int    `json:"attempts"`
 	} `json:"steps"`
 }
+
+// The method `of` returns a text in the run's result.
+func (r run) of(name string) string { return fmt.Sprint(r.Result[name]) }
 
 // The type `order` is an order that a portal places.
 type order struct {

@@ -68,7 +68,7 @@ func crashTrials(t testing.TB) (all []crashTrial) {
 			c.order = orderAfter(n-1, n)
 		case workflows.ChangePlanName:
 			c.order, c.replica = orderChange("change-plan"), tenantryServe
-		case workflows.RepairName:
+		case workflows.RepairName, workflows.PostUsageName:
 			c.order = orderRepair(n)
 		case workflows.RegisterName:
 			c.order, c.replica = orderRegister, tenantryServe

@@ -428,6 +428,39 @@ func (e StepState) Valid() bool {
 	}
 }
 
+// Defines values for UnmatchedUsageReason.
+const (
+	Differs          UnmatchedUsageReason = "differs"
+	NoProduct        UnmatchedUsageReason = "no-product"
+	NoSubscription   UnmatchedUsageReason = "no-subscription"
+	PlanGone         UnmatchedUsageReason = "plan-gone"
+	ProductAmbiguous UnmatchedUsageReason = "product-ambiguous"
+	SubscriptionOver UnmatchedUsageReason = "subscription-over"
+	Unpriced         UnmatchedUsageReason = "unpriced"
+)
+
+// Valid indicates whether the value is a known member of the UnmatchedUsageReason enum.
+func (e UnmatchedUsageReason) Valid() bool {
+	switch e {
+	case Differs:
+		return true
+	case NoProduct:
+		return true
+	case NoSubscription:
+		return true
+	case PlanGone:
+		return true
+	case ProductAmbiguous:
+		return true
+	case SubscriptionOver:
+		return true
+	case Unpriced:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for UsageKind.
 const (
 	Cumulative UsageKind = "cumulative"
@@ -443,6 +476,27 @@ func (e UsageKind) Valid() bool {
 	case Delta:
 		return true
 	case Gauge:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for UsageRowState.
+const (
+	UsageRowStateDiffering UsageRowState = "differing"
+	UsageRowStatePosted    UsageRowState = "posted"
+	UsageRowStateWaiting   UsageRowState = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the UsageRowState enum.
+func (e UsageRowState) Valid() bool {
+	switch e {
+	case UsageRowStateDiffering:
+		return true
+	case UsageRowStatePosted:
+		return true
+	case UsageRowStateWaiting:
 		return true
 	default:
 		return false
@@ -1663,6 +1717,36 @@ type SubscriptionState = string
 // UUID a uuid in lower case, with hyphens
 type UUID = string
 
+// UnmatchedUsage Usage of several hours that is not billed, or not as it should be.
+type UnmatchedUsage struct {
+	// Amount The exact amount of all these hours. Missing if the reason is `no-product` or `product-ambiguous`.
+	Amount    *string   `json:"amount,omitempty"`
+	Cloud     *string   `json:"cloud,omitempty"`
+	FirstHour time.Time `json:"first_hour"`
+	LastHour  time.Time `json:"last_hour"`
+
+	// Meter The meter. For `unpriced` and `differs`, the name of the product.
+	Meter     string  `json:"meter"`
+	ProjectID *string `json:"project_id,omitempty"`
+
+	// Reason `no-subscription`: the project had no subscription at this time. `subscription-over`: the subscription had ended. `plan-gone`: BillingStack does not have the plan of the subscription; the usage is billed when the plan is back. `no-product`: the merchant has no product for the meter. `product-ambiguous`: the plan has several products with the name. `unpriced`: the usage is billed without a price, because its product has no fixed price. `differs`: BillingStack has other numbers under the id of a row.
+	Reason UnmatchedUsageReason `json:"reason"`
+
+	// State The state of the subscription.
+	State          *string `json:"state,omitempty"`
+	SubscriptionID *string `json:"subscription_id,omitempty"`
+	Unit           *string `json:"unit,omitempty"`
+}
+
+// UnmatchedUsageReason `no-subscription`: the project had no subscription at this time. `subscription-over`: the subscription had ended. `plan-gone`: BillingStack does not have the plan of the subscription; the usage is billed when the plan is back. `no-product`: the merchant has no product for the meter. `product-ambiguous`: the plan has several products with the name. `unpriced`: the usage is billed without a price, because its product has no fixed price. `differs`: BillingStack has other numbers under the id of a row.
+type UnmatchedUsageReason string
+
+// UnmatchedUsageList defines model for UnmatchedUsageList.
+type UnmatchedUsageList struct {
+	Links     Links            `json:"links"`
+	Unmatched []UnmatchedUsage `json:"unmatched"`
+}
+
 // Upstream defines model for Upstream.
 type Upstream struct {
 	RequestID *string `json:"request_id,omitempty"`
@@ -1698,8 +1782,47 @@ type UsageKind string
 
 // UsageList defines model for UsageList.
 type UsageList struct {
-	Usage []Usage `json:"usage"`
+	Rows  []UsageRow `json:"rows"`
+	Usage []Usage    `json:"usage"`
 }
+
+// UsageRow The usage of a product in a window, as it is posted to BillingStack.
+type UsageRow struct {
+	// Detail How the numbers in BillingStack differ.
+	Detail *string   `json:"detail,omitempty"`
+	From   time.Time `json:"from"`
+
+	// ID The id of the usage in BillingStack.
+	ID       string     `json:"id"`
+	PlanID   string     `json:"plan_id"`
+	PostedAt *time.Time `json:"posted_at,omitempty"`
+
+	// Price The price of one unit. Missing if the product has no fixed price.
+	Price *string `json:"price,omitempty"`
+
+	// Product The name of the product.
+	Product   string `json:"product"`
+	ProductID string `json:"product_id"`
+
+	// Revision The number of earlier rows of this product and window.
+	Revision int `json:"revision"`
+
+	// RunID The run that has posted the row.
+	RunID *string `json:"run_id,omitempty"`
+
+	// State A row is `waiting` until a run has posted it. It is `differing` if BillingStack has other numbers under its id: see `detail`.
+	State UsageRowState `json:"state"`
+	To    time.Time     `json:"to"`
+
+	// Total Value multiplied by price.
+	Total *string `json:"total,omitempty"`
+
+	// Value An exact decimal number. BillingStack has the nearest floating-point number.
+	Value string `json:"value"`
+}
+
+// UsageRowState A row is `waiting` until a run has posted it. It is `differing` if BillingStack has other numbers under its id: see `detail`.
+type UsageRowState string
 
 // UserName 1 to 255 characters. Control characters and characters above U+FFFF are not allowed.
 type UserName = string
@@ -2000,6 +2123,15 @@ type LogInParams struct {
 	XVisitorAddress *VisitorAddress `json:"X-Visitor-Address,omitempty"`
 }
 
+// ListUnmatchedUsageParams defines parameters for ListUnmatchedUsage.
+type ListUnmatchedUsageParams struct {
+	// Limit Maximum number of objects.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Marker The number of entries to leave out. Use the link to the next page.
+	Marker *int `form:"marker,omitempty" json:"marker,omitempty"`
+}
+
 // RegisterUserParams defines parameters for RegisterUser.
 type RegisterUserParams struct {
 	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but does not use the key: you can send the same key with the order afterwards.
@@ -2017,7 +2149,7 @@ type ListRunsParams struct {
 	// Merchant Only runs of this merchant.
 	Merchant *UUID `form:"merchant,omitempty" json:"merchant,omitempty"`
 
-	// Object Only runs that created or used this object, given as KIND:ID. KIND is the kind of an object in a run, such as customer, subscription, project or role-assignment. Repeat the parameter to list only runs that created or used all of the given objects.
+	// Object Only runs that created or used this object, given as KIND:ID. KIND is the kind of an object in a run, such as customer, subscription, project, role-assignment or usage. Repeat the parameter to list only runs that created or used all of the given objects.
 	Object *[]ObjectRef `form:"object,omitempty" json:"object,omitempty"`
 
 	// User Only runs of this user.
@@ -2596,9 +2728,9 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/unsubscribe (the `UnsubscribeSubscription` operationId).
 	UnsubscribeSubscription(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, params *UnsubscribeSubscriptionParams, body UnsubscribeSubscriptionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetUsage Show the measured usage of a subscription
+	// GetUsage Show the usage of a subscription, and what of it is billed
 	//
-	// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. An hour is divided where the plan or the state of the subscription changes. Late samples change the usage of earlier hours. The usage has no prices, and is not sent to BillingStack.
+	// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. An hour is divided where the plan or the state of the subscription changes. The usage of the products in the plan becomes rows, which runs of the workflow `post-usage` post to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference.
 	//
 	// Corresponds with GET /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/usage (the `GetUsage` operationId).
 	GetUsage(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, params *GetUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2620,6 +2752,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/merchants/{merchant_id}/tokens (the `LogIn` operationId).
 	LogIn(ctx context.Context, merchantID MerchantID, params *LogInParams, body LogInJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListUnmatchedUsage List usage that is not billed, or not as it should be
+	//
+	// The list has one entry for all hours in which usage has the same cause, in the last 30 days.
+	//
+	// Corresponds with GET /v1/merchants/{merchant_id}/usage/unmatched (the `ListUnmatchedUsage` operationId).
+	ListUnmatchedUsage(ctx context.Context, merchantID MerchantID, params *ListUnmatchedUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RegisterUserWithBody Create a user in Keystone
 	//
@@ -3615,9 +3754,9 @@ func (c *Client) UnsubscribeSubscription(ctx context.Context, merchantID Merchan
 	return c.Client.Do(req)
 }
 
-// GetUsage Show the measured usage of a subscription
+// GetUsage Show the usage of a subscription, and what of it is billed
 //
-// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. An hour is divided where the plan or the state of the subscription changes. Late samples change the usage of earlier hours. The usage has no prices, and is not sent to BillingStack.
+// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. An hour is divided where the plan or the state of the subscription changes. The usage of the products in the plan becomes rows, which runs of the workflow `post-usage` post to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference.
 //
 // Corresponds with GET /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/usage (the `GetUsage` operationId).
 func (c *Client) GetUsage(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, params *GetUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3660,6 +3799,23 @@ func (c *Client) LogInWithBody(ctx context.Context, merchantID MerchantID, param
 // Corresponds with POST /v1/merchants/{merchant_id}/tokens (the `LogIn` operationId).
 func (c *Client) LogIn(ctx context.Context, merchantID MerchantID, params *LogInParams, body LogInJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLogInRequest(c.Server, merchantID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListUnmatchedUsage List usage that is not billed, or not as it should be
+//
+// The list has one entry for all hours in which usage has the same cause, in the last 30 days.
+//
+// Corresponds with GET /v1/merchants/{merchant_id}/usage/unmatched (the `ListUnmatchedUsage` operationId).
+func (c *Client) ListUnmatchedUsage(ctx context.Context, merchantID MerchantID, params *ListUnmatchedUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListUnmatchedUsageRequest(c.Server, merchantID, params)
 	if err != nil {
 		return nil, err
 	}
@@ -6118,6 +6274,79 @@ func NewLogInRequestWithBody(server string, merchantID MerchantID, params *LogIn
 	return req, nil
 }
 
+// NewListUnmatchedUsageRequest constructs an http.Request for the ListUnmatchedUsage method
+func NewListUnmatchedUsageRequest(server string, merchantID MerchantID, params *ListUnmatchedUsageParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "merchant_id", merchantID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/merchants/%s/usage/unmatched", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Marker != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "marker", *params.Marker, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewRegisterUserRequest calls the generic RegisterUser builder with application/json body
 func NewRegisterUserRequest(server string, merchantID MerchantID, params *RegisterUserParams, body RegisterUserJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -7433,9 +7662,9 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/unsubscribe (the `UnsubscribeSubscription` operationId).
 	UnsubscribeSubscriptionWithResponse(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, params *UnsubscribeSubscriptionParams, body UnsubscribeSubscriptionJSONRequestBody, reqEditors ...RequestEditorFn) (*UnsubscribeSubscriptionResponse, error)
 
-	// GetUsageWithResponse Show the measured usage of a subscription
+	// GetUsageWithResponse Show the usage of a subscription, and what of it is billed
 	//
-	// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. An hour is divided where the plan or the state of the subscription changes. Late samples change the usage of earlier hours. The usage has no prices, and is not sent to BillingStack.
+	// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. An hour is divided where the plan or the state of the subscription changes. The usage of the products in the plan becomes rows, which runs of the workflow `post-usage` post to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -7459,6 +7688,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/merchants/{merchant_id}/tokens (the `LogIn` operationId).
 	LogInWithResponse(ctx context.Context, merchantID MerchantID, params *LogInParams, body LogInJSONRequestBody, reqEditors ...RequestEditorFn) (*LogInResponse, error)
+
+	// ListUnmatchedUsageWithResponse List usage that is not billed, or not as it should be
+	//
+	// The list has one entry for all hours in which usage has the same cause, in the last 30 days.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/merchants/{merchant_id}/usage/unmatched (the `ListUnmatchedUsage` operationId).
+	ListUnmatchedUsageWithResponse(ctx context.Context, merchantID MerchantID, params *ListUnmatchedUsageParams, reqEditors ...RequestEditorFn) (*ListUnmatchedUsageResponse, error)
 
 	// RegisterUserWithBodyWithResponse Create a user in Keystone
 	//
@@ -12202,6 +12440,117 @@ func (r LogInResponse) ContentType() string {
 	return ""
 }
 
+// ListUnmatchedUsageResponse401Headers the declared response headers of an HTTP 401 response for ListUnmatchedUsage
+type ListUnmatchedUsageResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// ListUnmatchedUsageResponse429Headers the declared response headers of an HTTP 429 response for ListUnmatchedUsage
+type ListUnmatchedUsageResponse429Headers struct {
+	RetryAfter *int
+}
+
+// ListUnmatchedUsageResponse503Headers the declared response headers of an HTTP 503 response for ListUnmatchedUsage
+type ListUnmatchedUsageResponse503Headers struct {
+	RetryAfter *int
+}
+
+type ListUnmatchedUsageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *UnmatchedUsageList
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *MerchantNotFound
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Internal
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListUnmatchedUsageResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListUnmatchedUsageResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ListUnmatchedUsageResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListUnmatchedUsageResponse) GetJSON200() *UnmatchedUsageList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListUnmatchedUsageResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListUnmatchedUsageResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ListUnmatchedUsageResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ListUnmatchedUsageResponse) GetApplicationProblemJSON404() *MerchantNotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ListUnmatchedUsageResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r ListUnmatchedUsageResponse) GetApplicationProblemJSON500() *Internal {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ListUnmatchedUsageResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ListUnmatchedUsageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListUnmatchedUsageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListUnmatchedUsageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListUnmatchedUsageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // RegisterUserResponse200Headers the declared response headers of an HTTP 200 response for RegisterUser
 type RegisterUserResponse200Headers struct {
 	RateLimit       *string
@@ -14728,9 +15077,9 @@ func (c *ClientWithResponses) UnsubscribeSubscriptionWithResponse(ctx context.Co
 	return ParseUnsubscribeSubscriptionResponse(rsp)
 }
 
-// GetUsageWithResponse Show the measured usage of a subscription
+// GetUsageWithResponse Show the usage of a subscription, and what of it is billed
 //
-// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. An hour is divided where the plan or the state of the subscription changes. Late samples change the usage of earlier hours. The usage has no prices, and is not sent to BillingStack.
+// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. An hour is divided where the plan or the state of the subscription changes. The usage of the products in the plan becomes rows, which runs of the workflow `post-usage` post to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -14771,6 +15120,21 @@ func (c *ClientWithResponses) LogInWithResponse(ctx context.Context, merchantID 
 		return nil, err
 	}
 	return ParseLogInResponse(rsp)
+}
+
+// ListUnmatchedUsageWithResponse List usage that is not billed, or not as it should be
+//
+// The list has one entry for all hours in which usage has the same cause, in the last 30 days.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/merchants/{merchant_id}/usage/unmatched (the `ListUnmatchedUsage` operationId).
+func (c *ClientWithResponses) ListUnmatchedUsageWithResponse(ctx context.Context, merchantID MerchantID, params *ListUnmatchedUsageParams, reqEditors ...RequestEditorFn) (*ListUnmatchedUsageResponse, error) {
+	rsp, err := c.ListUnmatchedUsage(ctx, merchantID, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListUnmatchedUsageResponse(rsp)
 }
 
 // RegisterUserWithBodyWithResponse Create a user in Keystone
@@ -20758,6 +21122,114 @@ func ParseLogInResponse(rsp *http.Response) (*LogInResponse, error) {
 			}
 			headers.RateLimitPolicy = &value
 		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListUnmatchedUsageResponse parses an HTTP response from a ListUnmatchedUsageWithResponse call
+func ParseListUnmatchedUsageResponse(rsp *http.Response) (*ListUnmatchedUsageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListUnmatchedUsageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest UnmatchedUsageList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest MerchantNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ListUnmatchedUsageResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers ListUnmatchedUsageResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers ListUnmatchedUsageResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {

@@ -77,8 +77,10 @@ type Spool interface {
 type Intake struct {
 	Store usage.Store
 	Spool Spool // nil: there is no spool
-	Now   func() time.Time
-	Fault func(error) // called with errors that an operator should know
+	// Meters gives the kinds of meters whose samples have the wrong one.
+	Meters usage.Meters
+	Now    func() time.Time
+	Fault  func(error) // called with errors that an operator should know
 
 	mu    sync.Mutex
 	lines map[string]*line // by cloud; bounded, because posts need the meter key of a cloud
@@ -131,7 +133,7 @@ func (i *Intake) report(l *line, err error) {
 // same post: its samples are stored once.
 func (i *Intake) Take(ctx context.Context, cloud string, body []byte) (usage.Receipt, error) {
 	received := i.Now()
-	batch, receipt, err := decode(cloud, received, body)
+	batch, receipt, err := i.decode(cloud, received, body)
 	if err != nil || receipt.Samples+receipt.Apart == 0 {
 		return receipt, err
 	}
@@ -166,8 +168,8 @@ func (i *Intake) Take(ctx context.Context, cloud string, body []byte) (usage.Rec
 	return receipt, err
 }
 
-// The function `decode` returns the samples of a post. Samples that were too old or in the future when the post was received are kept apart.
-func decode(cloud string, received time.Time, body []byte) (b usage.Batch, receipt usage.Receipt, err error) {
+// The method `decode` returns the samples of a post. Samples that were too old or in the future when the post was received are kept apart.
+func (i *Intake) decode(cloud string, received time.Time, body []byte) (b usage.Batch, receipt usage.Receipt, err error) {
 	decoded, err := ceilometer.Decode(cloud, body)
 	if err != nil {
 		return b, receipt, fmt.Errorf("%w: %w", usage.ErrNotJSON, err)
@@ -187,6 +189,7 @@ func decode(cloud string, received time.Time, body []byte) (b usage.Batch, recei
 			b.Apart = append(b.Apart, usage.Apart{Cloud: cloud, Reason: reason, Raw: describe(s)})
 			continue
 		}
+		s.Kind = i.Meters.Kind(s.Meter, s.Kind)
 		b.Samples = append(b.Samples, s)
 	}
 	apart := len(b.Apart)
@@ -367,7 +370,7 @@ func (i *Intake) restore(ctx context.Context, owner string, record []byte) error
 	cloud, received, body, err := fromRecord(record)
 	var b usage.Batch
 	if err == nil {
-		b, _, err = decode(cloud, received, body)
+		b, _, err = i.decode(cloud, received, body)
 	}
 	if err != nil {
 		i.Fault(fmt.Errorf("a post from the spool cannot be read, and is kept apart: %w", err))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -26,6 +27,7 @@ type database struct {
 	fault  error
 	hangs  bool
 	stored []string
+	kinds  map[string]usage.Kind // of the stored samples, by id
 	apart  []usage.Apart
 	calls  int
 	failed int           // the number of calls that have failed or hang
@@ -83,6 +85,7 @@ func (d *database) Add(ctx context.Context, _ time.Time, b usage.Batch) (usage.A
 	for _, s := range b.Samples {
 		if !slices.Contains(d.stored, s.ID) {
 			d.stored = append(d.stored, s.ID)
+			d.kinds[s.ID] = s.Kind
 		}
 	}
 	d.apart = append(d.apart, b.Apart...)
@@ -116,7 +119,7 @@ type desk struct {
 
 func newDesk(t *testing.T, limit int64) *desk {
 	t.Helper()
-	d := &desk{db: &database{}}
+	d := &desk{db: &database{kinds: map[string]usage.Kind{}}}
 	s, err := spool.OpenShared(spool.Options{Folder: filepath.Join(t.TempDir(), "spool"), MaxBytes: limit, OnFault: d.note})
 	if err != nil {
 		t.Fatal(err)
@@ -444,6 +447,40 @@ func TestTheAgeOfAPostInTheSpool(t *testing.T) {
 	d.drain(t)
 	if got := d.db.ids(); !slices.Equal(got, []string{"old"}) {
 		t.Errorf("the database has %q, and apart are %+v", got, d.db.apart)
+	}
+}
+
+// The samples in this test are deltas.
+func TestTheFileOfMetersReplacesTheKindOfASample(t *testing.T) {
+	for what, spooled := range map[string]bool{"into the database": false, "out of the spool": true} {
+		t.Run(what, func(t *testing.T) {
+			d := newDesk(t, 1<<20)
+			d.Meters = usage.Meters{"level": {Product: "P", Kind: usage.Gauge}, "counter": {Product: "P", Kind: usage.Cumulative}, "plain": {Product: "P"}}
+			if spooled {
+				d.db.set(saga.ErrUnavailable, false)
+			}
+			for _, meter := range []string{"level", "counter", "plain", "other"} {
+				if got := d.take(t, post(meter, now, meter)); got != (usage.Receipt{Samples: 1, Spooled: spooled}) {
+					t.Errorf("the receipt of %s is %+v", meter, got)
+				}
+			}
+			d.db.set(nil, false)
+			d.drain(t)
+			want := map[string]usage.Kind{"level": usage.Gauge, "counter": usage.Cumulative, "plain": usage.Delta, "other": usage.Delta}
+			if !maps.Equal(d.db.kinds, want) {
+				t.Errorf("got %v, want %v", d.db.kinds, want)
+			}
+		})
+	}
+}
+
+// A sample that is kept apart is described as it was received.
+func TestASampleApartKeepsItsKind(t *testing.T) {
+	d := newDesk(t, 1<<20)
+	d.Meters = usage.Meters{"m": {Product: "P", Kind: usage.Gauge}}
+	d.take(t, post("m", now.Add(-intake.MaxAge-time.Second), "1"))
+	if len(d.db.apart) != 1 || !strings.Contains(d.db.apart[0].Raw, `"type":"delta"`) {
+		t.Errorf("apart are %+v", d.db.apart)
 	}
 }
 

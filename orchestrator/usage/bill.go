@@ -1,0 +1,205 @@
+package usage
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Reading contains the usage of an hour that is to be billed.
+type Reading struct {
+	Merchant string
+	Hour     time.Time
+	Measured []Metered // the usage of the subscriptions, and of projects without a subscription
+	Earlier  []Row     // all rows that were made before for the hour and these subscriptions
+}
+
+// Metered is the usage of a project, and the subscription that it belongs to.
+type Metered struct {
+	Measured
+
+	Cloud, Project string
+	Subscription   string // empty: the project is not the tenant of a subscription
+}
+
+// Reason says what is wrong with usage.
+type Reason string
+
+// The reasons why usage is not billed, or not as it should be.
+const (
+	NoSubscription   Reason = "no-subscription"   // the project had no subscription at this time
+	NotLive          Reason = "subscription-over" // the subscription had ended
+	NoPlan           Reason = "plan-gone"         // BillingStack does not have the plan of the subscription
+	NoProduct        Reason = "no-product"        // the merchant has no product for the meter
+	AmbiguousProduct Reason = "product-ambiguous" // the plan has several products of this name
+	Unpriced         Reason = "unpriced"          // the usage is billed, but its product has no fixed price
+	Differing        Reason = "differs"           // BillingStack has other numbers under the id of a row
+)
+
+// OfMeter reports whether the reason is about a meter, and not about one project.
+func (r Reason) OfMeter() bool { return r == NoProduct || r == AmbiguousProduct }
+
+// Unmatched is usage that is not billed, or not as it should be. If the reason is Unpriced or Differing, Meter is the name of the product.
+type Unmatched struct {
+	Metered
+
+	Reason Reason
+}
+
+// Bill contains the rows for an hour of usage.
+type Bill struct {
+	Rows      []Row
+	Unmatched []Unmatched // in any order, and without usage of zero
+	// Later contains the subscriptions whose plan BillingStack does not have now. Their usage is billed later: BillingStack may have answered
+	// with an incomplete list.
+	Later map[string]bool
+}
+
+// Billing says how usage becomes rows.
+type Billing struct {
+	Meters Meters
+	Live   func(state string) bool // reports whether a subscription in this state is billed
+}
+
+// productDigits is the number of digits after the decimal point to which each amount is rounded after the conversion to units of the product.
+const productDigits = 12
+
+// Bill returns the rows for an hour. The usage of the meters of one product is added. If there are earlier rows of a window with the same plan,
+// the new row has the difference to their sum, and the price of the earliest of them. If there is no difference, there is no new row. A row of
+// zero is never made. If the window now belongs to another plan, one row takes back the usage of the old plan at the old price, and
+// another row has the usage of the new plan.
+//
+// A product that has earlier rows in the window stays in the plan, even if the merchant has changed the plan, the product or its price since.
+// Usage of a product that is not in the plan of the subscription is neither billed nor unmatched: the merchant does not sell it in this plan.
+func (b Billing) Bill(r Reading, c Catalog) (bill Bill) {
+	earlier := slices.SortedFunc(slices.Values(r.Earlier), func(a, b Row) int { return cmp.Compare(a.Revision, b.Revision) })
+	sold := map[offer]Product{}
+	for _, e := range earlier {
+		if o := (offer{e.Subscription, e.Plan, e.Name, windowOf(e.Window())}); sold[o].ID == "" {
+			sold[o] = Product{ID: e.Product, Name: e.Name, Price: e.Price}
+		}
+	}
+	bill.Later = map[string]bool{}
+	products := make([]*Product, len(r.Measured))
+	for i, m := range r.Measured {
+		product, reason := b.productOf(m, c, sold)
+		if reason == NoPlan {
+			bill.Later[m.Subscription] = true
+		}
+		if reason != "" && !m.Amount.IsZero() {
+			bill.Unmatched = append(bill.Unmatched, unmatched(m, reason))
+		}
+		products[i] = product
+	}
+
+	sums := map[sale]*Row{} // the rows with the whole usage
+	for i, m := range r.Measured {
+		product := products[i]
+		if product == nil || bill.Later[m.Subscription] {
+			continue
+		}
+		k := sale{m.Subscription, product.ID, m.Plan, windowOf(m.Range)}
+		if sums[k] == nil {
+			sums[k] = &Row{
+				Subscription: m.Subscription, Product: product.ID, Name: product.Name, Plan: m.Plan, From: m.From, To: m.To, Price: product.Price,
+			}
+		}
+		sums[k].Value = sums[k].Value.Add(divide(m.Amount, b.Meters.of(m.Meter).DivideBy, productDigits))
+	}
+	revisions, priced := map[sale]int{}, map[sale]bool{} // the sales in `revisions` have no plan
+	for _, e := range earlier {
+		if bill.Later[e.Subscription] {
+			continue
+		}
+		k := sale{e.Subscription, e.Product, e.Plan, windowOf(e.Window())}
+		if sums[k] == nil { // the window was divided differently or had another plan, or the product has no usage any more
+			sums[k] = &Row{Subscription: e.Subscription, Product: e.Product, Name: e.Name, Plan: e.Plan, From: e.From, To: e.To}
+		}
+		if !priced[k] {
+			sums[k].Price, priced[k] = e.Price, true
+		}
+		sums[k].Value = sums[k].Value.Sub(e.Value)
+		k.plan = ""
+		revisions[k] = e.Revision + 1
+	}
+	for _, row := range sums {
+		if !row.Value.IsZero() {
+			bill.Rows = append(bill.Rows, *row)
+		}
+	}
+	slices.SortFunc(bill.Rows, func(a, b Row) int {
+		return cmp.Or(cmp.Compare(a.Subscription, b.Subscription), a.From.Compare(b.From), cmp.Compare(a.Product, b.Product), a.To.Compare(b.To),
+			cmp.Compare(a.Plan, b.Plan))
+	})
+	for i := range bill.Rows {
+		row := &bill.Rows[i]
+		k := sale{row.Subscription, row.Product, "", windowOf(row.Window())}
+		row.Revision = revisions[k]
+		revisions[k]++
+		row.ID = RowID(row.Subscription, row.Product, row.Window(), row.Revision)
+		if row.Price == nil {
+			bill.Unmatched = append(bill.Unmatched, Unmatched{
+				Metered{Measured: Measured{Range: row.Window(), Meter: row.Name, Amount: row.Value}, Subscription: row.Subscription}, Unpriced,
+			})
+		}
+	}
+	return bill
+}
+
+// The type `window` is a Range that can be a key of a map.
+type window struct{ from, to int64 } // in microseconds
+
+func windowOf(r Range) window { return window{r.From.UnixMicro(), r.To.UnixMicro()} }
+
+// The type `offer` is the name of a product in the plan of a subscription, and a window.
+type offer struct {
+	subscription, plan, product string
+	window                      window
+}
+
+// The type `sale` names the rows that have the same product, plan and price.
+type sale struct {
+	subscription, product, plan string
+	window                      window
+}
+
+// The function `unmatched` leaves out what the reason does not depend on: a missing or ambiguous product is missing for all projects.
+func unmatched(m Metered, why Reason) Unmatched {
+	if why.OfMeter() {
+		m.Cloud, m.Project, m.Subscription, m.State = "", "", "", ""
+	}
+	return Unmatched{m, why}
+}
+
+// productOf returns the product as which usage is billed, or the reason why it is not billed. If both are empty, the product is not in the
+// plan. The parameter `sold` has the products with earlier rows.
+func (b Billing) productOf(m Metered, c Catalog, sold map[offer]Product) (*Product, Reason) {
+	name := b.Meters.of(m.Meter).Product
+	switch {
+	case m.Subscription == "" || m.Plan == "":
+		return nil, NoSubscription
+	case !b.Live(m.State):
+		return nil, NotLive
+	}
+	if product, before := sold[offer{m.Subscription, m.Plan, name, windowOf(m.Range)}]; before {
+		return &product, ""
+	}
+	products, known := c.Plans[m.Plan]
+	if !known {
+		return nil, NoPlan
+	}
+	var found *Product
+	for i := range products {
+		if products[i].Name != name {
+			continue
+		}
+		if found != nil {
+			return nil, AmbiguousProduct
+		}
+		found = &products[i]
+	}
+	if found == nil && !c.Names[name] {
+		return nil, NoProduct
+	}
+	return found, ""
+}

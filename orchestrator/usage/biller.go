@@ -1,0 +1,161 @@
+package usage
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+const (
+	// billEvery is the interval between two searches for usage to bill.
+	billEvery = 5 * time.Second
+	// billedAtOnce is the maximum number of projects whose usage is billed in one transaction, and merchantsAtOnce the maximum number of
+	// merchants that are billed after one search.
+	billedAtOnce    = 50
+	merchantsAtOnce = 100
+	// billsInARow is the maximum number of transactions in which a merchant's usage is billed with one reading of the catalog.
+	billsInARow = 20
+	// billAgain is the time for which a merchant is passed over after its usage could not be billed.
+	billAgain = time.Minute
+	// postedAtOnce and rowsAtOnce are the maximum numbers of subscriptions and rows that one run posts. The rows of one subscription are not
+	// divided, so a run may have more rows.
+	postedAtOnce = 20
+	rowsAtOnce   = 200
+)
+
+// Books keeps the rows of usage.
+type Books interface {
+	// Billable returns at most `limit` merchants that have usage to bill, in random order. A merchant with many rows that are not posted yet is
+	// left out.
+	Billable(ctx context.Context, now time.Time, limit int) ([]string, error)
+	// Bill reads the oldest hour in which the merchant has usage to bill, of at most `limit` projects. It calls the function `bill`, and stores
+	// its results: rows, unmatched usage and follow-ups. All this happens in one transaction. The usage of the projects then no longer waits to
+	// be billed, unless its subscription is in Bill.Later: this usage waits another hour, and is given up after 30 days. The result is the number of the projects; it is zero if there is nothing to bill, or
+	// if another replica is billing it. If Bill returns an error, nothing was stored, or the answer of the database was lost.
+	Bill(ctx context.Context, now time.Time, merchant string, limit int, bill func(Reading) (Bill, []saga.FollowUp)) (int, error)
+	// Posted records that a run has posted rows of a merchant. Posted may be repeated. A row that was posted before stays as it is.
+	Posted(ctx context.Context, now time.Time, merchant, run string, rows []Posted) error
+}
+
+// Posted is a row that BillingStack has.
+type Posted struct {
+	Row     string // the id of the row
+	Differs string // see Row.Differs
+}
+
+// BilledRow is a row with the result of its posting.
+type BilledRow struct {
+	Row
+
+	Run      string    // the run that has posted the row; empty: the row is not posted yet
+	PostedAt time.Time // zero: the row is not posted yet
+	Differs  string    // see Row.Differs
+}
+
+// Trouble is unmatched usage of several hours.
+type Trouble struct {
+	Unmatched
+
+	First, Last time.Time // the beginnings of the first and of the last hour with such usage
+}
+
+// Account shows what was billed.
+type Account interface {
+	// Measured reads the usage of a subscription in the hours that begin in the range, sorted by time and meter.
+	Measured(ctx context.Context, merchant, subscription string, r Range) ([]Measured, error)
+	// Rows reads the rows of a subscription for the hours that begin in the range, sorted by time, product and revision.
+	Rows(ctx context.Context, merchant, subscription string, r Range) ([]BilledRow, error)
+	// Troubles reads at most `limit` entries about the unmatched usage of a merchant, with the amounts of all their hours. If Reason.OfMeter is
+	// true, the amount is zero, because it would be the amount of all projects. The parameter `after` is the number of entries to leave out.
+	Troubles(ctx context.Context, merchant string, after, limit int) ([]Trouble, error)
+}
+
+// Biller makes rows from the usage of hours, and lets runs post them. Several replicas may do so at the same time.
+type Biller struct {
+	Billing
+
+	Books   Books
+	Catalog func(ctx context.Context, merchant string) (Catalog, error)
+	// Posting returns the follow-up whose run posts rows to BillingStack. The rows belong to one hour of a merchant.
+	Posting func(merchant string, hour time.Time, rows []Row) saga.FollowUp
+	Now     func() time.Time
+	Fault   func(error) // called with errors that an operator should know
+}
+
+// Serve bills usage until ctx ends.
+func (b *Biller) Serve(ctx context.Context) {
+	timer := time.NewTicker(billEvery)
+	defer timer.Stop()
+	passed := map[string]time.Time{} // merchants whose usage could not be billed, and until when they are passed over
+	for {
+		if err := b.serve(ctx, passed); err != nil && ctx.Err() == nil {
+			b.Fault(err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+	}
+}
+
+func (b *Biller) serve(ctx context.Context, passed map[string]time.Time) error {
+	now := b.Now()
+	maps.DeleteFunc(passed, func(_ string, until time.Time) bool { return !now.Before(until) })
+	// Billable may return merchants that wait after a failure. The limit is raised by their number, so that they do not displace the others.
+	found, err := b.Books.Billable(ctx, now, merchantsAtOnce+len(passed))
+	if err != nil {
+		return err
+	}
+	for _, merchant := range found {
+		if _, wait := passed[merchant]; wait || ctx.Err() != nil {
+			continue
+		}
+		if err := b.Bill(ctx, merchant); err != nil && ctx.Err() == nil {
+			passed[merchant] = b.Now().Add(billAgain)
+			b.Fault(fmt.Errorf("billing the usage of merchant %s: %w", merchant, err))
+		}
+	}
+	return nil
+}
+
+// Bill bills usage of a merchant that waits to be billed. If there is very much, Bill leaves the rest for the next call.
+func (b *Biller) Bill(ctx context.Context, merchant string) error {
+	c, err := b.Catalog(ctx, merchant)
+	if err != nil {
+		return err
+	}
+	for i := 0; i < billsInARow && ctx.Err() == nil; i++ {
+		n, err := b.Books.Bill(ctx, b.Now(), merchant, billedAtOnce, func(r Reading) (Bill, []saga.FollowUp) {
+			made := b.Billing.Bill(r, c)
+			return made, b.postings(r, made.Rows)
+		})
+		if err != nil || n == 0 {
+			return err
+		}
+	}
+	return nil
+}
+
+// The method `postings` distributes rows, which are sorted by subscription, among follow-ups.
+func (b *Biller) postings(r Reading, rows []Row) (all []saga.FollowUp) {
+	for len(rows) > 0 {
+		n, subscriptions := 0, 0
+		for n < len(rows) {
+			end := n + 1
+			for end < len(rows) && rows[end].Subscription == rows[n].Subscription {
+				end++
+			}
+			if n > 0 && (subscriptions == postedAtOnce || end > rowsAtOnce) {
+				break
+			}
+			n, subscriptions = end, subscriptions+1
+		}
+		all = append(all, b.Posting(r.Merchant, r.Hour, rows[:n:n]))
+		rows = rows[n:]
+	}
+	return all
+}

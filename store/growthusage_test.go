@@ -1,0 +1,116 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/usage"
+)
+
+// postedUsage are SQL statements that insert usage of the merchants m0 to m9 that was billed and posted. The placeholder FINISHED is the number
+// of hours. Each hour has the usage of one project with a subscription. In the first three hours, there are also so many projects without a
+// subscription. The unmatched usage of the merchant m20 is about these hours.
+var postedUsage = []string{
+	`ALTER TABLE usage_amounts SET (autovacuum_enabled = off)`, `ALTER TABLE usage_rows SET (autovacuum_enabled = off)`,
+	`ALTER TABLE usage_unbilled SET (autovacuum_enabled = off)`, `ALTER TABLE usage_unmatched SET (autovacuum_enabled = off)`,
+	`INSERT INTO usage_amounts (cloud, project_id, hour, from_at, to_at, meter, kind, unit, amount, plan_id, state, merchant_id, subscription_id)
+	SELECT 'default', 'p' || i % 20, i * 3600000000, i * 3600000000, (i + 1) * 3600000000, 'meter' || m, 'delta', 'B', '1', '', '', 'm' || i % 10, 's' || i % 20
+	FROM generate_series(1, FINISHED::bigint) i, generate_series(1, 10) m`,
+	`INSERT INTO usage_amounts (cloud, project_id, hour, from_at, to_at, meter, kind, unit, amount, plan_id, state, merchant_id, subscription_id)
+	SELECT 'default', 'lone' || i, hour * 3600000000, hour * 3600000000, (hour + 1) * 3600000000, 'cpu', 'delta', 'B', '1', '', '', 'm' || i % 10, ''
+	FROM generate_series(1, FINISHED) i, generate_series(0, 2::bigint) hour`,
+	`INSERT INTO usage_rows (id, merchant_id, subscription_id, product_id, product, plan_id, hour, from_at, to_at, revision, value, made_at, run_id, posted_at)
+	SELECT md5(i::text), 'm' || i % 10, 's' || i % 20, 'id', 'cpu', 'plan', i * 3600000000, i * 3600000000, (i + 1) * 3600000000, 0, '1', 0, 'run', 0
+	FROM generate_series(1, FINISHED::bigint) i`,
+	`INSERT INTO usage_unmatched (merchant_id, cloud, project_id, subscription_id, meter, kind, unit, state, reason, first_hour, last_hour)
+	SELECT 'm' || i % 10, 'default', '', 's' || i, 'meter', 'delta', 'B', '', 'no-product', 0, 0 FROM generate_series(1, FINISHED) i`,
+	`INSERT INTO usage_unmatched (merchant_id, cloud, project_id, subscription_id, meter, kind, unit, state, reason, first_hour, last_hour)
+	SELECT 'm20', 'default', CASE reason WHEN 'no-subscription' THEN 'lone7' ELSE '' END, CASE reason WHEN 'no-subscription' THEN '' ELSE 's7' END,
+		'cpu', 'delta', 'B', '', reason, 0, 7200000000
+	FROM unnest(ARRAY['no-subscription', 'unpriced', 'differs']) reason`,
+}
+
+// measureUsage measures the calls that compute and bill usage, and the calls that show what was billed.
+func (g *growth) measureUsage(ctx context.Context) {
+	g.t.Helper()
+	u, n := g.Usage(), 0
+	none := func(usage.Reading) (b usage.Bill, f []saga.FollowUp) { return b, f }
+	now, hour := at(100), at(3_600_000_000)
+	g.measure("usage of nobody to bill", func() error { return expect(0)(u.Bill(ctx, now, "m3", 10, none)) })
+	g.measure("merchants without usage to bill", func() error {
+		found, err := u.Billable(ctx, now, 10)
+		return expect(0)(len(found), err)
+	})
+	finish := func() error {
+		n++
+		for project, subscription := range map[string]string{fmt.Sprint("new", n): "s3", fmt.Sprint("alone", n): ""} {
+			d := usage.Due{Cloud: "default", Project: project, Hour: hour, Take: "take"}
+			err := g.db.Exec("INSERT INTO usage_taken (cloud, project_id, hour, spreads, taken_at, take) VALUES (?, ?, ?, FALSE, 0, 'take')",
+				d.Cloud, d.Project, hour.UnixMicro()).Error
+			if err == nil {
+				err = u.FinishHour(ctx, now, d, usage.Finished{
+					Usage: []usage.Measured{{Range: usage.Hour(hour), Meter: "cpu", Kind: usage.Delta}}, Merchant: "m3", Subscription: subscription,
+				})
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	ids := []string{}
+	g.measure("bill", func() error {
+		if err := finish(); err != nil {
+			return err
+		}
+		return expect(2)(u.Bill(ctx, now, "m3", 10, func(r usage.Reading) (b usage.Bill, f []saga.FollowUp) {
+			ids = append(ids, uuid.NewString())
+			b.Rows = []usage.Row{{ID: ids[len(ids)-1], Subscription: "s", Product: "id", From: hour, To: hour.Add(time.Hour)}}
+			b.Unmatched = []usage.Unmatched{{Metered: r.Measured[0], Reason: usage.NoProduct}}
+			return b, f
+		}))
+	})
+	g.measure("posted rows", func() error {
+		id := ids[0]
+		ids = ids[1:]
+		return u.Posted(ctx, now, "m3", "run", []usage.Posted{{Row: id, Differs: "x"}, {Row: "none"}})
+	})
+	if err := finish(); err != nil {
+		g.t.Fatal(err)
+	}
+	g.measure("merchants with usage to bill", func() error {
+		found, err := u.Billable(ctx, now, 10)
+		return expect(1)(len(found), err)
+	})
+	g.measure("rows of a subscription", func() error {
+		found, err := u.Rows(ctx, "m3", "s3", usage.Range{From: hour.Add(2 * time.Hour), To: hour.Add(3 * time.Hour)})
+		return expect(1)(len(found), err)
+	})
+	g.measure("usage of a subscription", func() error {
+		found, err := u.Measured(ctx, "m3", "s3", usage.Range{From: hour.Add(2 * time.Hour), To: hour.Add(3 * time.Hour)})
+		return expect(10)(len(found), err)
+	})
+	g.measure("unmatched usage", func() error {
+		found, err := u.Troubles(ctx, "m3", 0, 2)
+		return expect(2)(len(found), err)
+	})
+	g.measure("unmatched usage with amounts", func() error {
+		found, err := u.Troubles(ctx, "m20", 0, 10)
+		return expect(3)(len(found), err)
+	})
+	g.measure("deletion of no unmatched usage", func() error { return u.deleteUnmatched(ctx, at(0)) })
+}
+
+// The function `expect` returns a function that returns an error if a call has not returned the number.
+func expect(want int) func(got int, err error) error {
+	return func(got int, err error) error {
+		if err == nil && got != want {
+			err = fmt.Errorf("got %d, want %d", got, want)
+		}
+		return err
+	}
+}
