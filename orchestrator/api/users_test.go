@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -265,6 +266,65 @@ func TestLogInsAreLimited(t *testing.T) {
 	}
 	w.refused(visitor("v4", "2001:db8::ffff"), http.StatusTooManyRequests, "login-rate-exceeded") // the same /64
 	w.refused(visitor("v4", "192.0.2.1"), http.StatusUnauthorized, "login-refused")
+}
+
+// Somebody tries 1,000 passwords of one user. Keystone gets at most as many logins as the limit allows, and other users can log in meanwhile.
+func TestAThousandWrongLogIns(t *testing.T) {
+	const limit = 10 // a minute
+	var tried atomic.Int64
+	w := newWorldOf(t, "", changed(func(o *service.Options) { o.LoginRate = limit }), func(o *servicetest.Options) {
+		o.Around = func(_ string, next http.RoundTripper) http.RoundTripper {
+			return roundTrip(func(r *http.Request) (*http.Response, error) {
+				if r.Method == http.MethodPost && r.URL.Path == "/v3/auth/tokens" && r.Body != nil {
+					body, err := io.ReadAll(r.Body)
+					if err != nil {
+						return nil, err
+					}
+					if bytes.Contains(body, []byte(`"guess`)) {
+						tried.Add(1)
+					}
+					r.Body = io.NopCloser(bytes.NewReader(body))
+				}
+				return next.RoundTrip(r)
+			})
+		}
+	})
+	for _, name := range []string{"grace", "hopper", "alan"} {
+		w.changes(w.registration(name, name, "correct horse"))
+	}
+	began := time.Now()
+	var limited, refused atomic.Int64
+	var all sync.WaitGroup
+	for worker := range 20 {
+		all.Go(func() {
+			for i := range 50 {
+				a := w.call(w.login("grace", fmt.Sprint("guess ", worker, " ", i)))
+				switch {
+				case a.status == http.StatusUnauthorized:
+					refused.Add(1)
+				case a.status == http.StatusTooManyRequests && a.header.Get("Retry-After") != "" &&
+					strings.HasPrefix(a.header.Get("RateLimit"), `"login-name";r=0;t=`) &&
+					strings.HasPrefix(a.header.Get("RateLimit-Policy"), `"login-name";q=10;w=60`):
+					limited.Add(1)
+				default:
+					t.Errorf("a wrong password: %d %v %s", a.status, a.header, a.body)
+				}
+			}
+		})
+	}
+	for _, name := range []string{"hopper", "alan"} {
+		for range limit / 2 {
+			if a := w.call(w.login(name, "correct horse")); a.status != http.StatusCreated {
+				t.Errorf("%s logs in meanwhile: %d %s", name, a.status, a.body)
+			}
+		}
+	}
+	all.Wait()
+	// The limit refills while the test runs.
+	most := int64(limit + limit*time.Since(began)/time.Minute + 1)
+	if tried.Load() > most || refused.Load() != tried.Load() || limited.Load() != 1000-refused.Load() {
+		t.Errorf("Keystone got %d logins, at most %d may be; %d were refused, and %d were limited", tried.Load(), most, refused.Load(), limited.Load())
+	}
 }
 
 // Keystone is down for longer than the service keeps the password. The run then waits until the portal repeats the call. The user gets the
