@@ -36,10 +36,11 @@ func (s *Store) RunOfKey(ctx context.Context, merchant, key string) (*saga.Run, 
 	})
 }
 
-// LiveRuns counts the runs of a merchant that have not ended. It omits the runs that wait for a password: see saga.Run.AwaitsPassword.
+// LiveRuns counts the runs of a merchant that have not ended. It omits the runs that wait for a password (see
+// saga.Run.AwaitsPassword), and the runs of follow-ups, which nobody has ordered.
 func (s *Store) LiveRuns(ctx context.Context, merchant string) (int, error) {
 	var n int64
-	err := s.db.WithContext(ctx).Model(&runRow{}).Where("merchant_id = ? AND ended_at IS NULL", merchant).
+	err := s.db.WithContext(ctx).Model(&runRow{}).Where("merchant_id = ? AND ended_at IS NULL AND idempotency_key <> ''", merchant).
 		Where("reason IS NULL OR reason NOT LIKE '{\"kind\":\"password\"%'").Count(&n).Error
 	return int(n), err
 }

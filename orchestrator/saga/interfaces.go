@@ -31,7 +31,8 @@ type Reader interface {
 	// Events returns at most `limit` events of a run, oldest first. The parameter `after` is the Seq of the last event that the caller already
 	// has.
 	Events(ctx context.Context, runID string, after int64, limit int) ([]Event, error)
-	// LiveRuns counts the runs of a merchant that have not ended. It omits the runs that wait for a password: see Run.AwaitsPassword.
+	// LiveRuns counts the runs of a merchant that have not ended. It omits the runs that wait for a password (see
+	// Run.AwaitsPassword), and the runs of follow-ups, which nobody has ordered.
 	LiveRuns(ctx context.Context, merchant string) (int, error)
 	// Result returns the result of a run as JSON. The result is JSON null if this release does not know the run's workflow.
 	Result(r *Run) (json.RawMessage, error)

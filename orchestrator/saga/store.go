@@ -77,7 +77,8 @@ type Store interface {
 	// Events returns at most `limit` events of a run, oldest first. The parameter `after` is the Seq of the last event that the caller already
 	// has.
 	Events(ctx context.Context, runID string, after int64, limit int) ([]Event, error)
-	// LiveRuns counts the runs of a merchant that have not ended. It omits the runs that wait for a password: see Run.AwaitsPassword.
+	// LiveRuns counts the runs of a merchant that have not ended. It omits the runs that wait for a password (see
+	// Run.AwaitsPassword), and the runs of follow-ups, which nobody has ordered.
 	LiveRuns(ctx context.Context, merchant string) (int, error)
 	// AddAction stores an action. AddAction then wakes the replica that executes the run, or makes the run due if no replica executes it. If
 	// the run has an unconsumed action with a later At than the new action, AddAction stores the new action with this later time. So no action

@@ -228,7 +228,9 @@ func (s *Store) Latest(ctx context.Context, merchant, kind string, ids []string)
 
 // LiveRuns counts the runs of a merchant that have not ended: see saga.Store.
 func (s *Store) LiveRuns(ctx context.Context, merchant string) (int, error) {
-	return s.count(ctx, func(r *row) bool { return r.Merchant == merchant && r.EndedAt == nil && !r.AwaitsPassword() })
+	return s.count(ctx, func(r *row) bool {
+		return r.Merchant == merchant && r.EndedAt == nil && r.Key != "" && !r.AwaitsPassword()
+	})
 }
 
 func (s *Store) count(ctx context.Context, fits func(*row) bool) (n int, err error) {

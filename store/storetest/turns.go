@@ -137,6 +137,7 @@ func countsOfRuns(t *testing.T, s fixture) {
 	s.create(t, func(r *saga.Run) {
 		r.State, r.EndedAt, r.HoldsSubject, r.Replica, r.DueAt = saga.Succeeded, &epoch, false, "", nil
 	})
+	s.create(t, func(r *saga.Run) { r.Key = "" }) // the run of a follow-up
 	asks := s.create(t, nil)
 	cp := checkpoint(asks)
 	cp.Run.State, cp.Run.Replica, cp.Run.DueAt, cp.Run.Reason = saga.Waiting, "", &later, &saga.Reason{Kind: saga.WaitsForPassword}
