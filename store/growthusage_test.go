@@ -91,7 +91,7 @@ func (g *growth) measureUsage(ctx context.Context) {
 		return expect(1)(len(found), err)
 	})
 	g.measure("usage of a subscription", func() error {
-		found, err := u.Measured(ctx, "m3", "s3", usage.Range{From: hour.Add(2 * time.Hour), To: hour.Add(3 * time.Hour)})
+		found, _, err := u.Measured(ctx, "m3", "s3", usage.Range{From: hour.Add(2 * time.Hour), To: hour.Add(3 * time.Hour)}, 100)
 		return expect(10)(len(found), err)
 	})
 	g.measure("unmatched usage", func() error {

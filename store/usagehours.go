@@ -348,24 +348,40 @@ func rowsOfAgain(d usage.Due, f usage.Finished) (rows []againRow) {
 }
 
 // Measured reads the usage of a subscription, as usage.Account specifies.
-func (u *Usage) Measured(ctx context.Context, merchant, subscription string, r usage.Range) ([]usage.Measured, error) {
-	var rows []amountRow
-	err := columns(u.store.db.WithContext(ctx)).
-		Where("merchant_id = ? AND subscription_id = ? AND hour >= ? AND hour < ?", merchant, subscription, r.From.UnixMicro(), r.To.UnixMicro()).
-		Find(&rows).Error
+func (u *Usage) Measured(ctx context.Context, merchant, subscription string, r usage.Range, limit int) (found []usage.Measured, next time.Time, err error) {
+	of := func() *gorm.DB {
+		return columns(u.store.db.WithContext(ctx)).Where("merchant_id = ? AND subscription_id = ?", merchant, subscription)
+	}
+	fail := func(err error) ([]usage.Measured, time.Time, error) {
+		return nil, time.Time{}, fmt.Errorf("reading the usage of subscription %s: %w", subscription, err)
+	}
+	to := r.To.UnixMicro()
+	var beyond []int64 // the hour of the first row beyond the limit
+	err = of().Model(&amountRow{}).Where("hour >= ? AND hour < ?", r.From.UnixMicro(), to).Order("hour").Offset(limit).Limit(1).Pluck("hour", &beyond).Error
 	if err != nil {
-		return nil, fmt.Errorf("reading the usage of subscription %s: %w", subscription, err)
+		return fail(err)
+	}
+	if len(beyond) > 0 {
+		to = beyond[0]
+		if first := r.From.UnixMicro(); to <= first { // this hour alone has more rows than the limit
+			to = beyond[0] + time.Hour.Microseconds()
+		}
+		next = at(to)
+	}
+	var rows []amountRow
+	if err := of().Where("hour >= ? AND hour < ?", r.From.UnixMicro(), to).Find(&rows).Error; err != nil {
+		return fail(err)
 	}
 	slices.SortFunc(rows, func(a, b amountRow) int {
 		return cmp.Or(cmp.Compare(a.FromAt, b.FromAt), cmp.Compare(a.Meter, b.Meter), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Unit, b.Unit))
 	})
-	found := make([]usage.Measured, len(rows))
+	found = make([]usage.Measured, len(rows))
 	for i := range rows {
 		if found[i], err = rows[i].measured(); err != nil {
-			return nil, err
+			return fail(err)
 		}
 	}
-	return found, nil
+	return found, next, nil
 }
 
 func (r *amountRow) measured() (usage.Measured, error) {

@@ -139,7 +139,7 @@ func TestHoursThatAreNotFinishedAreTakenAgain(t *testing.T) {
 			must(t, s.Usage().FinishHour(t.Context(), noon, third[0], finished(third[0], good, nil)))
 		}
 		must(t, s.Usage().FinishHour(t.Context(), noon, first[0], finished(first[0], stale, nil)))
-		got, err := s.Usage().Measured(t.Context(), "default", "p", usage.Range{From: noon, To: noon.Add(24 * time.Hour)})
+		got, _, err := s.Usage().Measured(t.Context(), "default", "p", usage.Range{From: noon, To: noon.Add(24 * time.Hour)}, 10_000)
 		must(t, err)
 		same(t, "the usage", got, good)
 		fourth, plain := take(t, s, timeout.Add(usage.TakeTimeout+2*time.Microsecond), 10)
@@ -289,7 +289,7 @@ func TestNoSampleIsLost(t *testing.T) {
 			must(t, err)
 		}
 		for _, p := range projects {
-			found, err := s.Usage().Measured(t.Context(), "default", p, usage.Range{From: noon, To: noon.Add(hours * time.Hour)})
+			found, _, err := s.Usage().Measured(t.Context(), "default", p, usage.Range{From: noon, To: noon.Add(hours * time.Hour)}, 10_000)
 			must(t, err)
 			var want []usage.Measured
 			for hour := range hours {
@@ -455,7 +455,7 @@ func TestAnHourWithManyPointsNeedsLittleMemory(t *testing.T) {
 		if grown := int64(w.heap) - int64(before); w.most > 10_000 || w.heap == 0 || grown > 8<<20 {
 			t.Errorf("the heap has grown by %d bytes, and %d points were read at once", grown, w.most)
 		}
-		found, err := s.Usage().Measured(t.Context(), "default", "p", usage.Hour(noon))
+		found, _, err := s.Usage().Measured(t.Context(), "default", "p", usage.Hour(noon), 10_000)
 		must(t, err)
 		var got []string
 		for _, m := range found {
@@ -568,7 +568,7 @@ func TestMeasuredUsage(t *testing.T) {
 		}
 		read := func(cloud, project string, from, to time.Time) []usage.Measured {
 			t.Helper()
-			found, err := s.Usage().Measured(t.Context(), cloud, project, usage.Range{From: from, To: to})
+			found, _, err := s.Usage().Measured(t.Context(), cloud, project, usage.Range{From: from, To: to}, 10_000)
 			must(t, err)
 			return found
 		}
@@ -604,7 +604,7 @@ func TestMeasuredUsage(t *testing.T) {
 		}
 		same(t, "the hour after an error", read("default", "p", noon, hour(2)), []usage.Measured{gauge, later})
 		must(t, s.DB().Exec("UPDATE usage_amounts SET amount = 'much'").Error)
-		if _, err := s.Usage().Measured(t.Context(), "default", "p", usage.Range{From: noon, To: hour(2)}); err == nil {
+		if _, _, err := s.Usage().Measured(t.Context(), "default", "p", usage.Range{From: noon, To: hour(2)}, 10_000); err == nil {
 			t.Error("an amount that is not a number was read")
 		}
 		must(t, s.Usage().FinishHour(t.Context(), noon, due[0], finished(due[0], nil, nil)))
@@ -623,7 +623,7 @@ func TestManyAmounts(t *testing.T) {
 			want = append(want, measured(0, time.Hour, fmt.Sprintf("m%04d", i), "1"))
 		}
 		must(t, s.Usage().FinishHour(t.Context(), noon, due[0], finished(due[0], want, nil)))
-		got, err := s.Usage().Measured(t.Context(), "default", "p", usage.Hour(noon))
+		got, _, err := s.Usage().Measured(t.Context(), "default", "p", usage.Hour(noon), 10_000)
 		must(t, err)
 		if !slices.EqualFunc(got, want, func(a, b usage.Measured) bool { return a.Meter == b.Meter }) {
 			t.Errorf("%d amounts were read", len(got))

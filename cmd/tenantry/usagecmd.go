@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"net/url"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -48,32 +51,77 @@ func (p *program) usageShow() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		answer, err := s.GetUsageWithResponse(cmd.Context(), *merchant, args[0], q)
+		list, err := allUsage(cmd.Context(), s, *merchant, args[0], q)
 		if err != nil {
-			return unsent(cmd.Context(), err)
+			return err
 		}
-		if answer.JSON200 == nil {
-			return problemError(answer.StatusCode(), answer.Body)
-		}
-		return f.print(p.out, answer.JSON200, func(w io.Writer) {
+		return f.print(p.out, list, func(w io.Writer) {
 			row(w, "FROM", "TO", "METER", "AMOUNT", "UNIT", "STATE", "PLAN")
-			for _, u := range answer.JSON200.Usage {
+			for _, u := range list.Usage {
 				unit := u.Unit
 				if u.Kind == client.Gauge {
 					unit += "·h"
 				}
 				row(w, u.From.Format(timeLayout), u.To.Format(timeLayout), u.Meter, u.Amount, unit, u.State, u.PlanID)
 			}
-			if len(answer.JSON200.Rows) > 0 {
+			if len(list.Rows) > 0 {
 				row(w)
 				row(w, "FROM", "TO", "PRODUCT", "VALUE", "PRICE", "TOTAL", "BILLINGSTACK", "ROW", "RUN", "DETAIL")
 			}
-			for _, r := range answer.JSON200.Rows {
+			for _, r := range list.Rows {
 				row(w, r.From.Format(timeLayout), r.To.Format(timeLayout), r.Product, r.Value, or(r.Price), or(r.Total), string(r.State), r.ID, or(r.RunID), or(r.Detail))
 			}
 		})
 	}
 	return c
+}
+
+// allUsage reads all pages of a subscription's usage.
+func allUsage(ctx context.Context, s remote, merchant, subscription string, q *client.GetUsageParams) (*client.UsageList, error) {
+	var all *client.UsageList
+	for {
+		answer, err := s.GetUsageWithResponse(ctx, merchant, subscription, q)
+		if err != nil {
+			return nil, unsent(ctx, err)
+		}
+		page := answer.JSON200
+		if page == nil {
+			return nil, problemError(answer.StatusCode(), answer.Body)
+		}
+		if all == nil {
+			all = page
+		} else {
+			all.Usage, all.Rows = append(all.Usage, page.Usage...), append(all.Rows, page.Rows...)
+		}
+		next, err := nextHours(page.Links)
+		if err != nil || next == nil {
+			return all, err
+		}
+		if q.From != nil && !next.From.After(*q.From) {
+			return nil, errEndless
+		}
+		q = next
+	}
+}
+
+// nextHours returns the parameters of the link to the next page, or nil if there is none.
+func nextHours(links client.Links) (*client.GetUsageParams, error) {
+	at := slices.IndexFunc(links, func(l client.Link) bool { return l.Rel == "next" })
+	if at < 0 {
+		return nil, nil //nolint:nilnil // there is no next page
+	}
+	link, err := url.Parse(links[at].Href)
+	var from, to time.Time
+	if err == nil {
+		from, err = time.Parse(time.RFC3339Nano, link.Query().Get("from"))
+	}
+	if err == nil {
+		to, err = time.Parse(time.RFC3339Nano, link.Query().Get("to"))
+	}
+	if err != nil {
+		return nil, exit(exitUnreachable, fmt.Errorf("the server's link to the next page cannot be read: %w", err))
+	}
+	return &client.GetUsageParams{From: &from, To: &to}, nil
 }
 
 func (p *program) usageUnmatched() *cobra.Command {

@@ -1777,6 +1777,7 @@ type UsageKind string
 
 // UsageList defines model for UsageList.
 type UsageList struct {
+	Links Links      `json:"links"`
 	Rows  []UsageRow `json:"rows"`
 	Usage []Usage    `json:"usage"`
 }

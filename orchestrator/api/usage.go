@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -42,8 +43,12 @@ func (s *server) PostSamples(c echo.Context) error {
 	return answerJSON(c, http.StatusAccepted, SamplesReceipt{Samples: got.Samples, Apart: got.Apart, Events: got.Events, Spooled: got.Spooled})
 }
 
-// maxUsage is the longest range of hours in one answer.
-const maxUsage = 7 * 24 * time.Hour
+const (
+	// maxUsage is the longest range of hours in one answer.
+	maxUsage = 7 * 24 * time.Hour
+	// usagesOfPage is the number of usages after which an answer ends at the end of an hour.
+	usagesOfPage = 2000
+)
 
 // GetUsage shows the usage of a subscription.
 func (s *server) GetUsage(c echo.Context, merchantID, subscriptionID string, p GetUsageParams) error {
@@ -67,15 +72,21 @@ func (s *server) GetUsage(c echo.Context, merchantID, subscriptionID string, p G
 		return err
 	}
 	hours := usage.Range{From: from, To: to}
-	found, err := s.Usages.Measured(ctx, merchant.ID, subscriptionID, hours)
+	found, next, err := s.Usages.Measured(ctx, merchant.ID, subscriptionID, hours, usagesOfPage)
 	if err != nil {
 		return err
+	}
+	links := pageLinks(c, "")
+	if !next.IsZero() {
+		hours.To = next
+		query := url.Values{"from": {next.Format(time.RFC3339Nano)}, "to": {to.Format(time.RFC3339Nano)}}
+		links = append(links, Link{Rel: "next", Href: c.Request().URL.Path + "?" + query.Encode()})
 	}
 	rows, err := s.Usages.Rows(ctx, merchant.ID, subscriptionID, hours)
 	if err != nil {
 		return err
 	}
-	answer := UsageList{Usage: []Usage{}, Rows: []UsageRow{}}
+	answer := UsageList{Usage: []Usage{}, Rows: []UsageRow{}, Links: links}
 	for _, m := range found {
 		answer.Usage = append(answer.Usage, Usage{
 			From: m.From, To: m.To, Meter: m.Meter, Kind: UsageKind(m.Kind), Unit: m.Unit, Amount: m.Amount.String(), PlanID: m.Plan, State: m.State,

@@ -64,8 +64,9 @@ type Trouble struct {
 
 // Account shows what was billed.
 type Account interface {
-	// Measured reads the usage of a subscription in the hours that begin in the range, sorted by time and meter.
-	Measured(ctx context.Context, merchant, subscription string, r Range) ([]Measured, error)
+	// Measured reads the usage of a subscription in the hours that begin in the range, sorted by time and meter. After about `limit` entries,
+	// Measured stops at the end of an hour. The result `next` is then the beginning of the next hour; otherwise it is zero.
+	Measured(ctx context.Context, merchant, subscription string, r Range, limit int) (all []Measured, next time.Time, err error)
 	// Rows reads the rows of a subscription for the hours that begin in the range, sorted by time, product and revision.
 	Rows(ctx context.Context, merchant, subscription string, r Range) ([]BilledRow, error)
 	// Troubles reads at most `limit` entries about the unmatched usage of a merchant, with the amounts of all their hours. If Reason.OfMeter is

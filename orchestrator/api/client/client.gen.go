@@ -1782,6 +1782,7 @@ type UsageKind string
 
 // UsageList defines model for UsageList.
 type UsageList struct {
+	Links Links      `json:"links"`
 	Rows  []UsageRow `json:"rows"`
 	Usage []Usage    `json:"usage"`
 }
@@ -2730,7 +2731,7 @@ type ClientInterface interface {
 
 	// GetUsage Show the usage of a subscription, and what of it is billed
 	//
-	// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. An hour is divided where the plan or the state of the subscription changes. The usage of the products in the plan becomes rows, which runs of the workflow `post-usage` post to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference.
+	// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. An hour is divided where the plan or the state of the subscription changes. The usage of the products in the plan becomes rows, which runs of the workflow `post-usage` post to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference. An answer has about 2,000 usages at most. The link `next` then names the rest of the hours.
 	//
 	// Corresponds with GET /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/usage (the `GetUsage` operationId).
 	GetUsage(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, params *GetUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3756,7 +3757,7 @@ func (c *Client) UnsubscribeSubscription(ctx context.Context, merchantID Merchan
 
 // GetUsage Show the usage of a subscription, and what of it is billed
 //
-// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. An hour is divided where the plan or the state of the subscription changes. The usage of the products in the plan becomes rows, which runs of the workflow `post-usage` post to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference.
+// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. An hour is divided where the plan or the state of the subscription changes. The usage of the products in the plan becomes rows, which runs of the workflow `post-usage` post to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference. An answer has about 2,000 usages at most. The link `next` then names the rest of the hours.
 //
 // Corresponds with GET /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/usage (the `GetUsage` operationId).
 func (c *Client) GetUsage(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, params *GetUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7664,7 +7665,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetUsageWithResponse Show the usage of a subscription, and what of it is billed
 	//
-	// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. An hour is divided where the plan or the state of the subscription changes. The usage of the products in the plan becomes rows, which runs of the workflow `post-usage` post to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference.
+	// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. An hour is divided where the plan or the state of the subscription changes. The usage of the products in the plan becomes rows, which runs of the workflow `post-usage` post to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference. An answer has about 2,000 usages at most. The link `next` then names the rest of the hours.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -15079,7 +15080,7 @@ func (c *ClientWithResponses) UnsubscribeSubscriptionWithResponse(ctx context.Co
 
 // GetUsageWithResponse Show the usage of a subscription, and what of it is billed
 //
-// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. An hour is divided where the plan or the state of the subscription changes. The usage of the products in the plan becomes rows, which runs of the workflow `post-usage` post to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference.
+// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. An hour is divided where the plan or the state of the subscription changes. The usage of the products in the plan becomes rows, which runs of the workflow `post-usage` post to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference. An answer has about 2,000 usages at most. The link `next` then names the rest of the hours.
 //
 // Returns a wrapper object for the known response body format(s).
 //
