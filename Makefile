@@ -76,17 +76,20 @@ check-generated: ## fail if generated code or docs/configuration.md differs from
 	@before=$$($(GENERATED)) && $(MAKE) --no-print-directory generate && [ "$$before" = "$$($(GENERATED))" ] || \
 		{ echo 'generated files are stale: run `make generate`, and commit the changed files' >&2; exit 1; }
 
+# deploy/testservices/run prefers a file system in memory. The benchmarks need a disk, because a commit must wait for a disk.
+ON_DISK := TMPDIR=$${TMPDIR:-/var/tmp}
+
 bench: build ## measure the cost of a subscribe, and compare it with the cost of its bare calls; writes bench/ and docs/benchmarks.md
 	go build -o bin/bench ./cmd/bench
-	deploy/testservices/run -- bin/bench
+	$(ON_DISK) deploy/testservices/run -- bin/bench
 
 bench-scale: ## measure whether 1,000,000 finished runs slow the service down; needs up to 15 minutes and 20 GB, less with SIZES=1000,100000; writes bench/ and docs/benchmarks.md
 	go build -o bin/bench ./cmd/bench
-	deploy/testservices/run -- bin/bench $(if $(SIZES),-sizes $(SIZES)) scale
+	$(ON_DISK) deploy/testservices/run -- bin/bench $(if $(SIZES),-sizes $(SIZES)) scale
 
 bench-audit: build ## measure the cost of an audit, and compare it with the cost of bare reads of the same lists; takes about 5 minutes, less with SIZES=500,1000; writes bench/ and docs/benchmarks.md
 	go build -o bin/bench ./cmd/bench
-	deploy/testservices/run -- bin/bench $(if $(SIZES),-sizes $(SIZES)) audit
+	$(ON_DISK) deploy/testservices/run -- bin/bench $(if $(SIZES),-sizes $(SIZES)) audit
 
 clean: ## remove bin/
 	rm -rf bin

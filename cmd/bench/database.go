@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,17 +22,28 @@ type database struct {
 	created []string
 }
 
+// The constant `inMemory` is the type of the file system tmpfs: see statfs(2).
+const inMemory = 0x01021994
+
 func connect(ctx context.Context, server string) (*database, error) {
 	conn, err := pgx.Connect(ctx, server)
 	if err != nil {
 		return nil, err
 	}
-	var fsync, commit string
-	if err := conn.QueryRow(ctx, "SELECT current_setting('fsync'), current_setting('synchronous_commit')").Scan(&fsync, &commit); err != nil {
+	var fsync, commit, directory string
+	const settings = "SELECT current_setting('fsync'), current_setting('synchronous_commit'), current_setting('data_directory')"
+	if err := conn.QueryRow(ctx, settings).Scan(&fsync, &commit, &directory); err != nil {
 		return nil, err
 	}
 	if fsync != "on" || commit != "on" {
 		return nil, errors.New("PostgreSQL does not sync its commits to disk: set fsync and synchronous_commit to on")
+	}
+	var files syscall.Statfs_t
+	if err := syscall.Statfs(directory, &files); err != nil {
+		return nil, fmt.Errorf("finding the file system of %s: %w", directory, err)
+	}
+	if files.Type == inMemory {
+		return nil, fmt.Errorf("PostgreSQL's files in %s are in memory: set TMPDIR to a directory on a disk", directory)
 	}
 	fields, err := stat(int(conn.PgConn().PID()))
 	if err != nil {
