@@ -85,9 +85,12 @@ func rowsOfBatch(now time.Time, b usage.Batch) (rows sampleRows) {
 			ProjectID: s.Project, Meter: s.Meter,
 		}
 		rows.samples = append(rows.samples, row)
-		if _, known := series[row.SeriesID]; !known {
-			series[row.SeriesID] = seriesRow{row.SeriesID, s.Cloud, s.Source, s.Project, s.Resource, s.Meter, string(s.Kind), s.Unit}
+		of, known := series[row.SeriesID]
+		if !known {
+			of = seriesRow{row.SeriesID, s.Cloud, s.Source, s.Project, s.Resource, s.Meter, string(s.Kind), s.Unit, row.Day}
 		}
+		of.LastDay = max(of.LastDay, row.Day)
+		series[row.SeriesID] = of
 		for _, hour := range s.Hours() {
 			hours[dueRow{s.Cloud, s.Project, hour.UnixMicro()}] = true
 		}
@@ -187,7 +190,7 @@ func (r *sampleRows) insertSQLite(tx *gorm.DB, added *usage.Added) (foreignMeter
 	hours := slices.DeleteFunc(r.hours, func(row dueRow) bool { return !ours[place{row.Cloud, row.ProjectID}] })
 	stored, err := insertOnce(tx, samples)
 	if err == nil {
-		_, err = insertOnce(tx, series)
+		err = insertSeries(tx, series)
 	}
 	if err == nil {
 		_, err = insertOnce(tx, hours)
@@ -206,6 +209,20 @@ func insertOnce[T any](tx *gorm.DB, rows []T) (inserted int, err error) {
 		inserted += int(result.RowsAffected)
 	}
 	return inserted, nil
+}
+
+// insertSeries inserts the series that do not exist yet, and updates the last day of the others.
+func insertSeries(tx *gorm.DB, rows []seriesRow) error {
+	for part := range slices.Chunk(rows, rowsOfSQLite) {
+		err := tx.Clauses(clause.OnConflict{
+			Columns: []clause.Column{{Name: "id"}}, DoUpdates: clause.AssignmentColumns([]string{"last_day"}),
+			Where: clause.Where{Exprs: []clause.Expression{clause.Expr{SQL: "series.last_day < excluded.last_day"}}},
+		}).Create(&part).Error
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // deletedAtOnce is the maximum number of rows that one statement deletes, so that other transactions do not wait long.
@@ -388,6 +405,7 @@ type seriesRow struct {
 	Meter      string `gorm:"column:meter" json:"meter"`
 	Kind       string `gorm:"column:kind" json:"kind"`
 	Unit       string `gorm:"column:unit" json:"unit"`
+	LastDay    int    `gorm:"column:last_day" json:"last_day"` // of all samples; see sampleRow.Day
 }
 
 // TableName returns the table's name for gorm.

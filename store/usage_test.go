@@ -137,6 +137,7 @@ func TestSamplesAreStoredOnce(t *testing.T) {
 
 		cpu, vcpus, west := sample("p", "").Series.ID(), sample("q", "", gauge).Series.ID(), sample("w", "", other).Series.ID()
 		micro := func(d time.Duration) int64 { return noon.Add(d).UnixMicro() }
+		day := noon.Unix() / (24 * 60 * 60)
 		for query, want := range map[string][]string{
 			"SELECT cloud, id, series_id, at, volume FROM samples ORDER BY cloud, id, at": {
 				fmt.Sprint("default 1 ", cpu, " ", micro(0), " 12345678901234567890.5 "),
@@ -145,8 +146,9 @@ func TestSamplesAreStoredOnce(t *testing.T) {
 				fmt.Sprint("default 3 ", vcpus, " ", micro(30*time.Minute), " 12345678901234567890.5 "),
 				fmt.Sprint("west 1 ", west, " ", micro(0), " 12345678901234567890.5 "),
 			},
-			"SELECT cloud, project_id, resource_id, meter, kind, unit FROM series ORDER BY cloud, project_id": {
-				"default p vm cpu cumulative ns ", "default q vm vcpus gauge ns ", "west w vm cpu cumulative ns ",
+			"SELECT cloud, project_id, resource_id, meter, kind, unit, last_day FROM series ORDER BY cloud, project_id": {
+				fmt.Sprint("default p vm cpu cumulative ns ", day+1, " "), fmt.Sprint("default q vm vcpus gauge ns ", day, " "),
+				fmt.Sprint("west w vm cpu cumulative ns ", day, " "),
 			},
 			"SELECT cloud, project_id, hour FROM usage_due ORDER BY cloud, project_id, hour": {
 				fmt.Sprint("default p ", micro(0), " "), fmt.Sprint("default p ", micro(24*time.Hour), " "),

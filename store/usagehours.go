@@ -124,7 +124,8 @@ func (u *Usage) take(tx *gorm.DB, args map[string]any) (rows []takenRow, err err
 
 // pgRecorded reads the points of a project's series that contribute to the hour from @from to @to, and the time of each series' next point.
 // The points of a series begin with the last points before the hour. All these points have the same time. A series is not read if its last
-// point before @to is before the hour, unless the series is a gauge and the point is after @held.
+// point before @to is before the hour, unless the series is a gauge and the point is after @held. Most series of a project can have ended
+// long ago. The condition on @day, the day of @held, leaves them out, so that PostgreSQL need not look for their samples.
 //
 // PostgreSQL must read the samples series by series, because the subqueries are LATERAL and sorted. Each subquery reads only a part of the
 // index samples_series, even if PostgreSQL has no statistics. The series are sorted first, so that PostgreSQL can sort the points of one
@@ -132,7 +133,8 @@ func (u *Usage) take(tx *gorm.DB, args map[string]any) (rows []takenRow, err err
 const pgRecorded = `
 SELECT s.id AS series_id, s.source, s.resource_id, s.meter, s.kind, s.unit, n.at AS next_at, p.id, p.at, p.volume
 FROM (
-	SELECT id, source, resource_id, meter, kind, unit FROM series WHERE cloud = @cloud AND project_id = @project ORDER BY id
+	SELECT id, source, resource_id, meter, kind, unit FROM series
+	WHERE cloud = @cloud AND project_id = @project AND last_day >= @day ORDER BY id
 ) s
 CROSS JOIN LATERAL (
 	SELECT at FROM samples WHERE series_id = s.id AND at < @to ORDER BY at DESC, id DESC LIMIT 1
@@ -154,7 +156,7 @@ const sqliteRecorded = `
 WITH near AS MATERIALIZED (
 	SELECT s.id, s.source, s.resource_id, s.meter, s.kind, s.unit,
 		(SELECT MAX(at) FROM samples WHERE series_id = s.id AND at < @to) AS last_at
-	FROM series s WHERE s.cloud = @cloud AND s.project_id = @project
+	FROM series s WHERE s.cloud = @cloud AND s.project_id = @project AND s.last_day >= @day
 ), needed AS MATERIALIZED (
 	SELECT s.id, s.source, s.resource_id, s.meter, s.kind, s.unit,
 		(SELECT MAX(at) FROM samples WHERE series_id = s.id AND at < @from) AS before_at,
@@ -188,9 +190,10 @@ func (u *Usage) recorded(ctx context.Context, d usage.Due, yield func(usage.Reco
 	if u.store.postgres() {
 		statement = pgRecorded
 	}
+	held := d.Hour.Add(-usage.MaxHold)
 	rows, err := u.store.db.WithContext(ctx).Raw(statement, map[string]any{
 		"cloud": d.Cloud, "project": d.Project, "from": d.Hour.UnixMicro(), "to": d.Hour.Add(time.Hour).UnixMicro(),
-		"held": d.Hour.Add(-usage.MaxHold).UnixMicro(),
+		"held": held.UnixMicro(), "day": held.Unix() / secondsOfDay,
 	}).Rows()
 	if err != nil {
 		return err

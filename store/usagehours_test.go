@@ -540,6 +540,99 @@ func TestRecordedSamples(t *testing.T) {
 	})
 }
 
+// The day of a series' last sample never decreases, and an hour needs the series with samples on its day or in the hour before.
+func TestTheLastDayOfASeries(t *testing.T) {
+	onEach(t, func(t *testing.T, s *store.Store) {
+		tenants(t, s, "default", "p")
+		const day = 24 * time.Hour
+		lastDay := func(what string, want time.Duration) {
+			t.Helper()
+			same(t, what, rowsOf(t, s, "SELECT last_day FROM series")[0], fmt.Sprint(noon.Add(want).Unix()/int64(day/time.Second), " "))
+		}
+		found := func(after time.Duration) int {
+			t.Helper()
+			all, err := allRecorded(s, dueHour("p", after, true))
+			must(t, err)
+			return len(all)
+		}
+		add(t, s, sample("p", "1", point(usage.Gauge, day+11*time.Hour+30*time.Minute, 1))) // half an hour before midnight
+		lastDay("a new series", day)
+		same(t, "the hour after midnight", found(day+12*time.Hour), 1)
+		add(t, s, sample("p", "2", point(usage.Gauge, 0, 1)))
+		lastDay("after an older sample", day)
+		add(t, s, sample("p", "3", point(usage.Gauge, 3*day, 1)), sample("p", "4", point(usage.Gauge, 2*day, 1)))
+		lastDay("after a younger sample", 3*day)
+		for _, after := range []time.Duration{0, day + 11*time.Hour, day + 12*time.Hour, 2 * day, 3 * day} {
+			same(t, fmt.Sprint("the hour ", after), found(after), 1)
+		}
+		same(t, "an hour without samples", found(4*day), 0)
+	})
+}
+
+// Two replicas store the first samples of a series at the same time, and the replica with the younger sample must wait for the other one.
+func TestTheLastDayOfANewSeriesOfTwoReplicas(t *testing.T) {
+	s := migrated(t, storetest.PostgreSQL(t))
+	tenants(t, s, "default", "p")
+	younger := sample("p", "2", point(usage.Delta, 24*time.Hour, 1))
+	other := s.DB().Begin()
+	must(t, other.Exec(`INSERT INTO series (id, cloud, source, project_id, resource_id, meter, kind, unit, last_day)
+		VALUES (?, 'default', 'openstack', 'p', 'vm', 'cpu', 'delta', 'ns', ?)`, younger.Series.ID(), noon.Unix()/(24*60*60)).Error)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.Usage().Add(t.Context(), noon, usage.Batch{Samples: []usage.Sample{younger}})
+		ended <- err
+	}()
+	awaitLock(t, s)
+	must(t, other.Commit().Error)
+	must(t, <-ended)
+	same(t, "the last day", rowsOf(t, s, "SELECT last_day FROM series")[0], fmt.Sprint(noon.Unix()/(24*60*60)+1, " "))
+}
+
+// The function awaitLock waits until a transaction waits for a lock.
+func awaitLock(t *testing.T, s *store.Store) {
+	t.Helper()
+	const waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+	for end := time.Now().Add(10 * time.Second); rowsOf(t, s, waiting)[0] == "0 "; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("no transaction waits for a lock")
+		}
+	}
+}
+
+// The migration finds the last days of the series that exist.
+func TestMigrationOfTheLastDays(t *testing.T) {
+	onEach(t, func(t *testing.T, s *store.Store) {
+		tenants(t, s, "default", "p")
+		add(t, s, sample("p", "1"), sample("p", "2", point(usage.Cumulative, 50*time.Hour, 1)))
+		provider := migrations(t, s)
+		_, err := provider.DownTo(t.Context(), 21)
+		must(t, err)
+		must(t, s.DB().Exec(`INSERT INTO series (id, cloud, source, project_id, resource_id, meter, kind, unit)
+			VALUES ('empty', 'default', '', 'p', '', '', 'delta', '')`).Error)
+		_, err = s.Migrate(t.Context())
+		must(t, err)
+		want := []string{fmt.Sprint(noon.Add(50*time.Hour).Unix()/(24*60*60), " "), "0 "}
+		if got := rowsOf(t, s, "SELECT last_day FROM series ORDER BY last_day DESC"); !slices.Equal(got, want) {
+			t.Errorf("the last days are %q, want %q", got, want)
+		}
+	})
+}
+
+// The function `migrations` returns the migrations that can be undone.
+func migrations(t *testing.T, s *store.Store) *goose.Provider {
+	t.Helper()
+	pool, err := s.DB().DB()
+	must(t, err)
+	dialect := goose.DialectSQLite3
+	if s.DB().Name() == "postgres" {
+		dialect = goose.DialectPostgres
+	}
+	goCode := goose.WithGoMigrations(goose.NewGoMigration(5, nil, nil)) // this migration is not undone
+	provider, err := goose.NewProvider(dialect, pool, os.DirFS("migrations"), goCode)
+	must(t, err)
+	return provider
+}
+
 // The function `measured` returns the usage of a part of the hour at noon.
 func measured(from, to time.Duration, meter, amount string) usage.Measured {
 	return usage.Measured{
@@ -643,15 +736,7 @@ func TestMigrationOfUsageHours(t *testing.T) {
 			Range: usage.Range{From: noon.Add(3 * time.Hour), To: noon.Add(4 * time.Hour)}, Meter: "cpu", Kind: usage.Delta, Amount: decimal.NewFromInt(1),
 		}
 		must(t, s.Usage().FinishHour(t.Context(), noon, due[3], finished(due[3], []usage.Measured{computed}, nil)))
-		pool, err := s.DB().DB()
-		must(t, err)
-		dialect := goose.DialectSQLite3
-		if s.DB().Name() == "postgres" {
-			dialect = goose.DialectPostgres
-		}
-		goCode := goose.WithGoMigrations(goose.NewGoMigration(5, nil, nil)) // this migration is not undone
-		provider, err := goose.NewProvider(dialect, pool, os.DirFS("migrations"), goCode)
-		must(t, err)
+		provider := migrations(t, s)
 		for range 2 {
 			_, err := provider.DownTo(t.Context(), 19)
 			must(t, err)
@@ -701,8 +786,8 @@ func fillHours(b *testing.B, url string, series, points, hours int) {
 		b.Fatal(err)
 	}
 	defer db.Close(ctx)
-	_, err = db.Exec(ctx, `INSERT INTO series (id, cloud, source, project_id, resource_id, meter, kind, unit)
-		SELECT left(md5(i::text), 22), 'default', 'openstack', 'p', md5(i::text), 'cpu', 'cumulative', 'ns'
+	_, err = db.Exec(ctx, `INSERT INTO series (id, cloud, source, project_id, resource_id, meter, kind, unit, last_day)
+		SELECT left(md5(i::text), 22), 'default', 'openstack', 'p', md5(i::text), 'cpu', 'cumulative', 'ns', 100000
 		FROM generate_series(1, $1::int) i`, series)
 	if err == nil {
 		_, err = db.Exec(ctx, `INSERT INTO samples (cloud, day, id, series_id, at, volume)

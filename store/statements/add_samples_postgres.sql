@@ -14,10 +14,13 @@ WITH given AS MATERIALIZED (
 	SELECT g.cloud, g.day, g.id, g.series_id, g.at, g.volume FROM given g JOIN ours USING (cloud, project_id)
 	ORDER BY g.cloud, g.day, g.id ON CONFLICT DO NOTHING RETURNING 1
 ), new_series AS (
-	INSERT INTO series (id, cloud, source, project_id, resource_id, meter, kind, unit)
-	SELECT s.id, s.cloud, s.source, s.project_id, s.resource_id, s.meter, s.kind, s.unit
+	-- ON CONFLICT locks and writes each row that exists already, so the rows that do not change are left out first.
+	INSERT INTO series AS known (id, cloud, source, project_id, resource_id, meter, kind, unit, last_day)
+	SELECT s.id, s.cloud, s.source, s.project_id, s.resource_id, s.meter, s.kind, s.unit, s.last_day
 	FROM json_populate_recordset(NULL::series, CAST(@series AS json)) s JOIN ours USING (cloud, project_id)
-	ORDER BY s.id ON CONFLICT DO NOTHING
+	WHERE NOT EXISTS (SELECT 1 FROM series k WHERE k.id = s.id AND k.last_day >= s.last_day)
+	ORDER BY s.id
+	ON CONFLICT (id) DO UPDATE SET last_day = excluded.last_day WHERE known.last_day < excluded.last_day
 ), due AS (
 	INSERT INTO usage_due (cloud, project_id, hour)
 	SELECT h.cloud, h.project_id, h.hour
