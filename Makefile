@@ -6,7 +6,7 @@ GOTESTSUM     := go run gotest.tools/gotestsum@v1.13.0
 VERSION       := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test readme-test process sim crash-matrix chaos audit soak steady lint vuln generate check-generated bench bench-scale bench-audit clean
+.PHONY: help build demo test readme-test process sim crash-matrix chaos audit soak steady lint vuln generate check-generated bench bench-scale bench-audit bench-usage clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -90,6 +90,10 @@ bench-scale: ## measure whether 1,000,000 finished runs slow the service down; n
 bench-audit: build ## measure the cost of an audit, and compare it with the cost of bare reads of the same lists; takes about 5 minutes, less with SIZES=500,1000; writes bench/ and docs/benchmarks.md
 	go build -o bin/bench ./cmd/bench
 	$(ON_DISK) deploy/testservices/run -- bin/bench $(if $(SIZES),-sizes $(SIZES)) audit
+
+bench-usage: build ## measure the cost of Ceilometer's samples, also with 10,000,000 stored samples; takes about 15 minutes and needs 10 GB, less with SIZES=0,100000; writes bench/ and docs/benchmarks.md
+	go build -o bin/bench ./cmd/bench
+	$(ON_DISK) deploy/testservices/run -- bin/bench $(if $(SIZES),-sizes $(SIZES)) usage
 
 clean: ## remove bin/
 	rm -rf bin

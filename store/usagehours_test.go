@@ -436,8 +436,8 @@ func TestAnHourWithManyPointsNeedsLittleMemory(t *testing.T) {
 		at := fmt.Sprint(noon.UnixMicro(), " + CAST(i AS BIGINT) * 34000")
 		numbers := "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000) "
 		for _, statement := range []string{
-			"INSERT INTO series (id, cloud, source, project_id, resource_id, meter, kind, unit) " + numbers +
-				"SELECT 's' || i, 'default', 'o', 'p', 'r' || i, 'short', 'cumulative', '' FROM n WHERE i <= 2000",
+			"INSERT INTO series (id, cloud, source, project_id, resource_id, meter, kind, unit, last_day) " + numbers +
+				"SELECT 's' || i, 'default', 'o', 'p', 'r' || i, 'short', 'cumulative', '', 30000 FROM n WHERE i <= 2000",
 			"INSERT INTO samples (cloud, day, id, series_id, at, volume) " + numbers +
 				"SELECT 'default', 30000, 'l' || i, '" + long + "', " + at + ", '0.1' FROM n",
 			"INSERT INTO samples (cloud, day, id, series_id, at, volume) " + numbers +

@@ -1,9 +1,10 @@
 // Command bench measures the cost of a subscribe through Tenantry. The benchmark compares Tenantry with the bare calls of a
 // subscribe, and with a minimal program that stores the progress of these calls. bench prints tables, and writes the result as
 // JSON and as a plot. `bench scale` measures whether finished runs make Tenantry slower. `bench audit` measures the cost of an audit.
+// `bench usage` measures the cost of Ceilometer's samples.
 //
 // The command needs Linux and a PostgreSQL server on the same machine. TENANTRY_TEST_POSTGRES_URL is the server's URL. `make
-// bench`, `make bench-scale` and `make bench-audit` start such a server.
+// bench`, `make bench-scale`, `make bench-audit` and `make bench-usage` start such a server.
 package main
 
 import (
@@ -41,7 +42,8 @@ func run() error {
 	only := flag.String("only", strings.Join(contenders, ","), "comma-separated `contenders` to measure; with a list other than the default, bench writes no files")
 	out := flag.String("out", "bench", "`directory` to write the result and its plot to")
 	sizes := flag.String("sizes", "", "with scale: comma-separated `numbers` of finished runs (default 1000,100000,1000000); with audit: the numbers of subscriptions "+
-		"with the real Keystone and with the in-memory Keystone (default 5000,50000); with numbers other than the default, bench writes no files")
+		"with the real Keystone and with the in-memory Keystone (default 5000,50000); with usage: the numbers of stored samples (default 0,10000000); "+
+		"with numbers other than the default, bench writes no files")
 	calls := flag.Int("calls", defaultCalls, "with scale: `number` of calls of each operation in a pass; with a number other than the default, bench writes no files")
 	docs := flag.String("docs", "docs/benchmarks.md", "the Markdown `file` whose tables are replaced")
 	flag.Parse()
@@ -55,6 +57,8 @@ func run() error {
 		return runScale(ctx, scale{passes: p.passes, calls: *calls}, *sizes, *out, *docs)
 	case "audit":
 		return runAudits(ctx, audits{passes: p.passes, binary: p.binary}, *sizes, *out, *docs)
+	case "usage":
+		return runUsages(ctx, usages{passes: p.passes, binary: p.binary}, *sizes, *out, *docs)
 	case memoryKeystone:
 		return serveKeystone()
 	case "upstreams":
