@@ -91,7 +91,7 @@ bench-audit: build ## measure the cost of an audit, and compare it with the cost
 	go build -o bin/bench ./cmd/bench
 	$(ON_DISK) deploy/testservices/run -- bin/bench $(if $(SIZES),-sizes $(SIZES)) audit
 
-bench-usage: build ## measure the cost of Ceilometer's samples, also with 10,000,000 stored samples; takes about 15 minutes and needs 10 GB, less with SIZES=0,100000; writes bench/ and docs/benchmarks.md
+bench-usage: build ## measure the cost of Ceilometer's samples, also with 10,000,000 stored samples; takes about 6 minutes and needs 10 GB, less with SIZES=0,100000; writes bench/ and docs/benchmarks.md
 	go build -o bin/bench ./cmd/bench
 	$(ON_DISK) deploy/testservices/run -- bin/bench $(if $(SIZES),-sizes $(SIZES)) usage
 
