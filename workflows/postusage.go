@@ -86,7 +86,10 @@ func (p Posting) Request(runID string) saga.Request {
 func PostUsage(d Deps) saga.Workflow[Posting] {
 	return saga.Workflow[Posting]{
 		Name: PostUsageName, Version: 1, Classify: Classify, Unaudited: true,
-		Retry: func(_ context.Context, p Posting, runID string) (saga.Request, error) { return p.Request(runID), nil },
+		// A late request of an earlier run only posts a row that this run would also post. A merchant has many succeeded postings, and this
+		// run must not read them all.
+		NewSubject: func(Posting) bool { return true },
+		Retry:      func(_ context.Context, p Posting, runID string) (saga.Request, error) { return p.Request(runID), nil },
 		Expect: func(p Posting) (all []saga.Expected) {
 			for item, rows := range p.parts() {
 				for _, r := range rows {
