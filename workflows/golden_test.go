@@ -6,7 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shopspring/decimal"
+
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/usage"
 	"github.com/tenantry/tenantry/workflows"
 )
 
@@ -82,6 +85,34 @@ func TestStoredRegistrationsStillDecode(t *testing.T) {
 		UserID: "u", PasswordState: workflows.PasswordState{PasswordSet: true, PasswordHanded: 2},
 	}
 	var got workflows.Registration
+	if err := json.Unmarshal([]byte(stored), &got); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v\nwant %+v", got, err, want)
+	}
+}
+
+func TestStoredPostingsStillDecode(t *testing.T) {
+	stored := `{"id":"i","merchant_id":"m","hour":"2026-01-31T12:00:00Z","rows":[` +
+		`{"id":"r","subscription_id":"s","product_id":"p","product":"vcpus","plan_id":"l","from":"2026-01-31T12:00:00Z",` +
+		`"to":"2026-01-31T12:30:00Z","revision":1,"value":"-0.25","price":"0.05"},` +
+		`{"id":"r2","subscription_id":"s2","product_id":"p","product":"vcpus","plan_id":"l","from":"2026-01-31T12:00:00Z",` +
+		`"to":"2026-01-31T13:00:00Z","revision":0,"value":"1234567890.123456789012"}],` +
+		`"posted":{"1":true,"2":true},"differs":{"r":"the value is 1 in BillingStack, not -0.25"}}`
+	hour := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	want := workflows.Posting{
+		ID: "i", MerchantID: "m", Hour: hour,
+		Rows: []usage.Row{
+			{
+				ID: "r", Subscription: "s", Product: "p", Name: "vcpus", Plan: "l", From: hour, To: hour.Add(30 * time.Minute), Revision: 1,
+				Value: decimal.RequireFromString("-0.25"), Price: new(decimal.RequireFromString("0.05")),
+			},
+			{
+				ID: "r2", Subscription: "s2", Product: "p", Name: "vcpus", Plan: "l", From: hour, To: hour.Add(time.Hour),
+				Value: decimal.RequireFromString("1234567890.123456789012"),
+			},
+		},
+		Posted: map[string]bool{"1": true, "2": true}, Differs: map[string]string{"r": "the value is 1 in BillingStack, not -0.25"},
+	}
+	var got workflows.Posting
 	if err := json.Unmarshal([]byte(stored), &got); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v\nwant %+v", got, err, want)
 	}
