@@ -53,6 +53,9 @@ var invariants = []struct {
 	{"held-stays", heldStays},
 	{"same-answer", sameAnswer},
 	{"own-merchant", ownMerchant},
+	{"usage-posted", usagePosted},
+	{"usage-recorded", usageRecorded},
+	{"usage-awaited", usageAwaited},
 	{"no-secret", noSecret},
 }
 

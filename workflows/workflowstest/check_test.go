@@ -1,6 +1,7 @@
 package workflowstest
 
 import (
+	"encoding/json"
 	"slices"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/usage"
 	"github.com/tenantry/tenantry/workflows"
 )
 
@@ -27,6 +29,8 @@ type play struct {
 	stranger *saga.Run // succeeded, for another merchant
 	changed  *saga.Run // succeeded, changed the plan of the subscription of the run "fresh"
 	kept     *saga.Run // compensated, should have changed the plan of the subscription of the run "joined"
+	posted   *saga.Run // succeeded, posted usage of the subscription of the run "fresh"
+	unposted *saga.Run // compensated, should have posted further usage of this subscription
 }
 
 var (
@@ -109,6 +113,7 @@ func newPlay(t *testing.T) *play {
 	p.do(p.kept, "change-plan")
 	p.turnBack(p.kept, "change-plan")
 	p.undo(p.kept, "")
+	p.bill()
 
 	for _, r := range []*saga.Run{p.fresh, p.fresh, p.second, p.stranger} {
 		p.Answers = append(p.Answers, p.answer(r))
@@ -412,6 +417,42 @@ func TestWhatIsBrokenIsNamed(t *testing.T) {
 
 		{"own-merchant", "another merchant's run", func(p *play) { p.Answers[0].Merchant = rival }},
 		{"own-merchant", "another merchant's customer", func(p *play) { p.Answers[3].Body = []byte(`["bs-customer-` + old + `"]`) }},
+
+		{"usage-posted", "a row of a succeeded posting is missing", func(p *play) { p.unbill(0) }},
+		{"usage-posted", "BillingStack has a row twice", func(p *play) { p.Now.Usage = append(p.Now.Usage, *p.billed(0)) }},
+		{"usage-posted", "BillingStack has other numbers, and the run does not report this", func(p *play) {
+			p.output(p.posted, map[string]any{"posted": map[string]bool{"1": true}})
+		}},
+		{"usage-posted", "the run reports a difference, and there is none", func(p *play) {
+			p.output(p.posted, map[string]any{"differs": map[string]string{p.Rows[0].ID: differing, p.Rows[1].ID: differing}})
+		}},
+		{"usage-posted", "a posted number has changed", func(p *play) { p.billed(0).Value = new(3.0) }},
+		{"adopted-untouched", "usage that differs from a row was overwritten", func(p *play) { p.billed(1).Value = new(2.0) }},
+		{"no-orphan", "usage whose id no posting has", func(p *play) {
+			second := *p.billed(0)
+			second.ID = named("a second")
+			p.Now.Usage = append(p.Now.Usage, second)
+		}},
+		{"usage-recorded", "a row is recorded as posted, and BillingStack does not have it", func(p *play) {
+			p.Rows[3].Run = p.unposted.ID
+		}},
+		{"usage-recorded", "a difference is not recorded", func(p *play) { p.Rows[1].Differs = "" }},
+		{"usage-recorded", "a difference is recorded, and there is none", func(p *play) { p.Rows[0].Differs = differing }},
+		{"usage-recorded", "a row that is not recorded was posted with other numbers", func(p *play) { p.billed(2).Value = new(3.0) }},
+		{"usage-awaited", "the follow-up of a failed posting is gone", func(p *play) { p.FollowUps = nil }},
+		{"usage-awaited", "the follow-up of a failed posting lacks a row", func(p *play) {
+			rest := workflows.Posting{ID: p.FollowUps[0].ID, Rows: []usage.Row{p.Rows[2].Row}}
+			input, err := json.Marshal(rest)
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			p.FollowUps[0].Input = json.RawMessage(input)
+		}},
+		{"usage-awaited", "the follow-up of a failed posting has no reason", func(p *play) { p.FollowUps[0].Reason = nil }},
+		{"usage-awaited", "a posting that failed after its last row was posted is forgotten", func(p *play) {
+			p.Now.Usage = append(p.Now.Usage, p.Rows[3].Usage())
+			p.Rows[2].Run, p.Rows[3].Run, p.FollowUps = p.posted.ID, p.posted.ID, nil
+		}},
 
 		{"no-secret", "in a text", func(p *play) { p.Texts["log"] = `time="now" password="canary-password"` }},
 		{"no-secret", "in an event", func(p *play) { p.event(p.stuck, saga.EventStuck).Why = "said canary-password" }},

@@ -16,6 +16,7 @@ func adoptedUntouched(v *view, broken report) {
 	untouched("customer", v.Others.Customers, v.Now.Customers, func(c billing.Customer) string { return c.ID }, broken)
 	untouched("subscription", v.Others.Subscriptions, v.Now.Subscriptions,
 		func(s billing.Subscription) string { return s.ID }, broken)
+	untouched("usage", v.Others.Usage, v.Now.Usage, func(u billing.Usage) string { return u.ID }, broken)
 }
 
 func untouched[T any](kind string, before, now []T, id func(T) string, broken report) {

@@ -50,3 +50,9 @@ func createProduct(ctx context.Context, g Ground, by ByHand) ([]saga.ObjectRef, 
 func productOf(g Ground) string {
 	return uuid.NewSHA1(uuid.NameSpaceOID, []byte("product for "+held(g).SubscriptionID)).String()
 }
+
+// NoBooks records nothing about the usage that runs post.
+type NoBooks struct{}
+
+// Posted implements [workflows.Books].
+func (NoBooks) Posted(context.Context, time.Time, string, string, []usage.Posted) error { return nil }

@@ -8,6 +8,7 @@ import (
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/usage"
 )
 
 // Seen contains the observations of a test: the database, both upstreams, the answers and the removals. Fill Seen after all runs of the
@@ -28,6 +29,10 @@ type Seen struct {
 
 	Removals []Removal
 	Answers  []Answer
+
+	// Rows are the rows of usage in the database. A test that sets Rows also sets FollowUps.
+	Rows      []usage.BilledRow
+	FollowUps []saga.FollowUp // all follow-ups in the database
 
 	Secrets []string          // secrets that no text, run or event may contain
 	Texts   map[string]string // texts by origin, such as "log of replica 2"
