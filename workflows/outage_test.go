@@ -28,6 +28,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 	"github.com/tenantry/tenantry/store/model"
 	"github.com/tenantry/tenantry/workflows"
+	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
 // inProcess is an upstream that is called without a network. Each call takes some time, and the upstream can be down.
@@ -110,7 +111,7 @@ func newOutage(t *testing.T, giveUpAfter time.Duration) *outage {
 	definitions, err := workflows.All(workflows.Deps{
 		Identity: func(string) (keystone.Identity, error) { return identity, nil },
 		Billing:  o.bill, Merchants: knownMerchant(o.merchant.ID), Reads: &coalesce.Reads{}, Handover: &workflows.Handover{}, Now: time.Now,
-		Ledger: o.store, Installation: "outage", Defaults: usualDefaults,
+		Ledger: o.store, Books: workflowstest.NoBooks{}, Installation: "outage", Defaults: usualDefaults,
 	})
 	o.ok(err)
 	o.engine = engine.New(engine.Options{

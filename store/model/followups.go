@@ -130,6 +130,14 @@ func (s *Store) toAttend(r *row) bool {
 	return false
 }
 
+// PutFollowUps stores follow-ups without a run, as a biller of usage does: see usage.Books. If the input of a follow-up cannot be encoded,
+// the follow-up has an empty input.
+func (s *Store) PutFollowUps(followUps ...saga.FollowUp) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.follow(&saga.Checkpoint{FollowUps: followUps})
+}
+
 func copyOfFollowUp(f *saga.FollowUp) saga.FollowUp {
 	c := *f
 	input, _ := json.Marshal(f.Input) //nolint:errcheck,errchkjson // the function `unreadable` has checked the input

@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -84,6 +85,21 @@ func drawPlan(t *rapid.T) *plan {
 		if m.late() {
 			p.meet(rand.New(rand.NewPCG(p.Seed, 0)), m)
 		}
+	}
+	p.Bills = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) billPlan {
+		return billPlan{
+			At: between(t, 0, 40*time.Second, "bill at"), Merchant: rapid.IntRange(0, 1).Draw(t, "merchant"),
+			Many: rapid.IntRange(1, 3).Draw(t, "subscriptions"), Values: rapid.SliceOfN(rapid.Int64Range(1, 500), 1, 2).Draw(t, "values"),
+			Again: between(t, 0, 40*time.Second, "again"), Foreign: rapid.Bool().Draw(t, "foreign"),
+		}
+	}), 0, 2).Draw(t, "bills")
+	if len(p.Bills) > 0 {
+		p.Mishaps = append(p.Mishaps, rapid.SliceOfN(rapid.Custom(func(t *rapid.T) mishap {
+			return mishap{
+				Order: noOrder, Step: fmt.Sprint("post/", rapid.IntRange(1, 3).Draw(t, "step")), Nth: rapid.IntRange(0, 3).Draw(t, "nth"),
+				Kind: kind(rapid.IntRange(0, int(kinds)-1).Draw(t, "kind")), For: between(t, time.Second, 80*time.Second, "for"),
+			}
+		}), 0, 4).Draw(t, "mishaps of postings")...)
 	}
 	return p
 }

@@ -30,6 +30,7 @@ type mutations struct {
 	lateWindow time.Duration
 	registers  bool // the mutation breaks registrations, and is tried only on plans with registrations
 	repairs    bool // the mutation breaks repairs, and is tried only on plans with repairs
+	usage      bool // the mutation breaks the posting of usage, and is tried only on plans with usage
 	untried    bool // if true, an upstream with an open circuit is never tried again
 	unfenced   bool // checkpoints are written without a check of lease and version
 }
@@ -236,8 +237,8 @@ func TestEveryMutationIsNoticed(t *testing.T) {
 			t.Parallel()
 			kills := 0
 			for seed := range cmp.Or(*killsFlag, 1000) {
-				changes := (m.define != nil || m.plans != nil || m.switches != nil) && !m.registers
-				if m.registers && seed%mixed != registering {
+				changes := (m.define != nil || m.plans != nil || m.switches != nil) && !m.registers && !m.usage
+				if m.registers && seed%mixed != registering || m.usage && !hasUsage(uint64(seed)) {
 					continue
 				}
 				if changes && seed%mixed != mixed-1 { // the plan of this seed changes no subscription

@@ -26,6 +26,7 @@ type plan struct {
 	Actions    []actionPlan
 	ClockError []time.Duration // error of each replica's clock
 	Aftermath  *aftermath      // nil in most plans
+	Bills      []billPlan      // usage that is billed; none in most plans
 	Second     bool            // the service uses Identity v2.0; no plan that is drawn has it
 
 	KeepPassword time.Duration // see engine.Options; zero in most plans
@@ -418,6 +419,9 @@ func newPlan(seed uint64) *plan {
 	case registering:
 		p.signUp(rand.New(rand.NewPCG(seed, 0x516e)))
 	}
+	if hasUsage(seed) {
+		p.bill(rand.New(rand.NewPCG(seed, 0xb111)))
+	}
 	return p
 }
 
@@ -561,6 +565,9 @@ func (p *plan) String() string {
 	}
 	for _, v := range p.Actions {
 		_, _ = fmt.Fprintf(&s, "  operator asks for %s of order %d at %v\n", actions[v.Action], v.Order, v.At)
+	}
+	for i, b := range p.Bills {
+		_, _ = fmt.Fprintf(&s, "  bill %d: %+v\n", i, b)
 	}
 	return s.String() + p.Aftermath.String()
 }

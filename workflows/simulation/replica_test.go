@@ -78,7 +78,7 @@ func (w *world) startReplica(off time.Duration) *replica {
 	})
 	deps := workflows.Deps{
 		Identity: func(string) (keystone.Identity, error) { return w.changed(r, identity), nil },
-		Billing:  bill, Merchants: w.merchants, Ledger: database, FollowUps: database, Audits: auditor, Reads: &coalesce.Reads{}, Handover: &handover, Now: clock.Now, NewID: r.newID,
+		Billing:  bill, Merchants: w.merchants, Ledger: database, FollowUps: database, Audits: auditor, Books: database, Reads: &coalesce.Reads{}, Handover: &handover, Now: clock.Now, NewID: r.newID,
 		Installation: installation, KeepTenant: w.plan.keepTenant(), KeepBilling: keepBilling, Resources: workflowstest.NoResources{},
 		Defaults: workflows.Defaults{CustomerRoles: customerRoles, SubscriptionRoles: subscriptionRoles, Domain: "default"},
 	}

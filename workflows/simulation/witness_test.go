@@ -108,6 +108,7 @@ func (w *world) check() []workflowstest.Broken {
 	w.seen.Runs, w.seen.Events, w.seen.Removals = all.Runs, all.Events, w.recorder.Removals()
 	w.seen.Now, w.seen.Others = w.withoutGifts(w.look()), w.before
 	w.seen.Secrets = append(w.seen.Secrets, servicePassword, userPassword, canaryPassword)
+	w.seen.Rows, w.seen.FollowUps = w.books.sorted(), all.FollowUps
 	w.checkSignUps()
 	for _, s := range w.sellers {
 		w.seen.Secrets = append(w.seen.Secrets, s.secret)

@@ -66,7 +66,8 @@ type world struct {
 	renamed   []saga.ObjectRef         // the tenants that the vandal has renamed
 
 	signUps *signUps // nil if the plan has no registrations
-	skipped bool     // the world waited until a run expired; re-checks of other runs may be in progress before the night
+	books   books
+	skipped bool // the world waited until a run expired; re-checks of other runs may be in progress before the night
 
 	mutations
 	late     []lateChange   // changes that took effect after the late window
@@ -149,6 +150,10 @@ func (w *world) play() {
 			w.expect(n, o)
 			last = max(last, o.At)
 		}
+	}
+	for n, b := range w.plan.Bills {
+		w.bill(n, b)
+		last = max(last, b.At+faultsAfterBill)
 	}
 	w.until(last+time.Second, func() bool { return false })
 }
