@@ -14,7 +14,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// runsAtATime is the number of runs that EachRun reads at a time. The runs and their steps need some MiB of memory.
+// runsAtATime is the number of runs or entries that EachRun or EachUnmatched reads at a time. The runs and their steps need some MiB of memory.
 const runsAtATime = 300
 
 // EachRun calls take for each run that the filter selects, as audit.Store specifies. EachRun holds no connection while take is called.

@@ -17,7 +17,7 @@ import (
 // Audits stores audits, findings and repair plans, and reads the runs that an audit compares. Audits implements audit.Store.
 type Audits struct {
 	store *Store
-	page  int // the number of runs that EachRun reads at a time
+	page  int // the number of runs or entries that EachRun or EachUnmatched reads at a time
 }
 
 var _ audit.Store = (*Audits)(nil)

@@ -34,5 +34,5 @@ func (s *Store) TurnReadOnly(ctx context.Context, n int) error {
 	return err
 }
 
-// InPagesOf returns a store of audits for the same database. Its method EachRun reads n runs at a time.
+// InPagesOf returns a store of audits for the same database. Its methods EachRun and EachUnmatched read n runs or entries at a time.
 func (t *Audits) InPagesOf(n int) *Audits { return &Audits{store: t.store, page: n} }

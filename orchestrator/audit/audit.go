@@ -4,7 +4,7 @@
 // Read the files in this order. The data is in audit.go, finding.go and codes.go. The code in ledger.go computes which objects should
 // exist. The type in world.go contains the objects that were found. The files compare*.go compute the findings from the ledger and the
 // world, and make no calls. The files read*.go and confirm.go make the calls. The code in auditor.go executes audits. The stored data is
-// declared in store.go and entry.go. The files plan.go, planning.go and again.go make and check repair plans.
+// declared in store.go, entry.go and unmatched.go. The files plan.go, planning.go and again.go make and check repair plans.
 package audit
 
 import "time"

@@ -67,6 +67,13 @@ type Store interface {
 	// Version, Input, EndedAt and Steps. In each of these steps, it sets only the pinned fields and the outputs. For all other runs, EachRun
 	// sets all fields, including the steps and objects.
 	EachRun(ctx context.Context, f RunFilter, take func(*saga.Run) error) error
+	// EachUnmatched reads the unmatched usage of a merchant, and calls the function `take` for each entry. EachUnmatched reads in
+	// pages, sorted by the fields of the entries. If `take` returns an error, EachUnmatched stops, and returns this error. EachUnmatched leaves out
+	// usage whose plan was gone and that has been billed since.
+	EachUnmatched(ctx context.Context, merchantID string, take func(Unmatched) error) error
+	// UnmatchedAmount returns the exact amount of an entry that is not about a meter: see UsageReason.OfMeter. The amount is 0 if all this usage
+	// has been computed again since, with another result.
+	UnmatchedAmount(ctx context.Context, u Unmatched) (string, error)
 	// Entries reads at most f.Limit entries of the ledger, including the entries of removed objects. The entries of the newest run are
 	// first.
 	Entries(ctx context.Context, f EntryFilter) ([]Entry, error)

@@ -109,6 +109,9 @@ func (h history) EachRun(_ context.Context, f audit.RunFilter, take func(*saga.R
 	return nil
 }
 
+// EachUnmatched calls nothing: the simulation has no usage.
+func (history) EachUnmatched(context.Context, string, func(audit.Unmatched) error) error { return nil }
+
 // Findings returns the findings whose codes match the filter.
 func (h history) Findings(_ context.Context, f audit.Filter) (all []audit.Finding, err error) {
 	for _, id := range slices.Sorted(maps.Keys(h.findings)) {
