@@ -186,7 +186,7 @@ func safely(f func() error) (err error) {
 func (a *Auditor) newReading(scope Scope) *reading {
 	return &reading{
 		Auditor: a, ledger: newLedger(), world: newWorld(), scope: scope, maxProjects: maxProjects, maxGrants: maxGrants,
-		read: map[string]int{}, reach: map[string]keystone.Reach{},
+		maxUnmatched: maxUnmatched, read: map[string]int{}, reach: map[string]keystone.Reach{},
 	}
 }
 
@@ -294,7 +294,9 @@ func (r *reading) resolved(c *comparison, stored []Finding, found []candidate) (
 		seen[found[i].ID] = true
 	}
 	for i := range stored {
-		if f := &stored[i]; !seen[f.ID] && c.assessed(f, r.subjectOfFinding(f)) && !c.suspected(f) {
+		f := &stored[i]
+		_, there := c.usage[f.ID] // perhaps it was not reported
+		if !seen[f.ID] && !there && c.assessed(f, r.subjectOfFinding(f)) && !c.suspected(f) {
 			ids = append(ids, f.ID)
 		}
 	}

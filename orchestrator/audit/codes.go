@@ -37,9 +37,15 @@ const (
 	CustomerMoved     Code = "customer-moved"
 	SubscriptionMoved Code = "subscription-moved"
 
-	ObjectsGone    Code = "objects-gone"
-	ObjectsLeft    Code = "objects-left"
-	RunWaits       Code = "run-waits"
+	ObjectsGone Code = "objects-gone"
+	ObjectsLeft Code = "objects-left"
+	RunWaits    Code = "run-waits"
+
+	UsageUnmatched Code = "usage-unmatched"
+	UsageAfterEnd  Code = "usage-after-end"
+	UsageUnpriced  Code = "usage-unpriced"
+	UsageDiffers   Code = "usage-differs"
+
 	SuspectAbsence Code = "suspect-absence"
 )
 
@@ -59,6 +65,7 @@ const (
 	partPlans         part = "plans"
 	partMerchants     part = "all-merchants" // the customers and subscriptions of all merchants
 	partRuns          part = "all-runs"
+	partUsage         part = "unmatched-usage"
 )
 
 // The type `rule` contains the properties that all findings with the same code share.
@@ -185,6 +192,13 @@ var rules = map[Code]rule{
 	ObjectsGone: {High, []part{partMerchants, partProjects}, "a subscription that was ordered no longer exists", "find out who has removed the objects; let the user subscribe again"},
 	ObjectsLeft: {Medium, []part{partProjects, partAssignments, partCustomers, partSubscriptions}, "nobody pays for the objects that are left", "remove the objects that are left"},
 	RunWaits:    {Medium, nil, "the order of a customer is not completed", ""},
+
+	// The rules of the reasons replace the severities, and the advice depends on the reason: see usageRules.
+	UsageUnmatched: {High, []part{partUsage}, "the usage is billed to nobody", ""},
+	UsageAfterEnd:  {High, []part{partUsage}, "the usage is billed to nobody", ""},
+	UsageUnpriced:  {Medium, []part{partUsage}, "nobody pays for the usage unless it gets a price in BillingStack", ""},
+	UsageDiffers:   {High, []part{partUsage}, "the customer pays for another amount", ""},
+
 	SuspectAbsence: {
 		High, nil, "perhaps nobody: an upstream may show less than it has",
 		"compare the upstream's address and credential with their earlier values; then audit again",

@@ -62,6 +62,7 @@ func (c *comparison) compare() []candidate {
 	c.compareProjects()
 	c.compareRoles()
 	c.compareRuns()
+	c.compareUsage()
 	c.suspect()
 	c.candidates = slices.DeleteFunc(c.candidates, func(f candidate) bool {
 		return !c.readable(&f.Finding, f.subject, f.needs) || !c.scope.contains(&f.Finding)
@@ -86,16 +87,18 @@ func (c *comparison) assessed(f *Finding, subject string) bool {
 }
 
 func (c *comparison) readable(f *Finding, subject string, needs []part) bool {
+	return (f.Code.ofUsage() || c.settled(f, subject, needs)) && !slices.ContainsFunc(needs, func(p part) bool { return !c.has(p, f) })
+}
+
+// The method `settled` reports whether the finding's objects were read, and no run is changing them.
+func (c *comparison) settled(f *Finding, subject string, needs []part) bool {
 	if subject != "" && c.busy(subject) && f.Code != RunWaits || c.unread[object(kindProject, f.ProjectID, "")] {
 		return false
 	}
 	if slices.ContainsFunc(f.Objects, func(o Object) bool { return o.Kind != kindUser && c.unread[object(o.Kind, o.ID, "")] }) {
 		return false
 	}
-	if slices.Contains(needs, partUsers) && c.unread[object(kindUser, f.UserID, "")] {
-		return false
-	}
-	return !slices.ContainsFunc(needs, func(p part) bool { return !c.has(p, f) })
+	return !slices.Contains(needs, partUsers) || !c.unread[object(kindUser, f.UserID, "")]
 }
 
 // domainRead reports whether all projects in the finding's domain were read. The finding's domain is the first of these domains that is
@@ -138,6 +141,8 @@ func (c *comparison) has(p part, f *Finding) bool {
 		return merchant.subscriptionsRead
 	case partPlans:
 		return merchant.plansRead
+	case partUsage:
+		return merchant.usageRead
 	case partRuns:
 		return c.whole
 	case partMerchants:
@@ -262,6 +267,9 @@ func (c *comparison) suspect() {
 // The method `suspected` is called for a stored finding that the audit did not find again. If a list of the finding's cloud or merchant is
 // suspect, the finding may still exist, and `suspected` returns true.
 func (c *comparison) suspected(f *Finding) bool {
+	if f.Code.ofUsage() {
+		return false
+	}
 	if c.dropped[f.ID] {
 		return true
 	}

@@ -190,6 +190,30 @@ var damages = []damage{
 	{"a subscription that no run has made", func(h *house) {
 		h.world.subscriptions["by-hand"] = &foundSubscription{merchant: "m1", customer: "m1-c0", plan: "plan", resource: "vm-1"}
 	}, []Code{SubscriptionWithoutTenant}},
+	{"a tenant is used before its subscription begins", func(h *house) {
+		h.use(Unmatched{Reason: UsageNoSubscription, ProjectID: "p-m1-c0-s0", SubscriptionID: "m1-c0-s0"}, "3", 2, 2)
+	}, []Code{UsageUnmatched}},
+	{"a customer's tenant is used", func(h *house) {
+		for i := range 7 {
+			h.use(Unmatched{Reason: UsageNoSubscription, ProjectID: "p-m1-c0", Meter: fmt.Sprint("meter", i)}, "3", 5+i, 2-i)
+		}
+	}, []Code{UsageUnmatched}},
+	{"a tenant is used after the end of its subscription", func(h *house) {
+		h.use(Unmatched{Reason: UsageNotLive, ProjectID: "p-m1-c0-s0", SubscriptionID: "m1-c0-s0", State: "ending"}, "12.5", 7, 2)
+		h.use(Unmatched{Reason: UsageNotLive, ProjectID: "p-m1-c0-s0", SubscriptionID: "m1-c0-s0", State: "ended"}, "1", 1, 1)
+	}, []Code{UsageAfterEnd, UsageAfterEnd}},
+	{"usage cannot be billed without the plan", func(h *house) {
+		h.use(Unmatched{Reason: UsageNoPlan, ProjectID: "p-m1-c0-s0", SubscriptionID: "m1-c0-s0", State: "active"}, "3", 2, 2)
+	}, []Code{UsageUnmatched}},
+	{"a meter has no product", func(h *house) { h.use(Unmatched{Reason: UsageNoProduct}, "", 2, 1) }, []Code{UsageUnmatched}},
+	{"a plan has two products with one name", func(h *house) { h.use(Unmatched{Reason: UsageAmbiguous}, "", 2, 1) }, []Code{UsageUnmatched}},
+	{"a product has no price", func(h *house) {
+		h.use(Unmatched{Reason: UsageNoPrice, SubscriptionID: "m1-c0-s0", Meter: "vCPU hours"}, "3", 2, 1)
+	}, []Code{UsageUnpriced}},
+	{"BillingStack has another value", func(h *house) {
+		h.use(Unmatched{Reason: UsageOther, SubscriptionID: "m1-c0-s0", Meter: "vCPU hours"}, "0", 2, 1)
+	}, []Code{UsageDiffers}},
+	{"a newer release gives another reason", func(h *house) { h.use(Unmatched{Reason: "new", ProjectID: "p-m1-c0-s0"}, "3", 2, 1) }, []Code{UsageUnmatched}},
 }
 
 // waitFor adds a run that needs a person, and that has waited for the duration d.
@@ -257,6 +281,7 @@ func TestWhatWasNotReadIsNotAssessed(t *testing.T) {
 		partCustomers:     func(h *house) { h.merchant("m1").customersRead = false },
 		partSubscriptions: func(h *house) { h.merchant("m1").subscriptionsRead = false },
 		partPlans:         func(h *house) { h.merchant("m1").plansRead = false },
+		partUsage:         func(h *house) { h.merchant("m1").usageRead = false },
 		partRuns:          func(h *house) { h.whole = false },
 	}
 	for _, d := range damages {

@@ -90,7 +90,7 @@ type stranger struct {
 func (r *reading) concerned(all []Finding) (subjects []string, strangers []stranger) {
 	for i := range all {
 		f := &all[i]
-		if f.Code == SuspectAbsence {
+		if f.Code == SuspectAbsence || f.Code.ofUsage() { // no upstream is asked about usage
 			continue
 		}
 		about := []Object{object(kindProject, f.ProjectID, ""), object(kindCustomer, f.CustomerID, "")}

@@ -14,10 +14,10 @@ type Severity string
 // The severities, most severe first.
 const (
 	Critical Severity = "critical" // somebody has rights that reach beyond the tenant, or pays for somebody else
-	High     Severity = "high"     // a customer cannot work, or usage is billed to nobody
-	Medium   Severity = "medium"   // something is left over, or a tag is missing
+	High     Severity = "high"     // a customer cannot work, or usage is billed to nobody, or with a wrong value
+	Medium   Severity = "medium"   // something is left over, a tag is missing, or usage has no price
 	Low      Severity = "low"      // nobody is affected at present
-	Info     Severity = "info"
+	Info     Severity = "info"     // nothing is wrong
 )
 
 // Severities are all severities, most severe first.
@@ -80,7 +80,7 @@ func (f *Finding) staysAccepted(now Severity, at time.Time) bool {
 
 // Object identifies an object in Keystone, BillingStack or Tenantry.
 type Object struct {
-	Kind string `json:"kind"` // customer, subscription, project, role-assignment, user, group, role, domain, plan, merchant or run
+	Kind string `json:"kind"` // customer, subscription, project, role-assignment, user, group, role, domain, plan, merchant, meter or run
 	ID   string `json:"id"`
 	Name string `json:"name,omitempty"`
 }

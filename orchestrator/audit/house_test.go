@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -25,6 +26,7 @@ type house struct {
 
 	n    int
 	all  []*saga.Run
+	used []foundUsage               // the unmatched usage, sorted
 	made map[string][]saga.Expected // the expected objects, by the id of the run
 }
 
@@ -41,7 +43,7 @@ func newHouse() *house {
 	for _, m := range []string{"m1", "m2"} {
 		w := h.merchant(m)
 		w.cloud, w.domain, w.plans["plan"], w.plans["plan2"] = "default", domain, true, true
-		w.customersRead, w.subscriptionsRead, w.plansRead = true, true, true
+		w.customersRead, w.subscriptionsRead, w.plansRead, w.usageRead = true, true, true, true
 		for i := range 3 {
 			customer := fmt.Sprintf("%s-c%d", m, i)
 			for j := range 2 {
@@ -150,6 +152,19 @@ func (h *house) give(project, user, role string) {
 func (h *house) p(id string) *foundProject { return h.cloud("default").projects[id] }
 
 func (h *house) s(id string) *foundSubscription { return h.world.subscriptions[id] }
+
+// The method `use` adds unmatched usage of merchant m1 that was first and last measured in the hours `first` and `last` before the epoch.
+func (h *house) use(u Unmatched, amount string, first, last int) {
+	u.MerchantID, u.First, u.Last = "m1", epoch.Add(-time.Duration(first)*time.Hour), epoch.Add(-time.Duration(last)*time.Hour)
+	if u.Reason != UsageNoPrice && u.Reason != UsageOther {
+		u.Meter, u.Kind, u.Unit = cmp.Or(u.Meter, "cpu"), "cumulative", "ns"
+	}
+	if u.ProjectID != "" {
+		u.Cloud = "default"
+	}
+	h.used = append(h.used, foundUsage{Unmatched: u, amount: amount})
+	h.addUsage(u, amount)
+}
 
 // dropUser removes a user with all role assignments, as Keystone does.
 func (h *house) dropUser(id string) {

@@ -21,6 +21,7 @@ const (
 	kindAssignment   = "role-assignment"
 	kindUser         = "user"
 	kindDomain       = "domain"
+	kindMeter        = "meter" // no run records it
 )
 
 // The type `ledger` contains the objects that should exist after the runs of this installation. If several runs are about an object, the

@@ -39,6 +39,7 @@ type reading struct {
 	scope                  Scope
 	endedOnly              bool // runs that have not ended are left out
 	maxProjects, maxGrants int  // the maximum numbers of objects of one cloud
+	maxUnmatched           int  // the maximum number of reported entries of unmatched usage of one merchant
 
 	mu       sync.Mutex                // guards the fields below
 	reach    map[string]keystone.Reach // the reach of the credentials, by cloud
@@ -116,6 +117,11 @@ func (r *reading) readAll(ctx context.Context) error {
 		return err
 	}
 	r.readRest(ctx)
+	for _, m := range all {
+		if err := r.readUnmatched(ctx, m.ID); err != nil {
+			return err
+		}
+	}
 	return ctx.Err()
 }
 

@@ -36,6 +36,7 @@ func (r *reading) readOne(ctx context.Context) error {
 	if r.scope.MerchantID != "" && !slices.Contains(of, r.scope.MerchantID) {
 		of = append(of, r.scope.MerchantID)
 	}
+	var known []string
 	for _, id := range of {
 		m, err := r.Merchants.Merchant(ctx, id)
 		if errors.Is(err, merchants.ErrNotFound) {
@@ -45,6 +46,7 @@ func (r *reading) readOne(ctx context.Context) error {
 			return err
 		}
 		r.prepare(ctx, m)
+		known = append(known, m.ID)
 	}
 	for _, subject := range subjects {
 		if err := r.refresh(ctx, subject); err != nil {
@@ -52,6 +54,11 @@ func (r *reading) readOne(ctx context.Context) error {
 		}
 		if r.busy(subject) {
 			r.note(Gap{Code: GapInProgress, Detail: r.busyWith(subject)})
+		}
+	}
+	for _, m := range known {
+		if err := r.readUnmatched(ctx, m); err != nil {
+			return err
 		}
 	}
 	if len(subjects) > 0 {

@@ -362,6 +362,26 @@ func (s *shelf) EachRun(_ context.Context, f RunFilter, take func(*saga.Run) err
 	return nil
 }
 
+func (s *shelf) EachUnmatched(_ context.Context, merchant string, take func(Unmatched) error) error {
+	if err := s.before("EachUnmatched"); err != nil {
+		return err
+	}
+	for _, u := range s.used {
+		if u.MerchantID != merchant {
+			continue
+		}
+		if err := take(u.Unmatched); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *shelf) UnmatchedAmount(_ context.Context, u Unmatched) (string, error) {
+	i := slices.IndexFunc(s.used, func(known foundUsage) bool { return known.Unmatched == u })
+	return s.used[i].amount, s.before("UnmatchedAmount")
+}
+
 // The type `shops` is a store with the merchants m1 and m2.
 type shops struct{ merchants.Store }
 

@@ -14,6 +14,9 @@ type world struct {
 
 	customers     map[string]*foundCustomer // by id
 	subscriptions map[string]*foundSubscription
+
+	// usage contains the unmatched usage, by the id of the finding. If there is such usage, but it is not reported, the value is nil.
+	usage map[string]*foundUsage
 }
 
 // The type `cloudWorld` contains the objects that were found in the Keystone of one cloud.
@@ -61,7 +64,7 @@ type merchantWorld struct {
 	cloud, domain string // the cloud and the id of the domain with the merchant's tenants
 	plans         map[string]bool
 
-	customersRead, subscriptionsRead, plansRead bool
+	customersRead, subscriptionsRead, plansRead, usageRead bool
 }
 
 type foundCustomer struct{ merchant string }
@@ -74,6 +77,7 @@ func newWorld() *world {
 	return &world{
 		clouds: map[string]*cloudWorld{}, merchants: map[string]*merchantWorld{}, unread: map[Object]bool{},
 		customers: map[string]*foundCustomer{}, subscriptions: map[string]*foundSubscription{},
+		usage: map[string]*foundUsage{},
 	}
 }
 

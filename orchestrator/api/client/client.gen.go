@@ -879,7 +879,7 @@ type Finding struct {
 	// RunID The run that created the object.
 	RunID *string `json:"run_id,omitempty"`
 
-	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: an object is left over, a tag is missing, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
+	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 	Severity Severity `json:"severity"`
 
 	// Status `new`: one audit has seen the finding. `known`: several audits have seen the finding. `resolved`: the last audit that looked for the finding has not seen it. `accepted`: an operator has accepted the finding, with a reason. New and known findings are open.
@@ -921,7 +921,7 @@ type FindingObject struct {
 	// ID The id of a role assignment is PROJECT_ID/USER_ID/ROLE_ID.
 	ID string `json:"id"`
 
-	// Kind customer, subscription, project, role-assignment, user, group, role, domain, plan or run.
+	// Kind customer, subscription, project, role-assignment, user, group, role, domain, plan, merchant, meter or run.
 	Kind string  `json:"kind"`
 	Name *string `json:"name,omitempty"`
 }
@@ -1005,7 +1005,7 @@ type LedgerFinding struct {
 	Code FindingCode `json:"code"`
 	ID   string      `json:"id"`
 
-	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: an object is left over, a tag is missing, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
+	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 	Severity Severity `json:"severity"`
 
 	// Status `new`: one audit has seen the finding. `known`: several audits have seen the finding. `resolved`: the last audit that looked for the finding has not seen it. `accepted`: an operator has accepted the finding, with a reason. New and known findings are open.
@@ -1454,7 +1454,7 @@ type RepairPlanEntry struct {
 	// RunID The run that created the object.
 	RunID string `json:"run_id"`
 
-	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: an object is left over, a tag is missing, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
+	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 	Severity       Severity `json:"severity"`
 	SubscriptionID *string  `json:"subscription_id,omitempty"`
 	UserID         *string  `json:"user_id,omitempty"`
@@ -1480,7 +1480,7 @@ type RepairPlanFilter struct {
 	// ProjectID An id in Keystone, such as 3c2a9c5a6f0b4b3f8f3e0d8e6f5c4b3a, john.doe or m@example.org. Slashes and control characters are not allowed. The id must not be "." or "..".
 	ProjectID *KeystoneID `json:"project_id,omitempty"`
 
-	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: an object is left over, a tag is missing, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
+	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 	Severity *Severity `json:"severity,omitempty"`
 }
 
@@ -1605,7 +1605,7 @@ type SamplesReceipt struct {
 	Spooled bool `json:"spooled"`
 }
 
-// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody. `medium`: an object is left over, a tag is missing, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
+// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 type Severity string
 
 // SkipRequest defines model for SkipRequest.
@@ -2430,7 +2430,7 @@ type ClientInterface interface {
 
 	// CreateAuditWithBody Audit everything, or one merchant, customer, cloud or project
 	//
-	// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
+	// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. Usage that is not billed as it should be is a finding, too. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2439,7 +2439,7 @@ type ClientInterface interface {
 
 	// CreateAudit Audit everything, or one merchant, customer, cloud or project
 	//
-	// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
+	// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. Usage that is not billed as it should be is a finding, too. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3086,7 +3086,7 @@ func (c *Client) ListAudits(ctx context.Context, params *ListAuditsParams, reqEd
 
 // CreateAuditWithBody Audit everything, or one merchant, customer, cloud or project
 //
-// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
+// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. Usage that is not billed as it should be is a finding, too. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3105,7 +3105,7 @@ func (c *Client) CreateAuditWithBody(ctx context.Context, contentType string, bo
 
 // CreateAudit Audit everything, or one merchant, customer, cloud or project
 //
-// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
+// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. Usage that is not billed as it should be is a finding, too. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7338,7 +7338,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateAuditWithBodyWithResponse Audit everything, or one merchant, customer, cloud or project
 	//
-	// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
+	// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. Usage that is not billed as it should be is a finding, too. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -7347,7 +7347,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateAuditWithResponse Audit everything, or one merchant, customer, cloud or project
 	//
-	// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
+	// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. Usage that is not billed as it should be is a finding, too. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -14531,7 +14531,7 @@ func (c *ClientWithResponses) ListAuditsWithResponse(ctx context.Context, params
 
 // CreateAuditWithBodyWithResponse Audit everything, or one merchant, customer, cloud or project
 //
-// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
+// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. Usage that is not billed as it should be is a finding, too. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -14546,7 +14546,7 @@ func (c *ClientWithResponses) CreateAuditWithBodyWithResponse(ctx context.Contex
 
 // CreateAuditWithResponse Audit everything, or one merchant, customer, cloud or project
 //
-// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
+// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. Usage that is not billed as it should be is a finding, too. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
