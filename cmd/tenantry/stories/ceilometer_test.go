@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"math/big"
 	"math/rand/v2"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,21 +25,6 @@ import (
 //
 //go:embed publish.py
 var ceilometerScript string
-
-// The type `measurement` is a sample. The JSON names are the arguments of Ceilometer's class Sample.
-type measurement struct {
-	Name      string  `json:"name"`
-	Type      string  `json:"type"`
-	Unit      string  `json:"unit"`
-	Volume    float64 `json:"volume"`
-	User      *string `json:"user_id"`
-	Project   string  `json:"project_id"`
-	Resource  string  `json:"resource_id"`
-	Timestamp string  `json:"timestamp"`
-	ID        string  `json:"id"`
-
-	at time.Time
-}
 
 // measurements returns about n samples of a tenant in the hours after `from`: counters, two of which are reset, deltas and gauges. Each counter
 // has no samples in one hour.
@@ -74,80 +61,124 @@ func measurements(r *rand.Rand, tenant string, from time.Time, hours, n int) (al
 	return all
 }
 
-// The function `expected` computes the usage in the plainest way: for each hour and meter, as an exact fraction.
-func expected(all []measurement) map[string]*big.Rat {
-	series, sums := map[string][]measurement{}, map[string]*big.Rat{}
-	for _, m := range all {
-		key := m.Name + m.Resource
-		series[key] = append(series[key], m)
-	}
-	count := func(at time.Time, meter string, amount *big.Rat) {
-		key := at.Truncate(time.Hour).Format(time.RFC3339) + " " + meter
-		if sums[key] == nil {
-			sums[key] = new(big.Rat)
-		}
-		sums[key].Add(sums[key], amount)
-	}
-	rat := func(v float64) *big.Rat { return new(big.Rat).SetFloat64(v) }
-	for _, points := range series {
-		slices.SortFunc(points, func(a, b measurement) int { return a.at.Compare(b.at) })
-		for i, p := range points {
-			switch p.Type {
-			case "delta":
-				count(p.at, p.Name, rat(p.Volume))
-			case "cumulative":
-				count(p.at, p.Name, new(big.Rat))
-				if i == 0 {
-					continue
-				}
-				if grown := p.Volume - points[i-1].Volume; grown >= 0 {
-					count(p.at, p.Name, rat(grown))
-				} else {
-					count(p.at, p.Name, rat(p.Volume))
-				}
-			case "gauge":
-				until := p.at.Add(15 * time.Minute)
-				if i+1 < len(points) && points[i+1].at.Before(until) {
-					until = points[i+1].at
-				}
-				for at := p.at; at.Before(until); {
-					end := at.Truncate(time.Hour).Add(time.Hour)
-					if until.Before(end) {
-						end = until
-					}
-					hours := big.NewRat(end.Sub(at).Microseconds(), int64(time.Hour/time.Microsecond))
-					count(at, p.Name, hours.Mul(hours, rat(p.Volume)))
-					at = end
-				}
-			}
+// metersFile lets the usage of the meters of the function `measurements` be billed. The meter vcpus is not in the file.
+const metersFile = `
+meters:
+  - {meter: network, product: Traffic}
+  - {meter: cpu, product: CPU weeks, divide_by: 7}
+`
+
+// The function `billable` returns the usage to bill, by hour and product, from the usage by hour and meter. See metersFile.
+func billable(used map[string]*big.Rat) map[string]*big.Rat {
+	all := map[string]*big.Rat{}
+	for key, amount := range used {
+		hour, meter, _ := strings.Cut(key, " ")
+		switch meter {
+		case "network":
+			all[hour+" Traffic"] = amount
+		case "cpu": // a quotient is rounded to twelve digits
+			all[hour+" CPU weeks"] = rational(new(big.Rat).Quo(amount, big.NewRat(7, 1)).FloatString(12))
+		default:
+			all[key] = amount
 		}
 	}
-	return sums
+	return all
 }
 
-// The http publisher of the real Ceilometer posts more than 10,000 samples with duplicates and in disorder, with batch=True and batch=False. Meanwhile, the
-// replica is killed and started five times. In the end, the usage is what a separate calculation gives.
+// The http publisher of the real Ceilometer posts more than 10,000 samples with duplicates and in disorder, with batch=True and batch=False. A
+// fifth of the samples is late: their hours have been billed. Meanwhile, the replica is killed and started five times. In the end, the usage and
+// the bill are what a separate calculation gives.
 func TestCeilometerPublishesToTenantry(t *testing.T) {
+	t.Parallel()
 	t.Log("real: ceilometer")
 	s := newSite(t, storetest.PostgreSQL(t), memoryCloud(t, &upstream{}), &upstream{})
-	address := "127.0.0.1:" + freePort(t)
-	env := []string{"TENANTRY_LISTEN=" + address, "TENANTRY_USAGE_SPOOL=" + t.TempDir()}
-	r := s.serve(env...)
-	var made struct {
-		Result struct {
-			Tenant       string `json:"subscription_tenant_id"`
-			Subscription string `json:"subscription_id"`
-		}
+	for name, price := range map[string]float64{"CPU weeks": 0.3, "Traffic": 0.0001, "vcpus": 0.05} {
+		s.sells(name, price)
 	}
-	s.unmarshal(s.insist(r.url, s.portal(order{key: "made", token: s.newToken()})).Body, &made)
-	var key struct{ Key, Secret string }
-	s.unmarshal(s.run("meter-key", "create", "-f", "json"), &key)
+	meters := filepath.Join(t.TempDir(), "meters.yaml")
+	s.ok(os.WriteFile(meters, []byte(metersFile), 0o600))
+	address := "127.0.0.1:" + freePort(t)
+	env := []string{"TENANTRY_LISTEN=" + address, "TENANTRY_USAGE_SPOOL=" + t.TempDir(), "TENANTRY_METERS=" + meters}
+	r := s.serve(env...)
+	m := s.metered(r.url)
+	publish := func(samples []measurement, random *rand.Rand, each func(n int)) (refused int) {
+		t.Helper()
+		publisher := exec.CommandContext(t.Context(), "/usr/bin/python3", "-I", "-c", ceilometerScript,
+			"http://"+m.key+":"+m.secret+"@"+address+"/v1/usage/ceilometer")
+		publisher.Stdin = strings.NewReader(postsOf(t, samples, random))
+		var complaints strings.Builder
+		publisher.Stderr = &complaints
+		answered, err := publisher.StdoutPipe() // a line for each post, with the number of refusals so far
+		s.ok(err)
+		s.ok(publisher.Start())
+		lines, last := bufio.NewScanner(answered), ""
+		for n := 1; lines.Scan(); n++ {
+			last = lines.Text()
+			each(n)
+		}
+		if err := publisher.Wait(); err != nil {
+			t.Fatalf("the publisher: %v\n%.3000s", err, complaints.String())
+		}
+		refused, err = strconv.Atoi(last)
+		if err != nil || refused == 0 {
+			t.Errorf("the publisher has repeated %q posts, %v: the kills did not reach it", last, err)
+		}
+		return refused
+	}
+	again := func() { r.kill(); s.fiveMinutesPass(); r = s.serve(env...) }
+	url := func() string { return r.url }
 
 	const hours = 6
 	random := rand.New(rand.NewPCG(7, 7))
 	from := time.Now().UTC().Truncate(time.Hour).Add(-(hours + 2) * time.Hour) // the gauges hold until the hour after the last sample
-	all := measurements(random, made.Result.Tenant, from, hours, 10_700)
-	sent := slices.Concat(all, all[:len(all)/10]) // a tenth comes twice
+	all := measurements(random, m.tenant, from, hours, 10_700)
+	var early, late []measurement
+	for _, one := range all {
+		if random.IntN(5) == 0 {
+			late = append(late, one)
+		} else {
+			early = append(early, one)
+		}
+	}
+	refused := publish(early, random, func(n int) {
+		if n%60 == 0 && n <= 180 {
+			again()
+		}
+	})
+	m.measures(r.url, expected(early))
+	for _, row := range m.account(r.url).Rows {
+		if row.Revision > 0 {
+			t.Errorf("changed usage is billed within ten minutes: %s", row)
+		}
+	}
+	m.isBilled(url, true, func() map[string]*big.Rat { return billable(expected(early)) })
+	refused += publish(late, random, func(n int) {
+		if n%20 == 0 && n <= 40 {
+			m.tenMinutesPass()
+			again()
+		}
+	})
+	m.measures(r.url, expected(all))
+	m.isBilled(url, true, func() map[string]*big.Rat { return billable(expected(all)) })
+	revisions := 0
+	for _, row := range m.account(r.url).Rows {
+		revisions = max(revisions, row.Revision)
+	}
+	if revisions == 0 {
+		t.Error("no row is a difference")
+	}
+	var unmatched struct{ Unmatched []any }
+	s.ok(s.asOperator("GET", r.url+"/v1/merchants/"+s.merchant.ID+"/usage/unmatched", "", &unmatched))
+	if len(unmatched.Unmatched) > 0 {
+		t.Errorf("this usage is unmatched: %v", unmatched.Unmatched)
+	}
+	t.Log(len(all), "samples,", refused, "repeated posts,", len(expected(all)), "amounts,", len(m.inBillingStack()), "rows, with revisions up to", revisions)
+}
+
+// postsOf returns the posts of the samples, in disorder, for the publisher. A tenth of the samples is posted twice.
+func postsOf(t *testing.T, samples []measurement, random *rand.Rand) string {
+	t.Helper()
+	sent := slices.Concat(samples, samples[:len(samples)/10])
 	random.Shuffle(len(sent), func(i, j int) { sent[i], sent[j] = sent[j], sent[i] })
 	var posts strings.Builder
 	for i := 0; len(sent) > 0; i++ {
@@ -157,82 +188,29 @@ func TestCeilometerPublishesToTenantry(t *testing.T) {
 		}
 		n = min(n, len(sent))
 		line, err := json.Marshal(map[string]any{"batch": i%4 < 3, "samples": sent[:n]})
-		s.ok(err)
+		if err != nil {
+			t.Fatal(err)
+		}
 		posts.Write(append(line, '\n'))
 		sent = sent[n:]
 	}
-	publisher := exec.CommandContext(t.Context(), "/usr/bin/python3", "-I", "-c", ceilometerScript,
-		"http://"+key.Key+":"+key.Secret+"@"+address+"/v1/usage/ceilometer")
-	publisher.Stdin = strings.NewReader(posts.String())
-	var complaints strings.Builder
-	publisher.Stderr = &complaints
-	answered, err := publisher.StdoutPipe() // a line for each post, with the number of refusals so far
-	s.ok(err)
-	s.ok(publisher.Start())
-	lines, last := bufio.NewScanner(answered), ""
-	for n := 1; lines.Scan(); n++ {
-		if last = lines.Text(); n%40 == 0 && n <= 200 {
-			r.kill()
-			r = s.serve(env...)
-		}
-	}
-	if err := publisher.Wait(); err != nil {
-		t.Fatalf("the publisher: %v\n%.3000s", err, complaints.String())
-	}
-	refused, err := strconv.Atoi(last)
-	if err != nil || refused == 0 {
-		t.Errorf("the publisher has repeated %q posts, %v: the kills did not reach it", last, err)
-	}
+	return posts.String()
+}
 
-	want := expected(all)
-	path := "/v1/merchants/" + s.merchant.ID + "/subscriptions/" + made.Result.Subscription + "/usage?from=" + from.Format(time.RFC3339)
-	for deadline := time.Now().Add(90 * time.Second); ; time.Sleep(200 * time.Millisecond) {
-		a, err := s.get(r.url, path)
-		s.ok(err)
-		var answer struct {
-			Usage []struct {
-				From          time.Time
-				Meter, Amount string
-			}
-		}
-		s.unmarshal(a.body, &answer)
-		wrong := differences(want, func(take func(key, amount string)) {
-			for _, u := range answer.Usage {
+// The method `measures` waits until the API shows the usage of the meters.
+func (m *metered) measures(url string, want map[string]*big.Rat) {
+	m.t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
+		wrong := differences(want, new(big.Rat), func(take func(key, amount string)) {
+			for _, u := range m.account(url).Usage {
 				take(u.From.UTC().Format(time.RFC3339)+" "+u.Meter, u.Amount)
 			}
 		})
 		if len(wrong) == 0 {
-			break
+			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("after 90 s, %d amounts differ:\n%s", len(wrong), strings.Join(wrong[:min(len(wrong), 10)], "\n"))
+			m.t.Fatalf("after two minutes, %d amounts differ:\n%s", len(wrong), strings.Join(wrong[:min(len(wrong), 10)], "\n"))
 		}
 	}
-	t.Log(len(all), "samples,", refused, "repeated posts,", len(want), "amounts")
-}
-
-// The function `differences` compares amounts. The amounts of gauges are rounded to twelve digits.
-func differences(want map[string]*big.Rat, each func(take func(key, amount string))) (wrong []string) {
-	seen := map[string]bool{}
-	each(func(key, amount string) {
-		got, ok := new(big.Rat).SetString(amount)
-		if seen[key] {
-			wrong = append(wrong, key+" occurs twice")
-		}
-		seen[key] = true
-		switch {
-		case !ok:
-			wrong = append(wrong, key+" is "+amount)
-		case want[key] == nil && got.Sign() != 0:
-			wrong = append(wrong, key+" is "+amount+", but nothing was measured")
-		case want[key] != nil && new(big.Rat).Abs(new(big.Rat).Sub(got, want[key])).Cmp(big.NewRat(1, 100_000_000_000)) > 0:
-			wrong = append(wrong, fmt.Sprintf("%s is %s, want %s", key, amount, want[key].FloatString(12)))
-		}
-	})
-	for key := range want {
-		if !seen[key] {
-			wrong = append(wrong, key+" is missing")
-		}
-	}
-	return wrong
 }
