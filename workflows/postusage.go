@@ -105,7 +105,7 @@ func PostUsage(d Deps) saga.Workflow[Posting] {
 		Result: func(p Posting) any { return PostUsageResult{p.Hour, len(p.Rows), p.Differs} },
 		Then:   afterPosting,
 		Steps: []saga.Step[Posting]{{
-			Name: "post", Effect: saga.Creates,
+			Name: "post", Effect: saga.Changes, // of the bill: no run owns a row
 			Each:   (*Posting).items,
 			Do:     d.postUsage,
 			NoUndo: "the usage has happened and is billed; posting it again changes nothing",
