@@ -17,9 +17,12 @@ build: ## build bin/tenantry
 demo: build ## show a subscription and a compensation, with everything in one process; KEEP=1 keeps it running
 	bin/tenantry demo $(if $(KEEP),--keep)
 
+# Most packages wait for much of their time, so one package more than there are cores is tested at once.
+PACKAGES = $(shell expr $$(nproc) + 1)
+
 test: ## run all tests, with a real PostgreSQL, PgBouncer, Keystone and Glance
 	@mkdir -p bin
-	@deploy/testservices/run -- $(GOTESTSUM) --format pkgname --format-hide-empty-pkg --jsonfile bin/test.json -- -timeout 20m ./...
+	@deploy/testservices/run -- $(GOTESTSUM) --format pkgname --format-hide-empty-pkg --jsonfile bin/test.json -- -p $(PACKAGES) -timeout 20m ./...
 	@deploy/testservices/count-real bin/test.json
 
 readme-test: ## run the commands of the README on a real Keystone, as `make test` does too
