@@ -35,6 +35,9 @@ const (
 	MaxAge = 35 * 24 * time.Hour
 	// keepSamples is the time for which samples are kept. It is longer than MaxAge, because clocks differ, and a post may wait in the spool.
 	keepSamples = 37 * 24 * time.Hour
+	// maxStored is the maximum age of a sample when it leaves the spool. The other samples of the hours of an older sample may be deleted already.
+	// With the older sample, the hours would be computed again without them, and their usage would be taken back.
+	maxStored = keepSamples - 24*time.Hour
 	// maxAhead is the time by which a sample may be in the future, because the clocks of hosts differ.
 	maxAhead = time.Hour
 	// storeTime is the time limit for the transactions that store a group of posts.
@@ -168,7 +171,8 @@ func (i *Intake) Take(ctx context.Context, cloud string, body []byte) (usage.Rec
 	return receipt, err
 }
 
-// The method `decode` returns the samples of a post. Samples that were too old or in the future when the post was received are kept apart.
+// The method `decode` returns the samples of a post. Samples that were too old or in the future when the post was received are kept apart, and
+// samples that have waited too long in the spool.
 func (i *Intake) decode(cloud string, received time.Time, body []byte) (b usage.Batch, receipt usage.Receipt, err error) {
 	decoded, err := ceilometer.Decode(cloud, body)
 	if err != nil {
@@ -182,6 +186,8 @@ func (i *Intake) decode(cloud string, received time.Time, body []byte) (b usage.
 		switch {
 		case s.At.Before(received.Add(-MaxAge)):
 			reason = "the sample is older than 35 days"
+		case s.At.Before(i.Now().Add(-maxStored)):
+			reason = "the sample left the spool when it was older than 36 days"
 		case s.At.After(received.Add(maxAhead)):
 			reason = "the time of the sample is more than an hour in the future"
 		}

@@ -450,6 +450,23 @@ func TestTheAgeOfAPostInTheSpool(t *testing.T) {
 	}
 }
 
+// The spool of a replica that was off for weeks has samples of hours whose other samples are deleted. The hours must not be computed again.
+func TestASampleThatWaitedTooLongInTheSpoolIsKeptApart(t *testing.T) {
+	d := newDesk(t, 1<<20)
+	d.db.set(saga.ErrUnavailable, false)
+	d.take(t, post("m", now.Add(-time.Second), "old"))
+	d.take(t, post("m", now, "young"))
+	d.db.set(nil, false)
+	d.Now = func() time.Time { return now.Add(36 * 24 * time.Hour) }
+	d.drain(t)
+	if got := d.db.ids(); !slices.Equal(got, []string{"young"}) {
+		t.Errorf("the database has %q", got)
+	}
+	if got := d.db.apart; len(got) != 1 || got[0].Reason != "the sample left the spool when it was older than 36 days" {
+		t.Errorf("apart are %+v", got)
+	}
+}
+
 // The samples in this test are deltas.
 func TestTheFileOfMetersReplacesTheKindOfASample(t *testing.T) {
 	for what, spooled := range map[string]bool{"into the database": false, "out of the spool": true} {
