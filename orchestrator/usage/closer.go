@@ -18,8 +18,8 @@ const (
 	closesAfter = 15 * time.Minute
 	// closeEvery is the interval between two searches for due hours.
 	closeEvery = 5 * time.Second
-	// computedAgain is the time after which an hour is computed again, because a run about the subscription had not ended. After waitsForRuns, the
-	// hour is billed as it is: its samples will soon be deleted.
+	// computedAgain is the time after which an hour is computed again, because a run about the customer's subscriptions had not ended. If the
+	// hour ended long ago, this time is longer: see again. After waitsForRuns, the hour is billed as it is: its samples will soon be deleted.
 	computedAgain = 10 * time.Minute
 	waitsForRuns  = 30 * 24 * time.Hour
 	// closedAtOnce is the maximum number of hours that a replica takes at once. It must compute them within TakeTimeout.
@@ -103,7 +103,7 @@ func (c *Closer) hour(ctx context.Context, d Due) error {
 	now, hour := c.Now(), Hour(d.Hour)
 	f := Finished{Merchant: tenant.Merchant, Subscription: tenant.Subscription}
 	if !tenant.Changing.IsZero() && tenant.Changing.Before(hour.To) && now.Sub(hour.To) < waitsForRuns {
-		f.AgainAt = now.Add(computedAgain)
+		f.AgainAt = again(now, hour.To)
 	}
 	sum := NewSum(hour, tenant.Spans, c.Hold)
 	for r, err := range c.Hours.Recorded(ctx, d) {
@@ -115,6 +115,17 @@ func (c *Closer) hour(ctx context.Context, d Due) error {
 	}
 	f.Usage = sum.Measured()
 	return c.Hours.FinishHour(ctx, now, d, f)
+}
+
+// The function `again` returns the time at which an hour is computed again. The time between two computations grows with the age of the hour. A run
+// can wait for weeks, and all hours of all subscriptions of its customer wait with it. Computing all of them every ten minutes would delay the
+// hours of other customers.
+func again(now, end time.Time) time.Time {
+	at := now.Add(max(computedAgain, now.Sub(end)/10))
+	if last := end.Add(waitsForRuns); at.After(last) {
+		return last
+	}
+	return at
 }
 
 // The function `next` adds the hour whose usage changes because of new samples of a series in the hour: the increase of a counter is counted

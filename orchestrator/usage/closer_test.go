@@ -225,13 +225,15 @@ func TestAnHourWaitsForRunsAboutTheSubscription(t *testing.T) {
 	for name, c := range map[string]struct {
 		changing time.Time
 		now      time.Duration // after the end of the hour
-		waits    bool
+		wait     time.Duration // zero: the hour is not computed again
 	}{
-		"no run":                               {time.Time{}, 20 * time.Minute, false},
-		"a run of the hour":                    {noon.Add(50 * time.Minute), 20 * time.Minute, true},
-		"a run of an earlier hour":             {noon.Add(-50 * time.Minute), 20 * time.Minute, true},
-		"a run of a later hour":                {noon.Add(time.Hour), 20 * time.Minute, false},
-		"a run that has not ended for a month": {noon.Add(50 * time.Minute), 31 * 24 * time.Hour, false},
+		"no run":                               {time.Time{}, 20 * time.Minute, 0},
+		"a run of the hour":                    {noon.Add(50 * time.Minute), 20 * time.Minute, 10 * time.Minute},
+		"a run of an earlier hour":             {noon.Add(-50 * time.Minute), 20 * time.Minute, 10 * time.Minute},
+		"a run of a later hour":                {noon.Add(time.Hour), 20 * time.Minute, 0},
+		"a run that has not ended for a week":  {noon.Add(50 * time.Minute), 7 * 24 * time.Hour, 7 * 24 * time.Hour / 10},
+		"a run that has waited for 29 days":    {noon.Add(50 * time.Minute), 29 * 24 * time.Hour, 24 * time.Hour},
+		"a run that has not ended for a month": {noon.Add(50 * time.Minute), 31 * 24 * time.Hour, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBooks()
@@ -246,8 +248,8 @@ func TestAnHourWaitsForRunsAboutTheSubscription(t *testing.T) {
 				t.Errorf("got %+v", f)
 			}
 			want := time.Time{}
-			if c.waits {
-				want = now.Add(10 * time.Minute)
+			if c.wait > 0 {
+				want = now.Add(c.wait)
 			}
 			if got := b.finished.AgainAt; !got.Equal(want) {
 				t.Errorf("the hour is computed again at %v, not at %v", got, want)
