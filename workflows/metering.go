@@ -38,26 +38,34 @@ func (d Deps) Tenant(ctx context.Context, cloud, project string) (t usage.Tenant
 }
 
 // withSpans adds the spans of the subscription, and the acceptance of the oldest run about its customer that has not ended.
+//
+// withSpans reads the live runs before the succeeded runs. Otherwise, it could miss a run that succeeds between the two reads, and the usage of an
+// hour would be billed without the change that the run has made.
 func (d Deps) withSpans(ctx context.Context, t usage.Tenant) (usage.Tenant, error) {
-	runs, err := d.history(ctx, saga.Filter{
-		Merchant: t.Merchant, Objects: []saga.ObjectRef{{Kind: "subscription", ID: t.Subscription}}, States: []saga.RunState{saga.Succeeded},
-	})
-	if err != nil || len(runs) == 0 {
+	succeeded := saga.Filter{
+		Merchant: t.Merchant, Objects: []saga.ObjectRef{{Kind: "subscription", ID: t.Subscription}}, States: []saga.RunState{saga.Succeeded}, Limit: 1,
+	}
+	newest, err := d.Ledger.Runs(ctx, succeeded)
+	if err != nil || len(newest) == 0 {
 		return t, err
 	}
-	if t.Spans, err = spansOf(runs); err != nil {
-		return t, err
-	}
-	s, err := StandingOf(runs[0])
+	s, err := StandingOf(newest[0])
 	if err != nil {
 		return t, err
 	}
 	// A run that waits for its turn has recorded no objects yet, but all runs about the customer's subscriptions have the same subject.
 	live, err := d.history(ctx, saga.Filter{Merchant: t.Merchant, Subject: s.subject(), Live: true})
+	if err != nil {
+		return t, err
+	}
 	for _, r := range live {
 		if t.Changing.IsZero() || r.CreatedAt.Before(t.Changing) {
 			t.Changing = r.CreatedAt
 		}
+	}
+	runs, err := d.history(ctx, succeeded)
+	if err == nil {
+		t.Spans, err = spansOf(runs)
 	}
 	return t, err
 }
