@@ -156,11 +156,13 @@ func (d Deps) postUsage(ctx context.Context, p *Posting) error {
 	return d.Books.Posted(ctx, d.Now(), p.MerchantID, call.RunID, posted)
 }
 
-// postRow returns the usage that BillingStack has under the id of the row, after posting it if necessary.
+// postRow returns the usage that BillingStack has under the id of the row, after posting it if necessary. If the usage is of another subscription or
+// product, CreateUsage returns the error.
 func (d Deps) postRow(ctx context.Context, merchantID string, r usage.Row, look bool) (billing.Usage, error) {
 	if look {
 		found, err := d.Billing.OneUsage(ctx, merchantID, r.ID)
-		if !errors.Is(err, billing.ErrNotFound) {
+		ours := err == nil && found.SubscriptionID == r.Subscription && found.ProductID == r.Product
+		if ours || err != nil && !errors.Is(err, billing.ErrNotFound) {
 			return found, err
 		}
 	}

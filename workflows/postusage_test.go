@@ -3,9 +3,16 @@ package workflows_test
 import (
 	"context"
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"testing"
+	"time"
 
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 	"github.com/tenantry/tenantry/orchestrator/usage"
 	"github.com/tenantry/tenantry/workflows"
 )
@@ -21,6 +28,47 @@ func TestAPostingDoesNotReadEarlierPostings(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.Attempt(t.Context(), saga.Call{Kind: saga.CallDo, Step: "post/1", Begins: true, Input: input, State: input}, strictEnv{t: t})
+}
+
+// BillingStack does not check whose ids clients choose. A row is not posted if its id belongs to usage of another subscription.
+func TestARowIsNotPostedIfItsIDBelongsToOtherUsage(t *testing.T) {
+	row := usage.Row{ID: uuid.NewString(), Subscription: uuid.NewString(), Product: uuid.NewString()}
+	for _, look := range []bool{false, true} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if req.Method == http.MethodPost {
+				w.WriteHeader(http.StatusConflict)
+				return
+			}
+			_ = json.NewEncoder(w).Encode([]billing.Usage{{ID: row.ID, SubscriptionID: uuid.NewString(), ProductID: row.Product}})
+		}))
+		defer s.Close()
+		client, err := billing.New(billing.Config{URL: s.URL + "/v2"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		books := &postedBooks{}
+		d, err := saga.Define(workflows.PostUsage(workflows.Deps{Billing: client, Books: books, Now: time.Now}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		state, err := json.Marshal(workflows.Posting{ID: "i", MerchantID: uuid.NewString(), Rows: []usage.Row{row}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := d.Attempt(t.Context(), saga.Call{Kind: saga.CallDo, Step: "post/1", Item: "1", Look: look, State: state}, strictEnv{t: t})
+		if o.Err == nil || o.Err.Class != upstream.Permanent || len(books.rows) > 0 {
+			t.Errorf("look is %v: got %+v, and the rows %v are recorded", look, o.Err, books.rows)
+		}
+	}
+}
+
+// The type `postedBooks` keeps the rows that are recorded as posted.
+type postedBooks struct{ rows []usage.Posted }
+
+// Posted implements [workflows.Books].
+func (b *postedBooks) Posted(_ context.Context, _ time.Time, _, _ string, rows []usage.Posted) error {
+	b.rows = append(b.rows, rows...)
+	return nil
 }
 
 // The type `strictEnv` fails the test if an attempt reads other runs.
