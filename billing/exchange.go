@@ -70,8 +70,10 @@ func (c *Client) call(ctx context.Context, r request) error {
 		return r.turnedAway(err)
 	}
 	status, header, answer, err := c.exchange(ctx, r, body)
-	if _, tooMuch := errors.AsType[*upstream.LimitError](err); tooMuch {
-		leave(status, nil) // the server works: it has answered, but the answer is too long
+	_, tooMuch := errors.AsType[*upstream.LimitError](err)
+	_, otherType := errors.AsType[*json.UnmarshalTypeError](err)
+	if tooMuch || otherType {
+		leave(status, nil) // the server works: it has answered, but the answer is too long, or a merchant has stored a value of another type
 	} else {
 		leave(status, err)
 	}

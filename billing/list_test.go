@@ -80,14 +80,17 @@ func TestListsHaveLimits(t *testing.T) {
 	}
 }
 
-// An answer that exceeds a limit shows that the server works. Such an answer does not open the circuit for other merchants.
-func TestAnAnswerThatIsTooLongShowsThatTheServerWorks(t *testing.T) {
+// An answer that exceeds a limit, or in which a merchant has stored a value of another type, shows that the server works. Such an answer does not
+// open the circuit for other merchants.
+func TestAnAnswerThatOneMerchantCausesShowsThatTheServerWorks(t *testing.T) {
 	for what, c := range map[string]struct {
 		body   string
 		status int
 		works  bool
 	}{
 		"too many elements": {"[" + strings.Repeat("{},", 30_000) + "{}]", http.StatusOK, true},
+		"a huge price":      {`[{"items":[{"pricing":[{"price":1e999}]}]}]`, http.StatusOK, true},
+		"a list as a name":  {`[{"name":[]}]`, http.StatusOK, true},
 		"a cut-off list":    {"[{}", http.StatusOK, false},
 	} {
 		t.Run(what, func(t *testing.T) {
