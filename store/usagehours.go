@@ -74,7 +74,7 @@ func (u *Usage) awaitSamples(tx *gorm.DB) error {
 
 // TakeDue takes due hours, as usage.Hours specifies.
 //
-// On PostgreSQL, TakeDue locks usage_due, and so waits until all transactions that are storing samples have ended. The caller therefore
+// On PostgreSQL, TakeDue takes usageLock, and so waits until all transactions that are storing samples have ended. The caller therefore
 // reads the samples of these transactions. A transaction that stores samples later makes its hours due again.
 func (u *Usage) TakeDue(ctx context.Context, now, ended time.Time, limit int) ([]usage.Due, error) {
 	args := map[string]any{

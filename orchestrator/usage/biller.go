@@ -33,8 +33,9 @@ type Books interface {
 	Billable(ctx context.Context, now time.Time, limit int) ([]string, error)
 	// Bill reads the oldest hour in which the merchant has usage to bill, of at most `limit` projects. It calls the function `bill`, and stores
 	// its results: rows, unmatched usage and follow-ups. All this happens in one transaction. The usage of the projects then no longer waits to
-	// be billed, unless its subscription is in Bill.Later: this usage waits another hour, and is given up after 30 days. The result is the number of the projects; it is zero if there is nothing to bill, or
-	// if another replica is billing it. If Bill returns an error, nothing was stored, or the answer of the database was lost.
+	// be billed, unless its subscription is in Bill.Later: this usage waits another hour, and is given up after 30 days. The result is the number
+	// of the projects; it is zero if there is nothing to bill, or if another replica is billing it. If Bill returns an error, nothing was stored,
+	// or the answer of the database was lost.
 	Bill(ctx context.Context, now time.Time, merchant string, limit int, bill func(Reading) (Bill, []saga.FollowUp)) (int, error)
 	// Posted records that a run has posted rows of a merchant. Posted may be repeated. A row that was posted before stays as it is.
 	Posted(ctx context.Context, now time.Time, merchant, run string, rows []Posted) error

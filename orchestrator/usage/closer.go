@@ -38,8 +38,8 @@ type Tenant struct {
 	Merchant     string // empty if no run has recorded the project
 	Subscription string // empty if the project is not the tenant of a subscription
 	Spans        []Span // the spans of the subscription, oldest first
-	// Changing is the time at which the oldest run about the subscription that has not ended was accepted. If this run succeeds, a span may begin
-	// at this time. Zero means that there is no such run.
+	// Changing is the time at which the oldest run about the customer's subscriptions that has not ended was accepted. If this run succeeds, a span
+	// may begin at this time. Zero means that there is no such run.
 	Changing time.Time
 }
 
