@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +38,20 @@ func TestMeterKeyLife(t *testing.T) {
 	}
 	if code, _, stderr := line(t, env, "meter-key", "create", "--cloud", ""); code != exitUsage || !strings.Contains(stderr, "--cloud") {
 		t.Errorf("create with an empty cloud: got %d, %s", code, stderr)
+	}
+}
+
+// An operator can read each fault on a line of its own.
+func TestServeRefusesAFileOfMetersWithFaults(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "meters.yaml")
+	if err := os.WriteFile(file, []byte("meters: [{meter: a, product: P, kind: x}, {meter: a, product: P}]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := append(newDatabase(t), "TENANTRY_METERS="+file, "OS_AUTH_URL=http://127.0.0.1:1/v3", "OS_USERNAME=u", "OS_PASSWORD=p", "OS_PROJECT_ID=p")
+	want := "tenantry: meters: " + file + ": meter 1 \"a\": `kind` is \"x\", but must be cumulative, delta or gauge\n" +
+		"tenantry: meters: " + file + ": meter 2 \"a\": the meter is in the file twice\n"
+	if code, _, stderr := line(t, env, "serve"); code != exitUsage || stderr != want {
+		t.Errorf("got %d, %q, want %q", code, stderr, want)
 	}
 }
 

@@ -162,7 +162,7 @@ func Start(ctx context.Context, o Options) (_ *Service, err error) {
 	return s, nil
 }
 
-// readMeters reads the file that says how the usage of meters is billed, if one is configured.
+// readMeters reads the file that says how the usage of meters is billed, if one is configured. Each fault of the file is a *ConfigurationError.
 func readMeters(path string) (found usage.Meters, err error) {
 	if path == "" {
 		return nil, nil
@@ -172,10 +172,17 @@ func readMeters(path string) (found usage.Meters, err error) {
 		defer func() { err = errors.Join(err, file.Close()) }()
 		found, err = usage.ReadMeters(file)
 	}
-	if err != nil {
-		return nil, &ConfigurationError{fmt.Errorf("meters: %s: %w", path, err)}
+	if err == nil {
+		return found, nil
 	}
-	return found, nil
+	faults := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		faults = joined.Unwrap()
+	}
+	for i, fault := range faults {
+		faults[i] = &ConfigurationError{fmt.Errorf("meters: %s: %w", path, fault)}
+	}
+	return nil, errors.Join(faults...)
 }
 
 // openSpool opens the spool, if one is configured.
