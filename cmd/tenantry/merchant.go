@@ -55,7 +55,7 @@ func (p *program) merchantCreate() *cobra.Command {
 			if err := s.Merchants().Create(cmd.Context(), m, key); err != nil {
 				return ofMerchants(id, err)
 			}
-			p.wrote(c, id)
+			p.wrote(c, "merchant "+id)
 			p.warnUnknown(cmd.Context(), c, s, id)
 			v := viewMerchant(m)
 			created := client.MerchantCreated{
@@ -150,7 +150,7 @@ func (p *program) updateMerchant(
 		if err != nil {
 			return ofMerchants(id, err)
 		}
-		p.wrote(c, id)
+		p.wrote(c, "merchant "+id)
 		v := viewMerchant(m)
 		return f.print(p.out, v, func(w io.Writer) { merchantTable(w, v) })
 	})
@@ -173,7 +173,7 @@ func (p *program) merchantRotateKey() *cobra.Command {
 			if err != nil {
 				return ofMerchants(args[0], err)
 			}
-			p.wrote(c, args[0])
+			p.wrote(c, "merchant "+args[0])
 			made := client.APIKeyCreated{
 				MerchantID: args[0], APIKey: key.Key, APISecret: secret, CreatedAt: key.CreatedAt, Revoked: []string{},
 			}
@@ -191,8 +191,8 @@ func (p *program) merchantRotateKey() *cobra.Command {
 
 // The method `wrote` prints the database to which a command has written. If the environment of the server differs from the
 // environment of the command, the server may use another database.
-func (p *program) wrote(c Config, merchantID string) {
-	p.say("tenantry: wrote merchant %s to the database %s", merchantID, store.Address(c.DatabaseURL))
+func (p *program) wrote(c Config, object string) {
+	p.say("tenantry: wrote %s to the database %s", object, store.Address(c.DatabaseURL))
 }
 
 // warnUnknown warns if BillingStack does not have the merchant. Users of the merchant cannot be subscribed until BillingStack has

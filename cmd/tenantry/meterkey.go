@@ -47,7 +47,7 @@ func (p *program) meterKeyCreate() *cobra.Command {
 		if _, err := text.parse(*cloud); err != nil || *cloud == "" {
 			return usage("--cloud: %w", cmp.Or(err, errors.New("the name is empty")))
 		}
-		return p.withStore(cmd.Context(), func(_ Config, s *store.Store) error {
+		return p.withStore(cmd.Context(), func(c Config, s *store.Store) error {
 			key, secret, err := meters.NewKey(rand.Reader, *cloud, now())
 			if err != nil {
 				return err
@@ -55,6 +55,7 @@ func (p *program) meterKeyCreate() *cobra.Command {
 			if err := s.Usage().CreateMeterKey(cmd.Context(), key); err != nil {
 				return exit(exitUnreachable, err)
 			}
+			p.wrote(c, "meter key "+key.Key)
 			return f.print(p.out, viewMeterKey(key, secret), func(w io.Writer) {
 				row(w, "cloud", key.Cloud)
 				row(w, "meter key", key.Key)
@@ -92,7 +93,7 @@ func (p *program) meterKeyRevoke() *cobra.Command {
 	}
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		return p.withStore(cmd.Context(), func(_ Config, s *store.Store) error {
+		return p.withStore(cmd.Context(), func(c Config, s *store.Store) error {
 			key, err := s.Usage().RevokeMeterKey(cmd.Context(), args[0], now())
 			switch {
 			case errors.Is(err, meters.ErrNoKey):
@@ -100,6 +101,7 @@ func (p *program) meterKeyRevoke() *cobra.Command {
 			case err != nil:
 				return exit(exitUnreachable, err)
 			}
+			p.wrote(c, "meter key "+key.Key)
 			view := viewMeterKey(key, "")
 			return f.print(p.out, view, func(w io.Writer) { meterKeyTable(w, view) })
 		})

@@ -22,6 +22,9 @@ func TestMeterKeyLife(t *testing.T) {
 		!strings.HasPrefix(created.Secret, "ts_") {
 		t.Fatalf("create: got %d, %s%s, %v", code, out, stderr, err)
 	}
+	if want := "tenantry: wrote meter key " + created.Key + " to the database sqlite:"; !strings.Contains(stderr, want) {
+		t.Errorf("create: got %q, want %q", stderr, want)
+	}
 	if code, out, _ := line(t, env, "meter-key", "create"); code != 0 || !strings.Contains(out, "default") || !strings.Contains(out, "ts_") {
 		t.Errorf("create without a cloud: got %d, %s", code, out)
 	}
