@@ -233,6 +233,8 @@ func faultsOf(err error) []InvalidParam {
 			detail = "wanted: " + e.Schema.Description
 		case "format":
 			detail = wantedTime
+		case "maximum": // the reason would show 1000000 as 1e+06
+			detail = "number must be at most " + strconv.FormatFloat(*e.Schema.Max, 'f', -1, 64)
 		case "required":
 			detail = "the field is missing"
 		case "properties": // the field is unknown; the path in the error is the path of the field's parent

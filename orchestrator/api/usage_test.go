@@ -187,6 +187,9 @@ func TestTheUsageOfASubscription(t *testing.T) {
 	unmatched.portal = w.Other
 	w.refused(unmatched, http.StatusNotFound, "merchant-not-found")
 	w.refused(w.get("/v1/merchants/"+w.Merchant.ID+"/usage/unmatched?marker=-1"), http.StatusBadRequest, "invalid-params")
+	if refused := w.call(w.get("/v1/merchants/" + w.Merchant.ID + "/usage/unmatched?marker=1000001")); !strings.Contains(refused.body, "at most 1000000") {
+		t.Errorf("a large marker: got %s", refused.body)
+	}
 	w.refused(w.get(path+"?from="+hour.Add(-8*24*time.Hour).Format(time.RFC3339)), http.StatusBadRequest, "invalid-params")
 	w.refused(w.get(path+"?from="+hour.Add(24*time.Hour).Format(time.RFC3339)), http.StatusBadRequest, "invalid-params")
 	other := w.get(path)
