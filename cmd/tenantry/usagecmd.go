@@ -14,7 +14,7 @@ import (
 )
 
 func (p *program) usage() *cobra.Command {
-	return group("usage", "Show the usage of subscriptions, and what of it is billed",
+	return group("usage", "Show the usage of subscriptions, and how it is billed",
 		"Show the usage that Tenantry has computed from the samples of Ceilometer. A portal uses its merchant's API key; an operator may see\n"+
 			"the usage of any merchant.\n\n"+connectHelp+exitHelp,
 		p.usageShow(), p.usageUnmatched())
@@ -26,7 +26,10 @@ func (p *program) usageShow() *cobra.Command {
 		Long: "Show the usage of a subscription, sorted by time and meter. The usage of an hour is computed 15 minutes after its end, and again\n" +
 			"when late samples come in. The amount of a gauge is in unit-hours. The range has at most 7 days.\n\n" +
 			"The second table has the rows that runs of the workflow post-usage post to BillingStack. If the usage of an hour changes, another row\n" +
-			"has the difference.\n\n" + connectHelp,
+			"has the difference. The column BILLINGSTACK has the state of a row:\n\n" +
+			"  waiting    no run has posted the row yet\n" +
+			"  posted     BillingStack has the row\n" +
+			"  differing  BillingStack has other numbers under the id of the row: see the column DETAIL\n\n" + connectHelp,
 	}
 	merchant := merchantFlag(c)
 	from := timeFlag(c, "from", "only hours that begin at this time (RFC 3339) or later; by default, a day before --to")
@@ -62,7 +65,7 @@ func (p *program) usageShow() *cobra.Command {
 				if u.Kind == client.Gauge {
 					unit += "·h"
 				}
-				row(w, u.From.Format(timeLayout), u.To.Format(timeLayout), u.Meter, u.Amount, unit, u.State, u.PlanID)
+				row(w, u.From.Format(timeLayout), u.To.Format(timeLayout), u.Meter, u.Amount, or(&unit), or(&u.State), or(&u.PlanID))
 			}
 			if len(list.Rows) > 0 {
 				row(w)
@@ -134,7 +137,9 @@ func (p *program) usageUnmatched() *cobra.Command {
 			"  no-product         the merchant has no product for the meter: see the setting meters\n" +
 			"  product-ambiguous  the plan has several products with the name\n" +
 			"  unpriced           billed without a price, because the product has no fixed price\n" +
-			"  differs            BillingStack has other numbers under the id of a row: see tenantry usage show\n\n" + connectHelp,
+			"  differs            BillingStack has other numbers under the id of a row: see tenantry usage show\n\n" +
+			"For no-product and product-ambiguous, a line is about all subscriptions of the merchant, and has no amount. For unpriced and differs,\n" +
+			"the column METER has the name of the product.\n\n" + connectHelp,
 	}
 	merchant := merchantFlag(c)
 	limit := c.Flags().Int("limit", 50, "maximum number of lines, 1 to 200")
