@@ -198,9 +198,9 @@ func (u *foundUsage) advice() string {
 	case UsageAmbiguous:
 		return "rename one of the products in BillingStack: later hours are then billed"
 	case UsageNoPrice:
-		return "give the product a fixed price, and correct the rows in BillingStack; the rows: " + show
+		return "give the product a fixed price, correct the rows in BillingStack, and then accept the finding; the rows: " + show
 	case UsageOther:
-		return "find out which numbers are right, and correct the usage in BillingStack; both numbers: " + show
+		return "find out which numbers are right, correct the usage in BillingStack, and then accept the finding; both numbers: " + show
 	}
 	return "look at the usage: " + unmatched
 }
