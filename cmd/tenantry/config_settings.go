@@ -144,7 +144,7 @@ func (c *Config) settings() []setting {
 		}),
 		of(&c.Meters, file, about{
 			key: "meters", otherwise: "each meter is billed as the product with the meter's name", example: "/etc/tenantry/meters.yaml",
-			meaning: "YAML file that says as which products the usage of meters is billed: see \"Metered usage\" in docs/operations.md. The file is read when the service starts.",
+			meaning: "YAML file that maps the meters of Ceilometer to products in BillingStack: see \"Metered usage\" in docs/operations.md. The file is read when the service starts.",
 		}),
 		of(&c.UsageSpool, file, about{
 			key: "usage_spool", otherwise: "no spool", example: "/var/lib/tenantry/spool",

@@ -387,11 +387,11 @@ const meters = `meters:
 var usage = line{
 	title: "4: usage",
 	quote: "4. Now the subscription can start receiving usage data from ceilometer tied by resource attribute",
-	text: "A file says as which products the usage of meters is billed: see the setting `meters`.\n\n```yaml\n" + meters + "```\n\n" +
+	text: "A file maps the meters of Ceilometer to products in BillingStack: see the setting `meters`.\n\n```yaml\n" + meters + "```\n\n" +
 		"The test posts two samples in the format of Ceilometer's publisher. Their `project_id` is the `resource_id` of the subscription. A " +
 		"sample of a gauge holds for 15 minutes: 4 vCPUs are 1 vCPU hour, and 80 GB are 20 GB hours.\n\n" +
 		"A subscription has usage only after its order, and Tenantry computes the usage of an hour 15 minutes after the end of the hour. The test " +
-		"cannot wait for so long. **It therefore changes the time of the order in Tenantry's database, which no user does.** Then it posts samples of " +
+		"cannot wait that long. **It therefore changes the time of the order in Tenantry's database, which no user does.** Then it posts samples of " +
 		"THE_HOUR, the newest hour whose usage Tenantry can compute.",
 	commands: []command{
 		{
