@@ -108,7 +108,7 @@ func Start(ctx context.Context, o Options) (_ *Service, err error) {
 	if err != nil {
 		return nil, err
 	}
-	meters, err := readMeters(o.Meters)
+	meters, err := readMeters(o)
 	if err != nil {
 		return nil, err
 	}
@@ -163,16 +163,22 @@ func Start(ctx context.Context, o Options) (_ *Service, err error) {
 }
 
 // readMeters reads the file that says how the usage of meters is billed, if one is configured. Each fault of the file is a *ConfigurationError.
-func readMeters(path string) (found usage.Meters, err error) {
-	if path == "" {
+func readMeters(o Options) (found usage.Meters, err error) {
+	if o.Meters == "" {
 		return nil, nil
 	}
-	file, err := os.Open(path)
+	file, err := os.Open(o.Meters)
 	if err == nil {
 		defer func() { err = errors.Join(err, file.Close()) }()
 		found, err = usage.ReadMeters(file)
 	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case len(found) == 0: // for example, because the program that writes the file has failed
+		o.Log.Warn().Str("file", o.Meters).Msg("the file of meters has no meters: each meter is billed as the product with the meter's name")
+		return found, nil
+	default:
+		o.Log.Info().Str("file", o.Meters).Int("meters", len(found)).Msg("read the file of meters")
 		return found, nil
 	}
 	faults := []error{err}
@@ -180,7 +186,7 @@ func readMeters(path string) (found usage.Meters, err error) {
 		faults = joined.Unwrap()
 	}
 	for i, fault := range faults {
-		faults[i] = &ConfigurationError{fmt.Errorf("meters: %s: %w", path, fault)}
+		faults[i] = &ConfigurationError{fmt.Errorf("meters: %s: %w", o.Meters, fault)}
 	}
 	return nil, errors.Join(faults...)
 }
