@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -168,10 +169,14 @@ func writeBill(tx *gorm.DB, now time.Time, waiting []unbilledRow, made usage.Bil
 	}
 	rows := make([]usageRow, len(made.Rows))
 	for i, r := range made.Rows {
+		meters, err := json.Marshal(r.Meters)
+		if err != nil {
+			return err
+		}
 		rows[i] = usageRow{
 			ID: r.ID, MerchantID: waiting[0].MerchantID, SubscriptionID: r.Subscription, ProductID: r.Product, Product: r.Name, PlanID: r.Plan,
 			Hour: waiting[0].Hour, FromAt: r.From.UnixMicro(), ToAt: r.To.UnixMicro(), Revision: r.Revision, Value: r.Value.String(),
-			MadeAt: now.UnixMicro(),
+			MadeAt: now.UnixMicro(), Meters: string(meters),
 		}
 		if r.Price != nil {
 			rows[i].Price = new(r.Price.String())
@@ -393,6 +398,7 @@ type usageRow struct {
 	Revision       int     `gorm:"column:revision"`
 	Value          string  `gorm:"column:value"`
 	Price          *string `gorm:"column:price"`
+	Meters         string  `gorm:"column:meters"`
 	MadeAt         int64   `gorm:"column:made_at"`
 	RunID          *string `gorm:"column:run_id"`
 	PostedAt       *int64  `gorm:"column:posted_at"`
@@ -412,6 +418,9 @@ func (r *usageRow) row() (row usage.Row, err error) {
 		var price decimal.Decimal
 		price, err = decimal.NewFromString(*r.Price)
 		row.Price = &price
+	}
+	if err == nil {
+		err = json.Unmarshal([]byte(r.Meters), &row.Meters)
 	}
 	if err != nil {
 		return row, fmt.Errorf("decoding the usage %s: %w", r.ID, err)

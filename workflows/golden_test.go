@@ -93,7 +93,7 @@ func TestStoredRegistrationsStillDecode(t *testing.T) {
 func TestStoredPostingsStillDecode(t *testing.T) {
 	stored := `{"id":"i","merchant_id":"m","hour":"2026-01-31T12:00:00Z","rows":[` +
 		`{"id":"r","subscription_id":"s","product_id":"p","product":"vcpus","plan_id":"l","from":"2026-01-31T12:00:00Z",` +
-		`"to":"2026-01-31T12:30:00Z","revision":1,"value":"-0.25","price":"0.05"},` +
+		`"to":"2026-01-31T12:30:00Z","revision":1,"value":"-0.25","price":"0.05","meters":{"vcpus":"1024"}},` +
 		`{"id":"r2","subscription_id":"s2","product_id":"p","product":"vcpus","plan_id":"l","from":"2026-01-31T12:00:00Z",` +
 		`"to":"2026-01-31T13:00:00Z","revision":0,"value":"1234567890.123456789012"}],` +
 		`"posted":{"1":true,"2":true},"differs":{"r":"the value is 1 in BillingStack, not -0.25"}}`
@@ -104,6 +104,7 @@ func TestStoredPostingsStillDecode(t *testing.T) {
 			{
 				ID: "r", Subscription: "s", Product: "p", Name: "vcpus", Plan: "l", From: hour, To: hour.Add(30 * time.Minute), Revision: 1,
 				Value: decimal.RequireFromString("-0.25"), Price: new(decimal.RequireFromString("0.05")),
+				Meters: map[string]decimal.Decimal{"vcpus": decimal.RequireFromString("1024")},
 			},
 			{
 				ID: "r2", Subscription: "s2", Product: "p", Name: "vcpus", Plan: "l", From: hour, To: hour.Add(time.Hour),

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/shopspring/decimal"
 )
 
 // Reading contains the usage of an hour that is to be billed.
@@ -69,20 +71,24 @@ const productDigits = 12
 // zero is never made. If the window now belongs to another plan, one row takes back the usage of the old plan at the old price, and
 // another row has the usage of the new plan.
 //
-// A product that has earlier rows in the window stays in the plan, even if the merchant has changed the plan, the product or its price since.
-// Usage of a product that is not in the plan of the subscription is neither billed nor unmatched: the merchant does not sell it in this plan.
+// A meter that has earlier rows in the window keeps its product, divisor and price, even if the merchant has changed the plan, the product or its
+// price since, or the file of meters was changed. Usage of a product that is not in the plan of the subscription is neither billed nor unmatched:
+// the merchant does not sell it in this plan.
 func (b Billing) Bill(r Reading, c Catalog) (bill Bill) {
 	earlier := slices.SortedFunc(slices.Values(r.Earlier), func(a, b Row) int { return cmp.Compare(a.Revision, b.Revision) })
-	sold := map[offer]Product{}
+	before := map[metering]sold{}
 	for _, e := range earlier {
-		if o := (offer{e.Subscription, e.Plan, e.Name, windowOf(e.Window())}); sold[o].ID == "" {
-			sold[o] = Product{ID: e.Product, Name: e.Name, Price: e.Price}
+		for meter, divideBy := range e.Meters {
+			at := metering{window{e.Subscription, e.Plan, e.From.UnixMicro(), e.To.UnixMicro()}, meter}
+			if _, known := before[at]; !known {
+				before[at] = sold{Product{ID: e.Product, Name: e.Name, Price: e.Price}, divideBy}
+			}
 		}
 	}
 	bill.Later = map[string]bool{}
-	products := make([]*Product, len(r.Measured))
+	products := make([]*sold, len(r.Measured))
 	for i, m := range r.Measured {
-		product, reason := b.productOf(m, c, sold)
+		product, reason := b.productOf(m, c, before)
 		if reason == NoPlan {
 			bill.Later[m.Subscription] = true
 		}
@@ -98,29 +104,30 @@ func (b Billing) Bill(r Reading, c Catalog) (bill Bill) {
 		if product == nil || bill.Later[m.Subscription] {
 			continue
 		}
-		k := sale{m.Subscription, product.ID, m.Plan, windowOf(m.Range)}
+		k := sale{m.window(), product.ID}
 		if sums[k] == nil {
 			sums[k] = &Row{
 				Subscription: m.Subscription, Product: product.ID, Name: product.Name, Plan: m.Plan, From: m.From, To: m.To, Price: product.Price,
+				Meters: map[string]decimal.Decimal{},
 			}
 		}
-		sums[k].Value = sums[k].Value.Add(divide(m.Amount, b.Meters.of(m.Meter).DivideBy, productDigits))
+		sums[k].Meters[m.Meter] = product.divideBy
+		sums[k].Value = sums[k].Value.Add(divide(m.Amount, product.divideBy, productDigits))
 	}
 	revisions, priced := map[sale]int{}, map[sale]bool{} // the sales in `revisions` have no plan
 	for _, e := range earlier {
 		if bill.Later[e.Subscription] {
 			continue
 		}
-		k := sale{e.Subscription, e.Product, e.Plan, windowOf(e.Window())}
-		if sums[k] == nil { // the window was divided differently or had another plan, or the product has no usage any more
+		k := sale{window{e.Subscription, e.Plan, e.From.UnixMicro(), e.To.UnixMicro()}, e.Product}
+		revisions[k.ofAnyPlan()] = e.Revision + 1
+		if sums[k] == nil { // the window was divided differently or had another plan, or the meters have no usage any more
 			sums[k] = &Row{Subscription: e.Subscription, Product: e.Product, Name: e.Name, Plan: e.Plan, From: e.From, To: e.To}
 		}
 		if !priced[k] {
 			sums[k].Price, priced[k] = e.Price, true
 		}
 		sums[k].Value = sums[k].Value.Sub(e.Value)
-		k.plan = ""
-		revisions[k] = e.Revision + 1
 	}
 	for _, row := range sums {
 		if !row.Value.IsZero() {
@@ -133,7 +140,7 @@ func (b Billing) Bill(r Reading, c Catalog) (bill Bill) {
 	})
 	for i := range bill.Rows {
 		row := &bill.Rows[i]
-		k := sale{row.Subscription, row.Product, "", windowOf(row.Window())}
+		k := sale{window{row.Subscription, "", row.From.UnixMicro(), row.To.UnixMicro()}, row.Product}
 		row.Revision = revisions[k]
 		revisions[k]++
 		row.ID = RowID(row.Subscription, row.Product, row.Window(), row.Revision)
@@ -146,21 +153,41 @@ func (b Billing) Bill(r Reading, c Catalog) (bill Bill) {
 	return bill
 }
 
-// The type `window` is a Range that can be a key of a map.
-type window struct{ from, to int64 } // in microseconds
+// The type `window` is the window of a subscription that has a plan. The times are in microseconds.
+type window struct {
+	subscription, plan string
+	from, to           int64
+}
 
-func windowOf(r Range) window { return window{r.From.UnixMicro(), r.To.UnixMicro()} }
+func (m Metered) window() window {
+	return window{m.Subscription, m.Plan, m.From.UnixMicro(), m.To.UnixMicro()}
+}
 
-// The type `offer` is the name of a product in the plan of a subscription, and a window.
-type offer struct {
-	subscription, plan, product string
-	window                      window
+// The type `metering` is a meter in a window.
+type metering struct {
+	window
+
+	meter string
+}
+
+// The type `sold` says how a meter is billed in a window.
+type sold struct {
+	Product
+
+	divideBy decimal.Decimal
 }
 
 // The type `sale` names the rows that have the same product, plan and price.
 type sale struct {
-	subscription, product, plan string
-	window                      window
+	window
+
+	product string
+}
+
+// ofAnyPlan names the rows whose revisions are counted together.
+func (s sale) ofAnyPlan() sale {
+	s.plan = ""
+	return s
 }
 
 // The function `unmatched` leaves out what the reason does not depend on: a missing or ambiguous product is missing for all projects.
@@ -171,34 +198,34 @@ func unmatched(m Metered, why Reason) Unmatched {
 	return Unmatched{m, why}
 }
 
-// productOf returns the product as which usage is billed, or the reason why it is not billed. If both are empty, the product is not in the
-// plan. The parameter `sold` has the products with earlier rows.
-func (b Billing) productOf(m Metered, c Catalog, sold map[offer]Product) (*Product, Reason) {
-	name := b.Meters.of(m.Meter).Product
+// productOf returns how usage is billed, or the reason why it is not billed. If both are empty, the product is not in the plan. The parameter
+// `before` has the meters with earlier rows.
+func (b Billing) productOf(m Metered, c Catalog, before map[metering]sold) (*sold, Reason) {
 	switch {
 	case m.Subscription == "" || m.Plan == "":
 		return nil, NoSubscription
 	case !b.Live(m.State):
 		return nil, NotLive
 	}
-	if product, before := sold[offer{m.Subscription, m.Plan, name, windowOf(m.Range)}]; before {
+	if product, known := before[metering{m.window(), m.Meter}]; known {
 		return &product, ""
 	}
 	products, known := c.Plans[m.Plan]
 	if !known {
 		return nil, NoPlan
 	}
-	var found *Product
-	for i := range products {
-		if products[i].Name != name {
+	meter := b.Meters.of(m.Meter)
+	var found *sold
+	for _, p := range products {
+		if p.Name != meter.Product {
 			continue
 		}
 		if found != nil {
 			return nil, AmbiguousProduct
 		}
-		found = &products[i]
+		found = &sold{p, meter.DivideBy}
 	}
-	if found == nil && !c.Names[name] {
+	if found == nil && !c.Names[meter.Product] {
 		return nil, NoProduct
 	}
 	return found, ""

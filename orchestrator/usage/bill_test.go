@@ -385,6 +385,7 @@ func TestBillSetsAllFieldsOfARowAndChangesNoReading(t *testing.T) {
 	want := []usage.Row{{
 		ID: usage.RowID("s1", "cpu", usage.Hour(noon), 2), Subscription: "s1", Product: "cpu", Name: "vCPU hours", Plan: "small",
 		From: noon, To: noon.Add(time.Hour), Revision: 2, Value: number("1"), Price: new(number("3")),
+		Meters: map[string]decimal.Decimal{"vcpus": decimal.NewFromInt(1)},
 	}}
 	if asJSON(t, got) != asJSON(t, want) {
 		t.Errorf("got\n%s\nwant\n%s", asJSON(t, got), asJSON(t, want))
@@ -420,9 +421,10 @@ func (w wanted) add(r usage.Reading, c usage.Catalog) (later map[string]bool) {
 	later = map[string]bool{}
 	divisors := map[string]int64{"vcpus": 1, "in": 1e9, "out": 1e9, "third": 3}
 	products := map[string]string{"vcpus": "cpu", "in": "net", "out": "net", "third": "thirds"}
-	before := func(m usage.Metered) bool { // whether the window has rows of the product
+	before := func(m usage.Metered) bool { // whether the window has rows with the meter
 		return slices.ContainsFunc(r.Earlier, func(e usage.Row) bool {
-			return e.Subscription == m.Subscription && e.Plan == m.Plan && e.Product == products[m.Meter] && e.Window() == m.Range
+			_, has := e.Meters[m.Meter]
+			return has && e.Subscription == m.Subscription && e.Plan == m.Plan && e.Window() == m.Range
 		})
 	}
 	for _, m := range r.Measured {
@@ -616,4 +618,39 @@ func TestTheRowsOfAnHourAddUpToItsUsage(t *testing.T) {
 			t.Fatalf("the sums of the rows are\n%q, and in another order\n%q", want, got)
 		}
 	})
+}
+
+// Hours that were billed keep the products and divisors of their meters when the file of meters changes.
+func TestAChangedFileOfMetersLeavesBilledHours(t *testing.T) {
+	live := billingOfTests().Live
+	first := usage.Billing{Live: live, Meters: usage.Meters{
+		"vcpus": {Product: "vCPU hours", DivideBy: decimal.NewFromInt(1024)}, "cores": {Product: "vCPU hours", DivideBy: decimal.NewFromInt(1)},
+	}}
+	for name, changed := range map[string]usage.Meters{
+		"an empty file":     nil,
+		"another divisor":   {"vcpus": {Product: "vCPU hours", DivideBy: decimal.NewFromInt(1)}},
+		"another product":   {"vcpus": {Product: "disk", DivideBy: decimal.NewFromInt(1)}},
+		"a missing product": {"vcpus": {Product: "nothing", DivideBy: decimal.NewFromInt(1)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := usage.Reading{Measured: metered("s1/p1 12:00-13:00 small active vcpus 2048", "s1/p1 12:00-13:00 small active cores 3")}
+			r.Earlier = first.Bill(r, catalog()).Rows
+			want := []string{"s1 cpu 12:00-13:00 #0 small: 5 at 1"}
+			if got := lines(r.Earlier); !slices.Equal(got, want) {
+				t.Fatalf("before the change, the rows are %q, want %q", got, want)
+			}
+			second := usage.Billing{Live: live, Meters: changed}
+			if bill := second.Bill(r, catalog()); len(bill.Rows)+len(bill.Unmatched) > 0 {
+				t.Errorf("the same usage: %q, unmatched %q", lines(bill.Rows), complaints(bill.Unmatched))
+			}
+			r.Measured = metered("s1/p1 12:00-13:00 small active vcpus 3072", "s1/p1 12:00-13:00 small active cores 3")
+			r.Earlier = append(r.Earlier, second.Bill(r, catalog()).Rows...)
+			if got := lines(r.Earlier[1:]); !slices.Equal(got, []string{"s1 cpu 12:00-13:00 #1 small: 1 at 1"}) {
+				t.Errorf("more usage: %q", got)
+			}
+			if bill := second.Bill(r, catalog()); len(bill.Rows) > 0 {
+				t.Errorf("the same usage again: %q", lines(bill.Rows))
+			}
+		})
+	}
 }

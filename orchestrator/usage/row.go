@@ -26,6 +26,9 @@ type Row struct {
 	Revision     int              `json:"revision"` // the number of earlier rows of the subscription, product and window
 	Value        decimal.Decimal  `json:"value"`
 	Price        *decimal.Decimal `json:"price,omitempty"` // the price of one unit; nil: the product has no fixed price
+	// Meters has the meters that are billed as the product, with their Meter.DivideBy at the time of the row. A row that only takes back the usage
+	// of earlier rows has none.
+	Meters map[string]decimal.Decimal `json:"meters,omitempty"`
 }
 
 // rowSpace is the namespace of the ids of rows.

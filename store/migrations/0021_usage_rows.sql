@@ -45,6 +45,7 @@ CREATE TABLE usage_rows (
 	revision        INTEGER NOT NULL,
 	value           TEXT NOT NULL,
 	price           TEXT,          -- NULL if the product has no fixed price
+	meters          TEXT NOT NULL DEFAULT '{}', -- JSON: the divisors of the meters that are billed as the product, by meter
 	made_at         BIGINT NOT NULL,
 	run_id          TEXT,          -- the run that has posted the row
 	posted_at       BIGINT,
