@@ -2,6 +2,8 @@
 // around the bugs of the original BillingStack server.
 package billing
 
+import "encoding/json"
+
 // Merchant sells plans. Currency is the name of an existing currency. Language is the name of an existing language.
 type Merchant struct {
 	ID       string `json:"id,omitempty"`
@@ -26,7 +28,21 @@ type Product struct {
 	Title       string         `json:"title,omitempty"`
 	Description string         `json:"description,omitempty"`
 	Properties  map[string]any `json:"properties,omitempty"`
-	Pricing     []any          `json:"pricing,omitempty"`
+	Pricing     Pricing        `json:"pricing,omitempty"`
+}
+
+// Pricing is a free list of objects, which BillingStack stores and does not interpret. A pricing that cannot be decoded, such as a number that is
+// too large or a value that is not a list, becomes a list with one nil, so that the other objects of its list can be read.
+type Pricing []any
+
+// UnmarshalJSON decodes a pricing. It never fails.
+func (p *Pricing) UnmarshalJSON(text []byte) error {
+	var all []any
+	if err := json.Unmarshal(text, &all); err != nil {
+		all = []any{nil}
+	}
+	*p = all
+	return nil
 }
 
 // Plan is a set of products that customers subscribe to. Items is read-only and has no defined order; AddPlanItem adds an item.
@@ -43,12 +59,12 @@ type Plan struct {
 // PlanItem is a product in a plan. Name is the product's name; it is set only in the Items of a Plan. Title and Description
 // default to the product's title and description.
 type PlanItem struct {
-	PlanID      string `json:"plan_id,omitempty"`
-	ProductID   string `json:"product_id,omitempty"`
-	Name        string `json:"name,omitempty"`
-	Title       string `json:"title,omitempty"`
-	Description string `json:"description,omitempty"`
-	Pricing     []any  `json:"pricing,omitempty"`
+	PlanID      string  `json:"plan_id,omitempty"`
+	ProductID   string  `json:"product_id,omitempty"`
+	Name        string  `json:"name,omitempty"`
+	Title       string  `json:"title,omitempty"`
+	Description string  `json:"description,omitempty"`
+	Pricing     Pricing `json:"pricing,omitempty"`
 }
 
 // Subscription is a customer's subscription to a plan. ResourceID is the id of the project whose usage is billed. ResourceID is

@@ -169,7 +169,7 @@ func (c *changes) properties(to *map[string]any, f field[map[string]any]) {
 }
 
 // The method `pricing` replaces the whole list of prices. The server does not interpret the prices.
-func (c *changes) pricing(to *[]any, f field[[]any]) {
+func (c *changes) pricing(to *billing.Pricing, f field[[]any]) {
 	if !f.set {
 		return
 	}

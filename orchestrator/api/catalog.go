@@ -91,7 +91,7 @@ func viewPlan(p billing.Plan, prices map[string][]any) Plan {
 	}
 	for _, i := range p.Items {
 		item := PlanItem{ProductID: i.ProductID, Name: some(i.Name), Title: some(i.Title), Description: some(i.Description)}
-		pricing, of := i.Pricing, PricingOfItem
+		pricing, of := []any(i.Pricing), PricingOfItem
 		if len(pricing) == 0 {
 			pricing, of = prices[i.ProductID], PricingOfProduct
 		}
