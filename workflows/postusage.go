@@ -10,6 +10,7 @@ import (
 
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 	"github.com/tenantry/tenantry/orchestrator/usage"
 )
 
@@ -140,8 +141,15 @@ func (p *Posting) items() []string {
 func (d Deps) postUsage(ctx context.Context, p *Posting) error {
 	call := saga.CallOf(ctx)
 	var posted []usage.Posted
+	var refused error // the first row that BillingStack refuses for good
 	for _, r := range p.parts()[call.Item] {
 		found, err := d.postRow(ctx, p.MerchantID, r, call.Look)
+		if err != nil && Classify(err).Class == upstream.Permanent { // this must not keep the other rows from being posted
+			if refused == nil {
+				refused = err
+			}
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -152,8 +160,13 @@ func (d Deps) postUsage(ctx context.Context, p *Posting) error {
 		posted = append(posted, usage.Posted{Row: r.ID, Differs: differs})
 		record(ctx, "usage", r.ID, r.Name, saga.Adopted)
 	}
-	put(&p.Posted, call.Item, true)
-	return d.Books.Posted(ctx, d.Now(), p.MerchantID, call.RunID, posted)
+	if err := d.Books.Posted(ctx, d.Now(), p.MerchantID, call.RunID, posted); err != nil {
+		return err
+	}
+	if refused == nil {
+		put(&p.Posted, call.Item, true)
+	}
+	return refused
 }
 
 // postRow returns the usage that BillingStack has under the id of the row, after posting it if necessary. If the usage is of another subscription or

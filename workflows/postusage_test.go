@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
 
@@ -14,7 +15,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 	"github.com/tenantry/tenantry/orchestrator/usage"
+	"github.com/tenantry/tenantry/store/storetest"
 	"github.com/tenantry/tenantry/workflows"
+	"github.com/tenantry/tenantry/workflows/workflowstest"
 )
 
 // A merchant has a succeeded posting for each hour, and all of them have the same subject. A new posting must not read them.
@@ -82,4 +85,35 @@ type strictEnv struct {
 func (s strictEnv) Unsettled(context.Context) (string, error) {
 	s.t.Error("the attempt looks for earlier runs with the same subject")
 	return "", nil
+}
+
+// BillingStack refuses a row, because its product does not exist. The other rows are posted nevertheless.
+func TestARefusedRowDoesNotKeepTheOthersFromBeingPosted(t *testing.T) {
+	w := newWorld(t, storetest.SQLite(t))
+	trials := workflowstest.Trials()
+	trial := trials[slices.IndexFunc(trials, func(trial workflowstest.Trial) bool { return trial.Do["post/1"] != "" })]
+	g, token := w.groundOf(t, trial)
+	q := trial.Request(g)
+	p := q.Input.(workflows.Posting)
+	refused := p.Rows[0]
+	refused.Product = uuid.NewString()
+	refused.ID = usage.RowID(refused.Subscription, refused.Product, refused.Window(), 0)
+	posted := p.Rows[1]
+	p.Rows = []usage.Row{refused, posted}
+	q.Input = p
+	w.accept(q, token)
+	run := w.until(t, g.RunID, over)
+	if end(run) != compensates || run.Cause == nil || run.Cause.Step != "post/1" || run.Cause.FixBy == "" {
+		t.Errorf("the run is %s", describe(run))
+	}
+	if _, err := w.Billing.OneUsage(t.Context(), g.MerchantID, posted.ID); err != nil {
+		t.Errorf("the other row: %v", err)
+	}
+	if u, err := w.Billing.OneUsage(t.Context(), g.MerchantID, refused.ID); err == nil {
+		t.Errorf("the refused row is posted: %+v", u)
+	}
+	left, err := w.Store.FollowUps(t.Context(), g.MerchantID, workflows.PostUsageName, []string{p.ID})
+	if err != nil || left[p.ID].Reason == nil {
+		t.Errorf("the rest is not scheduled: %+v, %v", left, err)
+	}
 }
