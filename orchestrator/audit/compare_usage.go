@@ -61,10 +61,14 @@ func (u *Unmatched) ofCustomer() bool {
 
 // findingID returns the id of the finding about the usage. It depends only on the fields that identify the entry, and not on objects that the
 // audit has found. Therefore a finding whose entry has ended is known for certain in each scope. The usage of a customer's tenant has one
-// finding.
+// finding. If BillingStack has other numbers for a further hour, this is a new finding: a person who has accepted the earlier one has not seen
+// these numbers.
 func (u *Unmatched) findingID() string {
 	if u.ofCustomer() {
 		return findingID(UsageUnmatched, "customer", u.MerchantID, u.Cloud, u.ProjectID)
+	}
+	if u.Reason == UsageOther {
+		return findingID(UsageDiffers, string(u.Reason), u.MerchantID, u.SubscriptionID, u.Meter, u.Last.UTC().Format(time.RFC3339))
 	}
 	return findingID(u.Reason.code(), string(u.Reason), u.MerchantID, u.Cloud, u.ProjectID, u.SubscriptionID, u.Meter, u.Kind, u.Unit, u.State)
 }

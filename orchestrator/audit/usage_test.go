@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"time"
 )
 
 // A finding about usage says how severe it is, which objects it is about, and how much was used when.
@@ -263,6 +264,22 @@ func TestAnAuditFailsIfTheUsageCannotBeRead(t *testing.T) {
 			if _, err := s.auditor(t).Examine(t.Context(), scope); !errors.Is(err, errAway) {
 				t.Errorf("%s in %+v: got %v", broken, scope, err)
 			}
+		}
+	}
+}
+
+// A finding that a person has accepted does not cover other numbers in a further hour. Other usage is the same finding, however long it goes on.
+func TestAFurtherHourWithOtherNumbersIsANewFinding(t *testing.T) {
+	for reason, again := range map[UsageReason]bool{UsageOther: true, UsageNoPrice: false, UsageNotLive: false, UsageNoProduct: false} {
+		u := Unmatched{Reason: reason, MerchantID: "m", SubscriptionID: "s", Meter: "vcpus", First: time.Unix(0, 0), Last: time.Unix(0, 0)}
+		before := u.findingID()
+		u.Last = time.Unix(3600, 0)
+		if got := u.findingID() != before; got != again {
+			t.Errorf("%s: a further hour is a new finding: %v, want %v", reason, got, again)
+		}
+		u.First = time.Unix(3600, 0) // the earliest entry has ended
+		if again := u.findingID(); reason != UsageOther && again != before {
+			t.Errorf("%s: the finding depends on the first hour", reason)
 		}
 	}
 }
