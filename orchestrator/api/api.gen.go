@@ -1593,7 +1593,7 @@ type SamplesReceipt struct {
 	// Events Events, which are dropped.
 	Events int `json:"events"`
 
-	// Samples Samples that can be used.
+	// Samples Samples that can be read. Of these, samples of projects that no run has made or adopted are dropped.
 	Samples int `json:"samples"`
 
 	// Spooled The database is away. The samples are on the disk of this replica.
@@ -1761,10 +1761,10 @@ type Usage struct {
 	// Meter The name of the meter in Ceilometer, such as `vcpus`.
 	Meter string `json:"meter"`
 
-	// PlanID The plan of the subscription in this time.
+	// PlanID The plan of the subscription in this time. Empty before its order was accepted.
 	PlanID string `json:"plan_id"`
 
-	// State The state of the subscription in this time.
+	// State The state of the subscription in this time. Empty before its order was accepted.
 	State string    `json:"state"`
 	To    time.Time `json:"to"`
 
@@ -2250,7 +2250,7 @@ type ServerInterface interface {
 	// UnsubscribeSubscription End a subscription
 	// (POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/unsubscribe)
 	UnsubscribeSubscription(ctx echo.Context, merchantID MerchantID, subscriptionID SubscriptionID) error
-	// GetUsage Show the usage of a subscription, and what of it is billed
+	// GetUsage Show the usage of a subscription, and its rows for BillingStack
 	// (GET /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/usage)
 	GetUsage(ctx echo.Context, merchantID MerchantID, subscriptionID SubscriptionID, params GetUsageParams) error
 	// LogIn Log a user in

@@ -1598,7 +1598,7 @@ type SamplesReceipt struct {
 	// Events Events, which are dropped.
 	Events int `json:"events"`
 
-	// Samples Samples that can be used.
+	// Samples Samples that can be read. Of these, samples of projects that no run has made or adopted are dropped.
 	Samples int `json:"samples"`
 
 	// Spooled The database is away. The samples are on the disk of this replica.
@@ -1766,10 +1766,10 @@ type Usage struct {
 	// Meter The name of the meter in Ceilometer, such as `vcpus`.
 	Meter string `json:"meter"`
 
-	// PlanID The plan of the subscription in this time.
+	// PlanID The plan of the subscription in this time. Empty before its order was accepted.
 	PlanID string `json:"plan_id"`
 
-	// State The state of the subscription in this time.
+	// State The state of the subscription in this time. Empty before its order was accepted.
 	State string    `json:"state"`
 	To    time.Time `json:"to"`
 
@@ -2729,7 +2729,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/unsubscribe (the `UnsubscribeSubscription` operationId).
 	UnsubscribeSubscription(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, params *UnsubscribeSubscriptionParams, body UnsubscribeSubscriptionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetUsage Show the usage of a subscription, and what of it is billed
+	// GetUsage Show the usage of a subscription, and its rows for BillingStack
 	//
 	// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. An hour is divided where the plan or the state of the subscription changes. The usage of the products in the plan becomes rows, which runs of the workflow `post-usage` post to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference. An answer has about 2,000 usages at most. The link `next` then names the rest of the hours.
 	//
@@ -3755,7 +3755,7 @@ func (c *Client) UnsubscribeSubscription(ctx context.Context, merchantID Merchan
 	return c.Client.Do(req)
 }
 
-// GetUsage Show the usage of a subscription, and what of it is billed
+// GetUsage Show the usage of a subscription, and its rows for BillingStack
 //
 // The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. An hour is divided where the plan or the state of the subscription changes. The usage of the products in the plan becomes rows, which runs of the workflow `post-usage` post to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference. An answer has about 2,000 usages at most. The link `next` then names the rest of the hours.
 //
@@ -7663,7 +7663,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/unsubscribe (the `UnsubscribeSubscription` operationId).
 	UnsubscribeSubscriptionWithResponse(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, params *UnsubscribeSubscriptionParams, body UnsubscribeSubscriptionJSONRequestBody, reqEditors ...RequestEditorFn) (*UnsubscribeSubscriptionResponse, error)
 
-	// GetUsageWithResponse Show the usage of a subscription, and what of it is billed
+	// GetUsageWithResponse Show the usage of a subscription, and its rows for BillingStack
 	//
 	// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. An hour is divided where the plan or the state of the subscription changes. The usage of the products in the plan becomes rows, which runs of the workflow `post-usage` post to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference. An answer has about 2,000 usages at most. The link `next` then names the rest of the hours.
 	//
@@ -15078,7 +15078,7 @@ func (c *ClientWithResponses) UnsubscribeSubscriptionWithResponse(ctx context.Co
 	return ParseUnsubscribeSubscriptionResponse(rsp)
 }
 
-// GetUsageWithResponse Show the usage of a subscription, and what of it is billed
+// GetUsageWithResponse Show the usage of a subscription, and its rows for BillingStack
 //
 // The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. An hour is divided where the plan or the state of the subscription changes. The usage of the products in the plan becomes rows, which runs of the workflow `post-usage` post to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference. An answer has about 2,000 usages at most. The link `next` then names the rest of the hours.
 //
