@@ -27,7 +27,7 @@ type Posting struct {
 
 	// The steps set the fields below.
 
-	Posted  map[string]bool   `json:"posted,omitempty"`  // by step: whether BillingStack has the rows of the step
+	Posted  map[string]bool   `json:"posted,omitempty"`  // by the item of a step: BillingStack has the rows of the step
 	Differs map[string]string `json:"differs,omitempty"` // by the id of a row: how BillingStack's usage differs from the row
 }
 
@@ -169,8 +169,8 @@ func (d Deps) postUsage(ctx context.Context, p *Posting) error {
 	return refused
 }
 
-// postRow returns the usage that BillingStack has under the id of the row, after posting it if necessary. If the usage is of another subscription or
-// product, CreateUsage returns the error.
+// postRow returns the usage that BillingStack has under the id of the row, and posts the row if there is none. If the id belongs to usage of
+// another subscription or product, postRow returns billing.ErrConflict.
 func (d Deps) postRow(ctx context.Context, merchantID string, r usage.Row, look bool) (billing.Usage, error) {
 	if look {
 		found, err := d.Billing.OneUsage(ctx, merchantID, r.ID)

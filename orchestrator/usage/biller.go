@@ -56,7 +56,7 @@ type BilledRow struct {
 	Differs  string    // see Row.Differs
 }
 
-// Trouble is unmatched usage of several hours.
+// Trouble is the unmatched usage of several hours that has the same reason.
 type Trouble struct {
 	Unmatched
 
