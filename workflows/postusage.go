@@ -49,8 +49,9 @@ func BilledState(state string) bool {
 	return state == string(SubscriptionActive) || state == string(SubscriptionSuspended)
 }
 
-// UsageCatalog reads the products that a merchant sells from BillingStack.
+// UsageCatalog reads the products that a merchant sells from BillingStack. The requests wait in the merchant's own queue, and cannot write.
 func (d Deps) UsageCatalog(ctx context.Context, merchantID string) (usage.Catalog, error) {
+	ctx = upstream.WithCaller(ctx, upstream.Caller{Merchant: merchantID, ReadOnly: true})
 	plans, err := d.Billing.Plans(ctx, merchantID)
 	if err != nil {
 		return usage.Catalog{}, err

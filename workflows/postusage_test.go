@@ -117,3 +117,22 @@ func TestARefusedRowDoesNotKeepTheOthersFromBeingPosted(t *testing.T) {
 		t.Errorf("the rest is not scheduled: %+v, %v", left, err)
 	}
 }
+
+// The catalog is read on behalf of the merchant, so that a merchant whose catalog is slow delays only its own requests.
+func TestTheCatalogIsReadForTheMerchant(t *testing.T) {
+	var seen []upstream.Caller
+	bill, err := billing.New(billing.Config{URL: "http://billing/v2", Enter: func(ctx context.Context) (func(int, error), error) {
+		seen = append(seen, upstream.CallerOf(ctx))
+		return nil, &upstream.NotSentError{}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const merchant = "f47f51dd-e7db-47e2-bdb1-83935a50cf87"
+	if _, err := (workflows.Deps{Billing: bill}).UsageCatalog(t.Context(), merchant); err == nil || len(seen) != 1 {
+		t.Fatalf("%d requests, %v", len(seen), err)
+	}
+	if seen[0].Merchant != merchant || !seen[0].ReadOnly {
+		t.Errorf("the caller is %+v", seen[0])
+	}
+}
