@@ -44,6 +44,10 @@ type Identity interface {
 	// not distinguish a missing role from a missing or disabled project.
 	ExchangeToken(ctx context.Context, unscoped, projectID string) (ScopedToken, error)
 
+	// ProjectsOfToken returns the ids of the projects on which the user of a token has a role, sorted. There can be at most 1,000 projects.
+	// ProjectsOfToken does not use Tenantry's own credential. It returns ErrTokenInvalid if the token is not valid.
+	ProjectsOfToken(ctx context.Context, token string) ([]string, error)
+
 	// FindProject returns the project with exactly this name in the domain, or ErrNotFound if no project in the domain has this
 	// name.
 	FindProject(ctx context.Context, domainID, name string) (Project, error)

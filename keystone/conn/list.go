@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -88,7 +89,13 @@ var bulkLimits = upstream.Limits{Bytes: 1 << 30, Values: 100_000_000, Flat: 3, L
 // may. ReadList does not follow the link to the next page, because the link could contain the address of another server. A list with such
 // a link counts as cut.
 func (c *Conn) ReadList(ctx context.Context, address, field string, take func(*json.Decoder) error) (cut bool, err error) {
-	resp, err := c.Own.Get(ctx, address, nil, &gophercloud.RequestOpts{KeepResponseBody: true})
+	return readList(ctx, c.Own, address, field, nil, take)
+}
+
+func readList(
+	ctx context.Context, by *gophercloud.ServiceClient, address, field string, headers map[string]string, take func(*json.Decoder) error,
+) (cut bool, err error) {
+	resp, err := by.Get(ctx, address, nil, &gophercloud.RequestOpts{KeepResponseBody: true, MoreHeaders: headers})
 	if err != nil {
 		return false, err
 	}
@@ -101,6 +108,41 @@ func (c *Conn) ReadList(ctx context.Context, address, field string, take func(*j
 	}
 	return cut || links.Next != "", nil
 }
+
+// ProjectsOfToken lists the ids of the projects of a token's user, as keystone.Identity specifies. The list is in this field of the answer.
+// If Keystone has cut the list, the result has the projects that Keystone returned.
+func ProjectsOfToken(ctx context.Context, c *Conn, address, field, token string) (ids []string, err error) {
+	const op = "listing the projects of a token"
+	if !IsToken(token) {
+		return nil, TokenInvalid(op)
+	}
+	err = c.Do(ctx, Exchange, op, func(ctx context.Context) error {
+		call := CallOf(ctx)
+		call.Limits, call.Public = ownProjectsLimits, true
+		_, err := readList(ctx, c.Bare, address, field, map[string]string{"X-Auth-Token": token}, func(d *json.Decoder) error {
+			var one struct {
+				ID string `json:"id"`
+			}
+			if err := d.Decode(&one); err != nil {
+				return err
+			}
+			ids = append(ids, one.ID)
+			return nil
+		})
+		return err
+	}, token)
+	if errors.Is(err, keystone.ErrNoAccess) { // Keystone lists the projects of every valid token
+		return nil, TokenInvalid(op)
+	}
+	if err != nil {
+		return nil, err
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
+// ownProjectsLimits are the limits of the answer to ProjectsOfToken.
+var ownProjectsLimits = upstream.Limits{Bytes: 4 << 20, Values: 100_000, Flat: 3, List: 2, Elements: 1_000, Element: 64 << 10}
 
 // ErrCut returns the error for a list that Keystone has cut.
 func ErrCut(op string) error {

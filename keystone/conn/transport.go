@@ -57,6 +57,7 @@ func (t splitTransport) CloseIdleConnections() { t.reads.CloseIdleConnections() 
 type Call struct {
 	Limits  upstream.Limits // of the answer
 	Timeout time.Duration   // of the request; zero means Config.Timeout
+	Public  bool            // the request needs the public endpoint, although other requests to its path need the admin endpoint of Identity v2.0
 	Subject bool            // the request asks Keystone about the token that authenticates the request
 
 	reached bool        // the request may have reached a server

@@ -111,7 +111,7 @@ func (c *Cloud) learn(access accessBody) error {
 func (c *Cloud) route(req *http.Request) *http.Request {
 	admin := c.admin.Load()
 	rest, ok := strings.CutPrefix(req.URL.EscapedPath(), c.public.EscapedPath())
-	if admin == nil || !ok || req.Method == http.MethodPost && rest == "tokens" {
+	if admin == nil || !ok || req.Method == http.MethodPost && rest == "tokens" || conn.CallOf(req.Context()).Public {
 		return req
 	}
 	to := *admin

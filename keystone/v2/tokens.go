@@ -83,6 +83,11 @@ func (c *Cloud) ExchangeToken(ctx context.Context, unscoped, projectID string) (
 	return keystone.ScopedToken{ID: access.Token.ID, ProjectID: projectID, ExpiresAt: access.Token.Expires, Roles: roles}, nil
 }
 
+// ProjectsOfToken implements [keystone.Identity].
+func (c *Cloud) ProjectsOfToken(ctx context.Context, token string) ([]string, error) {
+	return conn.ProjectsOfToken(ctx, c.Conn, c.Bare.ServiceURL("tenants"), "tenants", token)
+}
+
 // newToken sends one POST request for a token. Every answer contains the catalog.
 func newToken(ctx context.Context, bare *gophercloud.ServiceClient, body auth) (accessBody, error) {
 	conn.CallOf(ctx).Limits = accessLimits

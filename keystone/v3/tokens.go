@@ -67,6 +67,11 @@ func (c *Cloud) ExchangeToken(ctx context.Context, unscoped, projectID string) (
 	return scoped, nil
 }
 
+// ProjectsOfToken implements [keystone.Identity].
+func (c *Cloud) ProjectsOfToken(ctx context.Context, token string) ([]string, error) {
+	return conn.ProjectsOfToken(ctx, c.Conn, c.Bare.ServiceURL("auth", "projects"), "projects", token)
+}
+
 // Ping implements [keystone.Identity]. Ping lists the projects of Tenantry's own user, because Keystone allows this request to every user.
 func (c *Cloud) Ping(ctx context.Context) error {
 	return c.Do(ctx, conn.Read, "pinging Keystone", func(ctx context.Context) error {

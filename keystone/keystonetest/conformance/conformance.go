@@ -72,6 +72,7 @@ var common = []part{
 	{"ValidateToken and ExchangeToken, invalid token", tokenInvalid},
 	{"ExchangeToken, missing role or missing project", exchangeTokenWithoutRole},
 	{"ExchangeToken, role given", exchangeTokenWithRole},
+	{"ProjectsOfToken", projectsOfToken},
 	{"ExchangeToken, project disabled", exchangeTokenOfDisabledProject},
 
 	{"EnsureProject, revoked token of Tenantry's own user", ownTokenRevoked},

@@ -48,6 +48,8 @@ func tokenInvalid(_ *testing.T, f *fixture) {
 		f.wants(err, keystone.ErrTokenInvalid)
 		_, err = f.cloud.ExchangeToken(f.ctx, bad, project)
 		f.wants(err, keystone.ErrTokenInvalid)
+		_, err = f.cloud.ProjectsOfToken(f.ctx, bad)
+		f.wants(err, keystone.ErrTokenInvalid)
 	}
 }
 
@@ -82,6 +84,24 @@ func exchangeTokenWithoutRole(_ *testing.T, f *fixture) {
 	_, unscoped := f.user()
 	f.noAccess(unscoped, f.project(newProject()).ID)
 	f.noAccess(unscoped, "nope")
+}
+
+func projectsOfToken(_ *testing.T, f *fixture) {
+	user, unscoped := f.user()
+	of := func() []string {
+		f.Helper()
+		ids, err := f.cloud.ProjectsOfToken(f.ctx, unscoped)
+		f.ok(err)
+		return ids
+	}
+	same(f, "without a role", of(), nil)
+	wanted := []string{f.project(newProject()).ID, f.project(newProject()).ID}
+	f.project(newProject())
+	slices.Sort(wanted)
+	for _, id := range wanted {
+		f.ok(f.cloud.EnsureAssignment(f.ctx, keystone.Assignment{ProjectID: id, UserID: user, RoleID: f.role("member")}))
+	}
+	same(f, "with a role on two projects", of(), wanted)
 }
 
 func exchangeTokenWithRole(_ *testing.T, f *fixture) {
