@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/loginrate"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
@@ -20,7 +21,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// Options configures the API. All fields are required, except Admissions, LoginRate, Heartbeat, ScopedTokens, Ready and KeystoneURL.
+// Options configures the API. All fields are required, except Admissions, Heartbeat, ScopedTokens, Ready and KeystoneURL.
 type Options struct {
 	Runs    saga.Reader
 	Starter saga.Starter
@@ -48,10 +49,7 @@ type Options struct {
 	Heartbeat   time.Duration // interval between keep-alive comments in a stream of events; zero means 15 s
 	MaxLiveRuns int           // limit of live runs for merchants without a limit in their settings
 
-	// LoginRate is the maximum number of logins and registrations per minute for one name, and for one visitor of a portal. The limit for a
-	// merchant is 30 times as high. Zero means 10.
-	LoginRate int
-
+	Logins       *loginrate.Limits // limits logins and registrations
 	ScopedTokens ScopedTokens
 	KeystoneURL  string // address of Keystone for the header WWW-Authenticate; callers get tokens there
 	TLS          bool   // the listener accepts TLS only
@@ -87,7 +85,6 @@ type server struct {
 	streams     shares
 	answers     shares // limits the bytes of answers
 	quotas      quotas
-	logins      *loginRate
 }
 
 // New returns the HTTP handler of the API.
@@ -102,7 +99,6 @@ func New(o Options) (http.Handler, error) {
 		Options: o, document: document,
 		bodies: shares{limit: maxBodies}, admissions: shares{limit: admissions}, waiting: shares{limit: admissions * waitingPerAdmission},
 		validations: shares{limit: maxValidations}, streams: shares{limit: maxStreams}, answers: shares{limit: maxAnswers},
-		logins: newLoginRate(o.LoginRate),
 	}
 	s.docs = sync.OnceValues(func() (*docs, error) { return newDocs(document) })
 	e := echo.New()

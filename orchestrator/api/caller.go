@@ -5,12 +5,12 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"net/netip"
 	"slices"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/loginrate"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
@@ -241,7 +241,7 @@ func (s *server) validate(c echo.Context, text string) (keystone.Token, error) {
 	if err != nil {
 		return keystone.Token{}, err
 	}
-	address := host(c.RealIP())
+	address := loginrate.Network(c.RealIP())
 	token, err := coalesce.Read(r.Context(), &s.reads, "token "+digest(text), func(ctx context.Context, text string) (keystone.Token, error) {
 		leave, refused := s.validations.take(address, 1)
 		defer leave()
@@ -267,20 +267,6 @@ func (s *server) identity(cloud string) (keystone.Identity, error) {
 		return nil, &problemError{kind: configurationFault, detail: "the merchant's cloud is not configured", cause: err}
 	}
 	return identity, nil
-}
-
-// The function `host` returns the part of a client's address that the client cannot choose freely. For IPv6, this part is the /64
-// network, because a host usually has all addresses of such a network.
-func host(address string) string {
-	ip, err := netip.ParseAddr(address)
-	if err != nil {
-		return address
-	}
-	ip = ip.Unmap()
-	if ip.Is4() {
-		return ip.String()
-	}
-	return netip.PrefixFrom(ip.WithZone(""), 64).Masked().String()
 }
 
 func loopback(address string) bool {

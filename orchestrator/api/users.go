@@ -17,6 +17,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/loginrate"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
@@ -169,7 +170,7 @@ func (s *server) limitLogin(c echo.Context, m merchants.Merchant, name string) e
 	if visitor != "" {
 		visitor = m.ID + " " + visitor
 	}
-	policies, left, reached, wait := s.logins.take(s.now(), m.ID+" "+looseName(name), visitor, m.ID)
+	policies, left, reached, wait := s.Logins.Take(s.now(), m.ID+" "+looseName(name), visitor, m.ID)
 	h := c.Response().Header()
 	h.Add("RateLimit-Policy", policies)
 	h.Add("RateLimit", left)
@@ -191,7 +192,7 @@ func looseName(name string) string {
 	return loose
 }
 
-// visitorOf returns the visitor's address. For an IPv6 address, the result is the /64 network of the address: see the function host. The
+// visitorOf returns the visitor's address. For an IPv6 address, the result is the /64 network of the address: see loginrate.Network. The
 // result is empty if the portal has sent no address.
 func visitorOf(h http.Header) (string, error) {
 	values := h.Values(headerVisitor)
@@ -200,7 +201,7 @@ func visitorOf(h http.Header) (string, error) {
 	}
 	if len(values) == 1 {
 		if _, err := netip.ParseAddr(values[0]); err == nil {
-			return host(values[0]), nil
+			return loginrate.Network(values[0]), nil
 		}
 	}
 	return "", invalid(InvalidParam{Parameter: some(headerVisitor), Detail: "the header must contain one IP address"})

@@ -15,6 +15,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/audit"
 	"github.com/tenantry/tenantry/orchestrator/engine"
+	"github.com/tenantry/tenantry/orchestrator/loginrate"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
@@ -125,7 +126,7 @@ func wire(p parts) (w wired, err error) {
 		Audits: p.store.Audits(), Auditor: w.audits, Installation: p.installation,
 		Meters: intake.NewKeys(p.store.Usage(), clock.Now), Samples: w.intake, Usages: p.store.Usage(),
 		Now: clock.Now, Random: rand.Reader, AdminRole: p.AdminRole, ScopedTokens: p.ScopedTokens,
-		MaxLiveRuns: p.MaxLiveRuns, Admissions: p.Admissions, LoginRate: p.LoginRate, Heartbeat: p.Heartbeat,
+		MaxLiveRuns: p.MaxLiveRuns, Admissions: p.Admissions, Logins: loginrate.New(p.LoginRate), Heartbeat: p.Heartbeat,
 		KeystoneURL: u.keystoneURL, TLS: p.TLSCert != "", Version: p.Version, Log: p.Log, Ready: w.health.report,
 	})
 	return w, err

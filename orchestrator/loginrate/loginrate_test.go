@@ -1,4 +1,4 @@
-package api
+package loginrate
 
 import (
 	"fmt"
@@ -8,51 +8,51 @@ import (
 )
 
 func TestALimitIsRefilled(t *testing.T) {
-	l, now := newLoginRate(3), time.Unix(1e9, 0)
+	l, now := New(3), time.Unix(1e9, 0)
 	for range 3 {
-		if _, _, reached, _ := l.take(now, "ada", "", "m"); reached != "" {
+		if _, _, reached, _ := l.Take(now, "ada", "", "m"); reached != "" {
 			t.Fatal(reached)
 		}
 	}
-	_, left, reached, wait := l.take(now, "ada", "", "m")
+	_, left, reached, wait := l.Take(now, "ada", "", "m")
 	if reached != "login-name" || wait != 20*time.Second || left != `"login-name";r=0;t=20, "login-merchant";r=87` {
 		t.Errorf("reached %q, wait %v, left %s", reached, wait, left)
 	}
-	if _, _, reached, _ := l.take(now.Add(20*time.Second), "ada", "", "m"); reached != "" {
+	if _, _, reached, _ := l.Take(now.Add(20*time.Second), "ada", "", "m"); reached != "" {
 		t.Errorf("after the wait, %s is reached", reached)
 	}
-	if _, _, reached, _ := l.take(now, "bob", "v", "m"); reached != "" {
+	if _, _, reached, _ := l.Take(now, "bob", "v", "m"); reached != "" {
 		t.Errorf("another name: %s is reached", reached)
 	}
 }
 
 // An attempt above the merchant's limit makes no bucket for the name or the visitor. Another merchant is not affected.
 func TestALimitCostsLittleMemory(t *testing.T) {
-	l, now := newLoginRate(1), time.Unix(1e9, 0)
+	l, now := New(1), time.Unix(1e9, 0)
 	refused := 0
 	for i := range 100_000 {
-		if _, _, reached, _ := l.take(now, fmt.Sprint("m name ", i), fmt.Sprint("m visitor ", i), "m"); reached == "login-merchant" {
+		if _, _, reached, _ := l.Take(now, fmt.Sprint("m name ", i), fmt.Sprint("m visitor ", i), "m"); reached == "login-merchant" {
 			refused++
 		}
 	}
 	if refused != 100_000-loginsOfMerchant || len(l.limits[0].buckets) != loginsOfMerchant || len(l.limits[1].buckets) != loginsOfMerchant {
 		t.Errorf("%d refused; %d names and %d visitors have buckets", refused, len(l.limits[0].buckets), len(l.limits[1].buckets))
 	}
-	if _, left, reached, _ := l.take(now, "n name", "", "n"); reached != "" || !strings.HasPrefix(left, `"login-name";r=0,`) {
+	if _, left, reached, _ := l.Take(now, "n name", "", "n"); reached != "" || !strings.HasPrefix(left, `"login-name";r=0,`) {
 		t.Errorf("another merchant: reached %q, left %s", reached, left)
 	}
 }
 
 // If there are too many buckets, those that are full again are dropped.
 func TestOldBucketsAreDropped(t *testing.T) {
-	l, now := newLoginRate(10), time.Unix(1e9, 0)
-	for i := range maxLoginBuckets {
-		l.take(now, fmt.Sprint("name ", i), "", fmt.Sprint("merchant ", i))
+	l, now := New(10), time.Unix(1e9, 0)
+	for i := range maxBuckets {
+		l.Take(now, fmt.Sprint("name ", i), "", fmt.Sprint("merchant ", i))
 	}
-	if _, _, reached, wait := l.take(now, "one more", "", "merchant 0"); reached != "login-name" || wait != loginWindow {
+	if _, _, reached, wait := l.Take(now, "one more", "", "merchant 0"); reached != "login-name" || wait != Window {
 		t.Errorf("without memory: reached %q, wait %v", reached, wait)
 	}
-	if _, _, reached, _ := l.take(now.Add(loginWindow), "one more", "", "merchant 0"); reached != "" || len(l.limits[0].buckets) != 1 {
+	if _, _, reached, _ := l.Take(now.Add(Window), "one more", "", "merchant 0"); reached != "" || len(l.limits[0].buckets) != 1 {
 		t.Errorf("a minute later: reached %q, and there are %d buckets", reached, len(l.limits[0].buckets))
 	}
 }
