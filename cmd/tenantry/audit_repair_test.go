@@ -18,6 +18,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/tenantry/tenantry/orchestrator/api/client"
+	"github.com/tenantry/tenantry/orchestrator/escape"
 )
 
 const somePlan = "0199f0a4-6c1e-7d3b-9a55-0c2f6f7c8b1d"
@@ -294,7 +295,7 @@ func TestHostileTextsOfAPlan(t *testing.T) {
 	r.plan.Installation = evil
 	env := r.start()
 	name, text := r.planned(env)
-	if i := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && controls(r) }); i >= 0 {
+	if i := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && escape.Controls(r) }); i >= 0 {
 		t.Errorf("the file contains the control character %q", []rune(text[i:])[0])
 	}
 	if strings.Contains(text, "approve: true\n    comment") || strings.Count(text, "\n    approve: ") != len(r.plan.Entries) {

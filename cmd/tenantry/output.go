@@ -10,6 +10,8 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
+
+	"github.com/tenantry/tenantry/orchestrator/escape"
 )
 
 // The type `format` is the output format of a command's result. The flag -f sets the format.
@@ -64,7 +66,7 @@ func (f format) print(w io.Writer, result any, table func(w io.Writer)) error {
 // quoted texts can contain escapes: see the type `screen`.
 func jsonToYAML(text []byte) ([]byte, error) {
 	quoted := yaml.CustomMarshaler(func(s string) ([]byte, error) {
-		if strings.ContainsFunc(s, func(r rune) bool { return r != '\n' && controls(r) }) {
+		if strings.ContainsFunc(s, func(r rune) bool { return r != '\n' && escape.Controls(r) }) {
 			return json.Marshal(s)
 		}
 		return yaml.Marshal(s)

@@ -19,6 +19,8 @@ import (
 
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
+
+	"github.com/tenantry/tenantry/orchestrator/escape"
 )
 
 // The constant `evil` is a text that changes the title of a terminal, clears the screen, adds lines, reverses text and hides text.
@@ -86,7 +88,7 @@ func evilRun() client.Run {
 // has become a line of its own.
 func harmless(t *testing.T, what, printed string) {
 	t.Helper()
-	if i := strings.IndexFunc(printed, func(r rune) bool { return r != '\n' && controls(r) }); i >= 0 {
+	if i := strings.IndexFunc(printed, func(r rune) bool { return r != '\n' && escape.Controls(r) }); i >= 0 {
 		t.Errorf("%s: printed the control character %q in %q", what, []rune(printed[i:])[0], printed)
 	}
 	if strings.Contains(printed, "\ntenantry: forged") || !strings.Contains(printed, "forged") {
