@@ -54,6 +54,17 @@ type Watcher interface {
 	Close()
 }
 
+// Follower reads the changes of many runs with few queries.
+type Follower interface {
+	// Updated reads when the runs with these ids were last changed, and for each of the merchants the id of its newest run. The empty text stands
+	// for all merchants together. A run or merchant that is not found is not in the results. Updated makes one query.
+	Updated(ctx context.Context, ids, merchants []string) (updated map[string]time.Time, newest map[string]string, err error)
+	// RunsOf reads the runs with these ids, with their steps and objects, in any order. RunsOf makes three queries.
+	RunsOf(ctx context.Context, ids []string) ([]*Run, error)
+	// LastEvents reads at most the last `limit` events of each of these runs, oldest first. LastEvents makes one query.
+	LastEvents(ctx context.Context, ids []string, limit int) (map[string][]Event, error)
+}
+
 // Actions accepts actions, which are requests of operators and merchants to change a run.
 type Actions interface {
 	// Act stores an action. The replica that executes the run applies the action at the next checkpoint. Act may be repeated. Act
