@@ -1,4 +1,4 @@
-# Requires Go. `make test` also requires Debian's PostgreSQL, PgBouncer, Keystone, Glance, curl, Node.js and npm. As
+# Requires Go. `make test` also requires Debian's PostgreSQL, PgBouncer, Keystone, Glance, Chromium, curl, Node.js and npm. As
 # root, deploy/testservices/run installs these packages.
 
 GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -20,7 +20,7 @@ demo: build ## show a subscription and a compensation, with everything in one pr
 # Most packages wait for much of their time, so one package more than there are cores is tested at once.
 PACKAGES = $(shell expr $$(nproc) + 1)
 
-test: ## run all tests, with a real PostgreSQL, PgBouncer, Keystone and Glance
+test: ## run all tests, with a real PostgreSQL, PgBouncer, Keystone, Glance and Chromium
 	@mkdir -p bin
 	@deploy/testservices/run -- $(GOTESTSUM) --format pkgname --format-hide-empty-pkg --jsonfile bin/test.json -- -p $(PACKAGES) -timeout 20m ./...
 	@deploy/testservices/count-real bin/test.json

@@ -37,6 +37,7 @@ The demo runs until you press ^C. In another shell:
   curl -s -H "X-Auth-Token: $ADMIN" "$KEYSTONE/projects?tags=tenantry"
   curl -s "$BILLING/merchants/$MERCHANT/subscriptions"
 
+The console is at %s/console: sign in as user "admin" with the password "demo", or with the API key.
 The API's documentation is at %s/docs.`,
-		t.URL, t.keystoneURL, t.BillingURL, t.merchant.ID, t.plans[0].ID, t.apiKey, t.apiSecret, t.firstRun, t.URL)
+		t.URL, t.keystoneURL, t.BillingURL, t.merchant.ID, t.plans[0].ID, t.apiKey, t.apiSecret, t.firstRun, t.URL, t.URL)
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -21,7 +22,7 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// Options configures the API. All fields are required, except Admissions, Heartbeat, ScopedTokens, Ready and KeystoneURL.
+// Options configures the API. All fields are required, except Admissions, Logins, Heartbeat, ScopedTokens, Ready and KeystoneURL.
 type Options struct {
 	Runs    saga.Reader
 	Starter saga.Starter
@@ -49,7 +50,7 @@ type Options struct {
 	Heartbeat   time.Duration // interval between keep-alive comments in a stream of events; zero means 15 s
 	MaxLiveRuns int           // limit of live runs for merchants without a limit in their settings
 
-	Logins       *loginrate.Limits // limits logins and registrations
+	Logins       *loginrate.Limits // limits logins and registrations; nil means the default limits
 	ScopedTokens ScopedTokens
 	KeystoneURL  string // address of Keystone for the header WWW-Authenticate; callers get tokens there
 	TLS          bool   // the listener accepts TLS only
@@ -87,13 +88,34 @@ type server struct {
 	quotas      quotas
 }
 
-// New returns the HTTP handler of the API.
-func New(o Options) (http.Handler, error) {
+// API is the HTTP handler of the API. It also shows a run or an event in JSON, as the API does in its answers.
+type API struct {
+	http.Handler
+	server *server
+}
+
+// View returns a run in JSON, as a merchant's portal or an operator sees it.
+func (a *API) View(run *saga.Run, portal bool) ([]byte, error) {
+	w := caller{}
+	if portal {
+		w.merchant = &merchants.Merchant{ID: run.Merchant}
+	}
+	return json.Marshal(a.server.view(w, run))
+}
+
+// ViewEvent returns an event in JSON.
+func (a *API) ViewEvent(e saga.Event) ([]byte, error) { return json.Marshal(viewEvent(e)) }
+
+// New returns the API.
+func New(o Options) (*API, error) {
 	document, err := loadDocument(o.Version)
 	if err != nil {
 		return nil, fmt.Errorf("loading the OpenAPI document: %w", err)
 	}
 	admissions := cmp.Or(o.Admissions, defaultAdmissions)
+	if o.Logins == nil {
+		o.Logins = loginrate.New(0)
+	}
 	o.Heartbeat = cmp.Or(o.Heartbeat, heartbeat)
 	s := &server{
 		Options: o, document: document,
@@ -113,7 +135,7 @@ func New(o Options) (http.Handler, error) {
 		}
 	}
 	RegisterHandlersWithOptions(withHead{e}, s, RegisterHandlersOptions{OperationMiddlewares: perOperation})
-	return e, nil
+	return &API{e, s}, nil
 }
 
 // withHead is an Echo that also answers HEAD on each path that answers GET. The package net/http drops the body of the answer to

@@ -177,7 +177,7 @@ func TestClientAddressIsThatOfTheConnection(t *testing.T) {
 	r.RemoteAddr = "192.0.2.1:40000"
 	r.Header.Set("X-Forwarded-For", "203.0.113.7")
 	r.Header.Set("X-Real-Ip", "203.0.113.7")
-	if got := handler.(*echo.Echo).NewContext(r, httptest.NewRecorder()).RealIP(); got != "192.0.2.1" {
+	if got := handler.Handler.(*echo.Echo).NewContext(r, httptest.NewRecorder()).RealIP(); got != "192.0.2.1" {
 		t.Errorf("the client's address is %q, want 192.0.2.1, whatever the request's headers say", got)
 	}
 }

@@ -270,12 +270,16 @@ func (s *Service) run(ctx context.Context, w wired, watch bool) {
 	s.work.Go(func() { w.intake.Serve(ctx) })
 	s.work.Go(func() { w.closer.Serve(ctx) })
 	s.work.Go(func() { w.biller.Serve(ctx) })
+	s.work.Go(func() { w.console(ctx) })
 	s.work.Go(func() {
 		hourly := time.NewTicker(time.Hour)
 		defer hourly.Stop()
 		for {
 			if err := s.Store.DeleteExpiredTokens(ctx, runs.Clock.Now()); err != nil && ctx.Err() == nil {
 				s.log.Error().Err(err).Msg("deleting expired tokens")
+			}
+			if err := w.signIns.DeleteExpired(ctx); err != nil && ctx.Err() == nil {
+				s.log.Error().Err(err).Msg("deleting expired sessions of the console")
 			}
 			select {
 			case <-ctx.Done():

@@ -5,6 +5,8 @@ import (
 	"context"
 	"crypto/rand"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -14,6 +16,7 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/audit"
+	"github.com/tenantry/tenantry/orchestrator/console"
 	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/loginrate"
 	"github.com/tenantry/tenantry/orchestrator/saga"
@@ -44,7 +47,9 @@ type wired struct {
 	closer  *usage.Closer
 	biller  *usage.Biller
 	health  *health
-	handler http.Handler // of the API
+	handler http.Handler // of the API and the console
+	signIns *store.SignIns
+	console func(context.Context) // sends live updates to the pages of the console, until the context ends
 }
 
 // The function `wire` builds the engine, the checks of the dependencies, and the HTTP API that uses both. `wire` sends no request.
@@ -120,14 +125,32 @@ func wire(p parts) (w wired, err error) {
 		Fault: func(err error) { p.Log.Error().Err(err).Msg("usage") },
 	}
 	w.intake.Meters = p.meters
-	w.handler, err = api.New(api.Options{
+	logins := loginrate.New(p.LoginRate)
+	served, err := api.New(api.Options{
 		Runs: w.runs, Starter: w.runs, Actions: w.runs,
 		Admit: deps, Repairs: deps, Merchants: p.store.Merchants(), Identity: deps.Identity, Billing: u.billing,
 		Audits: p.store.Audits(), Auditor: w.audits, Installation: p.installation,
 		Meters: intake.NewKeys(p.store.Usage(), clock.Now), Samples: w.intake, Usages: p.store.Usage(),
 		Now: clock.Now, Random: rand.Reader, AdminRole: p.AdminRole, ScopedTokens: p.ScopedTokens,
-		MaxLiveRuns: p.MaxLiveRuns, Admissions: p.Admissions, Logins: loginrate.New(p.LoginRate), Heartbeat: p.Heartbeat,
+		MaxLiveRuns: p.MaxLiveRuns, Admissions: p.Admissions, Logins: logins, Heartbeat: p.Heartbeat,
 		KeystoneURL: u.keystoneURL, TLS: p.TLSCert != "", Version: p.Version, Log: p.Log, Ready: w.health.report,
+	})
+	if err != nil {
+		return w, err
+	}
+	w.signIns = p.store.SignIns(clock.Now)
+	pages, live, err := console.New(console.Options{
+		API: served, View: served.View, ViewEvent: served.ViewEvent, Follower: p.store, SignIns: w.signIns,
+		Merchants: p.store.Merchants(), Identity: deps.Identity, Logins: logins, AdminRole: p.AdminRole, Workflows: namesOf(definitions),
+		Domain: p.Domain, Now: clock.Now, Version: p.Version, Log: p.Log,
+	})
+	w.console = live
+	w.handler = http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == console.Path || strings.HasPrefix(r.URL.Path, console.Path+"/") {
+			pages.ServeHTTP(out, r)
+		} else {
+			served.ServeHTTP(out, r)
+		}
 	})
 	return w, err
 }
@@ -146,6 +169,16 @@ func expects(all []*saga.Definition) func(*saga.Run) ([]saga.Expected, bool, err
 		expected, err := d.Expect(r)
 		return expected, true, err
 	}
+}
+
+// namesOf returns the names of the workflows, sorted.
+func namesOf(all []*saga.Definition) []string {
+	names := make([]string, len(all))
+	for i, d := range all {
+		names[i] = d.Name
+	}
+	slices.Sort(names)
+	return names
 }
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }

@@ -1,0 +1,53 @@
+package console_test
+
+import (
+	"testing"
+
+	"github.com/chromedp/chromedp"
+)
+
+// An operator finds a failed run among 500, reads why it failed, repeats it with a reason, and watches the new run succeed. The browser is closed in
+// the middle; after the next sign-in, everything is as before.
+func TestAnOperatorRepeatsARunInChromium(t *testing.T) {
+	w := newWorld(t)
+	for range 250 {
+		w.order(t, w.Merchant)
+	}
+	failed := w.refused(t)
+	for range 249 {
+		w.order(t, w.Other)
+	}
+	signIn := func(path string) []chromedp.Action[chromedp.Void] {
+		return []chromedp.Action[chromedp.Void]{
+			chromedp.Navigate(w.URL + path), chromedp.WaitVisible(`input[name=user]`), chromedp.SendKeys(`input[name=user]`, "olga"),
+			chromedp.SendKeys(`input[name=password]`, "pw\r"),
+		}
+	}
+	ctx := browse(t)
+	browser := watchful(t, ctx)
+	do(t, ctx, chromedp.Navigate(w.URL+"/console"), chromedp.WaitVisible(`input[name=user]`))
+	screens(t, ctx, "sign-in")
+	do(t, ctx, signIn("/console")...)
+	do(t, ctx, chromedp.WaitVisible(`table.runs`))
+	screens(t, ctx, "runs")
+	do(t, ctx, chromedp.SetValue(`select[name=state]`, "compensated"), chromedp.Click(`.filter button`), chromedp.WaitVisible(`a[href="/console/runs/`+failed+`"]`))
+	if n := len(read(t, ctx, chromedp.Nodes(`table.runs tbody tr`))); n != 1 {
+		t.Errorf("%d runs are compensated, want 1", n)
+	}
+	do(t, ctx, chromedp.Click(`a[href="/console/runs/`+failed+`"]`), chromedp.WaitVisible(`.failure`))
+	screens(t, ctx, "run-compensated")
+	browser.check(t, w.URL)
+
+	again := browse(t) // another browser, as after the first one was closed
+	browser = watchful(t, again)
+	do(t, again, signIn("/console/runs/"+failed)...)
+	w.down.Store(true)
+	do(t, again, chromedp.WaitVisible(`input[name=why]`), chromedp.SendKeys(`input[name=why]`, "the plan is for sale again"),
+		chromedp.Click(`button[formaction$="/retry"]`), chromedp.WaitVisible(`.done`), chromedp.WaitVisible(`#summary .state.wait`))
+	screens(t, again, "run-waiting")
+	w.down.Store(false)
+	do(t, again, chromedp.SendKeys(`input[name=why]`, "it is up"), chromedp.Click(`button[formaction$="/retry"]`), chromedp.WaitVisible(`h1 .state.good`))
+	do(t, again, chromedp.WaitVisible(`.history li`))
+	screens(t, again, "run-succeeded")
+	browser.check(t, w.URL)
+}

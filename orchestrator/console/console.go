@@ -1,0 +1,187 @@
+// Package console serves web pages for operators and merchants. The pages are made on the server, and work without JavaScript, except for live
+// updates.
+//
+// The console is a client of the HTTP API: it passes each request of a page to the API's handler in this process, with the credential of the
+// person who has signed in. So the API alone decides what this person may see and do. Only live updates read the store, through saga.Follower,
+// because many pages together must cost few queries.
+package console
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"io/fs"
+	"net/http"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+	"github.com/labstack/echo/v4"
+	"github.com/rs/zerolog"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/loginrate"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+// Path is the path below which the console serves its pages.
+const Path = "/console"
+
+// Options configures the console. All fields are required.
+type Options struct {
+	API http.Handler // the HTTP API
+	// View returns a run in the JSON of the API, as the API shows it to a merchant's portal or to an operator.
+	View      func(run *saga.Run, portal bool) ([]byte, error)
+	ViewEvent func(saga.Event) ([]byte, error)
+	Follower  saga.Follower
+	SignIns   SignIns
+	Merchants merchants.Store
+	Identity  func(cloud string) (keystone.Identity, error)
+	Logins    *loginrate.Limits // limits sign-ins
+	AdminRole string            // the Keystone role that makes a user an operator
+	Workflows []string          // the names of all workflows
+	Domain    string            // the domain of the customers of merchants that choose none, by id or name
+	Now       func() time.Time
+	Version   string
+	Log       zerolog.Logger
+}
+
+// SignIns stores the sessions of people who have signed in.
+type SignIns interface {
+	scs.CtxStore
+	// Among returns those of the sessions that have not ended.
+	Among(ctx context.Context, ids []string) (map[string]bool, error)
+}
+
+// The type `console` serves the pages.
+type console struct {
+	Options
+	sessions sessions
+	pages    pages
+	live     *live
+}
+
+//go:embed static
+var static embed.FS
+
+// New returns the handler of the console, and the function that sends live updates to open pages until ctx ends.
+func New(o Options) (handler http.Handler, serve func(ctx context.Context), err error) {
+	made, err := newPages()
+	if err != nil {
+		return nil, nil, err
+	}
+	c := &console{Options: o, sessions: newSessions(o.SignIns), pages: made}
+	c.live = newLive(c)
+	e := echo.New()
+	e.IPExtractor = echo.ExtractIPDirect()
+	e.HTTPErrorHandler = c.fail
+	e.Use(c.identify, c.logAccess, c.harden, recoverPanics, c.sameOrigin, c.withSession)
+	assets, err := fs.Sub(static, "static")
+	if err != nil {
+		return nil, nil, err
+	}
+	files := http.StripPrefix(Path+"/static/", http.FileServerFS(assets))
+	e.GET(Path+"/static/*", func(c echo.Context) error {
+		c.Response().Header().Set(echo.HeaderCacheControl, "private, max-age=3600")
+		files.ServeHTTP(c.Response(), c.Request())
+		return nil
+	})
+	e.GET(Path+"/sign-in", c.signInPage)
+	e.POST(Path+"/sign-in", c.signIn)
+	e.POST(Path+"/sign-out", c.signOut)
+
+	in := e.Group(Path, c.signedIn)
+	in.GET("", func(c echo.Context) error { return c.Redirect(http.StatusSeeOther, Path+"/runs") })
+	in.GET("/", func(c echo.Context) error { return c.Redirect(http.StatusSeeOther, Path+"/runs") })
+	in.GET("/runs", c.runs)
+	in.GET("/runs/:id", c.run)
+	in.POST("/runs/:id/:action", c.act)
+	in.GET("/live", c.follow)
+	return e, c.live.serve, nil
+}
+
+// The method `harden` sets the headers that keep a page from doing more than it should, and limits the body of the request.
+func (c *console) harden(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(e echo.Context) error {
+		h := e.Response().Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "+
+			"form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set(echo.HeaderCacheControl, "no-store")
+		r := e.Request()
+		r.Body = http.MaxBytesReader(e.Response(), r.Body, maxForm)
+		return next(e)
+	}
+}
+
+// maxForm is the maximum size of a form in bytes. A token of Keystone can have 8 KiB.
+const maxForm = 64 << 10
+
+// sameOrigin refuses requests that another site's page has sent. A client that is not a browser sends no cookie by itself, and is not refused.
+func (c *console) sameOrigin(next echo.HandlerFunc) echo.HandlerFunc {
+	protection := http.NewCrossOriginProtection()
+	return func(e echo.Context) error {
+		if err := protection.Check(e.Request()); err != nil {
+			return &problem{
+				status: http.StatusForbidden, title: "This request came from another site",
+				detail: "Open the console itself, and try again.", cause: err,
+			}
+		}
+		return next(e)
+	}
+}
+
+// problem is an error with a page of its own.
+type problem struct {
+	status        int
+	title, detail string
+	cause         error
+}
+
+// Error returns the title and the cause.
+func (p *problem) Error() string {
+	if p.cause != nil {
+		return p.title + ": " + p.cause.Error()
+	}
+	return p.title
+}
+
+// Unwrap returns the cause.
+func (p *problem) Unwrap() error { return p.cause }
+
+// The method `fail` answers with the page of an error.
+func (c *console) fail(err error, e echo.Context) {
+	if e.Response().Committed {
+		c.Log.Error().Err(err).Str("request_id", requestID(e)).Msg("console")
+		return
+	}
+	p, ok := errors.AsType[*problem](err)
+	if !ok {
+		p = &problem{
+			status: http.StatusInternalServerError, title: "Something went wrong",
+			detail: "The log of the service has the cause, under the request id " + requestID(e) + ".", cause: err,
+		}
+		if h, ok := errors.AsType[*echo.HTTPError](err); ok && h.Code < http.StatusInternalServerError {
+			p = &problem{status: h.Code, title: http.StatusText(h.Code), detail: "There is no such page."}
+		}
+	}
+	if p.status >= http.StatusInternalServerError {
+		c.Log.Error().Err(err).Str("request_id", requestID(e)).Msg("console")
+	}
+	if p.status == http.StatusUnauthorized {
+		c.signOutSession(e)
+	}
+	if err := c.show(e, p.status, "error", p.title, p); err != nil {
+		c.Log.Error().Err(err).Str("request_id", requestID(e)).Msg("console")
+	}
+}
+
+// Title and Detail are for the template.
+func (p *problem) Title() string { return p.title }
+
+// Detail returns what the person can do.
+func (p *problem) Detail() string { return p.detail }

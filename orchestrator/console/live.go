@@ -1,0 +1,430 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"golang.org/x/time/rate"
+
+	"github.com/tenantry/tenantry/orchestrator/api/client"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+)
+
+const (
+	// lookEvery is the interval between two searches for changes. All open pages together cost at most one query a second on average, and at most
+	// queriesAtOnce at once.
+	lookEvery     = time.Second
+	queriesAtOnce = 6
+	// livePages and livePagesOfOne are the maximum numbers of pages with live updates, of all people and of one person.
+	livePages, livePagesOfOne = 1000, 100
+	// liveRuns is the maximum number of runs of a page.
+	liveRuns = runsOnPage + attentionOnPage
+	// changedAtOnce is the maximum number of runs that are read after one search.
+	changedAtOnce = 50
+	// liveEvents is the number of the newest events that are sent after a change.
+	liveEvents = eventsOnPage
+	// checkSessions is the interval at which the sessions of the open pages are checked. A page whose session has ended gets no more updates.
+	checkSessions = 15 * time.Second
+	writeTime     = 30 * time.Second // the maximum time of one write to a slow browser
+	heartbeat     = 20 * time.Second
+)
+
+// The type `live` sends the changes of runs to the pages that show them. All pages share its queries: they do not depend on the number of pages.
+type live struct {
+	c     *console
+	begun chan struct{} // receives when a page is opened
+	quota *rate.Limiter // one token is one query
+
+	mu    sync.Mutex
+	pages map[*watching]struct{}
+}
+
+// The type `watching` is an open page.
+type watching struct {
+	session string
+	who     string               // counts the pages of one person
+	portal  string               // the id of the merchant; empty for an operator
+	runs    map[string]time.Time // the runs of the page, and when each was last changed, as the page shows it
+	detail  bool                 // the page is about one run
+	newest  string               // for a list: the newest run that was known; otherwise empty
+	updates chan []byte          // the newest updates that were not sent yet
+	end     context.CancelFunc
+}
+
+func newLive(c *console) *live {
+	return &live{
+		c: c, begun: make(chan struct{}, 1), quota: rate.NewLimiter(rate.Every(time.Second), queriesAtOnce), pages: map[*watching]struct{}{},
+	}
+}
+
+// liveAddress returns the address of the updates for a list.
+func liveAddress(attention, runs []row, first bool) string {
+	query := url.Values{}
+	newest := "0"
+	for _, r := range slices.Concat(attention, runs) {
+		query.Add("row", shownAs(r.Run))
+		newest = max(newest, r.ID)
+	}
+	if first {
+		query.Set("newest", newest)
+	}
+	return Path + "/live?" + query.Encode()
+}
+
+// shownAs returns the id of a run, and the time of the last change that the page shows, in microseconds.
+func shownAs(r client.Run) string { return fmt.Sprintf("%s.%d", r.ID, r.UpdatedAt.UnixMicro()) }
+
+// The method `end` ends the updates of a session's pages.
+func (l *live) end(session string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for w := range l.pages {
+		if w.session == session {
+			w.end()
+		}
+	}
+}
+
+func (l *live) add(w *watching) *problem {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	own := 0
+	for other := range l.pages {
+		if other.who == w.who {
+			own++
+		}
+	}
+	if len(l.pages) >= livePages || own >= livePagesOfOne {
+		return &problem{status: http.StatusTooManyRequests, title: "Too many pages are open", detail: "This page is not updated by itself. Reload it."}
+	}
+	l.pages[w] = struct{}{}
+	select {
+	case l.begun <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func (l *live) remove(w *watching) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.pages, w)
+}
+
+// The method `serve` sends updates until ctx ends. While no page is open, it makes no query.
+func (l *live) serve(ctx context.Context) {
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	var checked time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+		l.mu.Lock()
+		open := len(l.pages)
+		l.mu.Unlock()
+		if open == 0 {
+			select {
+			case <-ctx.Done():
+				return
+			case <-l.begun:
+			}
+		}
+		err := l.look(ctx)
+		if now := time.Now(); err == nil && now.Sub(checked) >= checkSessions {
+			checked = now
+			err = l.check(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			l.c.Log.Error().Err(err).Msg("live updates of the console")
+		}
+	}
+}
+
+// The method `query` waits until a further query may be made.
+func (l *live) query(ctx context.Context, n int) error { return l.quota.WaitN(ctx, n) }
+
+// The method `check` ends the updates of the pages whose session has ended.
+func (l *live) check(ctx context.Context) error {
+	sessions := map[string]bool{}
+	l.mu.Lock()
+	for w := range l.pages {
+		sessions[w.session] = true
+	}
+	l.mu.Unlock()
+	if len(sessions) == 0 {
+		return nil
+	}
+	ids := make([]string, 0, len(sessions))
+	for id := range sessions {
+		ids = append(ids, id)
+	}
+	if err := l.query(ctx, 1); err != nil {
+		return err
+	}
+	found, err := l.c.SignIns.Among(ctx, ids)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if !found[id] {
+			l.end(id)
+		}
+	}
+	return nil
+}
+
+// The method `look` searches for changes, and sends them.
+func (l *live) look(ctx context.Context) error {
+	shown, merchants := map[string]bool{}, map[string]bool{}
+	l.mu.Lock()
+	for w := range l.pages {
+		for id := range w.runs {
+			shown[id] = true
+		}
+		if w.newest != "" {
+			merchants[w.portal] = true
+		}
+	}
+	l.mu.Unlock()
+	if len(shown)+len(merchants) == 0 {
+		return nil
+	}
+	if err := l.query(ctx, 1); err != nil {
+		return err
+	}
+	updated, newest, err := l.c.Follower.Updated(ctx, slices.Collect(maps.Keys(shown)), slices.Collect(maps.Keys(merchants)))
+	if err != nil {
+		return err
+	}
+	l.tellNewest(newest)
+	changed, withEvents := l.changed(updated)
+	if len(changed) == 0 {
+		return nil
+	}
+	if err := l.query(ctx, 3); err != nil {
+		return err
+	}
+	runs, err := l.c.Follower.RunsOf(ctx, changed)
+	if err != nil {
+		return err
+	}
+	events := map[string][]saga.Event{}
+	if len(withEvents) > 0 {
+		if err := l.query(ctx, 1); err != nil {
+			return err
+		}
+		if events, err = l.c.Follower.LastEvents(ctx, withEvents, liveEvents); err != nil {
+			return err
+		}
+	}
+	for _, run := range runs {
+		if err := l.tell(run, events[run.ID]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// The method `changed` returns the runs that a page shows as they were before, and those of them whose events a page shows.
+func (l *live) changed(updated map[string]time.Time) (all, withEvents []string) {
+	found, detailed := map[string]bool{}, map[string]bool{}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for w := range l.pages {
+		for id, at := range w.runs {
+			if now, known := updated[id]; known && !now.Equal(at) && (found[id] || len(found) < changedAtOnce) {
+				found[id], detailed[id] = true, detailed[id] || w.detail
+			}
+		}
+	}
+	for id := range found {
+		all = append(all, id)
+		if detailed[id] {
+			withEvents = append(withEvents, id)
+		}
+	}
+	return all, withEvents
+}
+
+// tellNewest tells the lists that there are newer runs. A list is told once.
+func (l *live) tellNewest(newest map[string]string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for w := range l.pages {
+		if w.newest != "" && newest[w.portal] > w.newest {
+			w.newest = newest[w.portal]
+			w.send(update("newer", `<a class="newer" href="">There are newer runs: reload</a>`))
+		}
+	}
+}
+
+// The method `tell` sends a run to the pages that show it as it was before. The part of a page is made once for all pages with the same part.
+func (l *live) tell(run *saga.Run, events []saga.Event) error {
+	type part struct{ portal, detail bool }
+	made := map[part][]byte{}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for w := range l.pages {
+		at, shows := w.runs[run.ID]
+		if !shows || at.Equal(run.UpdatedAt) {
+			continue
+		}
+		if w.portal != "" && w.portal != run.Merchant { // somebody else's run is like a run that does not exist
+			delete(w.runs, run.ID)
+			continue
+		}
+		as := part{w.portal != "", w.detail}
+		if made[as] == nil {
+			var err error
+			if made[as], err = l.make(run, events, as.portal, as.detail); err != nil {
+				return err
+			}
+		}
+		w.runs[run.ID] = run.UpdatedAt
+		w.send(made[as])
+	}
+	return nil
+}
+
+// The method `make` makes the updates of a run.
+func (l *live) make(run *saga.Run, events []saga.Event, portal, detail bool) ([]byte, error) {
+	var shown client.Run
+	raw, err := l.c.View(run, portal)
+	if err == nil {
+		err = json.Unmarshal(raw, &shown)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("showing run %s: %w", run.ID, err)
+	}
+	now := l.c.Now()
+	if !detail {
+		return l.render("runs", "row", "row-"+run.ID, row{shown, now})
+	}
+	page := runPage{Run: shown, Now: now, Portal: portal, Earlier: len(events) == liveEvents && events[0].Seq > 1}
+	for _, e := range events {
+		var one client.Event
+		raw, err := l.c.ViewEvent(e)
+		if err == nil {
+			err = json.Unmarshal(raw, &one)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("showing event %d of run %s: %w", e.Seq, run.ID, err)
+		}
+		page.Events = append(page.Events, one)
+	}
+	var all []byte
+	for _, part := range []string{"summary", "steps", "history", "objects", "buttons"} {
+		one, err := l.render("run", part, part, page)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one...)
+	}
+	return all, nil
+}
+
+func (l *live) render(page, block, name string, content any) ([]byte, error) {
+	var made bytes.Buffer
+	if err := l.c.pages[page].ExecuteTemplate(&made, block, content); err != nil {
+		return nil, fmt.Errorf("making the update %s: %w", name, err)
+	}
+	return update(name, made.String()), nil
+}
+
+// The function `update` returns a server-sent event. Each line of its data needs a prefix.
+func update(name, html string) []byte {
+	return []byte("event: " + name + "\ndata: " + strings.ReplaceAll(strings.TrimSpace(html), "\n", "\ndata: ") + "\n\n")
+}
+
+// The method `send` hands updates to the goroutine that writes them. If the browser is slow, the updates are joined. The caller holds live.mu.
+func (w *watching) send(updates []byte) {
+	select {
+	case waiting := <-w.updates:
+		if len(waiting) > maxWaiting { // the page is far behind: it loads itself again when it reconnects
+			w.end()
+			return
+		}
+		updates = slices.Concat(waiting, updates)
+	default:
+	}
+	w.updates <- updates
+}
+
+// maxWaiting is the number of bytes that may wait for a slow browser.
+const maxWaiting = 1 << 20
+
+// The method `follow` streams updates to a page. The query names the runs of the page: `run` for the page of one run, or `row` for each run of a
+// list. See shownAs for their format. The parameter `newest` asks for the news that there are newer runs.
+func (c *console) follow(e echo.Context) error {
+	p, _ := personOf(e)
+	q := e.QueryParams()
+	ids := q["row"]
+	w := &watching{
+		session: sessionID(e), who: p.Name + " " + p.Merchant, portal: p.Merchant, runs: map[string]time.Time{}, newest: q.Get("newest"),
+		updates: make(chan []byte, 1),
+	}
+	if id := q.Get("run"); id != "" {
+		ids, w.detail, w.newest = []string{id}, true, ""
+	}
+	if len(ids) > liveRuns {
+		return &problem{status: http.StatusBadRequest, title: "Bad request", detail: "The address of the updates names too many runs."}
+	}
+	for _, shown := range ids {
+		id, at, _ := strings.Cut(shown, ".")
+		micros, err := strconv.ParseInt(at, 10, 64)
+		if err != nil || len(id) > 64 {
+			return &problem{status: http.StatusBadRequest, title: "Bad request", detail: "The address of the updates is not that of a page. Reload the page."}
+		}
+		w.runs[id] = time.UnixMicro(micros)
+	}
+	ctx, cancel := context.WithCancel(e.Request().Context())
+	defer cancel()
+	w.end = cancel
+	if p := c.live.add(w); p != nil {
+		e.Response().Header().Set(echo.HeaderRetryAfter, strconv.Itoa(60))
+		return p
+	}
+	defer c.live.remove(w)
+	h := e.Response().Header()
+	h.Set(echo.HeaderContentType, "text/event-stream")
+	h.Set("X-Accel-Buffering", "no")
+	e.Response().WriteHeader(http.StatusOK)
+	control := http.NewResponseController(e.Response())
+	write := func(text []byte) error {
+		if err := control.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+			return err
+		}
+		if _, err := e.Response().Write(text); err != nil {
+			return err
+		}
+		return control.Flush()
+	}
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
+	err := write([]byte("retry: 3000\n\n"))
+	for err == nil {
+		select {
+		case <-ctx.Done():
+			return nil
+		case updates := <-w.updates:
+			err = write(updates)
+		case <-beat.C:
+			err = write([]byte(": still here\n\n"))
+		}
+	}
+	return nil // the browser is gone
+}

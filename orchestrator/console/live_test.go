@@ -1,0 +1,267 @@
+package console_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/console"
+	"github.com/tenantry/tenantry/orchestrator/loginrate"
+	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
+	"github.com/tenantry/tenantry/store"
+)
+
+// counted counts the queries of live updates.
+type counted struct {
+	*store.Store
+	queries atomic.Int64
+}
+
+func (c *counted) Updated(ctx context.Context, ids, merchants []string) (map[string]time.Time, map[string]string, error) {
+	c.queries.Add(1)
+	return c.Store.Updated(ctx, ids, merchants)
+}
+
+func (c *counted) RunsOf(ctx context.Context, ids []string) ([]*saga.Run, error) {
+	c.queries.Add(3)
+	return c.Store.RunsOf(ctx, ids)
+}
+
+func (c *counted) LastEvents(ctx context.Context, ids []string, limit int) (map[string][]saga.Event, error) {
+	c.queries.Add(1)
+	return c.Store.LastEvents(ctx, ids, limit)
+}
+
+// countedSignIns counts the queries about sessions that live updates make.
+type countedSignIns struct {
+	*store.SignIns
+	of *counted
+}
+
+func (c countedSignIns) Among(ctx context.Context, ids []string) (map[string]bool, error) {
+	c.of.queries.Add(1)
+	return c.SignIns.Among(ctx, ids)
+}
+
+// second is the console of another replica, which executes no runs.
+func (w *world) second(t *testing.T) (as *world, queries *counted) {
+	t.Helper()
+	queries = &counted{Store: w.Store}
+	handler, serve, err := console.New(console.Options{
+		API: w.Service.Handler, View: w.view, ViewEvent: viewEvent, Follower: queries, SignIns: countedSignIns{w.Store.SignIns(time.Now), queries},
+		Merchants: w.Store.Merchants(), Identity: func(string) (keystone.Identity, error) { return w.Identity, nil }, Logins: loginrate.New(100),
+		AdminRole: servicetest.AdminRole, Workflows: []string{"subscribe"}, Domain: "Default", Now: time.Now, Version: "test", Log: zerolog.New(w.Log),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewTLSServer(handler)
+	ctx, stop := context.WithCancel(context.Background())
+	var serving sync.WaitGroup
+	serving.Go(func() { serve(ctx) })
+	t.Cleanup(func() {
+		stop()
+		serving.Wait()
+		server.CloseClientConnections()
+		server.Close()
+	})
+	in := *w.Installation
+	in.URL, in.Client = server.URL, server.Client()
+	return &world{Installation: &in}, queries
+}
+
+// The method `view` returns a run as the API shows it.
+func (w *world) view(run *saga.Run, portal bool) ([]byte, error) {
+	r := httptest.NewRequest(http.MethodGet, "/v1/runs/"+run.ID, nil)
+	r.RemoteAddr = "127.0.0.1:1"
+	switch {
+	case !portal:
+		r.Header.Set("X-Auth-Token", w.OperatorToken)
+	case run.Merchant == w.Merchant.ID:
+		r.SetBasicAuth(w.Merchant.Key, w.Merchant.Secret)
+	default:
+		r.SetBasicAuth(w.Other.Key, w.Other.Secret)
+	}
+	out := httptest.NewRecorder()
+	w.Service.Handler.ServeHTTP(out, r)
+	if out.Code != http.StatusOK {
+		return nil, fmt.Errorf("%d %s", out.Code, out.Body)
+	}
+	return out.Body.Bytes(), nil
+}
+
+func viewEvent(e saga.Event) ([]byte, error) {
+	return json.Marshal(map[string]any{"run_id": e.RunID, "seq": e.Seq, "at": e.At, "kind": e.Kind, "step": e.Step})
+}
+
+// The type `stream` is the live updates of a page.
+type stream struct {
+	mu   sync.Mutex
+	text strings.Builder
+	done chan struct{} // closed at the end of the stream
+}
+
+func (s *stream) has(text string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Contains(s.text.String(), text)
+}
+
+// follow opens the live updates of a page.
+func (v *visitor) follow(path string) *stream {
+	v.t.Helper()
+	return v.open(strings.ReplaceAll(between(v.get(path).text, `sse-connect="`, `"`), "&amp;", "&"))
+}
+
+// The method `open` opens a stream of live updates.
+func (v *visitor) open(address string) *stream {
+	v.t.Helper()
+	r, err := http.NewRequestWithContext(v.t.Context(), http.MethodGet, v.w.URL+address, nil)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	endless := *v.client
+	endless.Timeout = 0
+	resp, err := endless.Do(r) //nolint:bodyclose // closed at the end of the stream
+	if err != nil || resp.StatusCode != http.StatusOK {
+		v.t.Fatalf("%s: %v %v", address, resp, err)
+	}
+	s := &stream{done: make(chan struct{})}
+	go func() {
+		defer close(s.done)
+		defer resp.Body.Close()
+		for in := bufio.NewScanner(resp.Body); in.Scan(); {
+			s.mu.Lock()
+			s.text.WriteString(in.Text() + "\n")
+			s.mu.Unlock()
+		}
+	}()
+	return s
+}
+
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !is(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within a minute", what)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// A replica shows the changes of runs that another replica executes: to operators, and to the merchant of the run alone.
+func TestOpenPagesAreUpdated(t *testing.T) {
+	w := newWorld(t)
+	other, _ := w.second(t)
+	w.down.Store(true)
+	id := w.orderWaits(t, w.Merchant)
+	operator, portal, stranger := other.operator(t), other.merchant(t, w.Merchant), other.merchant(t, w.Other)
+	list, detail, theirs := operator.follow("/console/runs"), operator.follow("/console/runs/"+id), portal.follow("/console/runs/"+id)
+	spy := stranger.open(between(operator.get("/console/runs/"+id).text, `sse-connect="`, `"`))
+	w.down.Store(false)
+	operator.post("/console/runs/"+id+"/retry", url.Values{"why": {"it is up again"}})
+	newer := w.order(t, w.Merchant)
+	for name, s := range map[string]*stream{"the page of an operator": detail, "the page of the merchant": theirs} {
+		eventually(t, name, func() bool { return s.has("event: summary") && s.has(`<span class="state good">succeeded</span></h1>`) })
+		eventually(t, "the history on "+name, func() bool { return s.has("event: history") && s.has("run-succeeded") })
+	}
+	eventually(t, "the list", func() bool { return list.has("event: row-"+id) && list.has("event: newer") })
+	if list.has(newer) {
+		t.Error("the list has got a run that it does not show")
+	}
+	if !detail.has("event: buttons") || theirs.has("formaction=") {
+		t.Error("the operator lacks the buttons, or the merchant has an operator's buttons")
+	}
+	if spy.has(id) || spy.has("event: ") {
+		t.Errorf("another merchant has got the run: %s", spy.text.String())
+	}
+	operator.post("/console/sign-out", nil)
+	for _, s := range []*stream{list, detail} {
+		select {
+		case <-s.done:
+		case <-time.After(10 * time.Second):
+			t.Error("the updates go on after the sign-out")
+		}
+	}
+}
+
+// 200 open pages need little memory and few queries: on average one a second, although runs change all the time.
+func TestManyOpenPagesCostLittle(t *testing.T) {
+	w := newWorld(t)
+	other, queries := w.second(t)
+	w.down.Store(true)
+	const pages = 200
+	var ids []string
+	for range 20 {
+		ids = append(ids, w.orderWaits(t, w.Merchant))
+	}
+	v := other.operator(t)
+	v.get("/console/runs")
+	memory := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapInuse + m.StackInuse
+	}
+	before := memory()
+	var streams []*stream
+	for i := range pages {
+		path := "/console/runs/" + ids[i%len(ids)]
+		if i%4 == 0 {
+			path = "/console/runs"
+		}
+		if i == pages/2 { // one person may have only some of them
+			v = other.merchant(t, w.Merchant)
+		}
+		streams = append(streams, v.follow(path))
+	}
+	began, first := time.Now(), queries.queries.Load()
+	stop, presser := make(chan struct{}), w.operator(t)
+	var changing sync.WaitGroup
+	changing.Go(func() { // the runs wait for BillingStack, are retried, and wait again
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			case <-time.After(100 * time.Millisecond):
+				presser.post("/console/runs/"+ids[i%len(ids)]+"/retry", url.Values{"why": {fmt.Sprint("again ", i)}})
+			}
+		}
+	})
+	time.Sleep(12 * time.Second)
+	used := memory() - before
+	close(stop)
+	changing.Wait()
+	seconds := time.Since(began).Seconds()
+	made := float64(queries.queries.Load() - first)
+	updated := 0
+	for _, s := range streams {
+		if s.has("event: ") {
+			updated++
+		}
+	}
+	t.Logf("%d pages: %.0f queries in %.0f s, %d MiB, %d were updated", pages, made, seconds, used>>20, updated)
+	if made > seconds+7 { // some queries may be made at once after a pause
+		t.Errorf("%.0f queries in %.0f s, want at most one a second", made, seconds)
+	}
+	if used > 60<<20 {
+		t.Errorf("%d MiB, want at most 60", used>>20)
+	}
+	if updated < pages/2 {
+		t.Errorf("only %d of %d pages were updated", updated, pages)
+	}
+}

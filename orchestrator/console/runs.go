@@ -1,0 +1,303 @@
+package console
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/api/client"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+)
+
+// runsOnPage is the number of runs on a page, and attentionOnPage the number of those that need a person and stand above.
+const (
+	runsOnPage      = 50
+	attentionOnPage = 20
+)
+
+// The type `runList` is the content of the page with runs.
+type runList struct {
+	Query, State, Workflow string // the filter, as it was typed
+	States, Workflows      []string
+	Portal                 bool
+	Attention              []row  // the runs that need a person; only on the first page without a filter
+	More                   string // the address of the list of all runs that need a person, if there are more
+	Runs                   []row
+	Nothing                string // why the list is empty
+	Next                   string // the address of the next page
+	First                  string // the address of the first page, if this is another one
+	Live                   string // the address of the live updates
+}
+
+// The type `row` is a run in a list.
+type row struct {
+	client.Run
+
+	Now time.Time
+}
+
+// What returns what the run waits for, or why it failed.
+func (r row) What() string {
+	switch {
+	case r.Reason != nil:
+		return r.Reason.Detail
+	case r.Cause != nil:
+		return r.Cause.Detail
+	}
+	return ""
+}
+
+// Done returns the number of steps that have succeeded or were skipped.
+func (r row) Done() (n int) {
+	for _, s := range r.Steps {
+		if s.State == client.StepStateSucceeded || s.State == client.StepStateSkipped {
+			n++
+		}
+	}
+	return n
+}
+
+// Accepted returns when the run was accepted.
+func (r row) Accepted() moment { return moment{r.CreatedAt, r.Now} }
+
+// Took returns how long the run took, or has taken until now.
+func (r row) Took() string { return took(r.CreatedAt, r.EndedAt, r.Now) }
+
+// The type `moment` is a time, and the time at which the page was made.
+type moment struct{ At, Now time.Time }
+
+// Ago writes the time relative to the page.
+func (m moment) Ago() string { return ago(m.At, m.Now) }
+
+var runStates = []string{"stuck", "waiting", "running", "pending", "compensating", "compensated", "succeeded"}
+
+func (c *console) runs(e echo.Context) error {
+	p, _ := personOf(e)
+	q := e.QueryParams()
+	list := runList{
+		Query: typedQuery(q.Get("q")), State: q.Get("state"), Workflow: q.Get("workflow"), States: append([]string{"attention"}, runStates...),
+		Workflows: c.Workflows, Portal: p.Portal(),
+	}
+	api, err := c.asPerson(e)
+	if err != nil {
+		return err
+	}
+	ctx := e.Request().Context()
+	params := client.ListRunsParams{Limit: new(runsOnPage)}
+	switch {
+	case list.State == "attention":
+		params.Attention = new(true)
+	case slices.Contains(runStates, list.State):
+		params.State = &[]client.RunState{client.RunState(list.State)}
+	default:
+		list.State = ""
+	}
+	if slices.Contains(c.Workflows, list.Workflow) {
+		params.Workflow = &list.Workflow
+	} else {
+		list.Workflow = ""
+	}
+	if marker := q.Get("marker"); marker != "" {
+		params.Marker = &marker
+		list.First = withoutMarker(e.Request().URL)
+	}
+	searches := []client.ListRunsParams{params}
+	if list.Query != "" {
+		if dashedID.MatchString(list.Query) { // the id of a run leads to its page
+			found, err := api.GetRunWithResponse(ctx, list.Query, &client.GetRunParams{})
+			if err == nil && found.JSON200 != nil {
+				return e.Redirect(http.StatusSeeOther, runPath(found.JSON200.ID))
+			}
+		}
+		searches, list.Nothing = c.searches(ctx, p, params, list.Query)
+	}
+	now := c.Now()
+	if list.Nothing == "" {
+		list.Nothing = "No run matches."
+	}
+	for _, search := range searches {
+		answer, err := api.ListRunsWithResponse(ctx, &search)
+		if err != nil {
+			return err
+		}
+		page, err := answered(answer.JSON200, err, answer.HTTPResponse, answer.Body)
+		if err != nil {
+			return err
+		}
+		for _, r := range page.Runs {
+			list.Runs = append(list.Runs, row{r, now})
+		}
+		if len(page.Runs) > 0 {
+			list.Next = nextPage(e.Request().URL, page.Links)
+			break
+		}
+	}
+	if list.Query+list.State+list.Workflow == "" && params.Marker == nil {
+		if err := list.addAttention(ctx, api, now); err != nil {
+			return err
+		}
+		if len(list.Runs) == 0 {
+			list.Nothing = "There are no runs yet."
+		}
+	}
+	list.Live = liveAddress(list.Attention, list.Runs, params.Marker == nil)
+	return c.show(e, http.StatusOK, "runs", "Runs", list)
+}
+
+// typedQuery returns what was typed without spaces around it. An id becomes lower case, as Keystone, BillingStack and Tenantry write ids.
+func typedQuery(text string) string {
+	text = strings.TrimSpace(text)
+	if lower := strings.ToLower(text); dashedID.MatchString(lower) || hexID.MatchString(lower) {
+		return lower
+	}
+	return text
+}
+
+// addAttention adds the runs that need a person.
+func (l *runList) addAttention(ctx context.Context, api *client.ClientWithResponses, now time.Time) error {
+	answer, err := api.ListRunsWithResponse(ctx, &client.ListRunsParams{Attention: new(true), Limit: new(attentionOnPage)})
+	if err != nil {
+		return err
+	}
+	page, err := answered(answer.JSON200, err, answer.HTTPResponse, answer.Body)
+	if err != nil {
+		return err
+	}
+	for _, r := range page.Runs {
+		l.Attention = append(l.Attention, row{r, now})
+	}
+	if slices.ContainsFunc(page.Links, func(link client.Link) bool { return link.Rel == "next" }) {
+		l.More = Path + "/runs?state=attention"
+	}
+	return nil
+}
+
+var (
+	dashedID   = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+	hexID      = regexp.MustCompile(`^[0-9a-f]{32}$`)
+	tenantName = regexp.MustCompile(`^bs-(customer|subscription)-([0-9a-f-]{36})$`)
+)
+
+// The method `searches` returns the queries that can find what was typed: an id of an object, of a user or of a merchant, the name of a tenant or
+// of a user, or an idempotency key. The first query with a result counts. If there is no query to make, `nothing` says why.
+func (c *console) searches(
+	ctx context.Context, p person, with client.ListRunsParams, typed string,
+) (all []client.ListRunsParams, nothing string) {
+	objects := func(kinds ...string) {
+		for _, kind := range kinds {
+			one := with
+			one.Object = &[]string{kind + ":" + typed}
+			all = append(all, one)
+		}
+	}
+	user := func(id string) {
+		one := with
+		one.User = &id
+		all = append(all, one)
+	}
+	switch match := tenantName.FindStringSubmatch(typed); {
+	case match != nil:
+		typed = match[2]
+		objects(match[1])
+		return all, ""
+	case len(typed) > 255:
+		return nil, "The search text is too long."
+	}
+	if dashedID.MatchString(typed) {
+		if !p.Portal() {
+			one := with
+			one.Merchant = &typed
+			all = append(all, one)
+		}
+		objects("subscription", "customer", "plan", "project", "user")
+		user(typed)
+		return all, ""
+	}
+	if hexID.MatchString(typed) {
+		user(typed)
+		objects("project", "user")
+		return all, ""
+	}
+	if p.Portal() {
+		return []client.ListRunsParams{{Limit: with.Limit, Merchant: &p.Merchant, IdempotencyKey: &typed}}, ""
+	}
+	id, err := c.userNamed(ctx, typed)
+	switch {
+	case errors.Is(err, keystone.ErrNotFound):
+		return nil, "Nothing has this id, and no user has this name."
+	case err != nil:
+		return nil, "Keystone could not be asked for a user of this name. Search by an id instead."
+	}
+	user(id)
+	return all, ""
+}
+
+// userNamed returns the id of the user with this name in the domains of the merchants' customers.
+func (c *console) userNamed(ctx context.Context, name string) (string, error) {
+	identity, err := c.Identity(merchants.DefaultCloud)
+	if err != nil {
+		return "", err
+	}
+	settings, err := c.Merchants.Settings(ctx, maxDomains)
+	if err != nil {
+		return "", err
+	}
+	names := map[string]bool{c.Domain: true}
+	for _, m := range settings {
+		names[cmp.Or(m.Domain, c.Domain)] = true
+	}
+	for nameOrID := range names {
+		domain, err := identity.Domain(ctx, nameOrID)
+		if err != nil {
+			return "", err
+		}
+		u, err := identity.FindUser(ctx, domain.ID, name)
+		if err == nil {
+			return u.ID, nil
+		}
+		if !errors.Is(err, keystone.ErrNotFound) {
+			return "", err
+		}
+	}
+	return "", keystone.ErrNotFound
+}
+
+// maxDomains is the maximum number of domains in which a user is searched by name.
+const maxDomains = 50
+
+func runPath(id string) string { return Path + "/runs/" + url.PathEscape(id) }
+
+// nextPage returns the address of the next page, if the API's links have one.
+func nextPage(here *url.URL, links client.Links) string {
+	for _, link := range links {
+		if link.Rel != "next" {
+			continue
+		}
+		next, err := url.Parse(link.Href)
+		if err != nil {
+			return ""
+		}
+		query := here.Query()
+		query.Set("marker", next.Query().Get("marker"))
+		return here.Path + "?" + query.Encode()
+	}
+	return ""
+}
+
+func withoutMarker(here *url.URL) string {
+	query := here.Query()
+	query.Del("marker")
+	if len(query) == 0 {
+		return here.Path
+	}
+	return here.Path + "?" + query.Encode()
+}

@@ -1,0 +1,172 @@
+package console
+
+import (
+	"encoding/gob"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+	"github.com/labstack/echo/v4"
+
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// sessionTime is the maximum time of a session. It ends earlier if the person's token expires earlier.
+const sessionTime = 8 * time.Hour
+
+// The type `person` is somebody who has signed in. It is the content of a session, encoded by package gob.
+type person struct {
+	Name     string // the name as it is shown
+	Merchant string // the id of the merchant whose API key was used; empty for an operator
+	Token    string // the token of an operator
+	Key      string // the API key of a merchant's portal
+	Secret   string // the secret of the API key
+}
+
+func init() { gob.Register(person{}) }
+
+// Portal reports whether the person sees what a merchant's portal sees.
+func (p person) Portal() bool { return p.Merchant != "" }
+
+const (
+	keyPerson  = "person"
+	keySession = "session"
+)
+
+// The type `sessions` has two managers of sessions, because the names of the cookies differ. A browser accepts a cookie whose name begins with
+// __Host- only over TLS.
+type sessions struct{ tls, plain *scs.SessionManager }
+
+func newSessions(store SignIns) sessions {
+	manager := func(name string, secure bool) *scs.SessionManager {
+		m := scs.New()
+		m.Lifetime, m.Store, m.HashTokenInStore = sessionTime, store, true
+		m.Cookie = scs.SessionCookie{Name: name, Path: "/", HttpOnly: true, Secure: secure, SameSite: http.SameSiteLaxMode, Persist: true}
+		return m
+	}
+	return sessions{tls: manager("__Host-tenantry", true), plain: manager("tenantry-console", false)}
+}
+
+// The method `of` returns the manager for a request. The result is nil if the request has neither TLS nor a loopback address, so that nobody's
+// password or cookie is sent over a network in plain text. A proxy on this host that ends TLS must send X-Forwarded-Proto: https. The browser
+// protects the session even if another client sends this header: it does not send or accept the cookie __Host- without TLS.
+func (s sessions) of(r *http.Request) *scs.SessionManager {
+	switch {
+	case r.TLS != nil, loopback(r.RemoteAddr) && r.Header.Get(echo.HeaderXForwardedProto) == "https":
+		return s.tls
+	case loopback(r.RemoteAddr) && loopbackHost(r.Host) && r.Header.Get(echo.HeaderXForwardedFor) == "":
+		return s.plain
+	}
+	return nil
+}
+
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return err == nil && ip != nil && ip.IsLoopback()
+}
+
+// loopbackHost reports whether the header Host names this host. Otherwise, the page of another site could have made the name of its own host
+// lead to this one.
+func loopbackHost(header string) bool {
+	host := (&url.URL{Host: header}).Hostname()
+	return host == "localhost" || loopback(net.JoinHostPort(host, "0"))
+}
+
+// withSession loads the session of a request.
+func (c *console) withSession(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(e echo.Context) error {
+		r := e.Request()
+		m := c.sessions.of(r)
+		if m == nil || strings.HasPrefix(r.URL.Path, Path+"/static/") {
+			return next(e)
+		}
+		token := ""
+		if cookie, err := r.Cookie(m.Cookie.Name); err == nil {
+			token = cookie.Value
+		}
+		ctx, err := m.Load(r.Context(), token)
+		if err != nil {
+			return err
+		}
+		e.SetRequest(r.WithContext(ctx))
+		e.Set(keySession, m)
+		if p, ok := m.Get(ctx, keyPerson).(person); ok {
+			e.Set(keyPerson, p)
+		}
+		return next(e)
+	}
+}
+
+func personOf(e echo.Context) (person, bool) {
+	p, ok := e.Get(keyPerson).(person)
+	return p, ok
+}
+
+// signedIn sends a person who has not signed in to the page for it.
+func (c *console) signedIn(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(e echo.Context) error {
+		p, ok := personOf(e)
+		if !ok {
+			to := Path + "/sign-in"
+			if r := e.Request(); r.Method == http.MethodGet && !strings.HasPrefix(r.URL.Path, Path+"/live") {
+				to += "?" + url.Values{"next": {r.URL.RequestURI()}}.Encode()
+			}
+			return e.Redirect(http.StatusSeeOther, to)
+		}
+		if p.Portal() {
+			r := e.Request()
+			on := upstream.CallerOf(r.Context())
+			on.Merchant = p.Merchant
+			e.SetRequest(r.WithContext(upstream.WithCaller(r.Context(), on)))
+		}
+		return next(e)
+	}
+}
+
+// The method `begin` begins a session that ends with the credential of the person, at the latest.
+func (c *console) begin(e echo.Context, p person, expires time.Time) error {
+	m, ok := e.Get(keySession).(*scs.SessionManager)
+	if !ok {
+		return errInsecure
+	}
+	ctx := e.Request().Context()
+	if err := m.RenewToken(ctx); err != nil {
+		return err
+	}
+	m.Put(ctx, keyPerson, p)
+	if end := c.Now().Add(sessionTime); !expires.IsZero() && expires.Before(end) {
+		m.SetDeadline(ctx, expires)
+	}
+	token, expiry, err := m.Commit(ctx)
+	if err != nil {
+		return err
+	}
+	m.WriteSessionCookie(ctx, e.Response(), token, expiry)
+	return nil
+}
+
+// signOutSession ends the session of a request, if there is one.
+func (c *console) signOutSession(e echo.Context) {
+	m, ok := e.Get(keySession).(*scs.SessionManager)
+	if !ok {
+		return
+	}
+	if err := m.Destroy(e.Request().Context()); err != nil {
+		c.Log.Error().Err(err).Str("request_id", requestID(e)).Msg("ending a session of the console")
+	}
+	m.WriteSessionCookie(e.Request().Context(), e.Response(), "", time.Time{})
+	e.Set(keyPerson, nil)
+}
+
+// sessionID returns the id of the request's session in the store: see SessionManager.HashTokenInStore.
+func sessionID(e echo.Context) string {
+	m, ok := e.Get(keySession).(*scs.SessionManager)
+	if !ok {
+		return ""
+	}
+	return hashed(m.Token(e.Request().Context()))
+}

@@ -1,0 +1,251 @@
+package console
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/loginrate"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
+)
+
+// errInsecure refuses a sign-in whose password would go over a network in plain text.
+var errInsecure = &problem{
+	status: http.StatusForbidden, title: "Sign-in needs TLS",
+	detail: "Over plain HTTP, the console accepts sign-ins on the host of the service only, at the address localhost or 127.0.0.1. Give the service a" +
+		" certificate (TENANTRY_TLS_CERT), or use a proxy on its host that ends TLS and sends X-Forwarded-Proto: https.",
+}
+
+// The ways to sign in. Each has a form of its own.
+const (
+	byPassword = "password"
+	byToken    = "token"
+	byKey      = "key"
+)
+
+// The type `signInForm` is the content of the page for signing in.
+type signInForm struct {
+	How, User, Domain, Key, Next string // what was typed, without secrets
+	Fault                        string // why the last attempt failed
+	Insecure                     bool   // nobody can sign in over this connection
+	AdminRole                    string
+}
+
+func (c *console) signInPage(e echo.Context) error {
+	next := e.QueryParam("next")
+	if _, ok := personOf(e); ok {
+		return e.Redirect(http.StatusSeeOther, within(next))
+	}
+	return c.showSignIn(e, http.StatusOK, signInForm{How: byPassword, Domain: "Default", Next: next})
+}
+
+func (c *console) showSignIn(e echo.Context, status int, f signInForm) error {
+	f.Insecure, f.AdminRole = e.Get(keySession) == nil, c.AdminRole
+	if f.Insecure {
+		f.Fault = errInsecure.detail
+	}
+	return c.show(e, status, "sign-in", "Sign in", f)
+}
+
+// The function `within` returns a path of the console. If the argument is not such a path, the result is the first page.
+func within(path string) string {
+	u, err := url.Parse(path)
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || !strings.HasPrefix(u.Path, Path+"/") || strings.Contains(u.Path, "\\") {
+		return Path + "/runs"
+	}
+	return (&url.URL{Path: u.Path, RawQuery: u.RawQuery}).String()
+}
+
+func (c *console) signIn(e echo.Context) error {
+	f := signInForm{
+		How: e.FormValue("how"), User: e.FormValue("user"), Domain: e.FormValue("domain"), Key: e.FormValue("key"), Next: e.FormValue("next"),
+	}
+	if e.Get(keySession) == nil {
+		return c.showSignIn(e, http.StatusForbidden, f)
+	}
+	// The names of users are those of Keystone, not of a merchant. All of them share the limit of a merchant with an empty id.
+	visitor := loginrate.Network(e.RealIP())
+	if _, _, reached, wait := c.Logins.Take(c.Now(), " "+keystone.FoldedName(f.Domain+" "+f.User+f.Key), " "+visitor, " "); reached != "" {
+		e.Response().Header().Set(echo.HeaderRetryAfter, fmt.Sprint(int(wait/time.Second)+1))
+		f.Fault = fmt.Sprintf("There were too many attempts. Try again in %s.", duration(wait))
+		return c.showSignIn(e, http.StatusTooManyRequests, f)
+	}
+	p, expires, err := c.identifyPerson(e, f)
+	switch {
+	case errors.Is(err, errRefused):
+		f.Fault, err = strings.TrimPrefix(err.Error(), errRefused.Error()+": "), nil
+		return errors.Join(err, c.showSignIn(e, http.StatusUnauthorized, f))
+	case err != nil:
+		c.Log.Error().Err(err).Str("request_id", requestID(e)).Msg("signing in to the console")
+		f.Fault = "Keystone or the database cannot be used now, so nobody can sign in. The log of the service has the cause. Until this is fixed," +
+			" an operator can use \"tenantry runs --local\" on a host of the service."
+		return c.showSignIn(e, http.StatusServiceUnavailable, f)
+	}
+	if err := c.begin(e, p, expires); err != nil {
+		return err
+	}
+	return e.Redirect(http.StatusSeeOther, within(f.Next))
+}
+
+func (c *console) signOut(e echo.Context) error {
+	c.live.end(sessionID(e))
+	c.signOutSession(e)
+	return e.Redirect(http.StatusSeeOther, Path+"/sign-in")
+}
+
+// errRefused means that a sign-in is refused. The text after it is shown to the person.
+var errRefused = errors.New("refused")
+
+func refused(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", errRefused, fmt.Sprintf(format, args...))
+}
+
+// identifyPerson checks the credential in the form, and returns the person and the time at which the credential expires.
+func (c *console) identifyPerson(e echo.Context, f signInForm) (person, time.Time, error) {
+	ctx, cancel := context.WithTimeout(e.Request().Context(), signInTime)
+	defer cancel()
+	ctx = upstream.WithCaller(ctx, upstream.CallerOf(e.Request().Context()))
+	switch f.How {
+	case byPassword:
+		return c.withPassword(ctx, f, e.FormValue("password"))
+	case byToken:
+		return c.withToken(ctx, strings.TrimSpace(e.FormValue("token")))
+	case byKey:
+		p, err := c.withKey(ctx, strings.TrimSpace(f.Key), strings.TrimSpace(e.FormValue("secret")))
+		return p, time.Time{}, err
+	}
+	return person{}, time.Time{}, refused("Choose a way to sign in.")
+}
+
+// signInTime is the time limit for the calls of a sign-in.
+const signInTime = 20 * time.Second
+
+func (c *console) withPassword(ctx context.Context, f signInForm, password string) (p person, expires time.Time, err error) {
+	wrong := refused("The domain, the name or the password is wrong, or the user is locked or disabled. Keystone does not say which.")
+	if f.User == "" || password == "" || len(f.User) > maxName || len(f.Domain) > maxName || len(password) > maxName {
+		return p, expires, refused("Enter a user name and a password.")
+	}
+	identity, err := c.Identity(merchants.DefaultCloud)
+	if err != nil {
+		return p, expires, err
+	}
+	domain, err := identity.Domain(ctx, f.Domain)
+	if errors.Is(err, keystone.ErrNotFound) || errors.Is(err, keystone.ErrAmbiguous) {
+		return p, expires, wrong
+	}
+	if err != nil {
+		return p, expires, err
+	}
+	token, err := identity.LogIn(ctx, domain.ID, f.User, password)
+	var second *keystone.SecondFactorError
+	switch {
+	case errors.Is(err, keystone.ErrWrongLogin), errors.Is(err, keystone.ErrTokenInvalid):
+		return p, expires, wrong
+	case errors.Is(err, keystone.ErrPasswordExpired):
+		return p, expires, refused("The password has expired, or must be changed before the first use. Change it in Keystone first.")
+	case errors.As(err, &second):
+		return p, expires, refused("The user needs a second factor. Get a token with the command line of OpenStack, and sign in with the token.")
+	case err != nil:
+		return p, expires, err
+	}
+	return c.scoped(ctx, identity, token.ID, token.UserID, token.UserName)
+}
+
+// maxName is the maximum length of a name or a password in bytes.
+const maxName = 1024
+
+func (c *console) withToken(ctx context.Context, token string) (p person, expires time.Time, err error) {
+	invalid := refused("The token is not valid, or has expired.")
+	if token == "" || len(token) > maxToken || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return p, expires, invalid
+	}
+	identity, err := c.Identity(merchants.DefaultCloud)
+	if err != nil {
+		return p, expires, err
+	}
+	t, err := identity.ValidateToken(ctx, token)
+	switch {
+	case errors.Is(err, keystone.ErrTokenInvalid):
+		return p, expires, invalid
+	case err != nil:
+		return p, expires, err
+	case !t.Scoped():
+		return c.scoped(ctx, identity, token, t.UserID, t.UserName)
+	case !c.isOperator(t.Roles):
+		return p, expires, refused("The token is for a project on which the user does not have the role %s.", c.AdminRole)
+	}
+	return person{Name: upstream.Clean(t.UserName), Token: token}, t.ExpiresAt, nil
+}
+
+// maxToken is the maximum length of a token in bytes. Keystone accepts only headers that are shorter.
+const maxToken = 8192
+
+// maxProjects is the maximum number of projects that are searched for the operator's role.
+const maxProjects = 20
+
+// The method `scoped` finds a project on which the user of an unscoped token is an operator, and returns the operator with a token for this
+// project.
+func (c *console) scoped(ctx context.Context, identity keystone.Identity, unscoped, userID, name string) (p person, expires time.Time, err error) {
+	ids, err := identity.ProjectsOfToken(ctx, unscoped)
+	if errors.Is(err, keystone.ErrTokenInvalid) {
+		return p, expires, refused("The token is not valid, or has expired.")
+	}
+	if err != nil {
+		return p, expires, err
+	}
+	for _, id := range ids[:min(len(ids), maxProjects)] {
+		t, err := identity.ExchangeToken(ctx, unscoped, id)
+		if errors.Is(err, keystone.ErrNoAccess) {
+			continue // the project was disabled meanwhile
+		}
+		if err != nil {
+			return p, expires, err
+		}
+		if c.isOperator(t.Roles) {
+			return person{Name: upstream.Clean(name), Token: t.ID}, t.ExpiresAt, nil
+		}
+	}
+	if len(ids) > maxProjects {
+		return p, expires, refused("The user has %d projects, and the console searches only %d of them for the role %s. Sign in with a token for the"+
+			" right project.", len(ids), maxProjects, c.AdminRole)
+	}
+	return p, expires, refused("User %s does not have the role %s on any project. A Keystone administrator can assign it.", userID, c.AdminRole)
+}
+
+func (c *console) isOperator(roles []keystone.Role) bool {
+	return slices.ContainsFunc(roles, func(role keystone.Role) bool { return keystone.SameRole(role.Name, c.AdminRole) })
+}
+
+func (c *console) withKey(ctx context.Context, key, secret string) (p person, err error) {
+	wrong := refused("The API key or its secret is wrong, or the merchant is disabled.")
+	if key == "" || secret == "" || len(key) > maxName || len(secret) > maxName {
+		return p, refused("Enter an API key and its secret.")
+	}
+	k, m, err := c.Merchants.Key(ctx, key)
+	switch {
+	case errors.Is(err, merchants.ErrNotFound):
+		return p, wrong
+	case err != nil:
+		return p, err
+	case !k.Accepts(secret), m.DisabledAt != nil:
+		return p, wrong
+	}
+	return person{Name: "portal of " + m.Name, Merchant: m.ID, Key: key, Secret: secret}, nil
+}
+
+// The function `hashed` returns the id under which a session is stored.
+func hashed(cookie string) string {
+	hash := sha256.Sum256([]byte(cookie))
+	return base64.RawURLEncoding.EncodeToString(hash[:])
+}

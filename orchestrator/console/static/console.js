@@ -1,0 +1,21 @@
+// Small helps that the pages can do without: copying ids, and times that grow.
+"use strict";
+(() => {
+  const roughly = (s) => s < 60 ? `${Math.floor(s)} s` : s < 3600 ? `${Math.floor(s / 60)} min` : s < 172800 ? `${Math.floor(s / 3600)} h` : `${Math.floor(s / 86400)} d`;
+  const ages = (root) => {
+    for (const t of root.querySelectorAll("time[datetime]")) {
+      if (!t.textContent.endsWith(" ago") && t.textContent !== "now" && !t.textContent.startsWith("in ")) continue;
+      const s = (Date.now() - Date.parse(t.dateTime)) / 1000;
+      t.textContent = s < -1 ? `in ${roughly(-s)}` : s < 2 ? "now" : `${roughly(s)} ago`;
+    }
+  };
+  const buttons = (root) => { for (const b of root.querySelectorAll("button.copy")) b.hidden = !navigator.clipboard; };
+  document.addEventListener("click", async (e) => {
+    const b = e.target.closest("button.copy");
+    if (!b) return;
+    try { await navigator.clipboard.writeText(b.dataset.copy); b.classList.add("copied"); setTimeout(() => b.classList.remove("copied"), 1200); } catch { /* the browser has refused */ }
+  });
+  document.addEventListener("htmx:afterSettle", (e) => buttons(e.target));
+  buttons(document);
+  setInterval(() => ages(document), 10000);
+})();
