@@ -32,6 +32,9 @@ type Version struct {
 	// Route may change the address of a request. The guard sees the request before this change. If Route is nil, each request keeps its
 	// address.
 	Route func(*http.Request) *http.Request
+	// Guard returns the transport that decides which requests are sent. If Guard is nil, the guard of [guard.New] decides. Only
+	// keystone/bootstrap has another guard.
+	Guard func(endpoint *url.URL, next http.RoundTripper) http.RoundTripper
 }
 
 // Conn sends requests to one cloud's Keystone. A Conn is safe for concurrent use.
@@ -64,13 +67,19 @@ func New(cfg Config, version Version) (*Conn, error) {
 		enter = func(context.Context) (func(int, error), error) { return func(int, error) {}, nil }
 	}
 	own := &ownSecrets{password: cfg.Credential.Password, secret: cfg.Credential.ApplicationCredentialSecret}
-	guarded := guard.New(guard.Options{
-		Endpoint:       endpoint,
-		Dialect:        version.Dialect,
-		MayWriteDomain: cfg.MayWriteDomain,
-		MaySignUp:      cfg.MaySignUp,
-		Kept:           func(ctx context.Context) { CallOf(ctx).reached = false },
-	}, routed{version.Route, turn{limit{wire{base, own}, cmp.Or(cfg.Timeout, 30*time.Second)}, enter}})
+	next := routed{version.Route, turn{limit{wire{base, own}, cmp.Or(cfg.Timeout, 30*time.Second)}, enter}}
+	var guarded http.RoundTripper
+	if version.Guard != nil {
+		guarded = version.Guard(endpoint, next)
+	} else {
+		guarded = guard.New(guard.Options{
+			Endpoint:       endpoint,
+			Dialect:        version.Dialect,
+			MayWriteDomain: cfg.MayWriteDomain,
+			MaySignUp:      cfg.MaySignUp,
+			Kept:           func(ctx context.Context) { CallOf(ctx).reached = false },
+		}, next)
+	}
 	c := &Conn{
 		Bare:        client(endpoint, guarded),
 		Reserved:    keystone.ReservedRoles(cfg.OperatorRole, cfg.AllowAdminRole),

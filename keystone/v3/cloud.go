@@ -4,6 +4,8 @@ package v3
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/url"
 	"sync"
 
 	"github.com/gophercloud/gophercloud/v2"
@@ -26,8 +28,12 @@ var _ keystone.Cloud = (*Cloud)(nil)
 
 // New creates a Cloud, but sends no request. The Cloud logs in when one of its methods is first called. New reports all faults of
 // the configuration in one error.
-func New(cfg conn.Config) (*Cloud, error) {
-	c, err := conn.New(cfg, conn.Version{Path: "v3", Dialect: guard.V3, Check: check, Login: login})
+func New(cfg conn.Config) (*Cloud, error) { return NewGuardedBy(cfg, nil) }
+
+// NewGuardedBy is like New, but another guard decides which requests are sent: see [conn.Version]. Only keystone/bootstrap calls
+// NewGuardedBy with a guard.
+func NewGuardedBy(cfg conn.Config, g func(endpoint *url.URL, next http.RoundTripper) http.RoundTripper) (*Cloud, error) {
+	c, err := conn.New(cfg, conn.Version{Path: "v3", Dialect: guard.V3, Check: check, Login: login, Guard: g})
 	if err != nil {
 		return nil, err
 	}
