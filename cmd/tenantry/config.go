@@ -32,6 +32,11 @@ type given struct{ text, source string }
 // all faults and contains no secret. Each fault names the setting and the problem. A setting whose key is in the list unneeded may be
 // missing.
 func loadConfig(path string, environ []string, unneeded ...string) (Config, error) {
+	return loadConfigOr(nil, path, environ, unneeded...)
+}
+
+// loadConfigOr is like loadConfig, but a setting that is not set gets its value in `fallbacks`, by key, in place of the setting's default.
+func loadConfigOr(fallbacks map[string]string, path string, environ []string, unneeded ...string) (Config, error) {
 	env := variables(environ)
 	values, faults := map[string]given{}, []error(nil)
 	if path = cmp.Or(path, env["TENANTRY_CONFIG"]); path != "" {
@@ -51,7 +56,7 @@ func loadConfig(path string, environ []string, unneeded ...string) (Config, erro
 		value, ok := values[s.key]
 		delete(values, s.key)
 		if !ok {
-			value.text = s.fallback
+			value.text = cmp.Or(fallbacks[s.key], s.fallback)
 		}
 		if value.text == "" {
 			continue
