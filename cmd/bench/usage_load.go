@@ -97,7 +97,8 @@ func (l *load) sample(n int) measurement {
 	return m
 }
 
-// The function `step` returns the volume of a place's delta samples and gauges, and the increase of its counters.
+// The function `step` returns a number for a place. The number is the volume of each delta sample and gauge of the place, and also the increase of
+// each of its counters between two samples.
 func step(place int) int64 { return int64(1000 + place*7919%100_000) }
 
 // The method `offset` returns the time between the beginning of the interval and a sample. The servers of a host are measured together.

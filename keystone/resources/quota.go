@@ -14,7 +14,8 @@ import (
 // quota counts more resources than the lists contain, the lists are incomplete. If a credential may not read the quota, nothing shows that
 // the credential sees all resources.
 
-// volumeQuota compares the lists with Cinder's quota of the project. It also adds the number of groups in the quota to the proof.
+// volumeQuota compares the lists with Cinder's quota of the project. It also records in the proof how many groups of volumes
+// the quota counts.
 func (q *inquiry) volumeQuota(ctx context.Context, base *url.URL, seen map[string]int64) {
 	at := base.JoinPath("os-quota-sets", url.PathEscape(q.project))
 	at.RawQuery = "usage=true"

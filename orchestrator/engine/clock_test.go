@@ -22,7 +22,7 @@ func TestTheDatabasesTimeIsLearntOnlyFromAQuickAnswer(t *testing.T) {
 	}
 	local = local.Add(time.Second)
 	if got := c.Now(); !got.Equal(database) {
-		t.Errorf("the time is %v, want %v, as if the database had read its clock in the middle of the query", got, database)
+		t.Errorf("the time is %v, want %v: the time of the database in the middle of the query", got, database)
 	}
 }
 

@@ -216,7 +216,8 @@ func (w *world) runsOf(planID string, e *audit.PlanEntry) (repair, removal *saga
 	return repair, removal
 }
 
-// The method `refusal` returns the error code if the repair or its removal was refused or has failed. Otherwise, the result is empty.
+// The method `refusal` returns the error code of the repair, or of the run that removes the extra object later. If neither was refused or
+// has failed, the result is empty.
 func (w *world) refusal(planID string, e *audit.PlanEntry) saga.Code {
 	repair, removal := w.runsOf(planID, e)
 	switch {
