@@ -44,3 +44,43 @@ func (c *Client) EachPlanID(ctx context.Context, merchantID string, take func(id
 	}
 	return eachWithin(ctx, c, bulkLimits, op, plansOf(merchantID), nil, func(one planID) { take(one.ID) })
 }
+
+// EachOffer is like EachCustomer, but for the merchant's plans. Only those fields are set that a bill needs: ID, and the fields ProductID, Name
+// and Pricing of the Items.
+func (c *Client) EachOffer(ctx context.Context, merchantID string, take func(Plan)) error {
+	op := fmt.Sprintf("listing the plans of merchant %q", upstream.Clean(merchantID))
+	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
+		return err
+	}
+	type offer struct {
+		ID    string `json:"id"`
+		Items []struct {
+			ProductID string  `json:"product_id"`
+			Name      string  `json:"name"`
+			Pricing   Pricing `json:"pricing"`
+		} `json:"items"`
+	}
+	return eachWithin(ctx, c, bulkLimits, op, plansOf(merchantID), nil, func(one offer) {
+		p := Plan{ID: one.ID, Items: make([]PlanItem, len(one.Items))}
+		for i, item := range one.Items {
+			p.Items[i] = PlanItem{ProductID: item.ProductID, Name: item.Name, Pricing: item.Pricing}
+		}
+		take(p)
+	})
+}
+
+// EachPricing is like EachCustomer, but for the merchant's products. Only those fields are set that a bill needs: ID, Name and Pricing.
+func (c *Client) EachPricing(ctx context.Context, merchantID string, take func(Product)) error {
+	op := fmt.Sprintf("listing the products of merchant %q", upstream.Clean(merchantID))
+	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
+		return err
+	}
+	type priced struct {
+		ID      string  `json:"id"`
+		Name    string  `json:"name"`
+		Pricing Pricing `json:"pricing"`
+	}
+	return eachWithin(ctx, c, bulkLimits, op, productsOf(merchantID), nil, func(one priced) {
+		take(Product{ID: one.ID, Name: one.Name, Pricing: one.Pricing})
+	})
+}

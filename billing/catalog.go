@@ -104,16 +104,7 @@ func plansOf(merchantID string) string { return "/merchants/" + merchantID + "/p
 
 func productsOf(merchantID string) string { return "/merchants/" + merchantID + "/products" }
 
-// Plans lists the merchant's plans with their items. Plans returns no plans for an unknown merchant.
-func (c *Client) Plans(ctx context.Context, merchantID string) ([]Plan, error) {
-	op := fmt.Sprintf("listing the plans of merchant %q", upstream.Clean(merchantID))
-	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {
-		return nil, err
-	}
-	return read[Plan](ctx, c, op, plansOf(merchantID), nil)
-}
-
-// PlanPage lists a part of the merchant's plans, sorted by id.
+// PlanPage lists a part of the merchant's plans with their items, sorted by id. PlanPage returns no plans for an unknown merchant.
 func (c *Client) PlanPage(ctx context.Context, merchantID string, p Page) ([]Plan, error) {
 	op := fmt.Sprintf("listing the plans of merchant %q", upstream.Clean(merchantID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {

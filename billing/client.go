@@ -127,7 +127,7 @@ func (c *Client) Ping(ctx context.Context) error {
 func find[T any](ctx context.Context, c *Client, op, collection, id string) (T, error) {
 	var found, none T
 	n := 0
-	err := each(ctx, c, op, collection, []Condition{{Field: "id", Value: id}}, func(one T) {
+	err := eachWithin(ctx, c, bulkLimits, op, collection, []Condition{{Field: "id", Value: id}}, func(one T) {
 		if n++; n == 1 {
 			found = one
 		}

@@ -17,8 +17,11 @@ var (
 	listLimits = upstream.Limits{Bytes: 32 << 20, Values: 4_000_000, Flat: 2, List: 1, Elements: 100_000, Element: 256 << 10}
 	// catalogLimits are the limits of a list of plans or of products. These elements also contain lists and maps.
 	catalogLimits = upstream.Limits{Bytes: 32 << 20, Values: 100_000, Flat: 2, List: 1, Elements: 20_000, Element: 256 << 10}
-	// bulkLimits are the limits of a list whose elements are passed on one by one, and not collected in memory.
-	bulkLimits = upstream.Limits{Bytes: 1 << 30, Values: 1 << 30, Flat: 2, List: 1, Elements: 1_000_000, Element: 256 << 10}
+	// bulkLimits are the limits of a list whose elements are passed on one by one, and not collected in memory. An element may be a plan with
+	// 15,000 items. Reading such a list needs at most 64 MiB.
+	bulkLimits = upstream.Limits{
+		Bytes: 1 << 30, Values: 1 << 30, Flat: 2, List: 1, Elements: 1_000_000, Element: 8 << 20, ElementValues: 200_000,
+	}
 	// objectLimits are the limits of any other answer.
 	objectLimits = upstream.Limits{Bytes: 1 << 20, Values: 20_000, Flat: 1}
 )

@@ -68,7 +68,7 @@ func TestListsHaveLimits(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.GC()
 			runtime.ReadMemStats(&before)
-			plans, err := client.Plans(t.Context(), merchantID)
+			plans, err := client.PlanPage(t.Context(), merchantID, billing.Page{Limit: 20_000})
 			runtime.ReadMemStats(&after)
 			e, ok := errors.AsType[*upstream.Error](err)
 			if !ok || e.Class != upstream.Transient || !strings.Contains(err.Error(), c.want) || plans != nil {
@@ -78,6 +78,61 @@ func TestListsHaveLimits(t *testing.T) {
 				t.Errorf("the answer needed %d MiB, want at most 64", used)
 			}
 		})
+	}
+}
+
+// A bill reads plans and products with any number of items and values that merchants really have, and needs little memory for them.
+func TestListsForBills(t *testing.T) {
+	many := func(what string, n int) string { return what + strings.Repeat(","+what, n-1) }
+	item := `{"product_id":"` + planID + `","name":"vcpus","title":"vCPU","description":"` + strings.Repeat("x", 300) + `","pricing":[{"type":"fixed","price":1}]}`
+	for what, c := range map[string]struct {
+		body string
+		want string // empty: the list is read
+	}{
+		"many items":                   {`[{"id":"1","items":[` + many(item, 15_000) + `]}]`, ""},
+		"many plans":                   {"[" + many(`{"id":"1","items":[`+many(`{"pricing":[0,0]}`, 100)+"]}", 1000) + "]", ""},
+		"long properties":              {`[{"id":"1","properties":{"terms":"` + strings.Repeat("x", 5<<20) + `"}}]`, ""},
+		"many values":                  {`[{"id":"1","pricing":[` + many("{}", 199_000/2) + `]}]`, ""},
+		"too many items":               {`[{"id":"1","items":[` + many("{}", 200_000) + `]}]`, "an element of the list has more than 200000 values"},
+		"too many prices of a plan":    {`[{"id":"1","items":[{"pricing":[` + many("{}", 200_000) + `]}]}]`, "an element of the list has more than 200000 values"},
+		"too many properties":          {`[{"id":"1","properties":[` + many("0", 200_001) + `]}]`, "an element of the list has more than 200000 values"},
+		"properties that are too long": {`[{"id":"1","properties":{"terms":"` + strings.Repeat("x", 9<<20) + `"}}]`, "longer than 8388608 bytes"},
+	} {
+		for list, read := range map[string]func(*billing.Client) (int, error){
+			"plans": func(c *billing.Client) (n int, err error) {
+				return n, c.EachOffer(t.Context(), merchantID, func(billing.Plan) { n++ })
+			},
+			"products": func(c *billing.Client) (n int, err error) {
+				return n, c.EachPricing(t.Context(), merchantID, func(billing.Product) { n++ })
+			},
+		} {
+			t.Run(what+", as "+list, func(t *testing.T) {
+				client := answering(t, func(w io.Writer) { _, _ = io.WriteString(w, c.body) })
+				var before, after runtime.MemStats
+				runtime.GC()
+				runtime.ReadMemStats(&before)
+				_, err := read(client)
+				runtime.ReadMemStats(&after)
+				if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+					t.Errorf("got %v; want an error about %q", err, c.want)
+				}
+				if used := (after.TotalAlloc - before.TotalAlloc) >> 20; used > 64 {
+					t.Errorf("the answer needed %d MiB, want at most 64", used)
+				}
+			})
+		}
+	}
+}
+
+// An order reads a plan with many items.
+func TestAPlanWithManyItems(t *testing.T) {
+	item := `{"product_id":"` + planID + `","description":"` + strings.Repeat("x", 300) + `"}`
+	client := answering(t, func(w io.Writer) {
+		_, _ = io.WriteString(w, `[{"id":"`+planID+`","items":[`+item+strings.Repeat(","+item, 4999)+`]}]`)
+	})
+	p, err := client.Plan(t.Context(), merchantID, planID)
+	if err != nil || len(p.Items) != 5000 {
+		t.Errorf("got %d items, %v", len(p.Items), err)
 	}
 }
 
@@ -103,7 +158,7 @@ func TestAnAnswerThatOneMerchantCausesShowsThatTheServerWorks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = client.Plans(t.Context(), merchantID)
+			_, err = client.PlanPage(t.Context(), merchantID, billing.Page{Limit: 20_000})
 			if want := fmt.Sprint(c.status, " ", c.works); err == nil || len(told) != 1 || told[0] != want {
 				t.Errorf("got %v, and leave was called with %v; want an error, and %s", err, told, want)
 			}

@@ -52,13 +52,15 @@ func BilledState(state string) bool {
 // UsageCatalog reads the products that a merchant sells from BillingStack. The requests wait in the merchant's own queue, and cannot write.
 func (d Deps) UsageCatalog(ctx context.Context, merchantID string) (usage.Catalog, error) {
 	ctx = upstream.WithCaller(ctx, upstream.Caller{Merchant: merchantID, ReadOnly: true})
-	plans, err := d.Billing.Plans(ctx, merchantID)
-	if err != nil {
+	var offers usage.Offers
+	// The plans are read first, so that each product in a plan is also in the list of products.
+	if err := d.Billing.EachOffer(ctx, merchantID, offers.AddPlan); err != nil {
 		return usage.Catalog{}, err
 	}
-	var products []billing.Product
-	err = d.Billing.EachProduct(ctx, merchantID, func(p billing.Product) { products = append(products, p) })
-	return usage.CatalogOf(plans, products), err
+	if err := d.Billing.EachPricing(ctx, merchantID, offers.AddProduct); err != nil {
+		return usage.Catalog{}, err
+	}
+	return offers.Catalog()
 }
 
 // PostUsageLater returns the follow-up whose run posts rows.

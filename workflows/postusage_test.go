@@ -3,9 +3,12 @@ package workflows_test
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -134,5 +137,30 @@ func TestTheCatalogIsReadForTheMerchant(t *testing.T) {
 	}
 	if seen[0].Merchant != merchant || !seen[0].ReadOnly {
 		t.Errorf("the caller is %+v", seen[0])
+	}
+}
+
+// A catalog is read for bills although a plan is longer than 256 KiB, and the products have more than 100,000 values.
+func TestTheCatalogOfALargeMerchant(t *testing.T) {
+	repeated := func(what string, n int) string { return what + strings.Repeat(","+what, n-1) }
+	const price = `[{"type": "fixed", "price": 0.05}]`
+	pages := map[string]string{
+		"plans":    `[{"id": "large", "items": [` + repeated(`{"product_id": "p", "name": "P", "description": "`+strings.Repeat("x", 200)+`"}`, 2000) + `]}]`,
+		"products": `[{"id": "p", "name": "P", "pricing": ` + price + `},` + repeated(`{"id": "q", "name": "Q", "pricing": [`+repeated("0", 200)+`]}`, 1000) + `]`,
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, pages[path.Base(r.URL.Path)])
+	}))
+	defer server.Close()
+	bill, err := billing.New(billing.Config{URL: server.URL + "/v2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := (workflows.Deps{Billing: bill}).UsageCatalog(t.Context(), "f47f51dd-e7db-47e2-bdb1-83935a50cf87")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if items := c.Plans["large"]; len(items) != 2000 || items[1999].Price == nil || items[1999].Price.String() != "0.05" || !c.Names["Q"] {
+		t.Errorf("got %d items, and the names %v", len(items), c.Names)
 	}
 }

@@ -54,11 +54,17 @@ func plan(t *testing.T, target Target) {
 
 func plans(t *testing.T, target Target) {
 	s := newShop(t, target)
-	newShop(t, target) // creates another merchant with a plan; Plans must not list this plan
-	all, err := s.Plans(t.Context(), s.merchant.ID)
+	newShop(t, target) // creates another merchant with a plan; the lists must not contain this plan
+	all, err := s.PlanPage(t.Context(), s.merchant.ID, billing.Page{Limit: 10})
 	is(t, all, err, []billing.Plan{s.plan})
-	none, err := s.Plans(t.Context(), uuid.NewString())
-	is(t, none, err, []billing.Plan{})
+	none, err := s.PlanPage(t.Context(), uuid.NewString(), billing.Page{Limit: 10})
+	is(t, none, err, nil)
+	var offers []billing.Plan
+	err = s.EachOffer(t.Context(), s.merchant.ID, func(p billing.Plan) { offers = append(offers, p) })
+	is(t, offers, err, []billing.Plan{{ID: s.plan.ID, Items: []billing.PlanItem{{ProductID: s.product.ID, Name: "vcpus", Pricing: []any{}}}}})
+	var priced []billing.Product
+	err = s.EachPricing(t.Context(), s.merchant.ID, func(p billing.Product) { priced = append(priced, p) })
+	is(t, priced, err, []billing.Product{{ID: s.product.ID, Name: "vcpus", Pricing: []any{}}})
 }
 
 func plansMalformedID(t *testing.T, target Target) {
@@ -66,8 +72,10 @@ func plansMalformedID(t *testing.T, target Target) {
 	for _, id := range []string{"", "x", "../../currencies", s.plan.ID + "/", "9B351268-22C6-4CF9-922F-7A5DB1C1A27B"} {
 		_, err := s.Plan(t.Context(), s.merchant.ID, id)
 		refusedAs(t, err, billing.ErrInvalid)
-		_, err = s.Plans(t.Context(), id)
+		_, err = s.PlanPage(t.Context(), id, billing.Page{Limit: 10})
 		refusedAs(t, err, billing.ErrInvalid)
+		refusedAs(t, s.EachOffer(t.Context(), id, func(billing.Plan) {}), billing.ErrInvalid)
+		refusedAs(t, s.EachPricing(t.Context(), id, func(billing.Product) {}), billing.ErrInvalid)
 	}
 }
 

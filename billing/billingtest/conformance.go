@@ -34,7 +34,7 @@ func Conformance(t *testing.T, target Target) {
 		{"Merchant with a known and an unknown id", merchant},
 		{"Plan of this merchant and of another merchant", plan},
 		{"Plans of a known and of an unknown merchant", plans},
-		{"Plan and Plans with a malformed id", plansMalformedID},
+		{"Plans with a malformed id", plansMalformedID},
 		{"CreatePlan with properties", createPlanWithProperties},
 
 		{"EnsureCustomer, repeated", ensureCustomerRepeated},

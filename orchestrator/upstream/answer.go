@@ -17,11 +17,11 @@ type Limits struct {
 	// of a Go struct.
 	Flat int
 
-	// List, Elements and Element are the limits of a list. List is the depth of the list's elements. If List is 0, these limits are
-	// not checked.
-	List     int
-	Elements int // maximum number of elements
-	Element  int // maximum size of an element, in bytes
+	// The fields below are the limits of a list. List is the depth of the list's elements. If List is 0, these limits are not checked.
+	List          int
+	Elements      int // maximum number of elements
+	Element       int // maximum size of an element, in bytes
+	ElementValues int // maximum number of values of an element with a depth of more than Flat; if it is 0, it is not checked
 }
 
 // maxDepth is the maximum depth of a value. The answers of Keystone and BillingStack have at most eight objects and lists around a
@@ -52,6 +52,7 @@ type boundedReader struct {
 	bytes, element   int // bytes read so far: of the whole answer, and of the current element
 	depth            int
 	values, elements int
+	elementValues    int // of the current element
 	inText, escaped  bool
 }
 
@@ -105,7 +106,7 @@ func (r *boundedReader) value() error {
 		return exceeded("the objects and lists of the answer are nested more than %d levels deep", maxDepth)
 	}
 	if r.List > 0 && r.depth == r.List {
-		r.element = 0
+		r.element, r.elementValues = 0, 0
 		if r.elements++; r.elements > r.Elements {
 			return exceeded("the list has more than %d elements", r.Elements)
 		}
@@ -113,6 +114,9 @@ func (r *boundedReader) value() error {
 	if r.depth > r.Flat {
 		if r.values++; r.values > r.Values {
 			return exceeded("the answer has more than %d values", r.Values)
+		}
+		if r.elementValues++; r.ElementValues > 0 && r.elementValues > r.ElementValues {
+			return exceeded("an element of the list has more than %d values", r.ElementValues)
 		}
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 
 func TestListsOfAnswersAreReadWithinLimits(t *testing.T) {
 	whole := upstream.Limits{Bytes: 60, Values: 4, Flat: 2, List: 1, Elements: 3, Element: 20}
+	each := upstream.Limits{Bytes: 60, Values: 10, Flat: 2, List: 1, Elements: 9, Element: 20, ElementValues: 3}
 	field := upstream.Limits{Bytes: 60, Values: 4, Flat: 3, List: 2, Elements: 3, Element: 40}
 	for body, c := range map[string]struct {
 		limits upstream.Limits
@@ -25,6 +26,9 @@ func TestListsOfAnswersAreReadWithinLimits(t *testing.T) {
 		`[{"a":"\\","b":0,"c":0}]`:          {whole, "", nil, "an element of the list is longer than 20 bytes"},
 		`[1,2,3,4]`:                         {whole, "", nil, "the list has more than 3 elements"},
 		`[[[0,0]],[[0,0,0]]]`:               {whole, "", nil, "the answer has more than 4 values"},
+		`[[[0,0,0]],[[0],[0],[0]]]`:         {each, "", []string{"[[0,0,0]]", "[[0],[0],[0]]"}, ""},
+		`[[[0]],[[0,0,0,0]]]`:               {each, "", nil, "an element of the list has more than 3 values"},
+		`[[[0,0,0]],[[0,0,0]],[[0,0,0,0]]]`: {each, "", nil, "an element of the list has more than 3 values"},
 		`[` + strings.Repeat(" ", 21):       {whole, "", nil, "an element of the list is longer than 20 bytes"},
 		`[1] 2`:                             {whole, "", nil, "the answer continues after the list"},
 		`[1`:                                {whole, "", nil, "EOF"},

@@ -105,27 +105,8 @@ type Product struct {
 	Price    *decimal.Decimal // nil: the product has no fixed price in this plan
 }
 
-// CatalogOf returns the catalog of a merchant. The price of a product is in the item of the plan, or otherwise in the product. A pricing with
-// one entry {"type": "fixed", "price": 0.05} is a fixed price.
-func CatalogOf(plans []billing.Plan, products []billing.Product) Catalog {
-	c := Catalog{Plans: map[string][]Product{}, Names: map[string]bool{}}
-	pricing := map[string][]any{}
-	for _, p := range products {
-		pricing[p.ID], c.Names[p.Name] = p.Pricing, true
-	}
-	for _, p := range plans {
-		all := make([]Product, len(p.Items))
-		for i, item := range p.Items {
-			of := item.Pricing
-			if len(of) == 0 {
-				of = pricing[item.ProductID]
-			}
-			all[i] = Product{ID: item.ProductID, Name: item.Name, Price: fixed(of)}
-		}
-		c.Plans[p.ID] = all
-	}
-	return c
-}
+// maxPriceText is the maximum length of a price that is a text. The time to decode a text grows with the square of its length.
+const maxPriceText = 1000
 
 // The function `fixed` returns the price of a pricing with one fixed price, and otherwise nil.
 func fixed(pricing []any) *decimal.Decimal {
@@ -141,6 +122,9 @@ func fixed(pricing []any) *decimal.Decimal {
 	case float64:
 		price = decimal.NewFromFloat(p)
 	case string:
+		if len(p) > maxPriceText {
+			return nil
+		}
 		var err error
 		if price, err = decimal.NewFromString(p); err != nil {
 			return nil

@@ -2,8 +2,10 @@ package usage_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -250,6 +252,7 @@ func TestThePriceOfAProduct(t *testing.T) {
 		"a text with a huge exponent":                            {"", `[{"type": "fixed", "price": "1e2000000000"}]`, ""},
 		"a text with a huge negative exponent":                   {"", `[{"type": "fixed", "price": "1e-2000000000"}]`, ""},
 		"a text of 31 digits":                                    {"", `[{"type": "fixed", "price": "1234567890123456789012345678901"}]`, ""},
+		"a text of a thousand zeros and a digit":                 {"", `[{"type": "fixed", "price": "` + strings.Repeat("0", 1000) + `1"}]`, ""},
 		"a text of very many digits":                             {"", `[{"type": "fixed", "price": "` + strings.Repeat("9", 100_000) + `"}]`, ""},
 		"an empty text":                                          {"", `[{"type": "fixed", "price": ""}]`, ""},
 		"a text that is no number":                               {"", `[{"type": "fixed", "price": "NaN"}]`, ""},
@@ -268,7 +271,7 @@ func TestThePriceOfAProduct(t *testing.T) {
 				products = []billing.Product{{ID: "p", Name: "P", Pricing: pricings(t, c.product)}, {ID: "q", Name: "Q", Pricing: pricings(t, two)}}
 			}
 			plans := []billing.Plan{{ID: "small", Items: []billing.PlanItem{{ProductID: "p", Name: "P", Pricing: pricings(t, c.item)}}}}
-			got := usage.CatalogOf(plans, products).Plans["small"]
+			got := catalogOf(t, plans, products).Plans["small"]
 			if len(got) != 1 || got[0].ID != "p" || got[0].Name != "P" {
 				t.Fatalf("got %+v", got)
 			}
@@ -280,6 +283,22 @@ func TestThePriceOfAProduct(t *testing.T) {
 			}
 		})
 	}
+}
+
+func catalogOf(t *testing.T, plans []billing.Plan, products []billing.Product) usage.Catalog {
+	t.Helper()
+	var o usage.Offers
+	for _, p := range plans {
+		o.AddPlan(p)
+	}
+	for _, p := range products {
+		o.AddProduct(p)
+	}
+	c, err := o.Catalog()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 func TestTheCatalogOfAMerchant(t *testing.T) {
@@ -298,10 +317,66 @@ func TestTheCatalogOfAMerchant(t *testing.T) {
 		},
 		Names: map[string]bool{"P": true, "Q": true, "R": true},
 	}
-	if got := usage.CatalogOf(plans, products); asJSON(t, got) != asJSON(t, want) {
+	if got := catalogOf(t, plans, products); asJSON(t, got) != asJSON(t, want) {
 		t.Errorf("got\n%s\nwant\n%s", asJSON(t, got), asJSON(t, want))
 	}
-	if got := usage.CatalogOf(nil, nil); asJSON(t, got) != `{"Plans":{},"Names":{}}` {
+	if got := catalogOf(t, nil, nil); asJSON(t, got) != `{"Plans":{},"Names":{}}` {
 		t.Errorf("of nothing: %s", asJSON(t, got))
+	}
+}
+
+// A catalog keeps the texts and prices that plans share once, and has a maximum size.
+func TestTheSizeOfACatalog(t *testing.T) {
+	items := make([]billing.PlanItem, 1000)
+	var o usage.Offers
+	for i := range items {
+		id := fmt.Sprintf("%036d", i)
+		items[i] = billing.PlanItem{ProductID: id, Name: "product " + id}
+		o.AddProduct(billing.Product{ID: id, Name: "product " + id, Pricing: pricings(t, `[{"type": "fixed", "price": 2}]`)})
+	}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	plans := func(n int) {
+		for i := range n {
+			for j := range items { // each list has its own texts
+				items[j].ProductID, items[j].Name = strings.Clone(items[j].ProductID), strings.Clone(items[j].Name)
+			}
+			o.AddPlan(billing.Plan{ID: fmt.Sprint("plan ", i), Items: items})
+		}
+	}
+	plans(1000)
+	c, err := o.Catalog()
+	if err != nil || len(c.Plans) != 1000 || !c.Plans["plan 7"][999].Price.Equal(number("2")) {
+		t.Fatalf("%d plans, %v", len(c.Plans), err)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if used := int64(after.HeapAlloc-before.HeapAlloc) >> 20; used > 45 {
+		t.Errorf("a million items need %d MiB", used)
+	}
+	plans(10_000)
+	const want = "the plans and products of the merchant need more than 64 MiB of memory"
+	if _, err := o.Catalog(); err == nil || err.Error() != want {
+		t.Errorf("of 11 million items: got %v, want %s", err, want)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if used := int64(after.HeapAlloc-before.HeapAlloc) >> 20; used > 70 {
+		t.Errorf("a catalog that is too large needs %d MiB", used)
+	}
+	runtime.KeepAlive(&o)
+	for name, add := range map[string]func(*usage.Offers, string){
+		"names of products": func(o *usage.Offers, long string) { o.AddProduct(billing.Product{Name: long}) },
+		"ids of plans":      func(o *usage.Offers, long string) { o.AddPlan(billing.Plan{ID: long}) },
+		"names of items":    func(o *usage.Offers, long string) { o.AddPlan(billing.Plan{Items: []billing.PlanItem{{Name: long}}}) },
+	} {
+		var long usage.Offers
+		for i := range 9 {
+			add(&long, fmt.Sprint(i, strings.Repeat("x", 8<<20)))
+		}
+		if _, err := long.Catalog(); err == nil {
+			t.Errorf("there is no limit of the %s", name)
+		}
 	}
 }
