@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"sync"
 	"time"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
@@ -13,9 +14,13 @@ const (
 	// billEvery is the interval between two searches for usage to bill.
 	billEvery = 5 * time.Second
 	// billedAtOnce is the maximum number of projects whose usage is billed in one transaction, and merchantsAtOnce the maximum number of
-	// merchants that are billed after one search.
+	// merchants that are billed after one search. A replica bills billersAtOnce merchants at the same time.
 	billedAtOnce    = 50
 	merchantsAtOnce = 100
+	billersAtOnce   = 4
+	// catalogTime is the time limit for reading a merchant's catalog: two requests to BillingStack, each of which waits for its turn and
+	// then for up to 65 s.
+	catalogTime = 3 * time.Minute
 	// billsInARow is the maximum number of transactions in which a merchant's usage is billed with one reading of the catalog.
 	billsInARow = 20
 	// billAgain is the time for which a merchant is passed over after its usage could not be billed.
@@ -84,16 +89,17 @@ type Biller struct {
 	// Posting returns the follow-up whose run posts rows to BillingStack. The rows belong to one hour of a merchant.
 	Posting func(merchant string, hour time.Time, rows []Row) saga.FollowUp
 	Now     func() time.Time
-	Fault   func(error) // called with errors that an operator should know
+	Fault   func(error) // called with errors that an operator should know; several calls may be made at the same time
 }
 
-// Serve bills usage until ctx ends.
+// Serve bills usage until ctx ends. A merchant whose usage is slow to bill, or cannot be billed, does not delay the others.
 func (b *Biller) Serve(ctx context.Context) {
 	timer := time.NewTicker(billEvery)
 	defer timer.Stop()
-	passed := map[string]time.Time{} // merchants whose usage could not be billed, and until when they are passed over
+	s := serving{Biller: b, passed: map[string]time.Time{}, free: make(chan struct{}, billersAtOnce)}
+	defer s.all.Wait()
 	for {
-		if err := b.serve(ctx, passed); err != nil && ctx.Err() == nil {
+		if err := s.search(ctx); err != nil && ctx.Err() == nil {
 			b.Fault(err)
 		}
 		select {
@@ -104,29 +110,74 @@ func (b *Biller) Serve(ctx context.Context) {
 	}
 }
 
-func (b *Biller) serve(ctx context.Context, passed map[string]time.Time) error {
-	now := b.Now()
-	maps.DeleteFunc(passed, func(_ string, until time.Time) bool { return !now.Before(until) })
-	// Billable may return merchants that wait after a failure. The limit is raised by their number, so that they do not displace the others.
-	found, err := b.Books.Billable(ctx, now, merchantsAtOnce+len(passed))
+// The type `serving` is the state of Serve.
+type serving struct {
+	*Biller
+
+	free chan struct{} // has an element for each merchant that is being billed
+	all  sync.WaitGroup
+
+	mu sync.Mutex
+	// The map `passed` has the merchants that are passed over, and until when: merchants whose usage could not be billed. For a merchant that is
+	// being billed, the time is zero.
+	passed map[string]time.Time
+}
+
+// The method `search` searches for merchants with usage to bill, and begins to bill their usage.
+func (s *serving) search(ctx context.Context) error {
+	now := s.Now()
+	s.mu.Lock()
+	maps.DeleteFunc(s.passed, func(_ string, until time.Time) bool { return !until.IsZero() && !now.Before(until) })
+	// Billable may return merchants that are passed over. The limit is raised by their number, so that they do not displace the others.
+	limit := merchantsAtOnce + len(s.passed)
+	s.mu.Unlock()
+	found, err := s.Books.Billable(ctx, now, limit)
 	if err != nil {
 		return err
 	}
 	for _, merchant := range found {
-		if _, wait := passed[merchant]; wait || ctx.Err() != nil {
+		if !s.begin(merchant) {
 			continue
 		}
-		if err := b.Bill(ctx, merchant); err != nil && ctx.Err() == nil {
-			passed[merchant] = b.Now().Add(billAgain)
-			b.Fault(fmt.Errorf("billing the usage of merchant %s: %w", merchant, err))
+		select {
+		case s.free <- struct{}{}:
+			s.all.Go(func() { defer func() { <-s.free }(); s.bill(ctx, merchant) })
+		case <-ctx.Done():
+			return nil
 		}
 	}
 	return nil
 }
 
+// The method `begin` reports whether the merchant is to be billed, and passes it over until its billing ends.
+func (s *serving) begin(merchant string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, passed := s.passed[merchant]; passed {
+		return false
+	}
+	s.passed[merchant] = time.Time{}
+	return true
+}
+
+func (s *serving) bill(ctx context.Context, merchant string) {
+	err := s.Bill(ctx, merchant)
+	s.mu.Lock()
+	delete(s.passed, merchant)
+	if err != nil {
+		s.passed[merchant] = s.Now().Add(billAgain)
+	}
+	s.mu.Unlock()
+	if err != nil && ctx.Err() == nil {
+		s.Fault(fmt.Errorf("billing the usage of merchant %s: %w", merchant, err))
+	}
+}
+
 // Bill bills usage of a merchant that waits to be billed. If there is very much, Bill leaves the rest for the next call.
 func (b *Biller) Bill(ctx context.Context, merchant string) error {
-	c, err := b.Catalog(ctx, merchant)
+	limited, cancel := context.WithTimeout(ctx, catalogTime)
+	c, err := b.Catalog(limited, merchant)
+	cancel()
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,6 +22,7 @@ type desk struct {
 	usage.Biller
 	usage.Books // for the methods that a biller does not call
 
+	mu        sync.Mutex
 	merchants []string // in the order in which Billable returns them
 	waiting   map[string][]usage.Reading
 	rows      []usage.Row
@@ -39,13 +41,19 @@ func newDesk() *desk {
 	d.Biller = usage.Biller{
 		Billing: billingOfTests(), Books: d, Now: time.Now,
 		Catalog: func(_ context.Context, merchant string) (usage.Catalog, error) {
+			d.mu.Lock()
+			defer d.mu.Unlock()
 			d.calls = append(d.calls, "catalog "+merchant)
 			return catalog(), d.failing[merchant]
 		},
 		Posting: func(merchant string, hour time.Time, rows []usage.Row) saga.FollowUp {
 			return saga.FollowUp{Merchant: merchant, DueAt: hour, Input: rows}
 		},
-		Fault: func(err error) { d.faults = append(d.faults, err.Error()) },
+		Fault: func(err error) {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.faults = append(d.faults, err.Error())
+		},
 	}
 	return d
 }
@@ -56,14 +64,19 @@ func (d *desk) put(merchant string, subscriptions ...string) {
 	for _, s := range subscriptions {
 		texts = append(texts, s+"/p 12:00-13:00 small active vcpus 1")
 	}
+	r := usage.Reading{Merchant: merchant, Hour: noon, Measured: metered(texts...)}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if !slices.Contains(d.merchants, merchant) {
 		d.merchants = append(d.merchants, merchant)
 	}
-	d.waiting[merchant] = append(d.waiting[merchant], usage.Reading{Merchant: merchant, Hour: noon, Measured: metered(texts...)})
+	d.waiting[merchant] = append(d.waiting[merchant], r)
 }
 
 // Billable implements [usage.Books].
 func (d *desk) Billable(_ context.Context, _ time.Time, limit int) (found []string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.limits = append(d.limits, limit)
 	for _, m := range d.merchants {
 		if len(d.waiting[m]) > 0 && len(found) < limit {
@@ -75,6 +88,8 @@ func (d *desk) Billable(_ context.Context, _ time.Time, limit int) (found []stri
 
 // Bill implements [usage.Books].
 func (d *desk) Bill(_ context.Context, _ time.Time, merchant string, limit int, bill func(usage.Reading) (usage.Bill, []saga.FollowUp)) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.calls = append(d.calls, "bill "+merchant)
 	if len(d.waiting[merchant]) == 0 {
 		return 0, nil
@@ -305,16 +320,77 @@ func TestABillerThatStopsReportsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk()
 		ctx, stop := context.WithCancel(t.Context())
-		d.Catalog = func(ctx context.Context, merchant string) (usage.Catalog, error) {
-			d.calls = append(d.calls, "catalog "+merchant)
+		d.Catalog = func(ctx context.Context, _ string) (usage.Catalog, error) {
 			stop()
 			return usage.Catalog{}, ctx.Err()
 		}
 		d.put("a", "s1")
 		d.put("b", "s2")
 		d.Serve(ctx)
-		if len(d.faults) > 0 || !slices.Equal(d.calls, []string{"catalog a"}) {
+		if len(d.faults) > 0 || len(d.calls) > 0 {
 			t.Errorf("the faults are %q, and the calls %q", d.faults, d.calls)
+		}
+	})
+}
+
+// The catalogs of three merchants never answer. The usage of all other merchants is billed meanwhile, and each reading ends after three minutes.
+func TestAMerchantWhoseCatalogNeverAnswersDoesNotDelayTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		started, reading, most := time.Now(), 0, 0
+		count := func(n int) {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			reading += n
+			most = max(most, reading)
+		}
+		look := func(after time.Duration) (rows, mostAtOnce int, faults []string) {
+			time.Sleep(after)
+			synctest.Wait()
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			return len(d.rows), most, slices.Sorted(slices.Values(d.faults))
+		}
+		d.Catalog = func(ctx context.Context, merchant string) (usage.Catalog, error) {
+			count(1)
+			defer count(-1)
+			if strings.HasPrefix(merchant, "slow") {
+				<-ctx.Done()
+				return usage.Catalog{}, fmt.Errorf("%w after %v", ctx.Err(), time.Since(started))
+			}
+			time.Sleep(time.Second)
+			return catalog(), nil
+		}
+		for i := range 3 {
+			d.put(fmt.Sprint("slow", i), "s")
+		}
+		for i := range 20 {
+			d.put(fmt.Sprint("quick", i), "s")
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { d.Serve(ctx); close(done) }()
+		if rows, most, _ := look(21 * time.Second); rows != 20 || most != 4 {
+			t.Errorf("after 21 s, %d of 20 merchants are billed, and %d catalogs were read at the same time", rows, most)
+		}
+		d.put("quick0", "s")
+		if rows, _, _ := look(10 * time.Second); rows != 21 {
+			t.Error("new usage is not billed")
+		}
+		_, _, faults := look(3 * time.Minute)
+		for i, fault := range faults {
+			if want := fmt.Sprintf("billing the usage of merchant slow%d: context deadline exceeded after 3m0s", i); fault != want {
+				t.Errorf("got the fault %q, want %q", fault, want)
+			}
+		}
+		if len(faults) != 3 {
+			t.Errorf("got %d faults", len(faults))
+		}
+		look(time.Minute) // the catalogs are read again
+		stop()
+		<-done
+		if reading != 0 || len(d.faults) != 3 {
+			t.Errorf("after the end, %d catalogs are being read, and there are %d faults", reading, len(d.faults))
 		}
 	})
 }
