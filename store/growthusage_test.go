@@ -3,17 +3,22 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
+	"testing"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/usage"
+	"github.com/tenantry/tenantry/store/storetest"
 )
 
 // postedUsage are SQL statements that insert usage of the merchants m0 to m9 that was billed and posted. The placeholder FINISHED is the number
 // of hours. Each hour has the usage of one project with a subscription. In the first three hours, there are also so many projects without a
-// subscription. The unmatched usage of the merchant m20 is about these hours.
+// subscription. The unmatched usage of the merchant m20 is about these hours. So many hours of the merchants many0 to many2
+// wait to be billed.
 var postedUsage = []string{
 	`ALTER TABLE usage_amounts SET (autovacuum_enabled = off)`, `ALTER TABLE usage_rows SET (autovacuum_enabled = off)`,
 	`ALTER TABLE usage_unbilled SET (autovacuum_enabled = off)`, `ALTER TABLE usage_unmatched SET (autovacuum_enabled = off)`,
@@ -26,6 +31,8 @@ var postedUsage = []string{
 	`INSERT INTO usage_rows (id, merchant_id, subscription_id, product_id, product, plan_id, hour, from_at, to_at, revision, value, made_at, run_id, posted_at)
 	SELECT md5(i::text), 'm' || i % 10, 's' || i % 20, 'id', 'cpu', 'plan', i * 3600000000, i * 3600000000, (i + 1) * 3600000000, 0, '1', 0, 'run', 0
 	FROM generate_series(1, FINISHED::bigint) i`,
+	`INSERT INTO usage_unbilled (cloud, project_id, hour, merchant_id, subscription_id, due_at)
+	SELECT 'default', 'many' || i, i * 3600000000, 'many' || i % 3, 's', 0 FROM generate_series(1, FINISHED::bigint) i`,
 	`INSERT INTO usage_unmatched (merchant_id, cloud, project_id, subscription_id, meter, kind, unit, state, reason, first_hour, last_hour)
 	SELECT 'm' || i % 10, 'default', '', 's' || i, 'meter', 'delta', 'B', '', 'no-product', 0, 0 FROM generate_series(1, FINISHED) i`,
 	`INSERT INTO usage_unmatched (merchant_id, cloud, project_id, subscription_id, meter, kind, unit, state, reason, first_hour, last_hour)
@@ -41,9 +48,9 @@ func (g *growth) measureUsage(ctx context.Context) {
 	none := func(usage.Reading) (b usage.Bill, f []saga.FollowUp) { return b, f }
 	now, hour := at(100), at(3_600_000_000)
 	g.measure("usage of nobody to bill", func() error { return expect(0)(u.Bill(ctx, now, "m3", 10, none)) })
-	g.measure("merchants without usage to bill", func() error {
+	g.measure("merchants with usage of many hours to bill", func() error {
 		found, err := u.Billable(ctx, now, 10)
-		return expect(0)(len(found), err)
+		return expect(3)(len(found), err)
 	})
 	finish := func() error {
 		n++
@@ -84,7 +91,7 @@ func (g *growth) measureUsage(ctx context.Context) {
 	}
 	g.measure("merchants with usage to bill", func() error {
 		found, err := u.Billable(ctx, now, 10)
-		return expect(1)(len(found), err)
+		return expect(4)(len(found), err)
 	})
 	g.measure("rows of a subscription", func() error {
 		found, err := u.Rows(ctx, "m3", "s3", usage.Range{From: hour.Add(2 * time.Hour), To: hour.Add(3 * time.Hour)})
@@ -112,5 +119,35 @@ func expect(want int) func(got int, err error) error {
 			err = fmt.Errorf("got %d, want %d", got, want)
 		}
 		return err
+	}
+}
+
+// On SQLite, the search for merchants reads usage that waits only at single places of an index.
+func TestTheSearchForUsageToBillOnSQLite(t *testing.T) {
+	s, err := Open(t.Context(), storetest.SQLite(t), make([]byte, KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	if _, err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var plan []struct{ Detail string }
+	args := map[string]any{"now": 0, "most": 0, "young": 0, "limit": 0}
+	if err := s.db.Raw("EXPLAIN QUERY PLAN "+billableMerchants, args).Scan(&plan).Error; err != nil {
+		t.Fatal(err)
+	}
+	var read []string
+	for _, line := range plan {
+		if strings.Contains(line.Detail, " u ") || strings.Contains(line.Detail, "usage_") {
+			read = append(read, line.Detail)
+		}
+	}
+	want := []string{
+		"SEARCH u USING COVERING INDEX usage_unbilled_due (merchant_id>?)", "SEARCH u USING COVERING INDEX usage_unbilled_due (merchant_id=?)",
+		"SEARCH r USING INDEX usage_rows_unposted (merchant_id=? AND made_at>?)",
+	}
+	if !slices.Equal(read, want) {
+		t.Errorf("SQLite reads\n%q\nwant\n%q", read, want)
 	}
 }

@@ -33,27 +33,6 @@ const (
 	billLock = 0x62696c6c
 )
 
-// billableMerchants chooses @limit merchants. It counts the unposted rows once for each merchant, not once for each hour that waits. The order
-// is random, so that merchants whose usage cannot be billed do not keep all other merchants out.
-const billableMerchants = `
-SELECT m.merchant_id FROM (SELECT DISTINCT merchant_id FROM usage_unbilled WHERE due_at <= @now) m
-WHERE (
-	SELECT COUNT(*) FROM (
-		SELECT 1 FROM usage_rows r WHERE r.merchant_id = m.merchant_id AND r.posted_at IS NULL AND r.made_at > @young LIMIT @most
-	) unposted
-) < @most
-ORDER BY RANDOM() LIMIT @limit`
-
-// Billable returns merchants with usage to bill, as usage.Books specifies.
-func (u *Usage) Billable(ctx context.Context, now time.Time, limit int) (found []string, err error) {
-	args := map[string]any{"now": now.UnixMicro(), "most": maxUnposted, "young": now.Add(-unpostedFor).UnixMicro(), "limit": limit}
-	err = u.store.db.WithContext(ctx).Raw(billableMerchants, args).Scan(&found).Error
-	if err != nil {
-		return nil, fmt.Errorf("searching for usage to bill: %w", err)
-	}
-	return found, nil
-}
-
 // Bill bills usage, as usage.Books specifies.
 //
 // On PostgreSQL, only one transaction at a time bills the usage of a merchant. Otherwise, two transactions could bill two projects of the same
