@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -109,6 +110,11 @@ func (g *growth) measureUsage(ctx context.Context) {
 		found, err := u.Troubles(ctx, "m20", 0, 10)
 		return expect(3)(len(found), err)
 	})
+	g.measure("usage that waits", func() error {
+		found, err := g.Audits().WaitingUsage(ctx, "m3", now)
+		return expect(0)(found.Rows, err)
+	})
+	g.measure("failure of billing", func() error { return u.Failed(ctx, now, "m3", errors.New("no answer")) })
 	g.measure("deletion of no unmatched usage", func() error { return u.deleteUnmatched(ctx, at(0)) })
 }
 

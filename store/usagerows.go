@@ -62,6 +62,9 @@ func (u *Usage) Bill(ctx context.Context, now time.Time, merchant string, limit 
 			return err
 		}
 		made, followUps := bill(r)
+		if err := tx.Delete(&failureRow{MerchantID: merchant}).Error; err != nil {
+			return err
+		}
 		return writeBill(tx, now, waiting, made, followUps)
 	})
 	if err != nil {

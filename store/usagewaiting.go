@@ -4,6 +4,11 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"gorm.io/gorm/clause"
+
+	"github.com/tenantry/tenantry/orchestrator/audit"
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
 // billableMerchants chooses @limit merchants. The order is random, so that merchants whose usage cannot be billed do not keep all other merchants
@@ -37,3 +42,63 @@ func (u *Usage) Billable(ctx context.Context, now time.Time, limit int) (found [
 	}
 	return found, nil
 }
+
+// Failed stores why the usage of a merchant could not be billed, as usage.Books specifies.
+func (u *Usage) Failed(ctx context.Context, now time.Time, merchant string, failure error) error {
+	row := failureRow{merchant, upstream.Clean(upstream.ForOperator(failure)), now.UnixMicro()}
+	if err := u.store.db.WithContext(ctx).Clauses(clause.OnConflict{UpdateAll: true}).Create(&row).Error; err != nil {
+		return fmt.Errorf("storing why usage could not be billed: %w", err)
+	}
+	return nil
+}
+
+// waitingUsage reads since when the oldest usage of a merchant waits, and counts the usage that has waited since before @before: hours to be billed
+// and rows to be posted. The due_at of an hour is the time at which its usage could be billed for the first time. If BillingStack does not have the
+// plan, it is the time at which the plan is looked for again.
+const waitingUsage = `
+SELECT
+	(SELECT due_at FROM usage_unbilled WHERE merchant_id = @merchant ORDER BY due_at LIMIT 1) AS due_at,
+	(SELECT made_at FROM usage_rows WHERE merchant_id = @merchant AND posted_at IS NULL ORDER BY made_at LIMIT 1) AS made_at,
+	(SELECT COUNT(*) FROM (
+		SELECT 1 FROM usage_unbilled WHERE merchant_id = @merchant AND due_at < @before LIMIT @most
+	) h) AS hours,
+	(SELECT COUNT(*) FROM (
+		SELECT 1 FROM usage_rows WHERE merchant_id = @merchant AND posted_at IS NULL AND made_at < @before LIMIT @most
+	) r) AS unposted,
+	(SELECT failure FROM usage_failures WHERE merchant_id = @merchant) AS failure,
+	(SELECT failed_at FROM usage_failures WHERE merchant_id = @merchant) AS failed_at`
+
+// WaitingUsage reads usage that has waited to be billed, as audit.Store specifies.
+func (t *Audits) WaitingUsage(ctx context.Context, merchantID string, before time.Time) (w audit.WaitingUsage, err error) {
+	var row struct {
+		DueAt, MadeAt, FailedAt *int64
+		Hours, Unposted         int
+		Failure                 *string
+	}
+	args := map[string]any{"merchant": upstream.Clean(merchantID), "before": before.UnixMicro(), "most": audit.MaxWaiting}
+	if err := t.store.db.WithContext(ctx).Raw(waitingUsage, args).Scan(&row).Error; err != nil {
+		return w, fmt.Errorf("reading the usage of merchant %s that waits: %w", merchantID, err)
+	}
+	if row.Hours+row.Unposted == 0 {
+		return w, nil
+	}
+	w = audit.WaitingUsage{Hours: row.Hours, Rows: row.Unposted, Failure: plain(row.Failure)}
+	for _, since := range []*int64{row.DueAt, row.MadeAt} {
+		if since != nil && (w.Since.IsZero() || at(*since).Before(w.Since)) {
+			w.Since = at(*since)
+		}
+	}
+	if row.FailedAt != nil {
+		w.FailedAt = at(*row.FailedAt)
+	}
+	return w, nil
+}
+
+type failureRow struct {
+	MerchantID string `gorm:"column:merchant_id;primaryKey"`
+	Failure    string `gorm:"column:failure"`
+	FailedAt   int64  `gorm:"column:failed_at"`
+}
+
+// TableName returns the table's name for gorm.
+func (failureRow) TableName() string { return "usage_failures" }

@@ -45,6 +45,7 @@ const (
 	UsageAfterEnd  Code = "usage-after-end"
 	UsageUnpriced  Code = "usage-unpriced"
 	UsageDiffers   Code = "usage-differs"
+	UsageWaiting   Code = "usage-waiting"
 
 	SuspectAbsence Code = "suspect-absence"
 )
@@ -65,7 +66,7 @@ const (
 	partPlans         part = "plans"
 	partMerchants     part = "all-merchants" // the customers and subscriptions of all merchants
 	partRuns          part = "all-runs"
-	partUsage         part = "unmatched-usage"
+	partUsage         part = "usage" // the unmatched usage, and the usage that waits to be billed
 )
 
 // The type `rule` contains the properties that all findings with the same code share.
@@ -198,6 +199,7 @@ var rules = map[Code]rule{
 	UsageAfterEnd:  {High, []part{partUsage}, "the usage is billed to nobody", ""},
 	UsageUnpriced:  {Medium, []part{partUsage}, "nobody pays for the usage unless it gets a price in BillingStack", ""},
 	UsageDiffers:   {High, []part{partUsage}, "the customer pays for another amount", ""},
+	UsageWaiting:   {High, []part{partUsage}, "the usage is billed to nobody until it no longer waits", ""},
 
 	SuspectAbsence: {
 		High, nil, "perhaps nobody: an upstream may show less than it has",

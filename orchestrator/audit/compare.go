@@ -63,6 +63,7 @@ func (c *comparison) compare() []candidate {
 	c.compareRoles()
 	c.compareRuns()
 	c.compareUsage()
+	c.compareWaiting()
 	c.suspect()
 	c.candidates = slices.DeleteFunc(c.candidates, func(f candidate) bool {
 		return !c.readable(&f.Finding, f.subject, f.needs) || !c.scope.contains(&f.Finding)
@@ -298,7 +299,7 @@ func (c *comparison) compareRuns() {
 	}
 }
 
-// waitsTooLong is the time after which a run that waits for a person is reported.
+// waitsTooLong is the time after which a run that waits for a person, or usage that waits to be billed, is reported.
 const waitsTooLong = 24 * time.Hour
 
 // customerOf returns the id of the customer that the runs of a subject have made or adopted. The result is empty if there is no such

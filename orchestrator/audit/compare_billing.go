@@ -34,7 +34,7 @@ func (c *comparison) compareCustomers() {
 				c.report(ObjectsGone, about, want.subject, list, "run "+want.run+" has used the customer, but the merchant no longer has the customer in BillingStack", kindCustomer, id)
 			}
 		case found.merchant != want.merchant:
-			about.Objects = append(about.Objects, object("merchant", found.merchant, ""))
+			about.Objects = append(about.Objects, object(kindMerchant, found.merchant, ""))
 			c.report(CustomerMoved, about, want.subject, "", "BillingStack has the customer under merchant "+found.merchant, kindCustomer, id)
 		default:
 			c.expects(partCustomers, list, about)

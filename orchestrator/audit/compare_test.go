@@ -213,6 +213,9 @@ var damages = []damage{
 	{"BillingStack has another value", func(h *house) {
 		h.use(Unmatched{Reason: UsageOther, SubscriptionID: "m1-c0-s0", Meter: "vCPU hours"}, "0", 2, 1)
 	}, []Code{UsageDiffers}},
+	{"usage waits to be billed", func(h *house) {
+		h.wait(WaitingUsage{Since: epoch.Add(-25 * time.Hour), Hours: 2})
+	}, []Code{UsageWaiting}},
 	{"a newer release gives another reason", func(h *house) { h.use(Unmatched{Reason: "new", ProjectID: "p-m1-c0-s0"}, "3", 2, 1) }, []Code{UsageUnmatched}},
 }
 

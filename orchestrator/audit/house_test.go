@@ -24,10 +24,11 @@ var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 type house struct {
 	*comparison
 
-	n    int
-	all  []*saga.Run
-	used []foundUsage               // the unmatched usage, sorted
-	made map[string][]saga.Expected // the expected objects, by the id of the run
+	n        int
+	all      []*saga.Run
+	used     []foundUsage               // the unmatched usage, sorted
+	unbilled WaitingUsage               // of merchant m1
+	made     map[string][]saga.Expected // the expected objects, by the id of the run
 }
 
 // newHouse returns a house in which an audit finds nothing.
@@ -165,6 +166,9 @@ func (h *house) use(u Unmatched, amount string, first, last int) {
 	h.used = append(h.used, foundUsage{Unmatched: u, amount: amount})
 	h.addUsage(u, amount)
 }
+
+// The method `wait` lets usage of merchant m1 wait.
+func (h *house) wait(w WaitingUsage) { h.unbilled, h.merchant("m1").waiting = w, w }
 
 // dropUser removes a user with all role assignments, as Keystone does.
 func (h *house) dropUser(id string) {

@@ -21,7 +21,8 @@ const (
 	kindAssignment   = "role-assignment"
 	kindUser         = "user"
 	kindDomain       = "domain"
-	kindMeter        = "meter" // no run records it
+	kindMeter        = "meter"    // no run records it
+	kindMerchant     = "merchant" // no run records it
 )
 
 // The type `ledger` contains the objects that should exist after the runs of this installation. If several runs are about an object, the

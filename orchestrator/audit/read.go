@@ -118,6 +118,9 @@ func (r *reading) readAll(ctx context.Context) error {
 	}
 	r.readRest(ctx)
 	for _, m := range all {
+		if err := r.readWaiting(ctx, m.ID); err != nil {
+			return err
+		}
 		if err := r.readUnmatched(ctx, m.ID); err != nil {
 			return err
 		}

@@ -74,6 +74,9 @@ type Store interface {
 	// UnmatchedAmount returns the exact amount of an entry that is not about a meter: see UsageReason.OfMeter. The amount is 0 if all this usage
 	// has been computed again since, with another result.
 	UnmatchedAmount(ctx context.Context, u Unmatched) (string, error)
+	// WaitingUsage reads the usage of a merchant that has waited to be billed since before a time. Usage whose plan was gone does not count: see
+	// EachUnmatched.
+	WaitingUsage(ctx context.Context, merchantID string, before time.Time) (WaitingUsage, error)
 	// Entries reads at most f.Limit entries of the ledger, including the entries of removed objects. The entries of the newest run are
 	// first.
 	Entries(ctx context.Context, f EntryFilter) ([]Entry, error)

@@ -382,6 +382,13 @@ func (s *shelf) UnmatchedAmount(_ context.Context, u Unmatched) (string, error) 
 	return s.used[i].amount, s.before("UnmatchedAmount")
 }
 
+func (s *shelf) WaitingUsage(_ context.Context, merchant string, before time.Time) (w WaitingUsage, err error) {
+	if s.unbilled.Since.Before(before) && merchant == "m1" {
+		w = s.unbilled
+	}
+	return w, s.before("WaitingUsage")
+}
+
 // The type `shops` is a store with the merchants m1 and m2.
 type shops struct{ merchants.Store }
 

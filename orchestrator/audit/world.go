@@ -65,6 +65,8 @@ type merchantWorld struct {
 	plans         map[string]bool
 
 	customersRead, subscriptionsRead, plansRead, usageRead bool
+
+	waiting WaitingUsage
 }
 
 type foundCustomer struct{ merchant string }

@@ -42,6 +42,9 @@ type Books interface {
 	// of the projects; it is zero if there is nothing to bill, or if another replica is billing it. If Bill returns an error, nothing was stored,
 	// or the answer of the database was lost.
 	Bill(ctx context.Context, now time.Time, merchant string, limit int, bill func(Reading) (Bill, []saga.FollowUp)) (int, error)
+	// Failed stores why the usage of a merchant could not be billed, in place of an earlier failure. Only the beginning of a long text is stored.
+	// When Bill has billed usage of the merchant, the failure is removed.
+	Failed(ctx context.Context, now time.Time, merchant string, failure error) error
 	// Posted records that a run has posted rows of a merchant. Posted may be repeated. A row that was posted before stays as it is.
 	Posted(ctx context.Context, now time.Time, merchant, run string, rows []Posted) error
 }
@@ -168,8 +171,12 @@ func (s *serving) bill(ctx context.Context, merchant string) {
 		s.passed[merchant] = s.Now().Add(billAgain)
 	}
 	s.mu.Unlock()
-	if err != nil && ctx.Err() == nil {
-		s.Fault(fmt.Errorf("billing the usage of merchant %s: %w", merchant, err))
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	s.Fault(fmt.Errorf("billing the usage of merchant %s: %w", merchant, err))
+	if err := s.Books.Failed(ctx, s.Now(), merchant, err); err != nil && ctx.Err() == nil {
+		s.Fault(err)
 	}
 }
 

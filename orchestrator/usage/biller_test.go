@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -30,14 +31,17 @@ type desk struct {
 	calls     []string // such as "catalog a" and "bill a"
 	limits    []int    // of the calls of Billable
 	faults    []string
+	failures  map[string]string // by merchant
 
 	failing  map[string]error // the merchants whose catalog cannot be read
 	away     error            // the books cannot be read
 	breaking map[string]error // the merchants whose bills cannot be stored
+
+	unstorable error // failures cannot be stored
 }
 
 func newDesk() *desk {
-	d := &desk{waiting: map[string][]usage.Reading{}, failing: map[string]error{}, breaking: map[string]error{}}
+	d := &desk{waiting: map[string][]usage.Reading{}, failing: map[string]error{}, breaking: map[string]error{}, failures: map[string]string{}}
 	d.Biller = usage.Biller{
 		Billing: billingOfTests(), Books: d, Now: time.Now,
 		Catalog: func(_ context.Context, merchant string) (usage.Catalog, error) {
@@ -107,6 +111,14 @@ func (d *desk) Bill(_ context.Context, _ time.Time, merchant string, limit int, 
 		d.postings = append(d.postings, f.Input.([]usage.Row))
 	}
 	return min(limit, 1), nil
+}
+
+// Failed implements [usage.Books].
+func (d *desk) Failed(_ context.Context, now time.Time, merchant string, failure error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.failures[merchant] = fmt.Sprint(failure, " at ", now.UTC().Format(time.TimeOnly))
+	return d.unstorable
 }
 
 // The function `subscriptionsOf` returns the subscriptions whose rows are in a posting, with the numbers of their rows.
@@ -391,6 +403,40 @@ func TestAMerchantWhoseCatalogNeverAnswersDoesNotDelayTheOthers(t *testing.T) {
 		<-done
 		if reading != 0 || len(d.faults) != 3 {
 			t.Errorf("after the end, %d catalogs are being read, and there are %d faults", reading, len(d.faults))
+		}
+	})
+}
+
+// The books keep why the usage of a merchant could not be billed.
+func TestAFailureIsStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // the clock begins at midnight
+		d := newDesk()
+		d.failing["a"], d.breaking["b"] = errAway, errors.New("full")
+		d.put("a", "s1")
+		d.put("b", "s2")
+		d.put("c", "s3")
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { d.Serve(ctx); close(done) }()
+		time.Sleep(70 * time.Second)
+		stop()
+		<-done
+		if want := map[string]string{"a": "away at 00:01:00", "b": "full at 00:01:00"}; !maps.Equal(d.failures, want) {
+			t.Errorf("got %q, want %q", d.failures, want)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		d.failing["a"], d.unstorable = errAway, errors.New("full")
+		d.put("a", "s1")
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { d.Serve(ctx); close(done) }()
+		time.Sleep(time.Second)
+		stop()
+		<-done
+		if want := []string{"billing the usage of merchant a: away", "full"}; !slices.Equal(d.faults, want) {
+			t.Errorf("a failure that cannot be stored: the faults are %q, want %q", d.faults, want)
 		}
 	})
 }

@@ -112,6 +112,11 @@ func (h history) EachRun(_ context.Context, f audit.RunFilter, take func(*saga.R
 // EachUnmatched calls nothing: the simulation has no usage.
 func (history) EachUnmatched(context.Context, string, func(audit.Unmatched) error) error { return nil }
 
+// WaitingUsage returns nothing: the simulation has no usage.
+func (history) WaitingUsage(context.Context, string, time.Time) (w audit.WaitingUsage, err error) {
+	return w, nil
+}
+
 // Findings returns the findings whose codes match the filter.
 func (h history) Findings(_ context.Context, f audit.Filter) (all []audit.Finding, err error) {
 	for _, id := range slices.Sorted(maps.Keys(h.findings)) {
