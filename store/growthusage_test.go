@@ -19,7 +19,7 @@ import (
 // postedUsage are SQL statements that insert usage of the merchants m0 to m9 that was billed and posted. The placeholder FINISHED is the number
 // of hours. Each hour has the usage of one project with a subscription. In the first three hours, there are also so many projects without a
 // subscription. The unmatched usage of the merchant m20 is about these hours. So many hours of the merchants many0 to many2
-// wait to be billed.
+// wait to be billed. So many hours of two clouds wait to be computed, and so many are being computed. A third cloud has no such hours.
 var postedUsage = []string{
 	`ALTER TABLE usage_amounts SET (autovacuum_enabled = off)`, `ALTER TABLE usage_rows SET (autovacuum_enabled = off)`,
 	`ALTER TABLE usage_unbilled SET (autovacuum_enabled = off)`, `ALTER TABLE usage_unmatched SET (autovacuum_enabled = off)`,
@@ -34,6 +34,11 @@ var postedUsage = []string{
 	FROM generate_series(1, FINISHED::bigint) i`,
 	`INSERT INTO usage_unbilled (cloud, project_id, hour, merchant_id, subscription_id, due_at)
 	SELECT 'default', 'many' || i, i * 3600000000, 'many' || i % 3, 's', 0 FROM generate_series(1, FINISHED::bigint) i`,
+	`ALTER TABLE usage_due SET (autovacuum_enabled = off)`, `ALTER TABLE usage_taken SET (autovacuum_enabled = off)`,
+	`INSERT INTO usage_due (cloud, project_id, hour) SELECT 'cloud' || i % 2, 'p' || i, i * 3600000000 FROM generate_series(1, FINISHED::bigint) i`,
+	`INSERT INTO usage_taken (cloud, project_id, hour, spreads, taken_at, take)
+	SELECT 'cloud' || i % 2, 'p' || i, i * 3600000000, TRUE, 0, 'x' FROM generate_series(1, FINISHED::bigint) i`,
+	`INSERT INTO sample_times (cloud, received_at) VALUES ('cloud0', 0), ('cloud1', 0), ('cloud2', 0)`,
 	`INSERT INTO usage_unmatched (merchant_id, cloud, project_id, subscription_id, meter, kind, unit, state, reason, first_hour, last_hour)
 	SELECT 'm' || i % 10, 'default', '', 's' || i, 'meter', 'delta', 'B', '', 'no-product', 0, 0 FROM generate_series(1, FINISHED) i`,
 	`INSERT INTO usage_unmatched (merchant_id, cloud, project_id, subscription_id, meter, kind, unit, state, reason, first_hour, last_hour)
@@ -113,6 +118,10 @@ func (g *growth) measureUsage(ctx context.Context) {
 	g.measure("usage that waits", func() error {
 		found, err := g.Audits().WaitingUsage(ctx, "m3", now)
 		return expect(0)(found.Rows, err)
+	})
+	g.measure("clouds that send samples", func() error {
+		found, err := u.Clouds(ctx, 10)
+		return expect(3)(len(found), err)
 	})
 	g.measure("failure of billing", func() error { return u.Failed(ctx, now, "m3", errors.New("no answer")) })
 	g.measure("deletion of no unmatched usage", func() error { return u.deleteUnmatched(ctx, at(0)) })

@@ -156,7 +156,7 @@ func TestServeBeginsWithoutItsUpstreams(t *testing.T) {
 			t.Errorf("got %+v, want %s %s", check, want, reason)
 		}
 	}
-	if status != http.StatusOK || got.Status != "degraded" || len(got.Checks) != 4 {
+	if status != http.StatusOK || got.Status != "degraded" || len(got.Checks) != 5 {
 		t.Errorf("got %d, %s", status, body)
 	}
 	for _, line := range []string{"keystone: down, connection refused, http://127.0.0.1:1/v3", "billingstack: down, connection refused, http://127.0.0.1:1/v2"} {

@@ -683,7 +683,7 @@ type ChangeRequest struct {
 
 // CheckResult defines model for Check.
 type CheckResult struct {
-	// Name `database`, `lease`, `spool`, `billingstack`, `keystone`, or `keystone/CLOUD` for a cloud of clouds.yaml.
+	// Name `database`, `lease`, `spool`, `usage`, `billingstack`, `keystone`, or `keystone/CLOUD` for a cloud of clouds.yaml.
 	Name string `json:"name"`
 
 	// Needed Whether the replica answers 503 if the check fails.
@@ -700,6 +700,9 @@ type CheckResult struct {
 
 	// Status `misconfigured`: the dependency answers, but the configuration does not fit. For example, a role does not exist.
 	Status CheckStatus `json:"status"`
+
+	// Usage The clouds that have meter keys or have sent samples, at most 100. Only the check `usage` has this field.
+	Usage *[]CloudUsage `json:"usage,omitempty"`
 }
 
 // CheckStatus `misconfigured`: the dependency answers, but the configuration does not fit. For example, a role does not exist.
@@ -707,6 +710,18 @@ type CheckStatus string
 
 // CloudName the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
 type CloudName = string
+
+// CloudUsage defines model for CloudUsage.
+type CloudUsage struct {
+	// Cloud The cloud that sends the samples.
+	Cloud string `json:"cloud"`
+
+	// OverdueHour The beginning of the oldest hour that ended more than two hours ago, and whose usage is not computed although it has samples. If there has been such an hour for five minutes, the check fails.
+	OverdueHour *time.Time `json:"overdue_hour,omitempty"`
+
+	// ReceivedAt When samples of the cloud were last received. The times of samples that wait in a spool do not count.
+	ReceivedAt *time.Time `json:"received_at,omitempty"`
+}
 
 // Code a code of 2 to 10 lower-case letters, as in ISO 4217 (currencies) and ISO 639-2 (languages)
 type Code = string
@@ -1313,16 +1328,16 @@ type Readiness struct {
 	// Ready False if `status` is `unavailable`.
 	Ready bool `json:"ready"`
 
-	// Status `ok`: all checks succeeded. `degraded`: Keystone or BillingStack is down or misconfigured, or the spool has refused a post of
-	// samples. `unavailable`: the replica cannot use its database, or has no lease.
+	// Status `ok`: all checks succeeded. `degraded`: Keystone or BillingStack is down or misconfigured, the spool has refused a post of
+	// samples, or the usage of old hours is not computed. `unavailable`: the replica cannot use its database, or has no lease.
 	Status ReadinessStatus `json:"status"`
 
 	// Version The version of this release.
 	Version string `json:"version"`
 }
 
-// ReadinessStatus `ok`: all checks succeeded. `degraded`: Keystone or BillingStack is down or misconfigured, or the spool has refused a post of
-// samples. `unavailable`: the replica cannot use its database, or has no lease.
+// ReadinessStatus `ok`: all checks succeeded. `degraded`: Keystone or BillingStack is down or misconfigured, the spool has refused a post of
+// samples, or the usage of old hours is not computed. `unavailable`: the replica cannot use its database, or has no lease.
 type ReadinessStatus string
 
 // Reason The reason why a run waits or is stuck.

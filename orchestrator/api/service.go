@@ -38,6 +38,7 @@ type Dependency struct {
 	Reason string    // why the status is not ok; contains no secrets
 	Since  time.Time // when the status last changed
 	Spool  *SpoolState
+	Usage  *[]CloudUsage
 }
 
 // readyTokenTime is the time limit for the check of an operator's token by GetReadiness. The limit ensures that health checks are
@@ -61,7 +62,7 @@ func (s *server) GetReadiness(c echo.Context) error {
 	if s.mayLookInside(c) {
 		checks := make([]CheckResult, len(all))
 		for i, d := range all {
-			checks[i] = CheckResult{Name: d.Name, Needed: d.Needed, Status: d.Status, Reason: some(d.Reason), Since: d.Since, Spool: d.Spool}
+			checks[i] = CheckResult{Name: d.Name, Needed: d.Needed, Status: d.Status, Reason: some(d.Reason), Since: d.Since, Spool: d.Spool, Usage: d.Usage}
 		}
 		answer.Checks = &checks
 	}

@@ -65,7 +65,7 @@ func TestReadiness(t *testing.T) {
 	}
 	w.Service.CheckDependencies(t.Context())
 	got, found := states(request{})
-	if ready := read[api.Readiness](t, got); got.status != 200 || !ready.Ready || ready.Status != api.ReadinessOK || len(found) != 4 {
+	if ready := read[api.Readiness](t, got); got.status != 200 || !ready.Ready || ready.Status != api.ReadinessOK || len(found) != 5 {
 		t.Errorf("readyz: got %d %s", got.status, got.body)
 	}
 	for name, c := range found {

@@ -37,6 +37,7 @@ func newChecks(p parts, u *upstreams, runs *engine.Engine, samples *intake.Intak
 	if p.spool != nil {
 		own = append(own, checkOfSpool(p.spool, samples))
 	}
+	own = append(own, (&usageCheck{watch: p.store.Usage(), now: p.Now}).check())
 	return &health{
 		own: own,
 		upstreams: func(ctx context.Context) []check {

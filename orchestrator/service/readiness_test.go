@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,6 +35,7 @@ type readiness struct {
 type checked struct {
 	Name, Status, Reason string
 	Spool                *api.SpoolState
+	Usage                *[]api.CloudUsage
 }
 
 // The function `ready` checks the dependencies, and returns the answer of /readyz.
@@ -219,6 +221,65 @@ func TestTheSpoolIsShown(t *testing.T) {
 	}
 	change(false)
 	shows("an empty spool at the end", http.StatusOK, "ok", empty)
+}
+
+// A cloud has a meter key, and sends samples. Then an hour is due that nobody can compute.
+func TestTheUsageOfCloudsIsShown(t *testing.T) {
+	var ahead atomic.Int64
+	address := storetest.PostgreSQL(t)
+	in := servicetest.New(t, servicetest.Options{Database: address, Change: func(o *service.Options) {
+		o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	}})
+	key, secret, err := usage.NewKey(rand.Reader, merchants.DefaultCloud, time.Now())
+	must(t, err)
+	must(t, in.Store.Usage().CreateMeterKey(t.Context(), key))
+	check := func() (code int, status string, c checked) {
+		code, all := ready(t, in)
+		return code, all.Status, all.Checks[slices.IndexFunc(all.Checks, func(c checked) bool { return c.Name == "usage" })]
+	}
+	if code, status, c := check(); code != http.StatusOK || status != "ok" || c.Status != "ok" || c.Usage == nil || len(*c.Usage) != 1 || (*c.Usage)[0] != (api.CloudUsage{Cloud: "default"}) {
+		t.Errorf("a cloud that has sent nothing: %d %s %+v", code, status, c)
+	}
+	received := time.Now().UTC().Truncate(time.Second)
+	body := fmt.Sprintf(`[{"name": "m", "type": "delta", "unit": "", "volume": 1, "project_id": "p", "resource_id": "r", "timestamp": %q, "source": "s", "id": "i"}]`,
+		received.Format(time.RFC3339))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, in.URL+"/v1/usage/ceilometer", strings.NewReader(body))
+	must(t, err)
+	req.Header.Set("Content-Type", "application/json")
+	req.SetBasicAuth(key.Key, secret)
+	resp, err := in.Client.Do(req)
+	must(t, err)
+	must(t, resp.Body.Close())
+	within(t, "the time of the samples", func() (string, bool) {
+		_, _, c := check()
+		shown := (*c.Usage)[0]
+		return fmt.Sprintf("%d %+v", resp.StatusCode, shown), shown.ReceivedAt != nil && !shown.ReceivedAt.Before(received) && shown.OverdueHour == nil
+	})
+
+	// The sum of the usage cannot be computed, because a stored volume is no number.
+	hour := received.Truncate(time.Hour)
+	db, err := pgx.Connect(t.Context(), address)
+	must(t, err)
+	defer func() { must(t, db.Close(context.WithoutCancel(t.Context()))) }()
+	for _, statement := range []string{
+		`INSERT INTO series (id, cloud, source, project_id, resource_id, meter, kind, unit, last_day) VALUES ('s', 'default', '', 'p', '', 'm', 'delta', '', 100000)`,
+		fmt.Sprintf(`INSERT INTO samples (cloud, day, id, series_id, at, volume) VALUES ('default', 0, 'i', 's', %d, 'much')`, hour.UnixMicro()),
+		fmt.Sprintf(`INSERT INTO usage_due (cloud, project_id, hour) VALUES ('default', 'p', %d)`, hour.UnixMicro()),
+	} {
+		_, err := db.Exec(t.Context(), statement)
+		must(t, err)
+	}
+	ahead.Store(int64(4 * time.Hour))
+	within(t, "an overdue hour", func() (string, bool) {
+		_, _, c := check()
+		return fmt.Sprint(c), c.Status == "ok" && (*c.Usage)[0].OverdueHour != nil
+	})
+	ahead.Add(int64(6 * time.Minute))
+	within(t, "an hour that is overdue for six minutes", func() (string, bool) {
+		code, status, c := check()
+		return fmt.Sprint(code, status, c), code == http.StatusOK && status == "degraded" && c.Status == "down" &&
+			c.Reason == "cloud default: the usage of the hour "+hour.Format(time.RFC3339)+" is not computed" && (*c.Usage)[0].OverdueHour.Equal(hour)
+	})
 }
 
 // PostgreSQL has become read-only, as after a fail-over to a standby. The replica is not ready, and the answer names the reason.

@@ -57,6 +57,8 @@ const (
 	cleanAgain = time.Minute
 	// reportEvery is the interval between two reports of an outage, for each cloud.
 	reportEvery = time.Minute
+	// noteEvery is the interval between two records of the time at which samples of a cloud were last received.
+	noteEvery = 10 * time.Second
 	// drainEvery is the interval between two attempts to empty the spool.
 	drainEvery = time.Second
 	// maxApart is the maximum number of unusable samples of a post that are kept. Of further ones, only the first is kept, and their number.
@@ -99,6 +101,17 @@ type line struct {
 	draining atomic.Bool           // a goroutine empties the spool
 	moves    atomic.Bool           // this goroutine has moved a post to the database
 	refused  atomic.Pointer[error] // why the last post was refused; nil if it was stored
+	received atomic.Int64          // the time of the last post with samples that was stored; in microseconds
+}
+
+// The method `note` remembers when a post with samples was received.
+func (l *line) note(received time.Time) {
+	for at := received.UnixMicro(); ; {
+		known := l.received.Load()
+		if known >= at || l.received.CompareAndSwap(known, at) {
+			return
+		}
+	}
 }
 
 // New returns an Intake. The parameter `records` is the spool, and may be nil.
@@ -148,6 +161,9 @@ func (i *Intake) Take(ctx context.Context, cloud string, body []byte) (usage.Rec
 	switch {
 	case failed == nil:
 		l.refused.Store(nil)
+		if receipt.Samples > 0 {
+			l.note(received)
+		}
 		return receipt, nil
 	case ctx.Err() != nil: // Ceilometer has hung up
 		return receipt, context.Cause(ctx)
@@ -284,6 +300,7 @@ func (i *Intake) Serve(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	all.Go(func() { i.clean(ctx) })
+	all.Go(func() { i.noteAll(ctx) })
 	timer := time.NewTicker(drainEvery)
 	defer timer.Stop()
 	for {
@@ -350,6 +367,33 @@ func (i *Intake) Draining() bool {
 	return false
 }
 
+// The method `noteAll` records when samples of each cloud were last received: every ten seconds, and when ctx ends. It is not part of the
+// transaction that stores the samples, because the transactions of a cloud would wait for each other. An error is ignored, because the record is
+// made again later.
+func (i *Intake) noteAll(ctx context.Context) {
+	noted := map[string]int64{}
+	timer := time.NewTicker(noteEvery)
+	defer timer.Stop()
+	for ended := false; !ended; {
+		select {
+		case <-ctx.Done():
+			ended = true
+		case <-timer.C:
+		}
+		i.mu.Lock()
+		lines := maps.Clone(i.lines)
+		i.mu.Unlock()
+		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
+		for cloud, l := range lines {
+			at := l.received.Load()
+			if at > noted[cloud] && i.Store.Received(limited, cloud, time.UnixMicro(at).UTC()) == nil {
+				noted[cloud] = at
+			}
+		}
+		cancel()
+	}
+}
+
 // The method `clean` deletes old samples every hour, until ctx ends.
 func (i *Intake) clean(ctx context.Context) {
 	for {
@@ -375,14 +419,19 @@ func (i *Intake) clean(ctx context.Context) {
 func (i *Intake) restore(ctx context.Context, owner string, record []byte) error {
 	cloud, received, body, err := fromRecord(record)
 	var b usage.Batch
+	var receipt usage.Receipt
 	if err == nil {
-		b, _, err = i.decode(cloud, received, body)
+		b, receipt, err = i.decode(cloud, received, body)
 	}
 	if err != nil {
 		i.Fault(fmt.Errorf("a post from the spool cannot be read, and is kept apart: %w", err))
 		b = usage.Batch{Apart: []usage.Apart{{Cloud: cmp.Or(cloud, owner), Reason: "the post in the spool cannot be read", Raw: ceilometer.Excerpt(body)}}}
 	}
-	return i.store(ctx, b)
+	err = i.store(ctx, b)
+	if err == nil && receipt.Samples > 0 {
+		i.line(owner).note(received)
+	}
+	return err
 }
 
 // The function `record` returns the spool's record of a post.

@@ -33,6 +33,8 @@ type database struct {
 	failed int           // the number of calls that have failed or hang
 	most   int           // the highest number of samples in a call
 	gate   chan struct{} // if set, calls wait until it is closed
+
+	received map[string][]time.Time // by cloud; not while the database is away
 }
 
 func (d *database) set(fault error, hangs bool) {
@@ -92,6 +94,16 @@ func (d *database) Add(ctx context.Context, _ time.Time, b usage.Batch) (usage.A
 	return usage.Added{Stored: len(b.Samples)}, nil
 }
 
+// Received implements [usage.Store].
+func (d *database) Received(_ context.Context, cloud string, at time.Time) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.fault == nil {
+		d.received[cloud] = append(d.received[cloud], at)
+	}
+	return d.fault
+}
+
 // DeleteOld implements [usage.Store]. It never ends, like the first deletion after a long pause.
 func (d *database) DeleteOld(ctx context.Context, _, _ time.Time) error {
 	<-ctx.Done()
@@ -119,7 +131,7 @@ type desk struct {
 
 func newDesk(t *testing.T, limit int64) *desk {
 	t.Helper()
-	d := &desk{db: &database{kinds: map[string]usage.Kind{}}}
+	d := &desk{db: &database{kinds: map[string]usage.Kind{}, received: map[string][]time.Time{}}}
 	s, err := spool.OpenShared(spool.Options{Folder: filepath.Join(t.TempDir(), "spool"), MaxBytes: limit, OnFault: d.note})
 	if err != nil {
 		t.Fatal(err)
@@ -448,6 +460,35 @@ func TestTheAgeOfAPostInTheSpool(t *testing.T) {
 	if got := d.db.ids(); !slices.Equal(got, []string{"old"}) {
 		t.Errorf("the database has %q, and apart are %+v", got, d.db.apart)
 	}
+}
+
+// The database has the time at which samples of a cloud were last received. Posts without samples that can be used do not count, and posts in the
+// spool only when they have left it.
+func TestTheTimeOfTheLastSamplesIsRecorded(t *testing.T) {
+	d := newDesk(t, 1<<20)
+	at := func(after time.Duration) { d.Now = func() time.Time { return now.Add(after) } }
+	d.take(t, post("m", now, "1"))
+	at(time.Minute)
+	d.take(t, post("m", now, "2"))
+	at(2 * time.Minute)
+	d.take(t, post("m", now.Add(-intake.MaxAge), "apart"))
+	if _, err := d.Take(t.Context(), "west", post("m", now.Add(-intake.MaxAge), "apart")); err != nil {
+		t.Error(err)
+	}
+	check := func(what string, want ...time.Time) {
+		t.Helper()
+		d.drain(t)
+		if !slices.Equal(d.db.received["default"], want) || len(d.db.received) > 1 {
+			t.Errorf("%s: recorded are %v, want %v", what, d.db.received, want)
+		}
+	}
+	check("two posts", now.Add(time.Minute))
+	d.db.set(saga.ErrUnavailable, false)
+	at(3 * time.Minute)
+	d.take(t, post("m", now, "3"))
+	at(time.Hour)
+	d.db.set(nil, false)
+	check("a post from the spool", now.Add(time.Minute), now.Add(3*time.Minute))
 }
 
 // The spool of a replica that was off for weeks has samples of hours whose other samples are deleted. The hours must not be computed again.

@@ -1,0 +1,21 @@
+package usage
+
+import (
+	"context"
+	"time"
+)
+
+// CloudState describes the samples of a cloud, and the usage that is computed from them.
+type CloudState struct {
+	Cloud    string
+	Received time.Time // when samples of the cloud were last received: see Store.Received; zero: never
+	// Oldest is the beginning of the oldest hour with samples that are not part of the usage yet, or whose usage is being computed. If there is no
+	// such hour, it is zero.
+	Oldest time.Time
+}
+
+// Watch shows the clouds that send samples.
+type Watch interface {
+	// Clouds reads at most `limit` clouds that have a meter key which is not revoked, or have sent samples, sorted by name.
+	Clouds(ctx context.Context, limit int) ([]CloudState, error)
+}
