@@ -288,6 +288,16 @@ func (u *Usage) FinishHour(ctx context.Context, now time.Time, d usage.Due, f us
 	return nil
 }
 
+// DropHour ends the computation of an hour, as usage.Hours specifies.
+func (u *Usage) DropHour(ctx context.Context, d usage.Due) error {
+	err := u.store.db.WithContext(ctx).Exec("DELETE FROM usage_taken WHERE cloud = ? AND project_id = ? AND hour = ? AND take = ?",
+		d.Cloud, d.Project, d.Hour.UnixMicro(), d.Take).Error
+	if err != nil {
+		return fmt.Errorf("dropping the hour %s of project %s: %w", d.Hour.UTC().Format(time.RFC3339), d.Project, err)
+	}
+	return nil
+}
+
 // revisedAfter is the time after which changed usage is billed. Late samples often come in several posts.
 const revisedAfter = 10 * time.Minute
 

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -78,5 +79,49 @@ func TestManyHoursThatWait(t *testing.T) {
 		got, err := s.Audits().WaitingUsage(t.Context(), "m", noon)
 		must(t, err)
 		same(t, "the usage that waits", got, audit.WaitingUsage{Since: time.UnixMicro(5).UTC(), Hours: audit.MaxWaiting, Rows: audit.MaxWaiting})
+	})
+}
+
+// The samples of an hour are deleted, and the hour is due again, as in a database that was restored. Its usage stays, and nothing is taken back.
+func TestAnHourWithoutItsSamplesKeepsItsUsage(t *testing.T) {
+	onEach(t, func(t *testing.T, s *store.Store) {
+		tenants(t, s, "default", "p")
+		add(t, s, sample("p", "1", point(usage.Delta, 0, 7)))
+		due, _ := take(t, s, noon.Add(2*time.Hour), 1)
+		f := usage.Finished{Merchant: "m", Subscription: "s", Usage: []usage.Measured{measured(0, time.Hour, "cpu", "7")}}
+		must(t, s.Usage().FinishHour(t.Context(), noon, due[0], f))
+		billAll(t, s, noon)
+		now := noon.Add(39 * 24 * time.Hour)
+		must(t, s.Usage().DeleteOld(t.Context(), now.Add(-37*24*time.Hour), now))
+		must(t, s.DB().Exec("INSERT INTO usage_due (cloud, project_id, hour) VALUES ('default', 'p', ?)", noon.UnixMicro()).Error)
+		c := usage.Closer{Hours: s.Usage(), Tenants: nobody{}, Hold: usage.DefaultHold, Now: func() time.Time { return now }}
+		if taken, err := c.Close(t.Context()); taken != 1 || err == nil || !strings.Contains(err.Error(), "the hour ended more than 36 days ago") {
+			t.Errorf("%d hours were taken, %v", taken, err)
+		}
+		sameTexts(t, "the hours that are due, being computed, or waiting",
+			rowsOf(t, s, "SELECT hour FROM usage_due UNION ALL SELECT hour FROM usage_taken UNION ALL SELECT hour FROM usage_unbilled"))
+		sameTexts(t, "the usage", rowsOf(t, s, "SELECT amount FROM usage_amounts"), "7 ")
+	})
+}
+
+// The type `nobody` knows one subscription, without plans.
+type nobody struct{}
+
+// Tenant implements [usage.Tenants].
+func (nobody) Tenant(context.Context, string, string) (usage.Tenant, error) {
+	return usage.Tenant{Merchant: "m", Subscription: "s"}, nil
+}
+
+// An hour that was taken again is not dropped.
+func TestOnlyTheLastTakeDropsAnHour(t *testing.T) {
+	onEach(t, func(t *testing.T, s *store.Store) {
+		first, err := takeHour(s, "p", 0)
+		must(t, err)
+		second, err := takeHour(s, "p", 0)
+		must(t, err)
+		must(t, s.Usage().DropHour(t.Context(), first))
+		sameTexts(t, "after the first take", rowsOf(t, s, "SELECT project_id FROM usage_taken"), "p ")
+		must(t, s.Usage().DropHour(t.Context(), second))
+		sameTexts(t, "after the last take", rowsOf(t, s, "SELECT project_id FROM usage_taken"))
 	})
 }

@@ -22,6 +22,9 @@ const (
 	// hour ended long ago, this time is longer: see again. After waitsForRuns, the hour is billed as it is: its samples will soon be deleted.
 	computedAgain = 10 * time.Minute
 	waitsForRuns  = 30 * 24 * time.Hour
+	// MaxHourAge is the maximum time after the end of an hour at which its usage is computed. Older samples may be deleted, and usage that is computed
+	// without them would take back what was billed.
+	MaxHourAge = 36 * 24 * time.Hour
 	// closedAtOnce is the maximum number of hours that a replica takes at once. It must compute them within TakeTimeout.
 	closedAtOnce = 20
 )
@@ -78,7 +81,8 @@ func (c *Closer) Serve(ctx context.Context) {
 }
 
 // Close computes the usage of at most 20 due hours, and returns their number. An hour is due if it ended at least 15 minutes ago. If an hour
-// cannot be computed, Close goes on with the next one, and the hour is taken again after TakeTimeout.
+// cannot be computed, Close goes on with the next one, and the hour is taken again after TakeTimeout. An hour that ended more than MaxHourAge ago
+// keeps its usage, and is not taken again.
 func (c *Closer) Close(ctx context.Context) (taken int, err error) {
 	now := c.Now()
 	due, err := c.Hours.TakeDue(ctx, now, now.Add(-closesAfter), closedAtOnce)
@@ -94,8 +98,13 @@ func (c *Closer) Close(ctx context.Context) (taken int, err error) {
 	return len(due), errors.Join(failed...)
 }
 
+var errTooOld = errors.New("the hour ended more than 36 days ago, and keeps its usage, because its samples may be deleted")
+
 // The method `hour` computes and stores the usage of an hour. Its memory does not depend on the number of samples.
 func (c *Closer) hour(ctx context.Context, d Due) error {
+	if c.Now().Sub(d.Hour.Add(time.Hour)) > MaxHourAge {
+		return cmp.Or(c.Hours.DropHour(ctx, d), errTooOld)
+	}
 	tenant, err := c.Tenants.Tenant(ctx, d.Cloud, d.Project)
 	if err != nil {
 		return err

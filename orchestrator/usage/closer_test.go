@@ -113,6 +113,24 @@ func TestAnHourThatFailsDoesNotBlockTheOthers(t *testing.T) {
 	}
 }
 
+// The samples of an old hour may be deleted. If the hour is due, for example in a database that was restored from a backup, its usage does not change.
+func TestAnOldHourKeepsItsUsage(t *testing.T) {
+	b := newBooks()
+	now := noon.Add(40 * 24 * time.Hour)
+	old, young := now.Add(-36*24*time.Hour-2*time.Hour), now.Add(-36*24*time.Hour-time.Hour)
+	kept := []usage.Measured{{Meter: "m", Amount: decimal.NewFromInt(7)}}
+	b.usage[old], b.due[old], b.due[young] = kept, true, true
+	c := usage.Closer{Hours: b, Tenants: b, Hold: usage.DefaultHold, Now: func() time.Time { return now }}
+	taken, err := c.Close(t.Context())
+	want := "hour " + old.Format(time.RFC3339) + " of project p: the hour ended more than 36 days ago, and keeps its usage, because its samples may be deleted"
+	if taken != 2 || err == nil || err.Error() != want {
+		t.Errorf("%d hours were taken, %v", taken, err)
+	}
+	if _, computed := b.usage[young]; !computed || !slices.Equal(b.dropped, []time.Time{old}) || len(b.usage[old]) != 1 || !b.usage[old][0].Amount.Equal(kept[0].Amount) {
+		t.Errorf("dropped were %v, and the usage is %+v", b.dropped, b.usage)
+	}
+}
+
 var errBroken = errors.New("broken")
 
 // The type `breaking` cannot read one hour.
@@ -144,6 +162,7 @@ type books struct {
 
 	tenant   usage.Tenant
 	finished usage.Finished // the last one
+	dropped  []time.Time
 }
 
 // The method `add` adds a sample, as usage.Store specifies.
@@ -214,6 +233,12 @@ func (b *books) FinishHour(_ context.Context, _ time.Time, d usage.Due, f usage.
 			b.due[hour] = false
 		}
 	}
+	return nil
+}
+
+// DropHour implements [usage.Hours].
+func (b *books) DropHour(_ context.Context, d usage.Due) error {
+	b.dropped = append(b.dropped, d.Hour)
 	return nil
 }
 

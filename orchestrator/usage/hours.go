@@ -65,6 +65,9 @@ type Hours interface {
 	// again since the call of TakeDue that returned d, FinishHour does nothing, because the usage may lack samples that a later computation has
 	// read.
 	FinishHour(ctx context.Context, now time.Time, d Due, f Finished) error
+	// DropHour ends the computation of a taken hour, and leaves the usage of the hour as it is. If the hour was finished or taken again since the call
+	// of TakeDue that returned d, DropHour does nothing.
+	DropHour(ctx context.Context, d Due) error
 }
 
 // TakeTimeout is the time after which a taken hour that is not finished can be taken again.

@@ -33,11 +33,11 @@ const (
 	// MaxAge is the maximum age of a sample when its post is received. An older sample is not used: it could be the repetition of a sample that
 	// was stored and removed.
 	MaxAge = 35 * 24 * time.Hour
-	// keepSamples is the time for which samples are kept. It is longer than MaxAge, because clocks differ, and a post may wait in the spool.
-	keepSamples = 37 * 24 * time.Hour
-	// maxStored is the maximum age of a sample when it leaves the spool. The other samples of the hours of an older sample may be deleted already.
-	// With the older sample, the hours would be computed again without them, and their usage would be taken back.
-	maxStored = keepSamples - 24*time.Hour
+	// maxStored is the maximum age of a sample when it leaves the spool. The hours of an older sample are not computed again. The maximum is longer
+	// than MaxAge, because clocks differ, and a post may wait in the spool.
+	maxStored = usage.MaxHourAge
+	// keepSamples is the time for which samples are kept. It is a day longer than they are read, because clocks differ.
+	keepSamples = usage.MaxHourAge + 24*time.Hour
 	// maxAhead is the time by which a sample may be in the future, because the clocks of hosts differ.
 	maxAhead = time.Hour
 	// storeTime is the time limit for the transactions that store a group of posts.
