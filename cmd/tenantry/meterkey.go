@@ -2,14 +2,18 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/tenantry/tenantry/keystone/clouds"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	meters "github.com/tenantry/tenantry/orchestrator/usage"
 	"github.com/tenantry/tenantry/store"
@@ -39,7 +43,8 @@ func (p *program) meterKeyCreate() *cobra.Command {
 	c := &cobra.Command{
 		Use: "create", Short: "Create a meter key for a cloud", Args: exactly(),
 		Long: "Create a meter key for a cloud. Samples that are sent with the key belong to this cloud. The secret is shown only once, because it\n" +
-			"is not stored. Key and secret can be part of a URL as they are.",
+			"is not stored. Key and secret can be part of a URL as they are.\n\n" +
+			"A cloud is refused if no merchant has it, and clouds.yaml has no such entry. Samples of a cloud that no merchant has are dropped.",
 	}
 	cloud := c.Flags().String("cloud", merchants.DefaultCloud, "cloud of the samples: the name of an entry of clouds.yaml, or \"default\" for the cloud that OS_* variables describe")
 	f := formatFlag(c)
@@ -48,6 +53,9 @@ func (p *program) meterKeyCreate() *cobra.Command {
 			return usage("--cloud: %w", cmp.Or(err, errors.New("the name is empty")))
 		}
 		return p.withStore(cmd.Context(), func(c Config, s *store.Store) error {
+			if err := p.checkCloud(cmd.Context(), s, *cloud); err != nil {
+				return err
+			}
 			key, secret, err := meters.NewKey(rand.Reader, *cloud, now())
 			if err != nil {
 				return err
@@ -64,6 +72,33 @@ func (p *program) meterKeyCreate() *cobra.Command {
 		})
 	}
 	return c
+}
+
+// checkCloud refuses a cloud that neither a merchant nor clouds.yaml has. If there is no clouds.yaml, or it cannot be read, the cloud may exist. Then
+// checkCloud prints a warning.
+func (p *program) checkCloud(ctx context.Context, s *store.Store, cloud string) error {
+	known := []string{merchants.DefaultCloud}
+	if err := merchants.Each(ctx, s.Merchants(), func(m merchants.Merchant) { known = append(known, m.Cloud) }); err != nil {
+		return exit(exitUnreachable, err)
+	}
+	if slices.Contains(known, cloud) {
+		return nil
+	}
+	entries, file, err := clouds.Names()
+	switch {
+	case slices.Contains(entries, cloud):
+		p.say("tenantry: no merchant has the cloud %s yet: its samples are dropped until a merchant has it", cloud)
+		return nil
+	case err != nil:
+		p.say("tenantry: no merchant has the cloud %s, and clouds.yaml cannot be read: %v; if the name is wrong, the samples are dropped", cloud, err)
+		return nil
+	case file == "":
+		p.say("tenantry: no merchant has the cloud %s, and there is no clouds.yaml here: if the name is wrong, the samples are dropped", cloud)
+		return nil
+	}
+	known = append(known, entries...)
+	slices.Sort(known)
+	return usage("--cloud: no merchant has the cloud %q, and %s has no such entry; the known clouds are %s", cloud, file, strings.Join(slices.Compact(known), ", "))
 }
 
 func (p *program) meterKeyList() *cobra.Command {

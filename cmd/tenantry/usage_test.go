@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
@@ -41,6 +43,45 @@ func TestMeterKeyLife(t *testing.T) {
 	}
 	if code, _, stderr := line(t, env, "meter-key", "create", "--cloud", ""); code != exitUsage || !strings.Contains(stderr, "--cloud") {
 		t.Errorf("create with an empty cloud: got %d, %s", code, stderr)
+	}
+}
+
+// A meter key is refused for a cloud that neither a merchant nor clouds.yaml has. If the command cannot know, it warns.
+func TestMeterKeysAreForKnownClouds(t *testing.T) {
+	env := newDatabase(t)
+	dir := t.TempDir()
+	t.Chdir(dir) // it has no clouds.yaml
+	t.Setenv("HOME", dir)
+	t.Setenv("XDG_CONFIG_HOME", dir)
+	if code, _, stderr := line(t, env, "merchant", "create", uuid.NewString(), "--name", "M", "--cloud", "east"); code != 0 {
+		t.Fatalf("merchant: got %d, %s", code, stderr)
+	}
+	file := filepath.Join(dir, "elsewhere.yaml")
+	for _, c := range []struct {
+		what, content, cloud string // content is that of clouds.yaml; empty: there is none
+		code                 int
+		says, not            string
+	}{
+		{"the cloud of a merchant", "", "east", 0, "", "dropped"},
+		{"the default cloud", "clouds: {west: {}}", "default", 0, "", "dropped"},
+		{"no clouds.yaml", "", "west", 0, "tenantry: no merchant has the cloud west, and there is no clouds.yaml here: if the name is wrong, the samples are dropped", ""},
+		{"an entry", "clouds: {west: {}, south: {}}", "west", 0, "tenantry: no merchant has the cloud west yet: its samples are dropped until a merchant has it", ""},
+		{"no entry", "clouds: {west: {}, south: {auth: {password: hidden}}}", "wset", exitUsage, `--cloud: no merchant has the cloud "wset", and ` + file +
+			" has no such entry; the known clouds are default, east, south, west", "hidden"},
+		{"a clouds.yaml without clouds", "clouds: {}", "wset", exitUsage, "has no such entry; the known clouds are default, east\n", ""},
+		{"a clouds.yaml that cannot be read", "clouds: [", "west", 0, "no merchant has the cloud west, and clouds.yaml cannot be read: " + file + " is not valid YAML", ""},
+	} {
+		t.Setenv("OS_CLIENT_CONFIG_FILE", "")
+		if c.content != "" {
+			t.Setenv("OS_CLIENT_CONFIG_FILE", file)
+			if err := os.WriteFile(file, []byte(c.content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		code, out, stderr := line(t, env, "meter-key", "create", "--cloud", c.cloud)
+		if code != c.code || !strings.Contains(stderr, c.says) || c.not != "" && strings.Contains(stderr, c.not) || (code == 0) != strings.Contains(out, "ts_") {
+			t.Errorf("%s: got %d, %s%s", c.what, code, out, stderr)
+		}
 	}
 }
 

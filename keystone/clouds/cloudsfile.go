@@ -1,6 +1,7 @@
 package clouds
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -30,21 +31,14 @@ type cloudEntry struct {
 // `strict`: if strict is true, readCloud returns an error; if strict is false, readCloud uses the first region.
 func readCloud(name, region string, strict bool) (cloudEntry, error) {
 	e := cloudEntry{name: name}
-	file, content, err := firstFile("clouds", "OS_CLIENT_CONFIG_FILE")
+	file, content, err := readFiles()
 	if err != nil {
 		return e, err
-	}
-	secureFile, secure, err := firstFile("secure", "OS_CLIENT_SECURE_FILE")
-	if err != nil {
-		return e, err
-	}
-	if file == "" {
-		file = secureFile
 	}
 	if e.file = file; file == "" {
 		return e, fmt.Errorf("reading cloud %q: found no clouds.yaml in %s", name, strings.Join(directories(), ", "))
 	}
-	clouds, err := inner(merged(content, secure), "clouds")
+	clouds, err := inner(content, "clouds")
 	if err != nil {
 		return e, e.fault(err)
 	}
@@ -64,6 +58,34 @@ func readCloud(name, region string, strict bool) (cloudEntry, error) {
 	}
 	_, err = inner(e.values, "auth")
 	return e, e.fault(err)
+}
+
+// readFiles reads clouds.yaml, merged with secure.yaml. The result `file` is the path of clouds.yaml; or of secure.yaml if there is no clouds.yaml.
+// If there is neither, it is empty.
+func readFiles() (file string, content mapping, err error) {
+	file, content, err = firstFile("clouds", "OS_CLIENT_CONFIG_FILE")
+	if err != nil {
+		return "", nil, err
+	}
+	secureFile, secure, err := firstFile("secure", "OS_CLIENT_SECURE_FILE")
+	if err != nil {
+		return "", nil, err
+	}
+	return cmp.Or(file, secureFile), merged(content, secure), nil
+}
+
+// Names returns the names of the entries in clouds.yaml, sorted, and the path of the file. FromCloud says where the file is searched. If there is no
+// clouds.yaml, the path is empty.
+func Names() (names []string, file string, err error) {
+	file, content, err := readFiles()
+	if err != nil || file == "" {
+		return nil, file, err
+	}
+	clouds, err := inner(content, "clouds")
+	if err != nil {
+		return nil, file, fmt.Errorf("reading %s: %w", file, err)
+	}
+	return slices.Sorted(maps.Keys(clouds)), file, nil
 }
 
 // The method `fault` adds the file and the cloud to an error.
