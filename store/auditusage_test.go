@@ -139,7 +139,7 @@ func TestAuditsKnowEachReason(t *testing.T) {
 	for of, want := range map[audit.UsageReason]usage.Reason{
 		audit.UsageNoSubscription: usage.NoSubscription, audit.UsageNotLive: usage.NotLive, audit.UsageNoPlan: usage.NoPlan,
 		audit.UsageNoProduct: usage.NoProduct, audit.UsageAmbiguous: usage.AmbiguousProduct, audit.UsageNoPrice: usage.Unpriced,
-		audit.UsageOther: usage.Differing,
+		audit.UsageOtherUnit: usage.OtherUnit, audit.UsageSeveralUnits: usage.SeveralUnits, audit.UsageOther: usage.Differing,
 	} {
 		if string(of) != string(want) || of.OfMeter() != want.OfMeter() {
 			t.Errorf("got %s, want %s", of, want)

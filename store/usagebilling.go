@@ -151,10 +151,14 @@ func writeBill(tx *gorm.DB, now time.Time, waiting []unbilledRow, made usage.Bil
 		if err != nil {
 			return err
 		}
+		units, err := json.Marshal(r.Units)
+		if err != nil {
+			return err
+		}
 		rows[i] = usageRow{
 			ID: r.ID, MerchantID: waiting[0].MerchantID, SubscriptionID: r.Subscription, ProductID: r.Product, Product: r.Name, PlanID: r.Plan,
 			Hour: waiting[0].Hour, FromAt: r.From.UnixMicro(), ToAt: r.To.UnixMicro(), Revision: r.Revision, Value: r.Value.String(),
-			MadeAt: now.UnixMicro(), Meters: string(meters),
+			MadeAt: now.UnixMicro(), Meters: string(meters), Units: string(units),
 		}
 		if r.Price != nil {
 			rows[i].Price = new(r.Price.String())

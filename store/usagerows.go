@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -88,6 +89,7 @@ type usageRow struct {
 	Value          string  `gorm:"column:value"`
 	Price          *string `gorm:"column:price"`
 	Meters         string  `gorm:"column:meters"`
+	Units          string  `gorm:"column:units"`
 	MadeAt         int64   `gorm:"column:made_at"`
 	RunID          *string `gorm:"column:run_id"`
 	PostedAt       *int64  `gorm:"column:posted_at"`
@@ -109,7 +111,7 @@ func (r *usageRow) row() (row usage.Row, err error) {
 		row.Price = &price
 	}
 	if err == nil {
-		err = json.Unmarshal([]byte(r.Meters), &row.Meters)
+		err = errors.Join(json.Unmarshal([]byte(r.Meters), &row.Meters), json.Unmarshal([]byte(r.Units), &row.Units))
 	}
 	if err != nil {
 		return row, fmt.Errorf("decoding the usage %s: %w", r.ID, err)

@@ -332,11 +332,11 @@ func TestBillWritesEverythingOrNothing(t *testing.T) {
 				"UPDATE usage_amounts SET amount = 'much' WHERE project_id = 'later'", "UPDATE usage_amounts SET amount = '1' WHERE project_id = 'later'",
 			},
 			"an earlier row that is not a number": {
-				`INSERT INTO usage_rows SELECT 'x', 'm', 's', 'id', 'n', 'plan', hour, hour, hour, 0, 'much', NULL, '{}', 0, NULL, NULL, NULL
+				`INSERT INTO usage_rows SELECT 'x', 'm', 's', 'id', 'n', 'plan', hour, hour, hour, 0, 'much', NULL, '{}', 0, NULL, NULL, NULL, '{}'
 					FROM usage_unbilled WHERE project_id = 'p'`, "DELETE FROM usage_rows WHERE id = 'x'",
 			},
 			"a row that exists": {
-				fmt.Sprintf(`INSERT INTO usage_rows SELECT '%s', 'm', 'another', 'id', 'n', 'plan', hour, hour, hour, 0, '1', NULL, '{}', 0, NULL, NULL, NULL
+				fmt.Sprintf(`INSERT INTO usage_rows SELECT '%s', 'm', 'another', 'id', 'n', 'plan', hour, hour, hour, 0, '1', NULL, '{}', 0, NULL, NULL, NULL, '{}'
 					FROM usage_unbilled WHERE project_id = 'p'`, usage.RowID("s", "id-cpu", usage.Hour(noon), 0)), "DELETE FROM usage_rows",
 			},
 		} {
@@ -781,21 +781,22 @@ func finishAtRandom(s *store.Store, project, subscription string, after time.Dur
 	return errors.Join(err, s.Usage().FinishHour(context.Background(), noon, d, f))
 }
 
-// The next bill of an hour reads the meters of the earlier rows, with their divisors.
+// The next bill of an hour reads the meters of the earlier rows, with their divisors and units.
 func TestRowsKeepTheirMeters(t *testing.T) {
 	onEach(t, func(t *testing.T, s *store.Store) {
 		finish(t, s, noon, "p", "s", 0, measured(0, time.Hour, "cpu", "1"))
 		meters := map[string]decimal.Decimal{"cpu": decimal.RequireFromString("1024.5"), "a \"meter\"": decimal.NewFromInt(1)}
+		units := map[string]string{"a \"meter\"": "µ\"B"}
 		n, err := s.Usage().Bill(t.Context(), noon, "m", 10, func(r usage.Reading) (usage.Bill, []saga.FollowUp) {
 			made, _ := billed(r)
-			made.Rows[0].Meters = meters
+			made.Rows[0].Meters, made.Rows[0].Units = meters, units
 			return made, nil
 		})
 		must(t, err)
 		same(t, "billed", n, 1)
 		finish(t, s, noon, "p", "s", 0, measured(0, time.Hour, "cpu", "2"))
 		_, read := bill(t, s, noon.Add(time.Hour), 10)
-		if len(read.Earlier) != 1 || !maps.EqualFunc(read.Earlier[0].Meters, meters, decimal.Decimal.Equal) {
+		if len(read.Earlier) != 1 || !maps.EqualFunc(read.Earlier[0].Meters, meters, decimal.Decimal.Equal) || !maps.Equal(read.Earlier[0].Units, units) {
 			t.Errorf("the earlier rows are %+v", read.Earlier)
 		}
 	})

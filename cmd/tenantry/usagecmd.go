@@ -136,10 +136,12 @@ func (p *program) usageUnmatched() *cobra.Command {
 			"  plan-gone          BillingStack does not have the plan of the subscription\n" +
 			"  no-product         the merchant has no product for the meter: see the setting meters\n" +
 			"  product-ambiguous  the plan has several products with the name\n" +
+			"  other-unit         the meter is billed in another unit: see the setting meters\n" +
+			"  several-units      the hour has several units of the meter, and the file of the setting meters does not state its unit\n" +
 			"  unpriced           billed without a price, because the product has no fixed price\n" +
 			"  differs            BillingStack has other numbers under the id of a row: see tenantry usage show\n\n" +
-			"For no-product and product-ambiguous, a line is about all subscriptions of the merchant, and has no amount. For unpriced and differs,\n" +
-			"the column METER has the name of the product.\n\n" + connectHelp,
+			"For no-product, product-ambiguous, other-unit and several-units, a line is about all subscriptions of the merchant, and has no amount.\n" +
+			"For unpriced and differs, the column METER has the name of the product.\n\n" + connectHelp,
 	}
 	merchant := merchantFlag(c)
 	limit := c.Flags().Int("limit", 50, "maximum number of lines, 1 to 200")

@@ -428,8 +428,10 @@ const (
 	Differs          UnmatchedUsageReason = "differs"
 	NoProduct        UnmatchedUsageReason = "no-product"
 	NoSubscription   UnmatchedUsageReason = "no-subscription"
+	OtherUnit        UnmatchedUsageReason = "other-unit"
 	PlanGone         UnmatchedUsageReason = "plan-gone"
 	ProductAmbiguous UnmatchedUsageReason = "product-ambiguous"
+	SeveralUnits     UnmatchedUsageReason = "several-units"
 	SubscriptionOver UnmatchedUsageReason = "subscription-over"
 	Unpriced         UnmatchedUsageReason = "unpriced"
 )
@@ -443,9 +445,13 @@ func (e UnmatchedUsageReason) Valid() bool {
 		return true
 	case NoSubscription:
 		return true
+	case OtherUnit:
+		return true
 	case PlanGone:
 		return true
 	case ProductAmbiguous:
+		return true
+	case SeveralUnits:
 		return true
 	case SubscriptionOver:
 		return true
@@ -1729,7 +1735,7 @@ type UUID = string
 
 // UnmatchedUsage Usage of several hours that is not billed, or not as it should be.
 type UnmatchedUsage struct {
-	// Amount The exact amount of all these hours. Missing if the reason is `no-product` or `product-ambiguous`.
+	// Amount The exact amount of all these hours. Missing if the reason is `no-product`, `product-ambiguous`, `other-unit` or `several-units`.
 	Amount    *string   `json:"amount,omitempty"`
 	Cloud     *string   `json:"cloud,omitempty"`
 	FirstHour time.Time `json:"first_hour"`
@@ -1739,7 +1745,7 @@ type UnmatchedUsage struct {
 	Meter     string  `json:"meter"`
 	ProjectID *string `json:"project_id,omitempty"`
 
-	// Reason `no-subscription`: the project had no subscription at this time. `subscription-over`: the subscription had ended. `plan-gone`: BillingStack does not have the plan of the subscription; the usage is billed when the plan is back. `no-product`: the merchant has no product for the meter. `product-ambiguous`: the plan has several products with the name. `unpriced`: the usage is billed without a price, because its product has no fixed price. `differs`: BillingStack has other numbers under the id of a row.
+	// Reason `no-subscription`: the project had no subscription at this time. `subscription-over`: the subscription had ended. `plan-gone`: BillingStack does not have the plan of the subscription; the usage is billed when the plan is back. `no-product`: the merchant has no product for the meter. `product-ambiguous`: the plan has several products with the name. `other-unit`: the meter is billed in another unit. `several-units`: the hour has several units of the meter, and the file of meters does not state which of them is billed. `unpriced`: the usage is billed without a price, because its product has no fixed price. `differs`: BillingStack has other numbers under the id of a row.
 	Reason UnmatchedUsageReason `json:"reason"`
 
 	// State The state of the subscription.
@@ -1748,7 +1754,7 @@ type UnmatchedUsage struct {
 	Unit           *string `json:"unit,omitempty"`
 }
 
-// UnmatchedUsageReason `no-subscription`: the project had no subscription at this time. `subscription-over`: the subscription had ended. `plan-gone`: BillingStack does not have the plan of the subscription; the usage is billed when the plan is back. `no-product`: the merchant has no product for the meter. `product-ambiguous`: the plan has several products with the name. `unpriced`: the usage is billed without a price, because its product has no fixed price. `differs`: BillingStack has other numbers under the id of a row.
+// UnmatchedUsageReason `no-subscription`: the project had no subscription at this time. `subscription-over`: the subscription had ended. `plan-gone`: BillingStack does not have the plan of the subscription; the usage is billed when the plan is back. `no-product`: the merchant has no product for the meter. `product-ambiguous`: the plan has several products with the name. `other-unit`: the meter is billed in another unit. `several-units`: the hour has several units of the meter, and the file of meters does not state which of them is billed. `unpriced`: the usage is billed without a price, because its product has no fixed price. `differs`: BillingStack has other numbers under the id of a row.
 type UnmatchedUsageReason string
 
 // UnmatchedUsageList defines model for UnmatchedUsageList.

@@ -36,9 +36,13 @@ var usageRules = map[UsageReason]usageRule{
 		UsageUnmatched, Low, "the usage is not billed, because no product of the merchant has this meter", "nobody, unless the merchant sells the meter",
 	},
 	UsageAmbiguous: {UsageUnmatched, High, "the usage cannot be billed, because a plan of the merchant has several products with the name", ""},
-	UsageNotLive:   {UsageAfterEnd, High, "the tenant was used after the end of the subscription", ""},
-	UsageNoPrice:   {UsageUnpriced, Medium, "the usage was posted without a price, because the product has no fixed price", ""},
-	UsageOther:     {UsageDiffers, High, "BillingStack has other numbers than Tenantry for the usage", ""},
+	UsageOtherUnit: {UsageUnmatched, High, "the usage is not billed, because the meter is billed in another unit", ""},
+	UsageSeveralUnits: {
+		UsageUnmatched, High, "the usage is not billed, because the hour has several units of the meter, and the file of meters does not state its unit", "",
+	},
+	UsageNotLive: {UsageAfterEnd, High, "the tenant was used after the end of the subscription", ""},
+	UsageNoPrice: {UsageUnpriced, Medium, "the usage was posted without a price, because the product has no fixed price", ""},
+	UsageOther:   {UsageDiffers, High, "BillingStack has other numbers than Tenantry for the usage", ""},
 }
 
 // The method `rule` returns the rule of a reason. A newer release may have stored a reason that this release does not know.
@@ -201,6 +205,10 @@ func (u *foundUsage) advice() string {
 		return "if the merchant sells the meter, create a product or correct TENANTRY_METERS: later hours are then billed; otherwise, accept the finding"
 	case UsageAmbiguous:
 		return "rename one of the products in BillingStack: later hours are then billed"
+	case UsageOtherUnit:
+		return "correct the unit and the divisor of the meter in TENANTRY_METERS: later hours are then billed; or accept the finding"
+	case UsageSeveralUnits:
+		return "state the unit of the meter in TENANTRY_METERS: later hours are then billed in this unit"
 	case UsageNoPrice:
 		return "give the product a fixed price, correct the rows in BillingStack, and then accept the finding; the rows: " + show
 	case UsageOther:

@@ -26,9 +26,13 @@ const (
 	UsageNoPlan         UsageReason = "plan-gone"         // BillingStack does not have the plan of the subscription
 	UsageNoProduct      UsageReason = "no-product"        // the merchant has no product for the meter
 	UsageAmbiguous      UsageReason = "product-ambiguous" // the plan has several products of this name
+	UsageOtherUnit      UsageReason = "other-unit"        // the meter is billed in another unit
+	UsageSeveralUnits   UsageReason = "several-units"     // the hour has several units of the meter
 	UsageNoPrice        UsageReason = "unpriced"          // the usage was posted without a price
 	UsageOther          UsageReason = "differs"           // BillingStack has other numbers under the id of a row
 )
 
 // OfMeter reports whether the reason is about a meter of the merchant, and not about one project.
-func (r UsageReason) OfMeter() bool { return r == UsageNoProduct || r == UsageAmbiguous }
+func (r UsageReason) OfMeter() bool {
+	return r == UsageNoProduct || r == UsageAmbiguous || r == UsageOtherUnit || r == UsageSeveralUnits
+}

@@ -68,6 +68,23 @@ func TestFindingsAboutUsage(t *testing.T) {
 				two + ", last hour " + one,
 		},
 		{
+			UsageOtherUnit,
+			Unmatched{},
+			"", High,
+			[]Object{meter},
+			"",
+			"the usage is not billed, because the meter is billed in another unit (other-unit): meter cpu (cumulative, ns), first hour " + two + ", last hour " + one,
+		},
+		{
+			UsageSeveralUnits,
+			Unmatched{},
+			"", High,
+			[]Object{meter},
+			"",
+			"the usage is not billed, because the hour has several units of the meter, and the file of meters does not state its unit (several-units): " +
+				"meter cpu (cumulative, ns), first hour " + two + ", last hour " + one,
+		},
+		{
 			UsageNoPrice,
 			Unmatched{SubscriptionID: "m1-c0-s0", Meter: "vCPU hours"},
 			"3", Medium,

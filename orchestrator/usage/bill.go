@@ -34,12 +34,16 @@ const (
 	NoPlan           Reason = "plan-gone"         // BillingStack does not have the plan of the subscription
 	NoProduct        Reason = "no-product"        // the merchant has no product for the meter
 	AmbiguousProduct Reason = "product-ambiguous" // the plan has several products of this name
+	OtherUnit        Reason = "other-unit"        // the meter is billed in another unit
+	SeveralUnits     Reason = "several-units"     // the hour has several units of the meter, and Meters does not say which one is billed
 	Unpriced         Reason = "unpriced"          // the usage is billed, but its product has no fixed price
 	Differing        Reason = "differs"           // BillingStack has other numbers under the id of a row
 )
 
 // OfMeter reports whether the reason is about a meter, and not about one project.
-func (r Reason) OfMeter() bool { return r == NoProduct || r == AmbiguousProduct }
+func (r Reason) OfMeter() bool {
+	return r == NoProduct || r == AmbiguousProduct || r == OtherUnit || r == SeveralUnits
+}
 
 // Unmatched is usage that is not billed, or not as it should be. If the reason is Unpriced or Differing, Meter is the name of the product.
 type Unmatched struct {
@@ -71,24 +75,21 @@ const productDigits = 12
 // zero is never made. If the window now belongs to another plan, one row takes back the usage of the old plan at the old price, and
 // another row has the usage of the new plan.
 //
-// A meter that has earlier rows in the window keeps its product, divisor and price, even if the merchant has changed the plan, the product or its
-// price since, or the file of meters was changed. Usage of a product that is not in the plan of the subscription is neither billed nor unmatched:
-// the merchant does not sell it in this plan.
+// A meter that has earlier rows in the window keeps its product, unit, divisor and price, even if the merchant has changed the plan, the product or
+// its price since, or the file of meters was changed. Usage of a product that is not in the plan of the subscription is neither billed nor
+// unmatched: the merchant does not sell it in this plan.
+//
+// Amounts of different units are never added. If the unit of a meter is stated, usage with another unit is unmatched. If it is not stated, and the
+// subscription has amounts of several units in the hour, nothing of this meter is billed, and earlier rows are taken back. Once the unit is
+// stated in b.Meters, the usage is billed as if there were no earlier rows.
 func (b Billing) Bill(r Reading, c Catalog) (bill Bill) {
 	earlier := slices.SortedFunc(slices.Values(r.Earlier), func(a, b Row) int { return cmp.Compare(a.Revision, b.Revision) })
-	before := map[metering]sold{}
-	for _, e := range earlier {
-		for meter, divideBy := range e.Meters {
-			at := metering{window{e.Subscription, e.Plan, e.From.UnixMicro(), e.To.UnixMicro()}, meter}
-			if _, known := before[at]; !known {
-				before[at] = sold{Product{ID: e.Product, Name: e.Name, Price: e.Price}, divideBy}
-			}
-		}
-	}
+	before := soldBefore(earlier)
+	several := b.severalUnits(r.Measured)
 	bill.Later = map[string]bool{}
 	products := make([]*sold, len(r.Measured))
 	for i, m := range r.Measured {
-		product, reason := b.productOf(m, c, before)
+		product, reason := b.productOf(m, c, before, several[used{m.Subscription, m.Meter}])
 		if reason == NoPlan {
 			bill.Later[m.Subscription] = true
 		}
@@ -112,6 +113,12 @@ func (b Billing) Bill(r Reading, c Catalog) (bill Bill) {
 			}
 		}
 		sums[k].Meters[m.Meter] = product.divideBy
+		if product.unit != "" {
+			if sums[k].Units == nil {
+				sums[k].Units = map[string]string{}
+			}
+			sums[k].Units[m.Meter] = product.unit
+		}
 		sums[k].Value = sums[k].Value.Add(divide(m.Amount, product.divideBy, productDigits))
 	}
 	revisions, priced := map[sale]int{}, map[sale]bool{} // the sales in `revisions` have no plan
@@ -175,6 +182,42 @@ type sold struct {
 	Product
 
 	divideBy decimal.Decimal
+	unit     string // empty: not stated
+}
+
+// soldBefore says how meters are billed that have earlier rows. The rows are sorted by revision. A row in which the unit of a meter is stated
+// replaces earlier rows in which it is not: see Billing.Bill.
+func soldBefore(earlier []Row) map[metering]sold {
+	before := map[metering]sold{}
+	for _, e := range earlier {
+		for meter, divideBy := range e.Meters {
+			at := metering{window{e.Subscription, e.Plan, e.From.UnixMicro(), e.To.UnixMicro()}, meter}
+			if kept, known := before[at]; !known || kept.unit == "" && e.Units[meter] != "" {
+				before[at] = sold{Product{ID: e.Product, Name: e.Name, Price: e.Price}, divideBy, e.Units[meter]}
+			}
+		}
+	}
+	return before
+}
+
+// The type `used` is a meter of a subscription.
+type used struct{ subscription, meter string }
+
+// severalUnits returns the meters with amounts of several units. Usage that is not billed because of its subscription does not count.
+func (b Billing) severalUnits(all []Metered) map[used]bool {
+	units, several := map[used]string{}, map[used]bool{}
+	for i := range all {
+		m := &all[i]
+		if m.Amount.IsZero() || b.withoutSubscription(m) != "" {
+			continue
+		}
+		k := used{m.Subscription, m.Meter}
+		if unit, known := units[k]; known && unit != m.Unit {
+			several[k] = true
+		}
+		units[k] = m.Unit
+	}
+	return several
 }
 
 // The type `sale` names the rows that have the same product, plan and price.
@@ -199,17 +242,41 @@ func unmatched(m Metered, why Reason) Unmatched {
 }
 
 // productOf returns how usage is billed, or the reason why it is not billed. If both are empty, the product is not in the plan. The parameter
-// `before` has the meters with earlier rows.
-func (b Billing) productOf(m Metered, c Catalog, before map[metering]sold) (*sold, Reason) {
+// `before` has the meters with earlier rows. The parameter `several` reports whether there are several units of the meter.
+func (b Billing) productOf(m Metered, c Catalog, before map[metering]sold, several bool) (*sold, Reason) {
+	if reason := b.withoutSubscription(&m); reason != "" {
+		return nil, reason
+	}
+	product, known := before[metering{m.window(), m.Meter}]
+	if !known || several && product.unit == "" && b.Meters.of(m.Meter).Unit != "" {
+		found, reason := b.productNow(&m, c)
+		if found == nil {
+			return nil, reason
+		}
+		product = *found
+	}
+	switch {
+	case product.unit == "" && several:
+		return nil, SeveralUnits
+	case product.unit != "" && product.unit != m.Unit:
+		return nil, OtherUnit
+	}
+	return &product, ""
+}
+
+// withoutSubscription returns the reason why usage is not billed to a subscription, or nothing.
+func (b Billing) withoutSubscription(m *Metered) Reason {
 	switch {
 	case m.Subscription == "" || m.Plan == "":
-		return nil, NoSubscription
+		return NoSubscription
 	case !b.Live(m.State):
-		return nil, NotLive
+		return NotLive
 	}
-	if product, known := before[metering{m.window(), m.Meter}]; known {
-		return &product, ""
-	}
+	return ""
+}
+
+// productNow returns the product that the catalog has for usage, or the reason why there is none. If both are empty, the product is not in the plan.
+func (b Billing) productNow(m *Metered, c Catalog) (*sold, Reason) {
 	products, known := c.Plans[m.Plan]
 	if !known {
 		return nil, NoPlan
@@ -223,7 +290,7 @@ func (b Billing) productOf(m Metered, c Catalog, before map[metering]sold) (*sol
 		if found != nil {
 			return nil, AmbiguousProduct
 		}
-		found = &sold{p, meter.DivideBy}
+		found = &sold{p, meter.DivideBy, meter.Unit}
 	}
 	if found == nil && !c.Names[meter.Product] {
 		return nil, NoProduct

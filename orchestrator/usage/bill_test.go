@@ -17,7 +17,7 @@ import (
 )
 
 // The function `billingOfTests` returns what most tests use: the meter "vcpus" is the product "vCPU hours", and the meters "in" and "out" are the
-// product "Traffic", in GB.
+// product "Traffic", in GB. Only the meter "ram" has a stated unit.
 func billingOfTests() usage.Billing {
 	return usage.Billing{
 		Meters: usage.Meters{
@@ -25,6 +25,7 @@ func billingOfTests() usage.Billing {
 			"in":    {Product: "Traffic", DivideBy: number("1e9")},
 			"out":   {Product: "Traffic", DivideBy: number("1000000000")},
 			"third": {Product: "Thirds", DivideBy: number("3")},
+			"ram":   {Product: "GB hours", Unit: "MB", DivideBy: number("1024")},
 		},
 		Live: func(state string) bool { return state == "active" || state == "suspended" },
 	}
@@ -45,15 +46,16 @@ func catalog() usage.Catalog {
 		Plans: map[string][]usage.Product{
 			"small": {
 				product("cpu", "vCPU hours", "1"), product("net", "Traffic", "0.5"), product("disk", "disk", ""), product("thirds", "Thirds", "0.1"),
-				product("t1", "Twin", "1"), product("t2", "Twin", "1"),
+				product("t1", "Twin", "1"), product("t2", "Twin", "1"), product("ram", "GB hours", "2"),
 			},
-			"large": {product("cpu", "vCPU hours", "0.8"), product("net", "Traffic", "0.4")},
+			"large": {product("cpu", "vCPU hours", "0.8"), product("net", "Traffic", "0.4"), product("ram", "GB hours", "2")},
 		},
-		Names: map[string]bool{"vCPU hours": true, "Traffic": true, "disk": true, "Thirds": true, "Twin": true, "Backup": true},
+		Names: map[string]bool{"GB hours": true, "vCPU hours": true, "Traffic": true, "disk": true, "Thirds": true, "Twin": true, "Backup": true},
 	}
 }
 
-// The function `metered` reads usage such as "s1/p1 12:00-13:00 small active vcpus 2". The text "-" stands for an empty text.
+// The function `metered` reads usage such as "s1/p1 12:00-13:00 small active vcpus 2". The unit may stand at the end. The text "-" stands for an
+// empty text.
 func metered(texts ...string) (all []usage.Metered) {
 	for _, text := range texts {
 		f := strings.Fields(text)
@@ -65,6 +67,9 @@ func metered(texts ...string) (all []usage.Metered) {
 		m := usage.Metered{Cloud: "default", Project: project, Subscription: strings.TrimSuffix(subscription, "-")}
 		m.Measured = usage.Measured{
 			Range: usage.Range{From: onTheDay(from), To: onTheDay(to)}, Plan: f[2], State: f[3], Meter: f[4], Kind: usage.Gauge, Amount: number(f[5]),
+		}
+		if len(f) > 6 {
+			m.Unit = f[6]
 		}
 		all = append(all, m)
 	}
@@ -93,11 +98,11 @@ func lines(rows []usage.Row) (texts []string) {
 	return texts
 }
 
-// The function `complaints` describes unmatched usage, such as "no-product default/p1 s1 12:00-13:00 vcpus 2 active".
+// The function `complaints` describes unmatched usage, such as "no-product default/p1 s1 12:00-13:00 vcpus 2 active". The unit stands at the end.
 func complaints(all []usage.Unmatched) (texts []string) {
 	for _, u := range all {
-		texts = append(texts, strings.Join(strings.Fields(fmt.Sprintf("%s %s/%s %s %s-%s %s %s %s",
-			u.Reason, u.Cloud, u.Project, u.Subscription, u.From.Format("15:04"), u.To.Format("15:04"), u.Meter, u.Amount, u.State)), " "))
+		texts = append(texts, strings.Join(strings.Fields(fmt.Sprintf("%s %s/%s %s %s-%s %s %s %s %s",
+			u.Reason, u.Cloud, u.Project, u.Subscription, u.From.Format("15:04"), u.To.Format("15:04"), u.Meter, u.Amount, u.State, u.Unit)), " "))
 	}
 	slices.Sort(texts)
 	return texts
@@ -318,6 +323,63 @@ func TestBillingOfAnHour(t *testing.T) {
 			},
 			{measured: []string{"s1/p2 " + hour + " small active vcpus 3"}, rows: []string{"s1 cpu 12:00-13:00 #1 small: -2 at 1"}},
 		},
+		"usage with another unit than the stated one is not billed": {
+			{
+				measured: []string{"s1/p1 " + hour + " small active ram 2048 MB", "s1/p1 " + hour + " small active ram 1 GB", "s1/p2 " + hour + " small active ram 3 -"},
+				rows:     []string{"s1 ram 12:00-13:00 #0 small: 2 at 2"}, unmatched: []string{"other-unit / 12:00-13:00 ram 1 GB", "other-unit / 12:00-13:00 ram 3"},
+			},
+			{measured: []string{"s1/p1 " + hour + " small active ram 2048 MB", "s1/p1 " + hour + " small active ram 0 GB"}},
+			{
+				measured: []string{"s1/p1 " + hour + " small active ram 1 GB"}, rows: []string{"s1 ram 12:00-13:00 #1 small: -2 at 2"},
+				unmatched: []string{"other-unit / 12:00-13:00 ram 1 GB"},
+			},
+		},
+		"usage in several units is not billed, and was billed in vain": {
+			{measured: []string{"s1/p1 " + hour + " small active vcpus 2 vcpu"}, rows: []string{"s1 cpu 12:00-13:00 #0 small: 2 at 1"}},
+			{
+				measured:  []string{"s1/p1 " + hour + " small active vcpus 2 vcpu", "s1/p2 " + hour + " small active vcpus 3 core", "s2/p3 " + hour + " small active vcpus 4 core"},
+				rows:      []string{"s1 cpu 12:00-13:00 #1 small: -2 at 1", "s2 cpu 12:00-13:00 #0 small: 4 at 1"},
+				unmatched: []string{"several-units / 12:00-13:00 vcpus 2 vcpu", "several-units / 12:00-13:00 vcpus 3 core"},
+			},
+			{
+				measured: []string{"s1/p2 " + hour + " small active vcpus 3 core", "s2/p3 " + hour + " small active vcpus 4 core"},
+				rows:     []string{"s1 cpu 12:00-13:00 #2 small: 3 at 1"},
+			},
+		},
+		"several units in different parts of an hour": {{
+			measured: []string{
+				"s1/p1 12:00-12:30 small active vcpus 2 vcpu", "s1/p1 12:30-13:00 large active vcpus 3 core", "s1/p1 12:30-13:00 large active in 1e9 B",
+			},
+			rows:      []string{"s1 net 12:30-13:00 #0 large: 1 at 0.4"},
+			unmatched: []string{"several-units / 12:00-12:30 vcpus 2 vcpu", "several-units / 12:30-13:00 vcpus 3 core"},
+		}},
+		"a unit without usage, or whose usage is not billed anyway, does not count": {{
+			measured: []string{
+				"s1/p1 12:00-12:30 - - vcpus 1 core", "s1/p1 12:30-12:40 small active vcpus 2 vcpu", "s1/p1 12:30-12:40 small active vcpus 0 core",
+				"s1/p1 12:40-13:00 small ended vcpus 4 cpu",
+			},
+			rows:      []string{"s1 cpu 12:30-12:40 #0 small: 2 at 1"},
+			unmatched: []string{"no-subscription default/p1 s1 12:00-12:30 vcpus 1 core", "subscription-over default/p1 s1 12:40-13:00 vcpus 4 ended cpu"},
+		}},
+		"several units of a meter that is not sold": {{
+			measured: []string{
+				"s1/p1 " + hour + " small active other 2 a", "s1/p1 " + hour + " small active other 3 b", "s1/p1 " + hour + " large active disk 2 a",
+				"s1/p1 " + hour + " large active disk 3 b", "s1/p1 " + hour + " small active Twin 2 a", "s1/p1 " + hour + " small active Twin 3 b",
+			},
+			unmatched: []string{
+				"no-product / 12:00-13:00 other 2 a", "no-product / 12:00-13:00 other 3 b", "product-ambiguous / 12:00-13:00 Twin 2 a",
+				"product-ambiguous / 12:00-13:00 Twin 3 b",
+			},
+		}},
+		"several units are found when the plan is gone": {
+			{measured: []string{"s1/p1 " + hour + " small active vcpus 2 vcpu"}, rows: []string{"s1 cpu 12:00-13:00 #0 small: 2 at 1"}},
+			{
+				catalog:   func(c usage.Catalog) { delete(c.Plans, "small") },
+				measured:  []string{"s1/p1 " + hour + " small active vcpus 2 vcpu", "s1/p1 " + hour + " small active vcpus 3 core"},
+				rows:      []string{"s1 cpu 12:00-13:00 #1 small: -2 at 1"},
+				unmatched: []string{"several-units / 12:00-13:00 vcpus 2 vcpu", "several-units / 12:00-13:00 vcpus 3 core"},
+			},
+		},
 		"rows are sorted by subscription, time and product": {{
 			measured: []string{
 				"s2/p2 12:30-13:00 small active in 1e9", "s2/p2 12:30-13:00 small active vcpus 1", "s2/p2 12:00-12:30 small active vcpus 1",
@@ -398,7 +460,7 @@ func TestBillSetsAllFieldsOfARowAndChangesNoReading(t *testing.T) {
 func TestReasonsAboutMeters(t *testing.T) {
 	for reason, want := range map[usage.Reason]bool{
 		usage.NoSubscription: false, usage.NotLive: false, usage.NoPlan: false, usage.NoProduct: true, usage.AmbiguousProduct: true,
-		usage.Unpriced: false, usage.Differing: false,
+		usage.OtherUnit: true, usage.SeveralUnits: true, usage.Unpriced: false, usage.Differing: false,
 	} {
 		if got := reason.OfMeter(); got != want {
 			t.Errorf("%s: got %v", reason, got)
@@ -419,8 +481,13 @@ type wanted map[window]*big.Rat
 // The method `add` adds the usage of a reading to w, and returns the subscriptions that must wait for their plan.
 func (w wanted) add(r usage.Reading, c usage.Catalog) (later map[string]bool) {
 	later = map[string]bool{}
-	divisors := map[string]int64{"vcpus": 1, "in": 1e9, "out": 1e9, "third": 3}
-	products := map[string]string{"vcpus": "cpu", "in": "net", "out": "net", "third": "thirds"}
+	divisors := map[string]int64{"vcpus": 1, "in": 1e9, "out": 1e9, "third": 3, "ram": 1024}
+	products := map[string]string{"vcpus": "cpu", "in": "net", "out": "net", "third": "thirds", "ram": "ram"}
+	inUnit := func(m usage.Metered) bool { // whether the unit of the meter is stated, or is the only one of the hour
+		return m.Meter == "ram" && m.Unit == "MB" || m.Meter != "ram" && !slices.ContainsFunc(r.Measured, func(o usage.Metered) bool {
+			return o.Subscription == m.Subscription && o.Meter == m.Meter && o.Unit != m.Unit && o.State == "active" && o.Plan != "" && !o.Amount.IsZero()
+		})
+	}
 	before := func(m usage.Metered) bool { // whether the window has rows with the meter
 		return slices.ContainsFunc(r.Earlier, func(e usage.Row) bool {
 			_, has := e.Meters[m.Meter]
@@ -434,7 +501,7 @@ func (w wanted) add(r usage.Reading, c usage.Catalog) (later map[string]bool) {
 	}
 	for _, m := range r.Measured {
 		sold := before(m) || slices.ContainsFunc(c.Plans[m.Plan], func(p usage.Product) bool { return p.ID == products[m.Meter] })
-		if later[m.Subscription] || m.State != "active" || !sold {
+		if later[m.Subscription] || m.State != "active" || !sold || !inUnit(m) {
 			continue
 		}
 		at := window{m.Subscription, products[m.Meter], m.From.UnixMicro(), m.To.UnixMicro(), m.Plan}
@@ -572,9 +639,10 @@ func drawTurn(t *rapid.T) turn {
 			if rapid.IntRange(0, 4).Draw(t, "over") == 0 {
 				state = "ended"
 			}
-			for _, meter := range rapid.SliceOfN(rapid.SampledFrom([]string{"vcpus", "in", "out", "third"}), 0, 5).Draw(t, "meters") {
+			for _, meter := range rapid.SliceOfN(rapid.SampledFrom([]string{"vcpus", "in", "out", "third", "ram"}), 0, 5).Draw(t, "meters") {
 				m := usage.Metered{Subscription: subscription, Project: rapid.SampledFrom([]string{"p", "q"}).Draw(t, "project")}
 				m.Measured = usage.Measured{Range: segment, Meter: meter, Kind: usage.Delta, Plan: plan, State: state, Amount: drawAmount(t)}
+				m.Unit = rapid.SampledFrom([]string{"MB", "MB", "MB", "MB", "GB"}).Draw(t, "unit")
 				r.Measured = append(r.Measured, m)
 			}
 		}
@@ -650,6 +718,50 @@ func TestAChangedFileOfMetersLeavesBilledHours(t *testing.T) {
 			}
 			if bill := second.Bill(r, catalog()); len(bill.Rows) > 0 {
 				t.Errorf("the same usage again: %q", lines(bill.Rows))
+			}
+		})
+	}
+}
+
+// The operator states the unit of a meter after usage in several units was found.
+func TestTheUnitOfAMeterIsStatedLater(t *testing.T) {
+	meters := func(product, unit string, divisor int64) usage.Billing {
+		return usage.Billing{Live: billingOfTests().Live, Meters: usage.Meters{"m": {Product: product, Unit: unit, DivideBy: decimal.NewFromInt(divisor)}}}
+	}
+	mb, both := []string{"s1/p1 12:00-13:00 small active m 2048 MB"}, []string{"s1/p1 12:00-13:00 small active m 2048 MB", "s1/p1 12:00-13:00 small active m 3 GB"}
+	type bills []struct {
+		measured  []string
+		by        usage.Billing
+		want      []string
+		unmatched []string
+	}
+	for name, all := range map[string]bills{
+		"the unit that was billed before": {
+			{mb, meters("GB hours", "", 1024), []string{"s1 ram 12:00-13:00 #0 small: 2 at 2"}, nil},
+			{both, meters("GB hours", "", 1024), []string{"s1 ram 12:00-13:00 #1 small: -2 at 2"}, []string{"several-units / 12:00-13:00 m 2048 MB", "several-units / 12:00-13:00 m 3 GB"}},
+			{both, meters("GB hours", "MB", 1024), []string{"s1 ram 12:00-13:00 #2 small: 2 at 2"}, []string{"other-unit / 12:00-13:00 m 3 GB"}},
+			{both, meters("GB hours", "GB", 1), nil, []string{"other-unit / 12:00-13:00 m 3 GB"}}, // an hour that was billed keeps the stated unit
+			{both, meters("GB hours", "", 1024), nil, []string{"other-unit / 12:00-13:00 m 3 GB"}},
+		},
+		"another unit, with its divisor and product": {
+			{mb, meters("vCPU hours", "", 1024), []string{"s1 cpu 12:00-13:00 #0 small: 2 at 1"}, nil},
+			{both, meters("GB hours", "GB", 1), []string{"s1 cpu 12:00-13:00 #1 small: -2 at 1", "s1 ram 12:00-13:00 #0 small: 3 at 2"}, []string{"other-unit / 12:00-13:00 m 2048 MB"}},
+			{both, meters("vCPU hours", "", 1024), nil, []string{"other-unit / 12:00-13:00 m 2048 MB"}},
+		},
+		"one unit needs no statement": {
+			{mb, meters("GB hours", "", 1024), []string{"s1 ram 12:00-13:00 #0 small: 2 at 2"}, nil},
+			{mb, meters("GB hours", "GB", 1), nil, nil}, // keeps its divisor
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var r usage.Reading
+			for i, b := range all {
+				r.Measured = metered(b.measured...)
+				bill := b.by.Bill(r, catalog())
+				if got, unmatched := lines(bill.Rows), complaints(bill.Unmatched); !slices.Equal(got, b.want) || !slices.Equal(unmatched, b.unmatched) {
+					t.Errorf("bill %d: the rows are %q, want %q; unmatched are %q, want %q", i+1, got, b.want, unmatched, b.unmatched)
+				}
+				r.Earlier = append(r.Earlier, bill.Rows...)
 			}
 		})
 	}

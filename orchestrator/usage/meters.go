@@ -21,6 +21,8 @@ type Meters map[string]Meter
 // Meter says how the usage of one meter is billed.
 type Meter struct {
 	Product string // the name of the product
+	// Unit is the unit of the samples whose usage is billed. Empty: any unit, but an hour with several units is not billed.
+	Unit string
 	// Kind is used instead of the kind in the samples; empty: the kind in the samples is right.
 	Kind Kind
 	// DivideBy is the number of units of the meter in one unit of the product, such as 1000000000 bytes in a gigabyte.
@@ -33,13 +35,14 @@ const (
 	// maxProductName is the maximum length of the name of a product in BillingStack, and maxMeterName of the name of a meter in a sample.
 	maxProductName = 60
 	maxMeterName   = 255
+	maxUnit        = 255 // also in a sample
 )
 
 // ReadMeters reads a YAML file such as
 //
 //	meters:
 //	  - {meter: vcpus, product: vCPU hours}
-//	  - {meter: network.outgoing.bytes, product: Traffic, kind: cumulative, divide_by: 1000000000}
+//	  - {meter: network.outgoing.bytes, product: Traffic, kind: cumulative, unit: B, divide_by: 1000000000}
 //
 // An error names all faults of the file.
 func ReadMeters(file io.Reader) (Meters, error) {
@@ -55,6 +58,7 @@ func ReadMeters(file io.Reader) (Meters, error) {
 			Meter    verbatim `yaml:"meter"`
 			Product  verbatim `yaml:"product"`
 			Kind     verbatim `yaml:"kind"`
+			Unit     verbatim `yaml:"unit"`
 			DivideBy verbatim `yaml:"divide_by"`
 		} `yaml:"meters"`
 	}
@@ -71,7 +75,7 @@ func ReadMeters(file io.Reader) (Meters, error) {
 		fault := func(format string, args ...any) {
 			faults = append(faults, fmt.Errorf("meter %d %.60q: "+format, append([]any{i + 1, meter}, args...)...))
 		}
-		made := Meter{Product: product, Kind: kind, DivideBy: decimal.NewFromInt(1)}
+		made := Meter{Product: product, Kind: kind, Unit: string(entry.Unit), DivideBy: decimal.NewFromInt(1)}
 		if _, twice := all[meter]; twice {
 			fault("the meter is in the file twice")
 		}
@@ -83,6 +87,9 @@ func ReadMeters(file io.Reader) (Meters, error) {
 		}
 		if kind != "" && !slices.Contains(kinds, kind) {
 			fault("`kind` is %.60q, but must be cumulative, delta or gauge", kind)
+		}
+		if len(made.Unit) > maxUnit {
+			fault("`unit` must have at most %d bytes", maxUnit)
 		}
 		if divisor != "" {
 			made.DivideBy, err = decimal.NewFromString(divisor)

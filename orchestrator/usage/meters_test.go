@@ -22,7 +22,11 @@ func meter(fields string) string { return "meters:\n  - {meter: m, " + fields + 
 
 func describedMeters(all usage.Meters) (texts []string) {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		texts = append(texts, fmt.Sprintf("%s: %s|%s|%s", name, all[name].Product, all[name].Kind, all[name].DivideBy))
+		text := fmt.Sprintf("%s: %s|%s|%s", name, all[name].Product, all[name].Kind, all[name].DivideBy)
+		if all[name].Unit != "" {
+			text += " " + all[name].Unit
+		}
+		texts = append(texts, text)
 	}
 	return texts
 }
@@ -34,12 +38,15 @@ func TestAFileOfMeters(t *testing.T) {
 	}{
 		"the example of the documentation": {
 			"meters:\n  - {meter: vcpus, product: vCPU hours}\n" +
-				"  - {meter: network.outgoing.bytes, product: Traffic, kind: cumulative, divide_by: 1000000000}\n",
-			[]string{"network.outgoing.bytes: Traffic|cumulative|1000000000", "vcpus: vCPU hours||1"},
+				"  - {meter: network.outgoing.bytes, product: Traffic, kind: cumulative, unit: B, divide_by: 1000000000}\n",
+			[]string{"network.outgoing.bytes: Traffic|cumulative|1000000000 B", "vcpus: vCPU hours||1"},
 		},
 		"two meters of one product": {"meters: [{meter: a, product: P}, {meter: b, product: P}]", []string{"a: P||1", "b: P||1"}},
 		"a delta":                   {meter("product: P, kind: delta"), []string{"m: P|delta|1"}},
 		"a gauge":                   {meter("product: P, kind: gauge"), []string{"m: P|gauge|1"}},
+		"a unit":                    {meter("product: P, unit: MB"), []string{"m: P||1 MB"}},
+		"an empty unit is any unit": {meter(`product: P, unit: ""`), []string{"m: P||1"}},
+		"the longest unit":          {meter("product: P, unit: " + strings.Repeat("u", 255)), []string{"m: P||1 " + strings.Repeat("u", 255)}},
 		"an empty kind is the kind of the sample": {meter(`product: P, kind: ""`), []string{"m: P||1"}},
 		"an empty divisor is 1":                   {meter(`product: P, divide_by: ""`), []string{"m: P||1"}},
 		"no value is an empty text":               {meter("product: P, kind: null, divide_by: ~"), []string{"m: P||1"}},
@@ -89,6 +96,7 @@ func TestFaultsOfAFileOfMeters(t *testing.T) {
 		"an empty product":          {meter(`product: ""`), []string{fmt.Sprintf(product, "m")}},
 		"a long product":            {meter("product: " + strings.Repeat("é", 61)), []string{fmt.Sprintf(product, "m")}},
 		"an unknown kind":           {meter("product: P, kind: counter"), []string{"meter 1 \"m\": `kind` is \"counter\", but must be cumulative, delta or gauge"}},
+		"a long unit":               {meter("product: P, unit: " + strings.Repeat("u", 256)), []string{"meter 1 \"m\": `unit` must have at most 255 bytes"}},
 		"a kind in capital letters": {meter("product: P, kind: Delta"), []string{"meter 1 \"m\": `kind` is \"Delta\", but must be cumulative, delta or gauge"}},
 		"a meter twice": {
 			"meters: [{meter: m, product: P}, {meter: n, product: P}, {meter: m, product: Q}]", []string{`meter 3 "m": the meter is in the file twice`},
@@ -122,7 +130,7 @@ func TestFaultsOfAFileOfMeters(t *testing.T) {
 		"a divisor with many digits":      {meter("product: P, divide_by: " + strings.Repeat("9", 100_000)), divisor(strings.Repeat("9", 60))},
 
 		"an unknown key":                   {"metres: []", []string{`[1:1] unknown field "metres"`}},
-		"an unknown key of a meter":        {meter("product: P, unit: GB"), []string{`[2:28] unknown field "unit"`}},
+		"an unknown key of a meter":        {meter("product: P, price: 1"), []string{`[2:28] unknown field "price"`}},
 		"a key in capital letters":         {meter("Product: P"), []string{`[2:16] unknown field "Product"`}},
 		"a key twice":                      {"meters: []\nmeters: []", []string{`[2:1] mapping key "meters" already defined at [1:1]`}},
 		"a key of a meter twice":           {meter("product: P, product: Q"), []string{`[2:28] mapping key "product" already defined at [2:16]`}},
