@@ -55,7 +55,7 @@ type Unmatched struct {
 // Bill contains the rows for an hour of usage.
 type Bill struct {
 	Rows      []Row
-	Unmatched []Unmatched // in any order, and without usage of zero
+	Unmatched []Unmatched // all unmatched usage of the hour, even if it was found before; in any order, and without usage of zero
 	// Later contains the subscriptions whose plan BillingStack does not have now. Their usage is billed later: BillingStack may have answered
 	// with an incomplete list.
 	Later map[string]bool
@@ -99,7 +99,7 @@ func (b Billing) Bill(r Reading, c Catalog) (bill Bill) {
 		products[i] = product
 	}
 
-	sums := map[sale]*Row{} // the rows with the whole usage
+	sums, whole := map[sale]*Row{}, map[sale]decimal.Decimal{} // the rows, and their values without the earlier rows
 	for i, m := range r.Measured {
 		product := products[i]
 		if product == nil || bill.Later[m.Subscription] {
@@ -120,6 +120,7 @@ func (b Billing) Bill(r Reading, c Catalog) (bill Bill) {
 			sums[k].Units[m.Meter] = product.unit
 		}
 		sums[k].Value = sums[k].Value.Add(divide(m.Amount, product.divideBy, productDigits))
+		whole[k] = sums[k].Value
 	}
 	revisions, priced := map[sale]int{}, map[sale]bool{} // the sales in `revisions` have no plan
 	for _, e := range earlier {
@@ -136,9 +137,14 @@ func (b Billing) Bill(r Reading, c Catalog) (bill Bill) {
 		}
 		sums[k].Value = sums[k].Value.Sub(e.Value)
 	}
-	for _, row := range sums {
+	for k, row := range sums {
 		if !row.Value.IsZero() {
 			bill.Rows = append(bill.Rows, *row)
+		}
+		if row.Price == nil && !whole[k].IsZero() {
+			bill.Unmatched = append(bill.Unmatched, Unmatched{
+				Metered{Measured: Measured{Range: row.Window(), Meter: row.Name, Amount: whole[k]}, Subscription: row.Subscription}, Unpriced,
+			})
 		}
 	}
 	slices.SortFunc(bill.Rows, func(a, b Row) int {
@@ -151,11 +157,6 @@ func (b Billing) Bill(r Reading, c Catalog) (bill Bill) {
 		row.Revision = revisions[k]
 		revisions[k]++
 		row.ID = RowID(row.Subscription, row.Product, row.Window(), row.Revision)
-		if row.Price == nil {
-			bill.Unmatched = append(bill.Unmatched, Unmatched{
-				Metered{Measured: Measured{Range: row.Window(), Meter: row.Name, Amount: row.Value}, Subscription: row.Subscription}, Unpriced,
-			})
-		}
 	}
 	return bill
 }

@@ -201,12 +201,13 @@ func TestBillingOfAnHour(t *testing.T) {
 				measured: []string{"s1/p1 " + hour + " small active disk 2"}, rows: []string{"s1 disk 12:00-13:00 #0 small: 2 at ?"},
 				unmatched: []string{"unpriced / s1 12:00-13:00 disk 2"},
 			},
-			{measured: []string{"s1/p1 " + hour + " small active disk 2"}},
+			{measured: []string{"s1/p1 " + hour + " small active disk 2"}, unmatched: []string{"unpriced / s1 12:00-13:00 disk 2"}},
 			{
 				catalog:  func(c usage.Catalog) { c.Plans["small"][2].Price = new(number("7")) },
-				measured: []string{"s1/p1 " + hour + " small active disk 1"}, rows: []string{"s1 disk 12:00-13:00 #1 small: -1 at ?"},
-				unmatched: []string{"unpriced / s1 12:00-13:00 disk -1"},
+				measured: []string{"s1/p1 " + hour + " small active disk 0.5"}, rows: []string{"s1 disk 12:00-13:00 #1 small: -1.5 at ?"},
+				unmatched: []string{"unpriced / s1 12:00-13:00 disk 0.5"},
 			},
+			{rows: []string{"s1 disk 12:00-13:00 #2 small: -0.5 at ?"}},
 		},
 		"a product that is not in the plan is not sold": {{
 			measured: []string{"s1/p1 " + hour + " large active disk 2", "s1/p1 " + hour + " small active Backup 2"},
