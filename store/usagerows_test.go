@@ -801,3 +801,33 @@ func TestRowsKeepTheirMeters(t *testing.T) {
 		}
 	})
 }
+
+// While a plan is gone, its entry has only the usage that waits to be billed. When the plan is back and the usage is billed, there is no entry.
+func TestUsageWhosePlanIsBackIsNotUnmatched(t *testing.T) {
+	onEach(t, func(t *testing.T, s *store.Store) {
+		for hour, amount := range []string{"1", "10", "100"} {
+			m := measured(time.Duration(hour)*time.Hour, time.Duration(hour+1)*time.Hour, "cpu", amount)
+			if hour != 1 {
+				m.Plan = "gone"
+			}
+			finish(t, s, noon, "p", "s", time.Duration(hour)*time.Hour, m)
+		}
+		billAll(t, s, noon)
+		listed := func() (texts []string) {
+			t.Helper()
+			found, err := s.Usage().Troubles(t.Context(), "m", 0, 10)
+			must(t, err)
+			for _, f := range found {
+				texts = append(texts, fmt.Sprint(f.Reason, " ", f.First.Sub(noon), " ", f.Last.Sub(noon), " ", f.Amount))
+			}
+			return texts
+		}
+		sameTexts(t, "two hours wait", listed(), "plan-gone 0s 2h0m0s 101")
+		must(t, s.DB().Exec("UPDATE usage_amounts SET plan_id = 'plan' WHERE hour = ?", noon.UnixMicro()).Error)
+		billAll(t, s, noon.Add(time.Hour))
+		sameTexts(t, "one hour waits", listed(), "plan-gone 0s 2h0m0s 100")
+		must(t, s.DB().Exec("UPDATE usage_amounts SET plan_id = 'plan'").Error)
+		billAll(t, s, noon.Add(2*time.Hour))
+		sameTexts(t, "no hour waits", listed())
+	})
+}

@@ -65,10 +65,16 @@ func unmatchedOf(of unbilledRow, all []usage.Unmatched) []unmatchedRow {
 	return rows
 }
 
+// waits selects usage of an entry of usage_unmatched that waits to be billed. If there is none, the plan of the entry is back.
+const waits = `
+SELECT 1 FROM usage_unbilled b
+WHERE b.cloud = usage_unmatched.cloud AND b.project_id = usage_unmatched.project_id AND b.subscription_id = usage_unmatched.subscription_id
+	AND b.hour BETWEEN usage_unmatched.first_hour AND usage_unmatched.last_hour`
+
 // Troubles reads unmatched usage, as usage.Account specifies.
 func (u *Usage) Troubles(ctx context.Context, merchant string, after, limit int) ([]usage.Trouble, error) {
 	var rows []unmatchedRow
-	err := columns(u.store.db.WithContext(ctx)).Where("merchant_id = ?", merchant).
+	err := columns(u.store.db.WithContext(ctx)).Where("merchant_id = ? AND (reason <> ? OR EXISTS (?))", merchant, string(usage.NoPlan), gorm.Expr(waits)).
 		Order("cloud, project_id, subscription_id, meter, kind, unit, state, reason").Offset(after).Limit(limit).Find(&rows).Error
 	if err != nil {
 		return nil, fmt.Errorf("reading unmatched usage: %w", err)
@@ -82,7 +88,8 @@ func (u *Usage) Troubles(ctx context.Context, merchant string, after, limit int)
 	return all, nil
 }
 
-// The method `trouble` adds the amounts of all hours.
+// The method `trouble` adds the amounts of all hours. If the plan is gone, only the hours that wait to be billed count: others were billed while
+// BillingStack had the plan.
 func (u *Usage) trouble(ctx context.Context, r *unmatchedRow) (found usage.Trouble, err error) {
 	found = usage.Trouble{First: at(r.FirstHour), Last: at(r.LastHour), Unmatched: usage.Unmatched{
 		Reason: usage.Reason(r.Reason),
@@ -106,6 +113,11 @@ func (u *Usage) trouble(ctx context.Context, r *unmatchedRow) (found usage.Troub
 		amounts = db.Model(&amountRow{}).Select("amount").
 			Where("cloud = ? AND project_id = ? AND meter = ? AND kind = ? AND unit = ? AND state = ? AND subscription_id || '' = ?",
 				r.Cloud, r.ProjectID, r.Meter, r.Kind, r.Unit, r.State, r.SubscriptionID)
+		if found.Reason == usage.NoPlan {
+			amounts = amounts.Where(`EXISTS (
+				SELECT 1 FROM usage_unbilled b
+				WHERE b.cloud = usage_amounts.cloud AND b.project_id = usage_amounts.project_id AND b.hour = usage_amounts.hour)`)
+		}
 	}
 	var texts []string
 	if err := amounts.Scan(&texts).Error; err != nil {

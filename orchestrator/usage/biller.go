@@ -79,7 +79,8 @@ type Account interface {
 	// Rows reads the rows of a subscription for the hours that begin in the range, sorted by time, product and revision.
 	Rows(ctx context.Context, merchant, subscription string, r Range) ([]BilledRow, error)
 	// Troubles reads at most `limit` entries about the unmatched usage of a merchant, with the amounts of all their hours. If Reason.OfMeter is
-	// true, the amount is zero, because it would be the amount of all projects. The parameter `after` is the number of entries to leave out.
+	// true, the amount is zero, because it would be the amount of all projects. For NoPlan, only the usage that still waits to be billed counts,
+	// and an entry without such usage is left out. The parameter `after` is the number of entries to leave out.
 	Troubles(ctx context.Context, merchant string, after, limit int) ([]Trouble, error)
 }
 
