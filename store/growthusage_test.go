@@ -124,6 +124,16 @@ func (g *growth) measureUsage(ctx context.Context) {
 		return expect(3)(len(found), err)
 	})
 	g.measure("failure of billing", func() error { return u.Failed(ctx, now, "m3", errors.New("no answer")) })
+	again := usage.Selection{Merchant: "m3", Range: usage.Range{From: hour.Add(2 * time.Hour), To: hour.Add(3 * time.Hour)}}
+	g.measure("hours of a merchant", func() error { // without the unmatched usage of the merchant, which BillAgain reads
+		rows, _, err := selectHours(u.store.db.WithContext(ctx), again, again.From.UnixMicro(), again.To.UnixMicro(), 100)
+		return expect(1)(len(rows), err)
+	})
+	again.Subscription = "s3"
+	g.measure("usage of a subscription to bill again", func() error {
+		done, err := u.BillAgain(ctx, now, again, 100)
+		return expect(1)(done.Hours, err)
+	})
 	g.measure("deletion of no unmatched usage", func() error { return u.deleteUnmatched(ctx, at(0)) })
 }
 

@@ -49,9 +49,14 @@ func price(text string) *decimal.Decimal {
 // The function `billed` computes rows as the service does. All meters are products of the plan "plan", except "none". The product "free" has no
 // price.
 func billed(r usage.Reading) (usage.Bill, []saga.FollowUp) {
+	return billedWith("a", "b", "cpu", "free")(r)
+}
+
+// The function `billedWith` returns a function that computes rows with these products of the plan "plan".
+func billedWith(products ...string) func(usage.Reading) (usage.Bill, []saga.FollowUp) {
 	all := []usage.Product{}
 	catalog := usage.Catalog{Names: map[string]bool{}}
-	for _, name := range []string{"a", "b", "cpu", "free"} {
+	for _, name := range products {
 		p := usage.Product{ID: "id-" + name, Name: name}
 		if name != "free" {
 			p.Price = price("0.5")
@@ -60,7 +65,9 @@ func billed(r usage.Reading) (usage.Bill, []saga.FollowUp) {
 		catalog.Names[name] = true
 	}
 	catalog.Plans = map[string][]usage.Product{"plan": all}
-	return usage.Billing{Live: func(state string) bool { return state == "active" }}.Bill(r, catalog), nil
+	return func(r usage.Reading) (usage.Bill, []saga.FollowUp) {
+		return usage.Billing{Live: func(state string) bool { return state == "active" }}.Bill(r, catalog), nil
+	}
 }
 
 // The function `bill` bills the usage of merchant m, and returns what was read.

@@ -182,3 +182,71 @@ func TestUsageUnmatched(t *testing.T) {
 		t.Errorf("with a limit of 0: got %d, %s", code, stderr)
 	}
 }
+
+func TestUsageBill(t *testing.T) {
+	h := newHouse(t)
+	merchant := "--merchant=" + h.merchant.ID
+	good := []string{merchant, "--from=2026-01-31T12:00:00Z", "--to=2026-01-31T14:00:00+01:00", "--why=a new product"}
+	code, out, stderr := line(t, h.operator(), append([]string{"usage", "bill"}, good...)...)
+	if want := "FROM                  TO                    HOURS  PROJECTS\n2026-01-31 12:00:00Z  2026-01-31 13:00:00Z  0      0\n"; code != 0 || out != want {
+		t.Errorf("got %d, %q%s, want %q", code, out, stderr, want)
+	}
+	if code, out, stderr := line(t, h.operator(), append([]string{"usage", "bill", "-f", "json"}, good...)...); code != 0 || !strings.Contains(out, `"hours": 0`) {
+		t.Errorf("as JSON: got %d, %s%s", code, out, stderr)
+	}
+	for what, args := range map[string][]string{
+		"no merchant":     good[1:],
+		"no beginning":    {merchant, good[2], good[3]},
+		"no end":          {merchant, good[1], good[3]},
+		"no reason":       good[:3],
+		"no time":         {merchant, "--from=yesterday", good[2], good[3]},
+		"no end of a day": {merchant, good[1], "--to=2026-02-30T00:00:00Z", good[3]},
+		"no subscription": append([]string{"--subscription=x"}, good...),
+		"an argument":     append([]string{"x"}, good...),
+	} {
+		if code, _, stderr := line(t, h.operator(), append([]string{"usage", "bill"}, args...)...); code != exitUsage {
+			t.Errorf("%s: got %d, %s", what, code, stderr)
+		}
+	}
+	code, out, stderr = line(t, h.operator(), "usage", "bill", merchant, "--from=2026-01-01T00:00:00Z", "--to=2026-03-01T00:00:00Z", good[3])
+	if code != exitRefused || !strings.Contains(stderr, "at most 31 days") || out != "" {
+		t.Errorf("a long range: got %d, %s%s", code, out, stderr)
+	}
+}
+
+// A server may need several calls for a range. If one of them fails, the command prints what the earlier ones have done.
+func TestUsageBillMakesSeveralCalls(t *testing.T) {
+	var froms []string
+	var answers []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var want client.UsageBillingRequest
+		if err := json.NewDecoder(r.Body).Decode(&want); err != nil || want.To != "2026-01-31T16:00:00Z" || want.Why != "because" || *want.SubscriptionID == "" {
+			t.Errorf("got %+v, %v", want, err)
+		}
+		froms = append(froms, want.From)
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusAccepted)
+		_, _ = w.Write([]byte(answers[len(froms)-1]))
+	}))
+	defer server.Close()
+	env := []string{"TENANTRY_URL=" + server.URL, "OS_TOKEN=t"}
+	call := func() (int, string, string) {
+		froms = nil
+		return line(t, env, "usage", "bill", "--merchant=0c0a5f7e-13f7-4b5c-9d1c-1b1b6c1f7a01", "--from=2026-01-31T12:00:00Z", "--to=2026-01-31T16:00:00Z",
+			"--why=because", "--subscription=7d5d2ad3-61ac-4b0a-9e0e-24aef3e0a3f1")
+	}
+	first := `{"from": "2026-01-31T12:00:00Z", "to": "2026-01-31T14:00:00Z", "hours": 70, "projects": 35, "next_from": "2026-01-31T14:00:00Z"}`
+	answers = []string{first, `{"from": "2026-01-31T14:00:00Z", "to": "2026-01-31T16:00:00Z", "hours": 8, "projects": 4}`}
+	code, out, stderr := call()
+	if code != 0 || strings.Count(out, "\n") != 3 || !strings.Contains(out, "70     35") || !strings.Contains(out, "8      4") || strings.Join(froms, " ") != "2026-01-31T12:00:00Z 2026-01-31T14:00:00Z" {
+		t.Errorf("got %d, %s%s, and the calls %q", code, out, stderr, froms)
+	}
+	answers = []string{first, "no JSON"}
+	if code, out, stderr := call(); code != exitUnreachable || !strings.Contains(out, "70     35") || strings.Count(out, "\n") != 2 {
+		t.Errorf("the second call fails: got %d, %s%s", code, out, stderr)
+	}
+	answers = []string{first, strings.Replace(first, "12:00:00Z", "14:00:00Z", 1)}
+	if code, _, stderr := call(); code != exitUnreachable || !strings.Contains(stderr, "has done this hour already") {
+		t.Errorf("a server that repeats an hour: got %d, %s", code, stderr)
+	}
+}

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,10 +16,10 @@ import (
 )
 
 func (p *program) usage() *cobra.Command {
-	return group("usage", "Show the usage of subscriptions, and how it is billed",
+	return group("usage", "Show the usage of subscriptions and how it is billed, and bill it again",
 		"Show the usage that Tenantry has computed from the samples of Ceilometer. A portal uses its merchant's API key; an operator may see\n"+
-			"the usage of any merchant.\n\n"+connectHelp+exitHelp,
-		p.usageShow(), p.usageUnmatched())
+			"the usage of any merchant. Only an operator may let usage be billed again.\n\n"+connectHelp+exitHelp,
+		p.usageShow(), p.usageUnmatched(), p.usageBill())
 }
 
 func (p *program) usageShow() *cobra.Command {
@@ -174,6 +176,86 @@ func (p *program) usageUnmatched() *cobra.Command {
 		})
 	}
 	return c
+}
+
+func (p *program) usageBill() *cobra.Command {
+	c := &cobra.Command{
+		Use: "bill --merchant ID --from TIME --to TIME --why REASON", Short: "Bill the usage of hours again; for operators", Args: exactly(),
+		Long: "Bill the stored usage of hours again, two minutes later. Use this command after the cause of unmatched usage is gone: for example, after\n" +
+			"the merchant has created a product, or after you have corrected the file of the setting meters and restarted all replicas. Usage that\n" +
+			"could not be billed then becomes rows, and its hours disappear from \"tenantry usage unmatched\". This command shows the first and the last\n" +
+			"hour of each entry.\n\n" +
+			"A meter that was billed in an hour keeps its product, unit, divisor and price. You can repeat the command: if nothing has changed, there\n" +
+			"are no rows. With --subscription, the entries of \"tenantry usage unmatched\" that are about several subscriptions keep their hours. The\n" +
+			"log of the server has the reason. The range has at most 31 days. Many hours need several calls: there is one line for each call.\n\n" +
+			"  HOURS     the hours with stored usage that are billed again; an hour of each project counts\n" +
+			"  PROJECTS  the number of these projects\n\n" + connectHelp + exitHelp,
+	}
+	merchant := merchantFlag(c)
+	subscription := c.Flags().String("subscription", "", "only the usage of this subscription")
+	from := timeFlag(c, "from", "only hours that begin at this time (RFC 3339) or later (required)")
+	to := timeFlag(c, "to", "only hours that begin before this time (RFC 3339) (required)")
+	why := c.Flags().String("why", "", "the reason, which the log of the server has (required)")
+	f := formatFlag(c)
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := checkMerchant(*merchant); err != nil {
+			return err
+		}
+		if *subscription != "" {
+			if err := checkID("subscription", *subscription); err != nil {
+				return err
+			}
+		}
+		first, err := from()
+		if err != nil {
+			return err
+		}
+		last, err := to()
+		if err != nil {
+			return err
+		}
+		if first == nil || last == nil || *why == "" {
+			return usage("--from, --to and --why are required")
+		}
+		s, err := p.asOperator(cmd.Context())
+		if err != nil {
+			return err
+		}
+		want := client.UsageBillingRequest{From: first.Format(time.RFC3339Nano), To: last.Format(time.RFC3339Nano), SubscriptionID: some(*subscription), Why: *why}
+		calls, err := billAgain(cmd.Context(), s, *merchant, want)
+		if len(calls) == 0 {
+			return err
+		}
+		return errors.Join(f.print(p.out, calls, func(w io.Writer) {
+			row(w, "FROM", "TO", "HOURS", "PROJECTS")
+			for _, call := range calls {
+				row(w, call.From.Format(timeLayout), call.To.Format(timeLayout), strconv.Itoa(call.Hours), strconv.Itoa(call.Projects))
+			}
+		}), err)
+	}
+	return c
+}
+
+// billAgain repeats the call until all hours are billed again. If a call fails, billAgain also returns the earlier ones.
+func billAgain(ctx context.Context, s remote, merchant string, want client.UsageBillingRequest) (calls []client.UsageBilling, err error) {
+	for {
+		answer, err := s.BillUsageAgainWithResponse(ctx, merchant, want)
+		if err != nil {
+			return calls, unsent(ctx, err)
+		}
+		call := answer.JSON202
+		if call == nil {
+			return calls, problemError(answer.StatusCode(), answer.Body)
+		}
+		calls = append(calls, *call)
+		if call.NextFrom == nil {
+			return calls, nil
+		}
+		if !call.NextFrom.After(call.From) {
+			return calls, exit(exitUnreachable, fmt.Errorf("the server wants a repetition from %s, but has done this hour already", call.NextFrom.Format(time.RFC3339)))
+		}
+		want.From = call.NextFrom.Format(time.RFC3339Nano)
+	}
 }
 
 // timeFlag adds a flag for a time. The returned function reads the flag. Without the flag, the time is nil.

@@ -1796,6 +1796,38 @@ type Usage struct {
 // UsageKind A `cumulative` meter is a counter: the amount is its increase. The amount of a `delta` meter is the sum of its samples. The amount of a `gauge` is in unit-hours: a sample holds until the next one, but at most for 15 minutes.
 type UsageKind string
 
+// UsageBilling The usage that waits to be billed again.
+type UsageBilling struct {
+	From time.Time `json:"from"`
+
+	// Hours The number of hours with stored usage. An hour of each project counts.
+	Hours int `json:"hours"`
+
+	// NextFrom If the call has left hours out: the time from which you repeat the call.
+	NextFrom *time.Time `json:"next_from,omitempty"`
+
+	// Projects The number of projects.
+	Projects int `json:"projects"`
+
+	// To The hours from this time on are not part of the answer.
+	To time.Time `json:"to"`
+}
+
+// UsageBillingRequest defines model for UsageBillingRequest.
+type UsageBillingRequest struct {
+	// From Only hours that begin at this time or later.
+	From string `json:"from"`
+
+	// SubscriptionID a uuid in lower case, with hyphens
+	SubscriptionID *UUID `json:"subscription_id,omitempty"`
+
+	// To Only hours that begin before this time, which must not be in the future. The range has at most 31 days.
+	To string `json:"to"`
+
+	// Why The reason. The log has it.
+	Why string `json:"why"`
+}
+
 // UsageList defines model for UsageList.
 type UsageList struct {
 	Links Links      `json:"links"`
@@ -2143,6 +2175,9 @@ type UnsubscribeSubscriptionJSONRequestBody = ChangeRequest
 // LogInJSONRequestBody defines body for LogIn for application/json ContentType.
 type LogInJSONRequestBody = LoginRequest
 
+// BillUsageAgainJSONRequestBody defines body for BillUsageAgain for application/json ContentType.
+type BillUsageAgainJSONRequestBody = UsageBillingRequest
+
 // RegisterUserJSONRequestBody defines body for RegisterUser for application/json ContentType.
 type RegisterUserJSONRequestBody = RegisterRequest
 
@@ -2277,6 +2312,9 @@ type ServerInterface interface {
 	// LogIn Log a user in
 	// (POST /v1/merchants/{merchant_id}/tokens)
 	LogIn(ctx echo.Context, merchantID MerchantID) error
+	// BillUsageAgain Bill the usage of hours again
+	// (POST /v1/merchants/{merchant_id}/usage/billing)
+	BillUsageAgain(ctx echo.Context, merchantID MerchantID) error
 	// ListUnmatchedUsage List usage that is not billed, or not as it should be
 	// (GET /v1/merchants/{merchant_id}/usage/unmatched)
 	ListUnmatchedUsage(ctx echo.Context, merchantID MerchantID, params ListUnmatchedUsageParams) error
@@ -3115,6 +3153,22 @@ func (w *ServerInterfaceWrapper) LogIn(ctx echo.Context) error {
 	return err
 }
 
+// BillUsageAgain converts echo context to params.
+func (w *ServerInterfaceWrapper) BillUsageAgain(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "merchant_id" -------------
+	var merchantID MerchantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "merchant_id", ctx.Param("merchant_id"), &merchantID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter merchant_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.BillUsageAgain(ctx, merchantID)
+	return err
+}
+
 // ListUnmatchedUsage converts echo context to params.
 func (w *ServerInterfaceWrapper) ListUnmatchedUsage(ctx echo.Context) error {
 	var err error
@@ -3506,6 +3560,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/unsubscribe", wrapper.UnsubscribeSubscription, options.OperationMiddlewares["unsubscribeSubscription"]...)
 	router.GET(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/usage", wrapper.GetUsage, options.OperationMiddlewares["getUsage"]...)
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/tokens", wrapper.LogIn, options.OperationMiddlewares["logIn"]...)
+	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/usage/billing", wrapper.BillUsageAgain, options.OperationMiddlewares["billUsageAgain"]...)
 	router.GET(options.BaseURL+"/v1/merchants/:merchant_id/usage/unmatched", wrapper.ListUnmatchedUsage, options.OperationMiddlewares["listUnmatchedUsage"]...)
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/users", wrapper.RegisterUser, options.OperationMiddlewares["registerUser"]...)
 	router.POST(options.BaseURL+"/v1/repair-plans", wrapper.CreateRepairPlan, options.OperationMiddlewares["createRepairPlan"]...)

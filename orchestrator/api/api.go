@@ -38,6 +38,7 @@ type Options struct {
 	Meters    Meters
 	Samples   Samples
 	Usages    usage.Account
+	Rebilling usage.Rebilling
 	// Installation is the id of this installation. The API refuses the repair plans of other installations.
 	Installation string
 	Now          func() time.Time

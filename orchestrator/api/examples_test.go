@@ -236,6 +236,7 @@ func TestEachExampleIsAccepted(t *testing.T) {
 	_, err = w.Billing.CreateMerchant(t.Context(), billing.Merchant{ID: merchant, Name: "Cloud Shop", Currency: "nok", Language: "nor"})
 	must(t, err)
 	send("createMerchant", "example", request{path: "/v1/merchants", operator: w.OperatorToken}, http.StatusCreated)
+	send("billUsageAgain", "example", request{path: "/v1/merchants/" + merchant + "/usage/billing", operator: w.OperatorToken}, http.StatusAccepted)
 	send("updateMerchant", "example", request{method: http.MethodPatch, path: "/v1/merchants/" + merchant, operator: w.OperatorToken}, http.StatusOK)
 
 	for _, name := range []string{"all", "merchant", "project"} {

@@ -6,10 +6,12 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/tenantry/tenantry/orchestrator/upstream"
 	"github.com/tenantry/tenantry/orchestrator/usage"
 )
 
@@ -153,4 +155,63 @@ func viewTrouble(t *usage.Trouble) UnmatchedUsage {
 		view.Amount = new(t.Amount.String())
 	}
 	return view
+}
+
+const (
+	// maxBilledAgain is the longest range of hours that one call lets be billed again.
+	maxBilledAgain = 31 * 24 * time.Hour
+	// hoursBilledAgain is the number of hours of projects after which a call ends at the end of an hour.
+	hoursBilledAgain = 5000
+)
+
+// BillUsageAgain lets usage be billed again.
+func (s *server) BillUsageAgain(c echo.Context, merchantID string) error {
+	want, err := bodyAs[UsageBillingRequest](c, s.document.operations["billUsageAgain"])
+	if err != nil {
+		return err
+	}
+	merchant, err := s.merchantOf(c, merchantID)
+	if err != nil {
+		return err
+	}
+	hours, faults := s.rangeToBill(want)
+	if !strings.ContainsFunc(want.Why, visible) {
+		faults = append(faults, InvalidParam{Pointer: some("/why"), Detail: "the reason is empty"})
+	}
+	if len(faults) > 0 {
+		return invalid(faults...)
+	}
+	selection := usage.Selection{Range: hours, Merchant: merchant.ID, Subscription: valueOf(want.SubscriptionID)}
+	done, err := s.Rebilling.BillAgain(c.Request().Context(), s.now(), selection, hoursBilledAgain)
+	if err != nil {
+		return err
+	}
+	answer := UsageBilling{From: hours.From, To: hours.To, Hours: done.Hours, Projects: done.Projects}
+	if !done.Next.IsZero() {
+		answer.To, answer.NextFrom = done.Next, &done.Next
+	}
+	s.Log.Info().Str("request_id", requestID(c)).Str("caller", callerOf(c).String()).Str("why", upstream.Clean(want.Why)).
+		Str("merchant_id", merchant.ID).Str("subscription_id", selection.Subscription).Time("from", answer.From).Time("to", answer.To).
+		Int("hours", done.Hours).Int("projects", done.Projects).Msg("usage is billed again")
+	return answerJSON(c, http.StatusAccepted, answer)
+}
+
+// rangeToBill returns the range of a request, or its faults.
+func (s *server) rangeToBill(want UsageBillingRequest) (r usage.Range, faults []InvalidParam) {
+	parse := func(pointer, text string) time.Time {
+		at, err := time.Parse(time.RFC3339, text)
+		if err != nil { // the schema allows impossible dates, such as February 30
+			faults = append(faults, InvalidParam{Pointer: some(pointer), Detail: wantedTime})
+		}
+		return at.UTC()
+	}
+	r.From, r.To = parse("/from", want.From), parse("/to", want.To)
+	switch length := r.To.Sub(r.From); {
+	case len(faults) > 0:
+	case length <= 0 || length > maxBilledAgain:
+		faults = append(faults, InvalidParam{Pointer: some("/from"), Detail: "the time must be before `to`, by at most 31 days"})
+	case r.To.After(s.now()):
+		faults = append(faults, InvalidParam{Pointer: some("/to"), Detail: "the time is in the future"})
+	}
+	return r, faults
 }

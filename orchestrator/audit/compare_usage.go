@@ -190,6 +190,7 @@ func (u *foundUsage) advice() string {
 	merchant := []string{"--merchant", u.MerchantID}
 	unmatched := command(append([]string{"tenantry", "usage", "unmatched"}, merchant...)...)
 	show := command(append([]string{"tenantry", "usage", "show", u.SubscriptionID}, merchant...)...)
+	again := ", and bill the earlier hours again: " + command(append([]string{"tenantry", "usage", "bill"}, merchant...)...) + " --from TIME --to TIME --why REASON"
 	switch u.Reason {
 	case UsageNoSubscription:
 		if u.ofCustomer() {
@@ -202,13 +203,13 @@ func (u *foundUsage) advice() string {
 	case UsageNoPlan:
 		return "restore the plan in BillingStack; Tenantry looks for it every hour, and then bills the usage"
 	case UsageNoProduct:
-		return "if the merchant sells the meter, create a product or correct TENANTRY_METERS: later hours are then billed; otherwise, accept the finding"
+		return "if the merchant sells the meter, create a product or correct TENANTRY_METERS" + again + "; otherwise, accept the finding"
 	case UsageAmbiguous:
-		return "rename one of the products in BillingStack: later hours are then billed"
+		return "rename one of the products in BillingStack" + again
 	case UsageOtherUnit:
-		return "correct the unit and the divisor of the meter in TENANTRY_METERS: later hours are then billed; or accept the finding"
+		return "correct the unit and the divisor of the meter in TENANTRY_METERS" + again + "; or accept the finding"
 	case UsageSeveralUnits:
-		return "state the unit of the meter in TENANTRY_METERS: later hours are then billed in this unit"
+		return "state the unit of the meter in TENANTRY_METERS" + again
 	case UsageNoPrice:
 		return "give the product a fixed price, correct the rows in BillingStack, and then accept the finding; the rows: " + show
 	case UsageOther:

@@ -130,7 +130,7 @@ func wire(p parts) (w wired, err error) {
 		Runs: w.runs, Starter: w.runs, Actions: w.runs,
 		Admit: deps, Repairs: deps, Merchants: p.store.Merchants(), Identity: deps.Identity, Billing: u.billing,
 		Audits: p.store.Audits(), Auditor: w.audits, Installation: p.installation,
-		Meters: intake.NewKeys(p.store.Usage(), clock.Now), Samples: w.intake, Usages: p.store.Usage(),
+		Meters: intake.NewKeys(p.store.Usage(), clock.Now), Samples: w.intake, Usages: p.store.Usage(), Rebilling: p.store.Usage(),
 		Now: clock.Now, Random: rand.Reader, AdminRole: p.AdminRole, ScopedTokens: p.ScopedTokens,
 		MaxLiveRuns: p.MaxLiveRuns, Admissions: p.Admissions, Logins: logins, Heartbeat: p.Heartbeat,
 		KeystoneURL: u.keystoneURL, TLS: p.TLSCert != "", Version: p.Version, Log: p.Log, Ready: w.health.report,

@@ -1801,6 +1801,38 @@ type Usage struct {
 // UsageKind A `cumulative` meter is a counter: the amount is its increase. The amount of a `delta` meter is the sum of its samples. The amount of a `gauge` is in unit-hours: a sample holds until the next one, but at most for 15 minutes.
 type UsageKind string
 
+// UsageBilling The usage that waits to be billed again.
+type UsageBilling struct {
+	From time.Time `json:"from"`
+
+	// Hours The number of hours with stored usage. An hour of each project counts.
+	Hours int `json:"hours"`
+
+	// NextFrom If the call has left hours out: the time from which you repeat the call.
+	NextFrom *time.Time `json:"next_from,omitempty"`
+
+	// Projects The number of projects.
+	Projects int `json:"projects"`
+
+	// To The hours from this time on are not part of the answer.
+	To time.Time `json:"to"`
+}
+
+// UsageBillingRequest defines model for UsageBillingRequest.
+type UsageBillingRequest struct {
+	// From Only hours that begin at this time or later.
+	From string `json:"from"`
+
+	// SubscriptionID a uuid in lower case, with hyphens
+	SubscriptionID *UUID `json:"subscription_id,omitempty"`
+
+	// To Only hours that begin before this time, which must not be in the future. The range has at most 31 days.
+	To string `json:"to"`
+
+	// Why The reason. The log has it.
+	Why string `json:"why"`
+}
+
 // UsageList defines model for UsageList.
 type UsageList struct {
 	Links Links      `json:"links"`
@@ -2292,6 +2324,9 @@ type UnsubscribeSubscriptionJSONRequestBody = ChangeRequest
 // LogInJSONRequestBody defines body for LogIn for application/json ContentType.
 type LogInJSONRequestBody = LoginRequest
 
+// BillUsageAgainJSONRequestBody defines body for BillUsageAgain for application/json ContentType.
+type BillUsageAgainJSONRequestBody = UsageBillingRequest
+
 // RegisterUserJSONRequestBody defines body for RegisterUser for application/json ContentType.
 type RegisterUserJSONRequestBody = RegisterRequest
 
@@ -2774,6 +2809,24 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/merchants/{merchant_id}/tokens (the `LogIn` operationId).
 	LogIn(ctx context.Context, merchantID MerchantID, params *LogInParams, body LogInJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// BillUsageAgainWithBody Bill the usage of hours again
+	//
+	// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as those with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. If nothing has changed, there are no rows: you can repeat the call. If the range has many hours of projects, the call stops at the end of an hour, and the answer has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/merchants/{merchant_id}/usage/billing (the `BillUsageAgain` operationId).
+	BillUsageAgainWithBody(ctx context.Context, merchantID MerchantID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// BillUsageAgain Bill the usage of hours again
+	//
+	// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as those with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. If nothing has changed, there are no rows: you can repeat the call. If the range has many hours of projects, the call stops at the end of an hour, and the answer has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/merchants/{merchant_id}/usage/billing (the `BillUsageAgain` operationId).
+	BillUsageAgain(ctx context.Context, merchantID MerchantID, body BillUsageAgainJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListUnmatchedUsage List usage that is not billed, or not as it should be
 	//
@@ -3821,6 +3874,44 @@ func (c *Client) LogInWithBody(ctx context.Context, merchantID MerchantID, param
 // Corresponds with POST /v1/merchants/{merchant_id}/tokens (the `LogIn` operationId).
 func (c *Client) LogIn(ctx context.Context, merchantID MerchantID, params *LogInParams, body LogInJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewLogInRequest(c.Server, merchantID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// BillUsageAgainWithBody Bill the usage of hours again
+//
+// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as those with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. If nothing has changed, there are no rows: you can repeat the call. If the range has many hours of projects, the call stops at the end of an hour, and the answer has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/merchants/{merchant_id}/usage/billing (the `BillUsageAgain` operationId).
+func (c *Client) BillUsageAgainWithBody(ctx context.Context, merchantID MerchantID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewBillUsageAgainRequestWithBody(c.Server, merchantID, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// BillUsageAgain Bill the usage of hours again
+//
+// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as those with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. If nothing has changed, there are no rows: you can repeat the call. If the range has many hours of projects, the call stops at the end of an hour, and the answer has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/merchants/{merchant_id}/usage/billing (the `BillUsageAgain` operationId).
+func (c *Client) BillUsageAgain(ctx context.Context, merchantID MerchantID, body BillUsageAgainJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewBillUsageAgainRequest(c.Server, merchantID, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6296,6 +6387,53 @@ func NewLogInRequestWithBody(server string, merchantID MerchantID, params *LogIn
 	return req, nil
 }
 
+// NewBillUsageAgainRequest calls the generic BillUsageAgain builder with application/json body
+func NewBillUsageAgainRequest(server string, merchantID MerchantID, body BillUsageAgainJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewBillUsageAgainRequestWithBody(server, merchantID, "application/json", bodyReader)
+}
+
+// NewBillUsageAgainRequestWithBody constructs an http.Request for the BillUsageAgain method, with any body, and a specified content type
+func NewBillUsageAgainRequestWithBody(server string, merchantID MerchantID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "merchant_id", merchantID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/merchants/%s/usage/billing", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewListUnmatchedUsageRequest constructs an http.Request for the ListUnmatchedUsage method
 func NewListUnmatchedUsageRequest(server string, merchantID MerchantID, params *ListUnmatchedUsageParams) (*http.Request, error) {
 	var err error
@@ -7710,6 +7848,24 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/merchants/{merchant_id}/tokens (the `LogIn` operationId).
 	LogInWithResponse(ctx context.Context, merchantID MerchantID, params *LogInParams, body LogInJSONRequestBody, reqEditors ...RequestEditorFn) (*LogInResponse, error)
+
+	// BillUsageAgainWithBodyWithResponse Bill the usage of hours again
+	//
+	// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as those with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. If nothing has changed, there are no rows: you can repeat the call. If the range has many hours of projects, the call stops at the end of an hour, and the answer has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/merchants/{merchant_id}/usage/billing (the `BillUsageAgain` operationId).
+	BillUsageAgainWithBodyWithResponse(ctx context.Context, merchantID MerchantID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*BillUsageAgainResponse, error)
+
+	// BillUsageAgainWithResponse Bill the usage of hours again
+	//
+	// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as those with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. If nothing has changed, there are no rows: you can repeat the call. If the range has many hours of projects, the call stops at the end of an hour, and the answer has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/merchants/{merchant_id}/usage/billing (the `BillUsageAgain` operationId).
+	BillUsageAgainWithResponse(ctx context.Context, merchantID MerchantID, body BillUsageAgainJSONRequestBody, reqEditors ...RequestEditorFn) (*BillUsageAgainResponse, error)
 
 	// ListUnmatchedUsageWithResponse List usage that is not billed, or not as it should be
 	//
@@ -12462,6 +12618,138 @@ func (r LogInResponse) ContentType() string {
 	return ""
 }
 
+// BillUsageAgainResponse401Headers the declared response headers of an HTTP 401 response for BillUsageAgain
+type BillUsageAgainResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// BillUsageAgainResponse415Headers the declared response headers of an HTTP 415 response for BillUsageAgain
+type BillUsageAgainResponse415Headers struct {
+	AcceptEncoding *string
+}
+
+// BillUsageAgainResponse429Headers the declared response headers of an HTTP 429 response for BillUsageAgain
+type BillUsageAgainResponse429Headers struct {
+	RetryAfter *int
+}
+
+// BillUsageAgainResponse503Headers the declared response headers of an HTTP 503 response for BillUsageAgain
+type BillUsageAgainResponse503Headers struct {
+	RetryAfter *int
+}
+
+type BillUsageAgainResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON202 the response for an HTTP 202 `application/json` response
+	JSON202 *UsageBilling
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadBody
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *MerchantNotFound
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *NotJSON
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Internal
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *BillUsageAgainResponse401Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *BillUsageAgainResponse415Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *BillUsageAgainResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *BillUsageAgainResponse503Headers
+}
+
+// GetJSON202 returns the response for an HTTP 202 `application/json` response
+func (r BillUsageAgainResponse) GetJSON202() *UsageBilling {
+	return r.JSON202
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r BillUsageAgainResponse) GetApplicationProblemJSON400() *BadBody {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r BillUsageAgainResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r BillUsageAgainResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r BillUsageAgainResponse) GetApplicationProblemJSON404() *MerchantNotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r BillUsageAgainResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r BillUsageAgainResponse) GetApplicationProblemJSON415() *NotJSON {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r BillUsageAgainResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r BillUsageAgainResponse) GetApplicationProblemJSON500() *Internal {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r BillUsageAgainResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r BillUsageAgainResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r BillUsageAgainResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r BillUsageAgainResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r BillUsageAgainResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListUnmatchedUsageResponse401Headers the declared response headers of an HTTP 401 response for ListUnmatchedUsage
 type ListUnmatchedUsageResponse401Headers struct {
 	WWWAuthenticate *string
@@ -15142,6 +15430,36 @@ func (c *ClientWithResponses) LogInWithResponse(ctx context.Context, merchantID 
 		return nil, err
 	}
 	return ParseLogInResponse(rsp)
+}
+
+// BillUsageAgainWithBodyWithResponse Bill the usage of hours again
+//
+// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as those with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. If nothing has changed, there are no rows: you can repeat the call. If the range has many hours of projects, the call stops at the end of an hour, and the answer has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/merchants/{merchant_id}/usage/billing (the `BillUsageAgain` operationId).
+func (c *ClientWithResponses) BillUsageAgainWithBodyWithResponse(ctx context.Context, merchantID MerchantID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*BillUsageAgainResponse, error) {
+	rsp, err := c.BillUsageAgainWithBody(ctx, merchantID, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseBillUsageAgainResponse(rsp)
+}
+
+// BillUsageAgainWithResponse Bill the usage of hours again
+//
+// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as those with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. If nothing has changed, there are no rows: you can repeat the call. If the range has many hours of projects, the call stops at the end of an hour, and the answer has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/merchants/{merchant_id}/usage/billing (the `BillUsageAgain` operationId).
+func (c *ClientWithResponses) BillUsageAgainWithResponse(ctx context.Context, merchantID MerchantID, body BillUsageAgainJSONRequestBody, reqEditors ...RequestEditorFn) (*BillUsageAgainResponse, error) {
+	rsp, err := c.BillUsageAgain(ctx, merchantID, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseBillUsageAgainResponse(rsp)
 }
 
 // ListUnmatchedUsageWithResponse List usage that is not billed, or not as it should be
@@ -21144,6 +21462,138 @@ func ParseLogInResponse(rsp *http.Response) (*LogInResponse, error) {
 			}
 			headers.RateLimitPolicy = &value
 		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseBillUsageAgainResponse parses an HTTP response from a BillUsageAgainWithResponse call
+func ParseBillUsageAgainResponse(rsp *http.Response) (*BillUsageAgainResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &BillUsageAgainResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 202:
+		var dest UsageBilling
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON202 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadBody
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest MerchantNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest NotJSON
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers BillUsageAgainResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 415:
+		var headers BillUsageAgainResponse415Headers
+		if values := rsp.Header.Values("Accept-Encoding"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Encoding", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptEncoding = &value
+		}
+		response.Headers415 = &headers
+	case rsp.StatusCode == 429:
+		var headers BillUsageAgainResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers BillUsageAgainResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
