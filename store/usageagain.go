@@ -47,6 +47,11 @@ func (u *Usage) BillAgain(ctx context.Context, now time.Time, s usage.Selection,
 		if err := insert(tx.Clauses(waitAgain), rows); err != nil {
 			return err
 		}
+		if s.Current {
+			if err := forgetTerms(tx, rows); err != nil {
+				return err
+			}
+		}
 		return narrow(tx, s, from, end)
 	})
 	if err != nil {

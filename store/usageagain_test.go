@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/usage"
 	"github.com/tenantry/tenantry/store"
 )
@@ -14,9 +15,14 @@ import (
 // billAgain lets usage of merchant m be billed again. The range is in hours after noon.
 func billAgain(t *testing.T, s *store.Store, now time.Time, subscription string, from, to float64, limit int) usage.Selected {
 	t.Helper()
+	return billAgainWith(t, s, now, false, subscription, from, to, limit)
+}
+
+func billAgainWith(t *testing.T, s *store.Store, now time.Time, current bool, subscription string, from, to float64, limit int) usage.Selected {
+	t.Helper()
 	at := func(hours float64) time.Time { return noon.Add(time.Duration(hours * float64(time.Hour))) }
 	done, err := s.Usage().BillAgain(t.Context(), now, usage.Selection{
-		Merchant: "m", Subscription: subscription, Range: usage.Range{From: at(from), To: at(to)},
+		Merchant: "m", Subscription: subscription, Current: current, Range: usage.Range{From: at(from), To: at(to)},
 	}, limit)
 	must(t, err)
 	return done
@@ -63,6 +69,63 @@ func TestUsageIsBilledAgain(t *testing.T) {
 			sameTexts(t, "the usage that waits in the end", waiting(t, s))
 			sameTexts(t, "the rows afterwards", rowsInTable(t, s), first[0], first[1], "s new 0 60 0 2 ", "s new 60 120 0 16 ", "s2 new 0 60 0 8 ")
 			sameTexts(t, "the unmatched usage afterwards", unmatched(t, s), "no-product   none 1 1 ", "no-subscription lone  cpu 0 0 ", "unpriced  s free 0 0 ")
+		}
+	})
+}
+
+// The usage of one subscription takes the terms of now, and keeps them, even if its hours are computed again.
+func TestUsageIsBilledWithTheTermsOfNow(t *testing.T) {
+	onEach(t, func(t *testing.T, s *store.Store) {
+		dear := func(r usage.Reading) (usage.Bill, []saga.FollowUp) {
+			all := []usage.Product{{ID: "id-cpu", Name: "cpu", Price: price("2")}}
+			b := usage.Billing{Live: func(string) bool { return true }}
+			return b.Bill(r, usage.Catalog{Names: map[string]bool{"cpu": true}, Plans: map[string][]usage.Product{"plan": all}}), nil
+		}
+		billDear := func(now time.Time) {
+			t.Helper()
+			for n := 1; n > 0; {
+				var err error
+				n, err = s.Usage().Bill(t.Context(), now, "m", 1, dear)
+				must(t, err)
+			}
+		}
+		rows := func() []string {
+			t.Helper()
+			return rowsOf(t, s, fmt.Sprintf(`SELECT subscription_id, (hour - %d) / 3600000000, revision, value, price FROM usage_rows
+				ORDER BY subscription_id, hour, revision`, noon.UnixMicro()))
+		}
+		for hour := range 3 {
+			after := time.Duration(hour) * time.Hour
+			finish(t, s, noon, "p", "s", after, measured(after, after+time.Hour, "cpu", "1"))
+			finish(t, s, noon, "p2", "s", after, measured(after, after+time.Hour, "cpu", "4")) // the tenant was created again
+			finish(t, s, noon, "q", "s2", after, measured(after, after+time.Hour, "cpu", "3"))
+			finish(t, s, noon, "lone", "", after, measured(after, after+time.Hour, "cpu", "3"))
+		}
+		billAll(t, s, noon)
+		others := []string{"s2 0 0 3 0.5 ", "s2 1 0 3 0.5 ", "s2 2 0 3 0.5 "}
+		sameTexts(t, "the first rows", rows(), append([]string{"s 0 0 5 0.5 ", "s 1 0 5 0.5 ", "s 2 0 5 0.5 "}, others...)...)
+		billAgain(t, s, noon, "", 0, 3, 100)
+		billDear(noon.Add(time.Hour))
+		same(t, "the rows with the terms of then", len(rows()), 6)
+		want := append([]string{"s 0 0 5 0.5 ", "s 0 1 -5 0.5 ", "s 0 2 5 2 ", "s 1 0 5 0.5 ", "s 1 1 -5 0.5 ", "s 1 2 5 2 ", "s 2 0 5 0.5 "}, others...)
+		for range 2 {
+			billAgainWith(t, s, noon, true, "s", 0, 2, 100)
+			billDear(noon.Add(time.Hour))
+			sameTexts(t, "the rows with the terms of now", rows(), want...)
+		}
+		billAgain(t, s, noon, "", 0, 3, 100)
+		billAll(t, s, noon.Add(time.Hour))
+		sameTexts(t, "the rows with the terms of then, again", rows(), want...)
+		finish(t, s, noon, "p", "s", 0, measured(0, time.Hour, "cpu", "1.5"))
+		billAll(t, s, noon.Add(time.Hour))
+		sameTexts(t, "the rows after late samples", rows(), slices.Insert(want, 3, "s 0 3 0.5 2 ")...)
+		sameTexts(t, "the hours with terms", rowsOf(t, s, fmt.Sprintf("SELECT merchant_id, subscription_id, (hour - %d) / 3600000000 FROM usage_terms ORDER BY hour", noon.UnixMicro())),
+			"m s 0 ", "m s 1 ")
+
+		must(t, s.DB().Exec("UPDATE usage_terms SET terms = 'x'").Error)
+		billAgain(t, s, noon, "s", 0, 1, 100)
+		if n, err := s.Usage().Bill(t.Context(), noon.Add(time.Hour), "m", 10, dear); err == nil || n != 0 || len(waiting(t, s)) != 2 {
+			t.Errorf("terms that are not JSON: billed %d, %v", n, err)
 		}
 	})
 }

@@ -130,7 +130,8 @@ func readingOf(tx *gorm.DB, waiting []unbilledRow) (r usage.Reading, err error) 
 		}
 		r.Earlier = append(r.Earlier, row)
 	}
-	return r, nil
+	r.Terms, err = readTerms(tx, r.Merchant, waiting[0].Hour, subscriptions)
+	return r, err
 }
 
 func writeBill(tx *gorm.DB, now time.Time, waiting []unbilledRow, made usage.Bill, followUps []saga.FollowUp) error {
@@ -165,6 +166,9 @@ func writeBill(tx *gorm.DB, now time.Time, waiting []unbilledRow, made usage.Bil
 		}
 	}
 	if err := insert(tx, rows); err != nil {
+		return err
+	}
+	if err := writeTerms(tx, waiting[0].MerchantID, waiting[0].Hour, made.Terms); err != nil {
 		return err
 	}
 	if err := widen(tx, unmatchedOf(waiting[0], made.Unmatched)); err != nil {

@@ -220,7 +220,7 @@ func TestUsageBillMakesSeveralCalls(t *testing.T) {
 	var answers []string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var want client.UsageBillingRequest
-		if err := json.NewDecoder(r.Body).Decode(&want); err != nil || want.To != "2026-01-31T16:00:00Z" || want.Why != "because" || *want.SubscriptionID == "" {
+		if err := json.NewDecoder(r.Body).Decode(&want); err != nil || want.To != "2026-01-31T16:00:00Z" || want.Why != "because" || *want.SubscriptionID == "" || !*want.Current {
 			t.Errorf("got %+v, %v", want, err)
 		}
 		froms = append(froms, want.From)
@@ -233,7 +233,7 @@ func TestUsageBillMakesSeveralCalls(t *testing.T) {
 	call := func() (int, string, string) {
 		froms = nil
 		return line(t, env, "usage", "bill", "--merchant=0c0a5f7e-13f7-4b5c-9d1c-1b1b6c1f7a01", "--from=2026-01-31T12:00:00Z", "--to=2026-01-31T16:00:00Z",
-			"--why=because", "--subscription=7d5d2ad3-61ac-4b0a-9e0e-24aef3e0a3f1")
+			"--why=because", "--current", "--subscription=7d5d2ad3-61ac-4b0a-9e0e-24aef3e0a3f1")
 	}
 	first := `{"from": "2026-01-31T12:00:00Z", "to": "2026-01-31T14:00:00Z", "hours": 70, "projects": 35, "next_from": "2026-01-31T14:00:00Z"}`
 	answers = []string{first, `{"from": "2026-01-31T14:00:00Z", "to": "2026-01-31T16:00:00Z", "hours": 8, "projects": 4}`}

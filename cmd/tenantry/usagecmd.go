@@ -185,9 +185,10 @@ func (p *program) usageBill() *cobra.Command {
 			"the merchant has created a product, or after you have corrected the file of the setting meters and restarted all replicas. Usage that\n" +
 			"could not be billed then becomes rows, and its hours disappear from \"tenantry usage unmatched\". This command shows the first and the last\n" +
 			"hour of each entry.\n\n" +
-			"A meter that was billed in an hour keeps its product, unit, divisor and price. You can repeat the command: if nothing has changed, there\n" +
-			"are no rows. With --subscription, the entries of \"tenantry usage unmatched\" that are about several subscriptions keep their hours. The\n" +
-			"log of the server has the reason. The range has at most 31 days. Many hours need several calls: there is one line for each call.\n\n" +
+			"A meter that was billed in an hour keeps its product, unit, divisor and price. With --current, it takes those of now: if they differ, one\n" +
+			"row takes back the usage of the old product at the old price, and another row has the usage of the new one.\n\n" +
+			"You can repeat the command: if nothing has changed, there are no rows. With --subscription, the entries of \"tenantry usage unmatched\" that are about several subscriptions keep their hours. The log of the server\n" +
+			"has the reason. The range has at most 31 days. Many hours need several calls: there is one line for each call.\n\n" +
 			"  HOURS     the hours with stored usage that are billed again; an hour of each project counts\n" +
 			"  PROJECTS  the number of these projects\n\n" + connectHelp + exitHelp,
 	}
@@ -195,6 +196,7 @@ func (p *program) usageBill() *cobra.Command {
 	subscription := c.Flags().String("subscription", "", "only the usage of this subscription")
 	from := timeFlag(c, "from", "only hours that begin at this time (RFC 3339) or later (required)")
 	to := timeFlag(c, "to", "only hours that begin before this time (RFC 3339) (required)")
+	current := c.Flags().Bool("current", false, "bill with the products, units, divisors and prices of now, also usage that was billed before")
 	why := c.Flags().String("why", "", "the reason, which the log of the server has (required)")
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -221,7 +223,9 @@ func (p *program) usageBill() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		want := client.UsageBillingRequest{From: first.Format(time.RFC3339Nano), To: last.Format(time.RFC3339Nano), SubscriptionID: some(*subscription), Why: *why}
+		want := client.UsageBillingRequest{
+			From: first.Format(time.RFC3339Nano), To: last.Format(time.RFC3339Nano), SubscriptionID: some(*subscription), Current: some(*current), Why: *why,
+		}
 		calls, err := billAgain(cmd.Context(), s, *merchant, want)
 		if len(calls) == 0 {
 			return err

@@ -1815,6 +1815,9 @@ type UsageBilling struct {
 
 // UsageBillingRequest defines model for UsageBillingRequest.
 type UsageBillingRequest struct {
+	// Current Whether usage that was billed takes the products, units, divisors and prices of now.
+	Current *bool `json:"current,omitempty"`
+
 	// From Only hours that begin at this time or later.
 	From string `json:"from"`
 

@@ -181,7 +181,7 @@ func (s *server) BillUsageAgain(c echo.Context, merchantID string) error {
 	if len(faults) > 0 {
 		return invalid(faults...)
 	}
-	selection := usage.Selection{Range: hours, Merchant: merchant.ID, Subscription: valueOf(want.SubscriptionID)}
+	selection := usage.Selection{Range: hours, Merchant: merchant.ID, Subscription: valueOf(want.SubscriptionID), Current: valueOf(want.Current)}
 	done, err := s.Rebilling.BillAgain(c.Request().Context(), s.now(), selection, hoursBilledAgain)
 	if err != nil {
 		return err
@@ -192,7 +192,7 @@ func (s *server) BillUsageAgain(c echo.Context, merchantID string) error {
 	}
 	s.Log.Info().Str("request_id", requestID(c)).Str("caller", callerOf(c).String()).Str("why", upstream.Clean(want.Why)).
 		Str("merchant_id", merchant.ID).Str("subscription_id", selection.Subscription).Time("from", answer.From).Time("to", answer.To).
-		Int("hours", done.Hours).Int("projects", done.Projects).Msg("usage is billed again")
+		Bool("current", selection.Current).Int("hours", done.Hours).Int("projects", done.Projects).Msg("usage is billed again")
 	return answerJSON(c, http.StatusAccepted, answer)
 }
 

@@ -16,21 +16,23 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service"
 )
 
-// The merchant creates a product after the usage of its meter could not be billed. An operator lets the hour be billed again.
+// The merchant creates a product after the usage of its meter could not be billed, and changes the price of another one. An operator lets the hour
+// be billed again.
 func TestUsageIsBilledAfterItsProductWasCreated(t *testing.T) {
 	var ahead atomic.Int64
 	w := newWorldOf(t, "", changed(func(o *service.Options) {
 		o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	}))
-	sell := func(name string, price float64) {
+	sell := func(name string, price float64) (id string) {
 		t.Helper()
 		p, err := w.Billing.CreateProduct(t.Context(), w.Merchant.ID, billing.Product{
 			ID: uuid.NewString(), Name: name, Pricing: []any{map[string]any{"type": "fixed", "price": price}},
 		})
 		must(t, err)
 		must(t, w.Billing.AddPlanItem(t.Context(), w.Merchant.ID, w.Merchant.Plan, p.ID))
+		return p.ID
 	}
-	sell("cpu", 0.1)
+	cpu := sell("cpu", 0.1)
 	s := w.subscribed("s")
 	hour := time.Now().UTC().Truncate(time.Hour).Add(time.Hour)
 	used := func(meter string) string {
@@ -69,8 +71,9 @@ func TestUsageIsBilledAfterItsProductWasCreated(t *testing.T) {
 		return fmt.Sprintf(`{"from": %q, "to": %q%s}`, from.Format(time.RFC3339), to.Format(time.RFC3339), more)
 	}
 	const why = `, "why": "the product image was created"`
-	for range 2 { // the second call posts nothing
-		a := w.call(w.admin(http.MethodPost, path, body(hour, hour.Add(time.Hour), why)))
+	again := func(more string) {
+		t.Helper()
+		a := w.call(w.admin(http.MethodPost, path, body(hour, hour.Add(time.Hour), why+more)))
 		got := read[api.UsageBilling](t, a)
 		if a.status != http.StatusAccepted || got.Hours != 1 || got.Projects != 1 || got.NextFrom != nil || !got.From.Equal(hour) || !got.To.Equal(hour.Add(time.Hour)) {
 			t.Errorf("got %d %s", a.status, a.body)
@@ -81,14 +84,33 @@ func TestUsageIsBilledAfterItsProductWasCreated(t *testing.T) {
 			must(t, err)
 			return len(waiting) == 0
 		})
-		rowsAre("cpu 2.5 0.25 posted", "image 2.5 5 posted")
 		if got := unmatched(); len(got) > 0 {
 			t.Errorf("unmatched are %q", got)
 		}
 	}
+	change, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, w.BillingURL+"/merchants/"+w.Merchant.ID+"/products/"+cpu,
+		strings.NewReader(`{"pricing": [{"type": "fixed", "price": 0.3}]}`))
+	must(t, err)
+	change.Header.Set("Content-Type", "application/json")
+	changed, err := http.DefaultClient.Do(change)
+	must(t, err)
+	must(t, changed.Body.Close())
+	if changed.StatusCode != http.StatusOK {
+		t.Fatalf("the price was not changed: %d", changed.StatusCode)
+	}
+	for range 2 { // the second call posts nothing
+		again("")
+		rowsAre("cpu 2.5 0.25 posted", "image 2.5 5 posted")
+	}
+	for range 2 { // the price of now
+		again(`, "current": true`)
+		rowsAre("cpu -2.5 -0.25 posted", "cpu 2.5 0.25 posted", "cpu 2.5 0.75 posted", "image 2.5 5 posted")
+	}
+	again("")
+	rowsAre("cpu -2.5 -0.25 posted", "cpu 2.5 0.25 posted", "cpu 2.5 0.75 posted", "image 2.5 5 posted")
 	stored, err := w.Billing.Usage(t.Context(), w.Merchant.ID)
 	must(t, err)
-	if len(stored) != 2 {
+	if len(stored) != 4 {
 		t.Errorf("BillingStack has %d usages", len(stored))
 	}
 	if log := w.Log.String(); !strings.Contains(log, `"why":"the product image was created"`) || !strings.Contains(log, `"message":"usage is billed again"`) {

@@ -211,7 +211,7 @@ func (u *foundUsage) advice() string {
 	case UsageSeveralUnits:
 		return "state the unit of the meter in TENANTRY_METERS" + again
 	case UsageNoPrice:
-		return "give the product a fixed price, correct the rows in BillingStack, and then accept the finding; the rows: " + show
+		return "give the product a fixed price" + again + " --current; or correct the rows in BillingStack, and then accept the finding; the rows: " + show
 	case UsageOther:
 		return "find out which numbers are right, correct the usage in BillingStack, and then accept the finding; both numbers: " + show
 	}

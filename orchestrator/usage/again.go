@@ -11,6 +11,9 @@ type Selection struct {
 
 	Merchant     string
 	Subscription string // empty: all usage of the merchant, also that of projects without a subscription
+	// Current lets the usage be billed with the products, units, divisors and prices of now. Without it, a meter that was billed in an hour keeps those
+	// with which it was billed.
+	Current bool
 }
 
 // Selected is the result of BillAgain. An hour of each project counts.

@@ -14,6 +14,9 @@ type Reading struct {
 	Hour     time.Time
 	Measured []Metered // the usage of the subscriptions, and of projects without a subscription
 	Earlier  []Row     // all rows that were made before for the hour and these subscriptions
+	// Terms has the terms of the subscriptions whose usage an operator has let be billed with the products, units, divisors and prices of then. An
+	// empty list means those of now. A subscription without a list keeps those of its earlier rows.
+	Terms map[string][]Term
 }
 
 // Metered is the usage of a project, and the subscription that it belongs to.
@@ -59,6 +62,7 @@ type Bill struct {
 	// Later contains the subscriptions whose plan BillingStack does not have now. Their usage is billed later: BillingStack may have answered
 	// with an incomplete list.
 	Later map[string]bool
+	Terms map[string][]Term // replaces Reading.Terms, except for the subscriptions in Later
 }
 
 // Billing says how usage becomes rows.
@@ -71,25 +75,26 @@ type Billing struct {
 const productDigits = 12
 
 // Bill returns the rows for an hour. The usage of the meters of one product is added. If there are earlier rows of a window with the same plan,
-// the new row has the difference to their sum, and the price of the earliest of them. If there is no difference, there is no new row. A row of
-// zero is never made. If the window now belongs to another plan, one row takes back the usage of the old plan at the old price, and
-// another row has the usage of the new plan.
+// product and price, the new row has the difference to their sum. If there is no difference, there is no new row. A row of zero is never made. If
+// the window now belongs to another plan, one row takes back the usage of the old plan at the old price, and another row has the usage of the new
+// plan.
 //
 // A meter that has earlier rows in the window keeps its product, unit, divisor and price, even if the merchant has changed the plan, the product or
-// its price since, or the file of meters was changed. Usage of a product that is not in the plan of the subscription is neither billed nor
-// unmatched: the merchant does not sell it in this plan.
+// its price since, or the file of meters was changed. If the subscription has r.Terms, they are kept instead. If these differ from the earlier rows,
+// one row takes back the usage of the old product at the old price, and another row has the usage of the new one. Usage of a product that is not in
+// the plan of the subscription is neither billed nor unmatched: the merchant does not sell it in this plan.
 //
 // Amounts of different units are never added. If the unit of a meter is stated, usage with another unit is unmatched. If it is not stated, and the
 // subscription has amounts of several units in the hour, nothing of this meter is billed, and earlier rows are taken back. Once the unit is
 // stated in b.Meters, the usage is billed as if there were no earlier rows.
 func (b Billing) Bill(r Reading, c Catalog) (bill Bill) {
 	earlier := slices.SortedFunc(slices.Values(r.Earlier), func(a, b Row) int { return cmp.Compare(a.Revision, b.Revision) })
-	before := soldBefore(earlier)
+	kept := keptOf(earlier, r.Terms)
 	several := b.severalUnits(r.Measured)
-	bill.Later = map[string]bool{}
+	bill.Later, bill.Terms = map[string]bool{}, map[string][]Term{}
 	products := make([]*sold, len(r.Measured))
 	for i, m := range r.Measured {
-		product, reason := b.productOf(m, c, before, several[used{m.Subscription, m.Meter}])
+		product, reason := b.productOf(m, c, kept, several[used{m.Subscription, m.Meter}])
 		if reason == NoPlan {
 			bill.Later[m.Subscription] = true
 		}
@@ -98,6 +103,11 @@ func (b Billing) Bill(r Reading, c Catalog) (bill Bill) {
 		}
 		products[i] = product
 	}
+	for subscription, terms := range r.Terms {
+		if !bill.Later[subscription] {
+			bill.Terms[subscription] = termsOf(subscription, terms, r.Measured, products)
+		}
+	}
 
 	sums, whole := map[sale]*Row{}, map[sale]decimal.Decimal{} // the rows, and their values without the earlier rows
 	for i, m := range r.Measured {
@@ -105,7 +115,7 @@ func (b Billing) Bill(r Reading, c Catalog) (bill Bill) {
 		if product == nil || bill.Later[m.Subscription] {
 			continue
 		}
-		k := sale{m.window(), product.ID}
+		k := sale{m.window(), product.ID, priceText(product.Price)}
 		if sums[k] == nil {
 			sums[k] = &Row{
 				Subscription: m.Subscription, Product: product.ID, Name: product.Name, Plan: m.Plan, From: m.From, To: m.To, Price: product.Price,
@@ -122,18 +132,15 @@ func (b Billing) Bill(r Reading, c Catalog) (bill Bill) {
 		sums[k].Value = sums[k].Value.Add(divide(m.Amount, product.divideBy, productDigits))
 		whole[k] = sums[k].Value
 	}
-	revisions, priced := map[sale]int{}, map[sale]bool{} // the sales in `revisions` have no plan
+	revisions := map[sale]int{} // the sales have neither plan nor price
 	for _, e := range earlier {
 		if bill.Later[e.Subscription] {
 			continue
 		}
-		k := sale{window{e.Subscription, e.Plan, e.From.UnixMicro(), e.To.UnixMicro()}, e.Product}
+		k := sale{window{e.Subscription, e.Plan, e.From.UnixMicro(), e.To.UnixMicro()}, e.Product, priceText(e.Price)}
 		revisions[k.ofAnyPlan()] = e.Revision + 1
-		if sums[k] == nil { // the window was divided differently or had another plan, or the meters have no usage any more
-			sums[k] = &Row{Subscription: e.Subscription, Product: e.Product, Name: e.Name, Plan: e.Plan, From: e.From, To: e.To}
-		}
-		if !priced[k] {
-			sums[k].Price, priced[k] = e.Price, true
+		if sums[k] == nil { // the window was divided differently or had another plan, or the meters have no usage any more, or other terms
+			sums[k] = &Row{Subscription: e.Subscription, Product: e.Product, Name: e.Name, Plan: e.Plan, From: e.From, To: e.To, Price: e.Price}
 		}
 		sums[k].Value = sums[k].Value.Sub(e.Value)
 	}
@@ -149,11 +156,11 @@ func (b Billing) Bill(r Reading, c Catalog) (bill Bill) {
 	}
 	slices.SortFunc(bill.Rows, func(a, b Row) int {
 		return cmp.Or(cmp.Compare(a.Subscription, b.Subscription), a.From.Compare(b.From), cmp.Compare(a.Product, b.Product), a.To.Compare(b.To),
-			cmp.Compare(a.Plan, b.Plan))
+			cmp.Compare(a.Plan, b.Plan), cmp.Compare(len(a.Meters), len(b.Meters)), cmp.Compare(priceText(a.Price), priceText(b.Price)))
 	})
 	for i := range bill.Rows {
 		row := &bill.Rows[i]
-		k := sale{window{row.Subscription, "", row.From.UnixMicro(), row.To.UnixMicro()}, row.Product}
+		k := sale{window{row.Subscription, "", row.From.UnixMicro(), row.To.UnixMicro()}, row.Product, ""}
 		row.Revision = revisions[k]
 		revisions[k]++
 		row.ID = RowID(row.Subscription, row.Product, row.Window(), row.Revision)
@@ -186,21 +193,6 @@ type sold struct {
 	unit     string // empty: not stated
 }
 
-// soldBefore says how meters are billed that have earlier rows. The rows are sorted by revision. A row in which the unit of a meter is stated
-// replaces earlier rows in which it is not: see Billing.Bill.
-func soldBefore(earlier []Row) map[metering]sold {
-	before := map[metering]sold{}
-	for _, e := range earlier {
-		for meter, divideBy := range e.Meters {
-			at := metering{window{e.Subscription, e.Plan, e.From.UnixMicro(), e.To.UnixMicro()}, meter}
-			if kept, known := before[at]; !known || kept.unit == "" && e.Units[meter] != "" {
-				before[at] = sold{Product{ID: e.Product, Name: e.Name, Price: e.Price}, divideBy, e.Units[meter]}
-			}
-		}
-	}
-	return before
-}
-
 // The type `used` is a meter of a subscription.
 type used struct{ subscription, meter string }
 
@@ -226,12 +218,21 @@ type sale struct {
 	window
 
 	product string
+	price   string // see priceText
 }
 
-// ofAnyPlan names the rows whose revisions are counted together.
+// ofAnyPlan names the rows whose revisions are counted together, whatever their plans and prices.
 func (s sale) ofAnyPlan() sale {
-	s.plan = ""
+	s.plan, s.price = "", ""
 	return s
+}
+
+// priceText returns a price as a text that is the same for equal prices, and empty if there is no price.
+func priceText(price *decimal.Decimal) string {
+	if price == nil {
+		return ""
+	}
+	return price.String()
 }
 
 // The function `unmatched` leaves out what the reason does not depend on: a missing or ambiguous product is missing for all projects.
@@ -243,12 +244,12 @@ func unmatched(m Metered, why Reason) Unmatched {
 }
 
 // productOf returns how usage is billed, or the reason why it is not billed. If both are empty, the product is not in the plan. The parameter
-// `before` has the meters with earlier rows. The parameter `several` reports whether there are several units of the meter.
-func (b Billing) productOf(m Metered, c Catalog, before map[metering]sold, several bool) (*sold, Reason) {
+// `several` reports whether there are several units of the meter.
+func (b Billing) productOf(m Metered, c Catalog, kept kept, several bool) (*sold, Reason) {
 	if reason := b.withoutSubscription(&m); reason != "" {
 		return nil, reason
 	}
-	product, known := before[metering{m.window(), m.Meter}]
+	product, known := kept.meters[metering{m.window(), m.Meter}]
 	if !known || several && product.unit == "" && b.Meters.of(m.Meter).Unit != "" {
 		found, reason := b.productNow(&m, c)
 		if found == nil {
@@ -261,6 +262,9 @@ func (b Billing) productOf(m Metered, c Catalog, before map[metering]sold, sever
 		return nil, SeveralUnits
 	case product.unit != "" && product.unit != m.Unit:
 		return nil, OtherUnit
+	}
+	if price, known := kept.prices[sale{m.window(), product.ID, ""}]; known {
+		product.Price = price
 	}
 	return &product, ""
 }

@@ -112,6 +112,7 @@ func complaints(all []usage.Unmatched) (texts []string) {
 type step struct {
 	measured []string
 	catalog  func(usage.Catalog) // changes the catalog for this step and the next steps
+	current  string              // the subscription that takes the terms of now
 
 	rows, unmatched, later []string
 }
@@ -381,6 +382,91 @@ func TestBillingOfAnHour(t *testing.T) {
 				unmatched: []string{"several-units / 12:00-13:00 vcpus 2 vcpu", "several-units / 12:00-13:00 vcpus 3 core"},
 			},
 		},
+		"another price of now": {
+			{
+				measured: []string{"s1/p1 " + hour + " small active vcpus 2", "s2/p2 " + hour + " small active vcpus 5"},
+				rows:     []string{"s1 cpu 12:00-13:00 #0 small: 2 at 1", "s2 cpu 12:00-13:00 #0 small: 5 at 1"},
+			},
+			{
+				catalog: func(c usage.Catalog) { c.Plans["small"][0].Price = new(number("0.7")) }, current: "s1",
+				measured: []string{"s1/p1 " + hour + " small active vcpus 2", "s2/p2 " + hour + " small active vcpus 5"},
+				rows:     []string{"s1 cpu 12:00-13:00 #1 small: -2 at 1", "s1 cpu 12:00-13:00 #2 small: 2 at 0.7"},
+			},
+			{current: "s1", measured: []string{"s1/p1 " + hour + " small active vcpus 2", "s2/p2 " + hour + " small active vcpus 5"}},
+			{
+				catalog:  func(c usage.Catalog) { c.Plans["small"][0].Price = new(number("9")) },
+				measured: []string{"s1/p1 " + hour + " small active vcpus 3", "s2/p2 " + hour + " small active vcpus 5"},
+				rows:     []string{"s1 cpu 12:00-13:00 #3 small: 1 at 0.7"},
+			},
+			{
+				catalog:  func(c usage.Catalog) { delete(c.Plans, "small") },
+				measured: []string{"s2/p2 " + hour + " small active vcpus 5"}, rows: []string{"s1 cpu 12:00-13:00 #4 small: -3 at 0.7"},
+			},
+		},
+		"a price where there was none": {
+			{
+				measured: []string{"s1/p1 " + hour + " small active disk 2"}, rows: []string{"s1 disk 12:00-13:00 #0 small: 2 at ?"},
+				unmatched: []string{"unpriced / s1 12:00-13:00 disk 2"},
+			},
+			{
+				catalog: func(c usage.Catalog) { c.Plans["small"][2].Price = new(number("7")) }, current: "s1",
+				measured: []string{"s1/p1 " + hour + " small active disk 2"},
+				rows:     []string{"s1 disk 12:00-13:00 #1 small: -2 at ?", "s1 disk 12:00-13:00 #2 small: 2 at 7"},
+			},
+		},
+		"another product of now": {
+			{
+				measured: []string{"s1/p1 " + hour + " small active in 2e9", "s1/p1 " + hour + " small active out 3e9"},
+				rows:     []string{"s1 net 12:00-13:00 #0 small: 5 at 0.5"},
+			},
+			{
+				catalog: func(c usage.Catalog) { c.Plans["small"][1] = product("net2", "Traffic", "0.5") }, current: "s1",
+				measured: []string{"s1/p1 " + hour + " small active in 2e9", "s1/p1 " + hour + " small active out 3e9"},
+				rows:     []string{"s1 net 12:00-13:00 #1 small: -5 at 0.5", "s1 net2 12:00-13:00 #0 small: 5 at 0.5"},
+			},
+			{
+				catalog:  func(c usage.Catalog) { c.Plans["small"][1] = product("net", "Traffic", "0.5") },
+				measured: []string{"s1/p1 " + hour + " small active in 2e9", "s1/p1 " + hour + " small active out 4e9"},
+				rows:     []string{"s1 net2 12:00-13:00 #1 small: 1 at 0.5"},
+			},
+			{
+				current: "s1", measured: []string{"s1/p1 " + hour + " small active in 2e9", "s1/p1 " + hour + " small active out 4e9"},
+				rows: []string{"s1 net 12:00-13:00 #2 small: 6 at 0.5", "s1 net2 12:00-13:00 #2 small: -6 at 0.5"},
+			},
+		},
+		"a product that has left the plan is taken back, and stays out": {
+			{measured: []string{"s1/p1 " + hour + " small active vcpus 2"}, rows: []string{"s1 cpu 12:00-13:00 #0 small: 2 at 1"}},
+			{
+				catalog: func(c usage.Catalog) { c.Plans["small"] = c.Plans["small"][1:] }, current: "s1",
+				measured: []string{"s1/p1 " + hour + " small active vcpus 2"}, rows: []string{"s1 cpu 12:00-13:00 #1 small: -2 at 1"},
+			},
+			{measured: []string{"s1/p1 " + hour + " small active vcpus 3"}},
+		},
+		"a meter that appears after the terms of now were taken has the price of its product": {
+			{current: "s1", measured: []string{"s1/p1 " + hour + " small active in 1e9"}, rows: []string{"s1 net 12:00-13:00 #0 small: 1 at 0.5"}},
+			{
+				catalog:  func(c usage.Catalog) { c.Plans["small"][1].Price = new(number("9")) },
+				measured: []string{"s1/p1 " + hour + " small active in 1e9", "s1/p1 " + hour + " small active out 1e9"},
+				rows:     []string{"s1 net 12:00-13:00 #1 small: 1 at 0.5"},
+			},
+		},
+		"the terms of now wait for the plan": {
+			{measured: []string{"s1/p1 " + hour + " small active vcpus 2"}, rows: []string{"s1 cpu 12:00-13:00 #0 small: 2 at 1"}},
+			{
+				catalog: func(c usage.Catalog) { delete(c.Plans, "small") }, current: "s1", later: []string{"s1"},
+				measured:  []string{"s1/p1 12:00-12:30 small active vcpus 1", "s1/p1 12:30-13:00 large active vcpus 1"},
+				unmatched: []string{"plan-gone default/p1 s1 12:00-12:30 vcpus 1 active"},
+			},
+			{
+				catalog: func(c usage.Catalog) {
+					c.Plans["small"], c.Plans["large"] = []usage.Product{product("cpu", "vCPU hours", "3")}, []usage.Product{product("cpu", "vCPU hours", "4")}
+				},
+				measured: []string{"s1/p1 12:00-12:30 small active vcpus 1", "s1/p1 12:30-13:00 large active vcpus 1"},
+				rows: []string{
+					"s1 cpu 12:00-12:30 #0 small: 1 at 3", "s1 cpu 12:00-13:00 #1 small: -2 at 1", "s1 cpu 12:30-13:00 #0 large: 1 at 4",
+				},
+			},
+		},
 		"rows are sorted by subscription, time and product": {{
 			measured: []string{
 				"s2/p2 12:30-13:00 small active in 1e9", "s2/p2 12:30-13:00 small active vcpus 1", "s2/p2 12:00-12:30 small active vcpus 1",
@@ -403,13 +489,17 @@ func TestBillingOfAnHour(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, r := catalog(), usage.Reading{Merchant: "m", Hour: noon}
+			c, r := catalog(), usage.Reading{Merchant: "m", Hour: noon, Terms: map[string][]usage.Term{}}
 			for i, s := range steps {
 				if s.catalog != nil {
 					s.catalog(c)
 				}
+				if s.current != "" {
+					r.Terms[s.current] = []usage.Term{}
+				}
 				r.Measured = metered(s.measured...)
 				bill := billingOfTests().Bill(r, c)
+				maps.Copy(r.Terms, bill.Terms)
 				if got := lines(bill.Rows); !slices.Equal(got, s.rows) {
 					t.Errorf("step %d: the rows are\n%q\nwant\n%q", i+1, got, s.rows)
 				}
@@ -440,7 +530,7 @@ func TestAMeterThatIsNotInTheFileIsAProduct(t *testing.T) {
 func TestBillSetsAllFieldsOfARowAndChangesNoReading(t *testing.T) {
 	r := usage.Reading{Measured: metered("s1/p1 12:00-13:00 small active vcpus 2")}
 	r.Earlier = []usage.Row{
-		{Subscription: "s1", Product: "cpu", Name: "Old", Plan: "small", From: noon, To: noon.Add(time.Hour), Revision: 1, Value: number("-3"), Price: new(number("1"))},
+		{Subscription: "s1", Product: "cpu", Name: "Old", Plan: "small", From: noon, To: noon.Add(time.Hour), Revision: 1, Value: number("-3"), Price: new(number("3"))},
 		{Subscription: "s1", Product: "cpu", Name: "Old", Plan: "small", From: noon, To: noon.Add(time.Hour), Revision: 0, Value: number("4"), Price: new(number("3"))},
 	}
 	earlier := slices.Clone(r.Earlier)
@@ -467,6 +557,103 @@ func TestReasonsAboutMeters(t *testing.T) {
 			t.Errorf("%s: got %v", reason, got)
 		}
 	}
+}
+
+// The terms have all that a later bill needs, and may be stored as JSON.
+func TestTermsOfABill(t *testing.T) {
+	r := usage.Reading{
+		Measured: metered("s1/p1 12:00-13:00 small active ram 1024 MB", "s1/p2 12:00-13:00 small active disk 0", "s1/p1 12:00-13:00 small active other 1", "s2/p3 12:00-13:00 small active vcpus 1"),
+		Terms:    map[string][]usage.Term{"s1": {{Plan: "small", From: noon, To: noon.Add(time.Minute), Meter: "m", Product: "cpu", DivideBy: number("1")}}, "s9": {}},
+	}
+	want := map[string][]usage.Term{"s9": {}, "s1": {
+		r.Terms["s1"][0],
+		{Plan: "small", From: noon, To: noon.Add(time.Hour), Meter: "disk", Product: "disk", Name: "disk", DivideBy: number("1")},
+		{Plan: "small", From: noon, To: noon.Add(time.Hour), Meter: "ram", Product: "ram", Name: "GB hours", Price: new(number("2")), DivideBy: number("1024"), Unit: "MB"},
+	}}
+	got := billingOfTests().Bill(r, catalog()).Terms
+	if asJSON(t, got) != asJSON(t, want) {
+		t.Errorf("got\n%s\nwant\n%s", asJSON(t, got), asJSON(t, want))
+	}
+}
+
+// With the terms of now, the rows of each product and price add up to the usage of now, whatever was billed before. Afterwards, other prices change
+// nothing.
+func TestTheTermsOfNowReplaceTheEarlierOnes(t *testing.T) {
+	sums := func(rows []usage.Row) (texts []string) {
+		all := map[string]decimal.Decimal{}
+		for _, r := range rows {
+			key := strings.Join([]string{r.Subscription, r.Product, r.Plan, r.Window().From.String(), r.Window().To.String(), r.Price.String()}, " ")
+			all[key] = all[key].Add(r.Value)
+		}
+		for key, sum := range all {
+			if !sum.IsZero() {
+				texts = append(texts, key+" "+sum.String())
+			}
+		}
+		slices.Sort(texts)
+		return texts
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		terms, ids := map[string][]usage.Term{}, map[string]bool{}
+		var rows []usage.Row
+		for range rapid.IntRange(1, 5).Draw(t, "turns") {
+			turn := drawTurn(t)
+			turn.catalog.Plans["large"] = append([]usage.Product{}, turn.catalog.Plans["small"]...) // no plan is missing
+			r := turn.reading
+			of := func(row usage.Row) bool {
+				return slices.ContainsFunc(r.Measured, func(m usage.Metered) bool { return m.Subscription == row.Subscription })
+			}
+			bill := func(c usage.Catalog) usage.Bill {
+				r.Earlier, r.Terms = nil, map[string][]usage.Term{}
+				for _, row := range rows {
+					if of(row) {
+						r.Earlier = append(r.Earlier, row)
+					}
+				}
+				for _, m := range r.Measured {
+					if stored, has := terms[m.Subscription]; has {
+						r.Terms[m.Subscription] = stored
+					}
+				}
+				made := billingOfTests().Bill(r, c)
+				for _, row := range made.Rows {
+					if ids[row.ID] {
+						t.Fatalf("two rows have the id of %q", lines([]usage.Row{row}))
+					}
+					ids[row.ID] = true
+				}
+				rows = append(rows, made.Rows...)
+				maps.Copy(terms, made.Terms)
+				return made
+			}
+			if rapid.Bool().Draw(t, "the terms of the rows") {
+				bill(turn.catalog)
+				continue
+			}
+			for i := range 2 {
+				for _, m := range r.Measured {
+					terms[m.Subscription] = []usage.Term{}
+				}
+				made := bill(turn.catalog)
+				if i == 1 && len(made.Rows) > 0 {
+					t.Fatalf("the same terms again have more rows: %q", lines(made.Rows))
+				}
+				fresh := billingOfTests().Bill(usage.Reading{Measured: r.Measured}, turn.catalog)
+				mine := slices.DeleteFunc(slices.Clone(rows), func(row usage.Row) bool { return !of(row) })
+				if got, want := sums(mine), sums(fresh.Rows); !slices.Equal(got, want) {
+					t.Fatalf("the sums of the rows are\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+				}
+				if got, want := complaints(made.Unmatched), complaints(fresh.Unmatched); !slices.Equal(got, want) {
+					t.Fatalf("unmatched are %q, want %q", got, want)
+				}
+			}
+			other := drawTurn(t).catalog
+			other.Plans["large"] = append([]usage.Product{}, other.Plans["small"]...)
+			if again := bill(other); len(again.Rows) > 0 {
+				t.Fatalf("with other prices, the same reading has more rows: %q", lines(again.Rows))
+			}
+		}
+	})
 }
 
 // The type `window` names what the rows of one product in one window are about.
