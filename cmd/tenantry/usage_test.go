@@ -108,7 +108,7 @@ func TestUsageShow(t *testing.T) {
 	id := fmt.Sprint(run.Result["subscription_id"])
 	for _, env := range [][]string{h.env, h.operator()} {
 		code, out, stderr := line(t, env, "usage", "show", id, merchant)
-		if code != 0 || out != "FROM  TO  METER  AMOUNT  UNIT  STATE  PLAN\n" {
+		if code != 0 || out != "FROM  TO  METER  AMOUNT  UNIT  STATE  PLAN  BILLED AS\n" {
 			t.Errorf("got %d, %q%s", code, out, stderr)
 		}
 	}
@@ -141,7 +141,7 @@ func TestUsageShowReadsAllPages(t *testing.T) {
 		queries = append(queries, r.URL.RawQuery)
 		from := r.URL.Query().Get("from")
 		answer := client.UsageList{
-			Usage: []client.Usage{{From: hour, To: hour.Add(time.Hour), Meter: "page " + from, Kind: client.Delta, Amount: "1"}},
+			Usage: []client.Usage{{From: hour, To: hour.Add(time.Hour), Meter: "page " + from, Kind: client.Delta, Amount: "1", BilledAs: some("Pages")}},
 			Rows:  []client.UsageRow{{ID: "row " + from, From: hour, To: hour.Add(time.Hour), Value: "1", State: client.UsageRowStateDiffering, Detail: some("the value is 2")}},
 		}
 		if from != "2026-01-31T14:00:00Z" || endless {
@@ -154,7 +154,7 @@ func TestUsageShowReadsAllPages(t *testing.T) {
 	env := []string{"TENANTRY_URL=" + server.URL, "TENANTRY_API_KEY=k", "TENANTRY_API_SECRET=s"}
 	const id, merchant = "7d5d2ad3-61ac-4b0a-9e0e-24aef3e0a3f1", "--merchant=0c0a5f7e-13f7-4b5c-9d1c-1b1b6c1f7a01"
 	code, out, stderr := line(t, env, "usage", "show", id, merchant, "--to", "2026-01-31T16:00:00Z")
-	if code != 0 || strings.Count(out, "page ") != 2 || strings.Count(out, "row ") != 2 || strings.Count(out, "the value is 2") != 2 {
+	if code != 0 || strings.Count(out, "page ") != 2 || strings.Count(out, "row ") != 2 || strings.Count(out, "the value is 2") != 2 || strings.Count(out, "Pages") != 2 {
 		t.Errorf("got %d, %s%s", code, out, stderr)
 	}
 	if len(queries) != 2 || !strings.Contains(queries[1], "to=2026-01-31T16%3A00%3A00Z") {

@@ -27,6 +27,8 @@ func (p *program) usageShow() *cobra.Command {
 		Use: "show SUBSCRIPTION --merchant ID", Short: "Show the usage of a subscription, and the rows for BillingStack", Args: exactly("SUBSCRIPTION"),
 		Long: "Show the usage of a subscription, sorted by time and meter. The usage of an hour is computed 15 minutes after its end, and again\n" +
 			"when late samples come in. The amount of a gauge is in unit-hours. The range has at most 7 days.\n\n" +
+			"The column BILLED AS has the name of the product. It is empty (-) if the usage is not part of the rows: if its product is not in the\n" +
+			"plan, if it is in the list of \"tenantry usage unmatched\", if it waits to be billed, or if it is zero.\n\n" +
 			"The second table has the rows that runs of the workflow post-usage post to BillingStack. If the usage of an hour changes, another row\n" +
 			"has the difference. The column BILLINGSTACK has the state of a row:\n\n" +
 			"  waiting    no run has posted the row yet\n" +
@@ -61,13 +63,13 @@ func (p *program) usageShow() *cobra.Command {
 			return err
 		}
 		return f.print(p.out, list, func(w io.Writer) {
-			row(w, "FROM", "TO", "METER", "AMOUNT", "UNIT", "STATE", "PLAN")
+			row(w, "FROM", "TO", "METER", "AMOUNT", "UNIT", "STATE", "PLAN", "BILLED AS")
 			for _, u := range list.Usage {
 				unit := u.Unit
 				if u.Kind == client.Gauge {
 					unit += "·h"
 				}
-				row(w, u.From.Format(timeLayout), u.To.Format(timeLayout), u.Meter, u.Amount, or(&unit), or(&u.State), or(&u.PlanID))
+				row(w, u.From.Format(timeLayout), u.To.Format(timeLayout), u.Meter, u.Amount, or(&unit), or(&u.State), or(&u.PlanID), or(u.BilledAs))
 			}
 			if len(list.Rows) > 0 {
 				row(w)

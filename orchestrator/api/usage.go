@@ -89,9 +89,11 @@ func (s *server) GetUsage(c echo.Context, merchantID, subscriptionID string, p G
 		return err
 	}
 	answer := UsageList{Usage: []Usage{}, Rows: []UsageRow{}, Links: links}
-	for _, m := range found {
+	products := usage.BilledAs(found, rows)
+	for i, m := range found {
 		answer.Usage = append(answer.Usage, Usage{
 			From: m.From, To: m.To, Meter: m.Meter, Kind: UsageKind(m.Kind), Unit: m.Unit, Amount: m.Amount.String(), PlanID: m.Plan, State: m.State,
+			BilledAs: some(products[i]),
 		})
 	}
 	for i := range rows {

@@ -66,6 +66,16 @@ func TestUsageIsBilledAfterItsProductWasCreated(t *testing.T) {
 	}
 	rowsAre("cpu 2.5 0.25 posted")
 	sell("image", 2)
+	products := func() (texts []string) {
+		t.Helper()
+		for _, u := range read[api.UsageList](t, w.call(w.get("/v1/merchants/"+w.Merchant.ID+"/subscriptions/"+s.id+"/usage"+query))).Usage {
+			texts = append(texts, u.Meter+" "+text(u.BilledAs))
+		}
+		return texts
+	}
+	if got := products(); !slices.Equal(got, []string{"cpu cpu", "image "}) {
+		t.Errorf("before, the usage is billed as %q", got)
+	}
 	path := "/v1/merchants/" + w.Merchant.ID + "/usage/billing"
 	body := func(from, to time.Time, more string) string {
 		return fmt.Sprintf(`{"from": %q, "to": %q%s}`, from.Format(time.RFC3339), to.Format(time.RFC3339), more)
@@ -108,6 +118,9 @@ func TestUsageIsBilledAfterItsProductWasCreated(t *testing.T) {
 	}
 	again("")
 	rowsAre("cpu -2.5 -0.25 posted", "cpu 2.5 0.25 posted", "cpu 2.5 0.75 posted", "image 2.5 5 posted")
+	if got := products(); !slices.Equal(got, []string{"cpu cpu", "image image"}) {
+		t.Errorf("the usage is billed as %q", got)
+	}
 	stored, err := w.Billing.Usage(t.Context(), w.Merchant.ID)
 	must(t, err)
 	if len(stored) != 4 {

@@ -1778,8 +1778,11 @@ type Upstream struct {
 // Usage The usage of a subscription in an hour, or in a part of an hour.
 type Usage struct {
 	// Amount An exact decimal number.
-	Amount string    `json:"amount"`
-	From   time.Time `json:"from"`
+	Amount string `json:"amount"`
+
+	// BilledAs The name of the product as which the rows bill this usage. Missing if the usage is not part of the rows: if its product is not in the plan, if it is unmatched, if it waits to be billed, or if it is zero.
+	BilledAs *string   `json:"billed_as,omitempty"`
+	From     time.Time `json:"from"`
 
 	// Kind A `cumulative` meter is a counter: the amount is its increase. The amount of a `delta` meter is the sum of its samples. The amount of a `gauge` is in unit-hours: a sample holds until the next one, but at most for 15 minutes.
 	Kind UsageKind `json:"kind"`
