@@ -19,7 +19,7 @@ const pageHead = `# Configuration
 
 <!-- make generate writes this page from cmd/tenantry/config_settings.go. -->
 
-The server commands (` + "`serve`, `migrate`, `merchant`, `meter-key`" + `) read these settings. Each setting is an environment variable, or a key of the
+The server commands (` + "`serve`, `migrate`, `merchant`, `meter-key`, `healthcheck`" + `) read these settings. Each setting is an environment variable, or a key of the
 YAML file that ` + "`TENANTRY_CONFIG`" + ` names. A variable overrides the key in the file. An empty value means that the setting is not
 set. A command reports all invalid values and unknown names together. ` + "`tenantry serve --print-config`" + ` prints the current values
 as a YAML file, with masked secrets.
