@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime/debug"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
 	"github.com/tenantry/tenantry/keystone/clouds"
@@ -19,6 +20,9 @@ BillingStack listens on TENANTRY_BILLING_LISTEN.
 
 OS_* variables, or OS_CLOUD and clouds.yaml, configure the address of Keystone and the service's credential.
 docs/configuration.md describes all settings.
+
+If systemd starts the server with Type=notify, the server tells systemd when it serves and when it stops. With WatchdogSec, the server
+also tells systemd that it is healthy, as long as it answers /healthcheck.
 
 ` + exitHelp
 
@@ -68,11 +72,15 @@ func (p *program) serveUntil(ctx context.Context, c Config) error {
 		return ofService(c, err)
 	}
 	log.Info().Str("version", version).Str("url", s.URL).Str("billing_url", s.BillingURL).Msg("serving")
+	tellSystemd(log, daemon.SdNotifyReady)
+	endWatch := startWatchdog(log, func(ctx context.Context) error { return checkHealth(ctx, s.URL) })
 	select {
 	case <-ctx.Done():
 	case err = <-s.Failed:
 	}
 	log.Info().Msg("stopping")
+	endWatch()
+	tellSystemd(log, daemon.SdNotifyStopping)
 	err = errors.Join(err, s.Stop())
 	log.Info().Err(err).Msg("stopped")
 	return err
