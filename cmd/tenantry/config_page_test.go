@@ -9,11 +9,11 @@ import (
 	"testing"
 )
 
-//go:generate go test -count=1 -run ^TestTheConfigurationPageIsCurrent$ . -write-page
+//go:generate go test -count=1 -run ^TestThe(ConfigurationPage|SampleConfiguration)IsCurrent$ . -write-page
 
 const configurationPage = "../../docs/configuration.md"
 
-var writePage = flag.Bool("write-page", false, "write docs/configuration.md instead of comparing it")
+var writePage = flag.Bool("write-page", false, "write docs/configuration.md and deploy/config/tenantry.yaml instead of comparing them")
 
 const pageHead = `# Configuration
 
@@ -22,7 +22,7 @@ const pageHead = `# Configuration
 The server commands (` + "`serve`, `migrate`, `merchant`, `meter-key`, `healthcheck`" + `) read these settings. Each setting is an environment variable, or a key of the
 YAML file that ` + "`TENANTRY_CONFIG`" + ` names. A variable overrides the key in the file. An empty value means that the setting is not
 set. A command reports all invalid values and unknown names together. ` + "`tenantry serve --print-config`" + ` prints the current values
-as a YAML file, with masked secrets.
+as a YAML file, with masked secrets. The [sample](../deploy/config/tenantry.yaml) of the file has every setting with its default.
 
 A duration is a number with a unit, such as ` + "`90s`, `15m` or `1h30m`" + `. Commas separate the items of a list. In the file, a list can
 also be a YAML list.
@@ -69,15 +69,21 @@ func page() string {
 }
 
 func TestTheConfigurationPageIsCurrent(t *testing.T) {
+	writeOrCompare(t, configurationPage, page())
+}
+
+// writeOrCompare compares a generated file with the text that it should have. With the flag -write-page, it writes the file instead.
+func writeOrCompare(t *testing.T, path, want string) {
+	t.Helper()
 	if *writePage {
-		if err := os.WriteFile(configurationPage, []byte(page()), 0o644); err != nil {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	got, err := os.ReadFile(configurationPage)
-	if err != nil || string(got) != page() {
-		t.Errorf("docs/configuration.md is stale, run make generate: %v", err)
+	got, err := os.ReadFile(path)
+	if err != nil || string(got) != want {
+		t.Errorf("%s is stale, run make generate: %v", path, err)
 	}
 }
 
