@@ -6,13 +6,42 @@ GOTESTSUM     := go run gotest.tools/gotestsum@v1.13.0
 VERSION       := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test readme-test process sim crash-matrix chaos audit soak steady lint vuln generate check-generated bench bench-scale bench-audit bench-usage clean
+.PHONY: help build install uninstall demo test readme-test process sim crash-matrix chaos audit soak steady lint vuln generate check-generated bench bench-scale bench-audit bench-usage clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 build: ## build bin/tenantry
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/tenantry ./cmd/tenantry
+
+# The variables of the GNU coding standards: `make install PREFIX=/usr DESTDIR=/tmp/package`. The default of sysconfdir is /etc, with
+# any PREFIX.
+PREFIX      ?= /usr/local
+bindir      ?= $(PREFIX)/bin
+docdir      ?= $(PREFIX)/share/doc/tenantry
+unitdir     ?= $(PREFIX)/lib/systemd/system
+sysusersdir ?= $(PREFIX)/lib/sysusers.d
+sysconfdir  ?= /etc
+INSTALL     ?= install
+INSTALLED   := sed -e 's|/usr/local/bin|$(bindir)|g' -e 's|/usr/local/share/doc/tenantry|$(docdir)|g' -e 's|/etc/tenantry|$(sysconfdir)/tenantry|g'
+
+# Installs the binary of an earlier `make build`, so that `sudo make install` needs no Go and creates no files here as root.
+bin/tenantry:
+	$(MAKE) build
+
+install: bin/tenantry ## install the binary, the systemd unit, the documents, and samples of the configuration: PREFIX=/usr/local, DESTDIR; keeps an existing configuration
+	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(unitdir)' '$(DESTDIR)$(sysusersdir)' '$(DESTDIR)$(docdir)/docs' '$(DESTDIR)$(sysconfdir)/tenantry'
+	$(INSTALL) -m 0755 bin/tenantry '$(DESTDIR)$(bindir)/tenantry'
+	$(INSTALLED) deploy/systemd/tenantry.service | $(INSTALL) -m 0644 /dev/stdin '$(DESTDIR)$(unitdir)/tenantry.service'
+	$(INSTALL) -m 0644 deploy/systemd/tenantry.sysusers '$(DESTDIR)$(sysusersdir)/tenantry.conf'
+	$(INSTALL) -m 0644 LICENSE README.md CHANGELOG.md deploy/config/tenantry.yaml '$(DESTDIR)$(docdir)'
+	$(INSTALL) -m 0644 docs/*.md '$(DESTDIR)$(docdir)/docs'
+	[ -e '$(DESTDIR)$(sysconfdir)/tenantry/tenantry.yaml' ] || $(INSTALL) -m 0644 deploy/config/tenantry.yaml '$(DESTDIR)$(sysconfdir)/tenantry/tenantry.yaml'
+	[ -e '$(DESTDIR)$(sysconfdir)/tenantry/tenantry.env' ] || $(INSTALLED) deploy/config/tenantry.env | $(INSTALL) -m 0600 /dev/stdin '$(DESTDIR)$(sysconfdir)/tenantry/tenantry.env'
+
+uninstall: ## remove what `make install` has installed, with the same variables; keeps the configuration and the data
+	rm -f '$(DESTDIR)$(bindir)/tenantry' '$(DESTDIR)$(unitdir)/tenantry.service' '$(DESTDIR)$(sysusersdir)/tenantry.conf'
+	rm -rf '$(DESTDIR)$(docdir)'
 
 demo: build ## show a subscription and a compensation, with everything in one process; KEEP=1 keeps it running
 	bin/tenantry demo $(if $(KEEP),--keep)

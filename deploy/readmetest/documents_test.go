@@ -23,7 +23,8 @@ func TestTheDocumentsNameWhatExists(t *testing.T) {
 	invariant := func(name string) bool { return strings.Contains(string(checker), `{"`+name+`", `) }
 	directory := regexp.MustCompile(`^(cmd|orchestrator|workflows|keystone|billing|store|deploy|docs|bench)/[\w./-]+$`)
 	for _, document := range []string{
-		"README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/operations.md", "docs/keystone.md", "docs/process.md", "docs/chaos.md", "docs/benchmarks.md",
+		"README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/operations.md", "docs/keystone.md", "docs/process.md", "docs/chaos.md",
+		"docs/benchmarks.md", "docs/installation.md", "docs/console.md",
 	} {
 		content, err := os.ReadFile(filepath.Join(root, document))
 		if err != nil {
