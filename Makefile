@@ -94,6 +94,7 @@ steady: ## repeat tests while the cores are busy, to find tests that fail at ran
 
 lint: ## run the linters, including the import rules
 	$(GOLANGCI_LINT) run ./...
+	cd deploy/containertools && $(GOLANGCI_LINT) run --config ../../.golangci.yaml ./...
 
 # Takes about 20 s on two cores. The first run takes about 40 s, and stores 100 MB of downloads, including the database.
 vuln: ## look for known vulnerabilities in called code with govulncheck; .ci/vuln-exceptions lists the accepted vulnerabilities

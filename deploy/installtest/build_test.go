@@ -30,7 +30,10 @@ func builder(name, module, pkg string) func() (string, error) {
 	})
 }
 
-var buildTenantry = builder("tenantry", root, "./cmd/tenantry")
+var (
+	buildTenantry       = builder("tenantry", root, "./cmd/tenantry")
+	buildContainertools = builder("containertools", "../containertools", ".")
+)
 
 // The function `binary` returns the path of the binary tenantry.
 func binary(t *testing.T) string {
@@ -38,6 +41,14 @@ func binary(t *testing.T) string {
 	path, err := buildTenantry()
 	must(t, err)
 	return path
+}
+
+// The function `containertools` runs a command of deploy/containertools, and returns what it prints.
+func containertools(t *testing.T, args ...string) string {
+	t.Helper()
+	path, err := buildContainertools()
+	must(t, err)
+	return run(t, ".", nil, path, args...)
 }
 
 func TestMain(m *testing.M) {

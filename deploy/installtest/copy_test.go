@@ -4,9 +4,12 @@ package installtest
 
 import (
 	"errors"
+	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -65,6 +68,20 @@ func try(t *testing.T, directory string, env []string, name string, args ...stri
 		err = errors.Join(err, errors.New(stderr.String()))
 	}
 	return string(out), err
+}
+
+// freePort returns a free TCP port. The port is below the kernel's range for outgoing connections.
+func freePort(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		port := strconv.Itoa(15000 + rand.IntN(17000))
+		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			must(t, l.Close())
+			return port
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
 }
 
 func must(t *testing.T, err error) {
