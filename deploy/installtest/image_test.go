@@ -50,7 +50,7 @@ func stagesOf(t *testing.T, path string) (all []stage) {
 }
 
 func TestTheDockerfilesPassTheLinter(t *testing.T) {
-	for _, file := range []string{dockerfile} {
+	for _, file := range []string{dockerfile, "../compose/keystone/Dockerfile"} {
 		containertools(t, "lint", file)
 	}
 	faulty := filepath.Join(t.TempDir(), "Dockerfile")
