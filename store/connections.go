@@ -18,6 +18,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
+// poolSize is the maximum number of connections of a Store to PostgreSQL, without the connection of Listen.
+const poolSize = 16
+
 // openServer returns a pool of connections to PostgreSQL. The pool opens a connection only when a caller needs one. If `pooled` is
 // true, the statements of one connection can be executed in different sessions of PostgreSQL. In this case, the store changes no settings
 // of a session. It also uses no prepared statements, unless the URL parameter default_query_exec_mode is set.

@@ -99,10 +99,27 @@ func (s *Store) DeleteExpiredTokens(ctx context.Context, now time.Time) error {
 	return s.db.WithContext(ctx).Where("expires_at < ?", now.UnixMicro()).Delete(&tokenRow{}).Error
 }
 
+// secretKeyID is the setting with the id of the secret key.
+const secretKeyID = "secret-key-id"
+
+// HasKey reports whether the database has the id of a secret key, which is the case after the first migration, and whether it is the id of
+// the given key. HasKey only reads.
+func (s *Store) HasKey(ctx context.Context, secret []byte) (known, same bool, err error) {
+	stored, err := s.setting(ctx, secretKeyID)
+	if err != nil || stored == "" || len(secret) == 0 {
+		return stored != "", false, err
+	}
+	given, err := newSealer(secret)
+	if err != nil {
+		return true, false, err
+	}
+	return true, given.keyID == stored, nil
+}
+
 // checkKey stores the id of the secret key if the database has no key id. checkKey returns ErrOtherKey if the database has the id of
 // another key.
 func (s *Store) checkKey(ctx context.Context) error {
-	stored, err := s.setOnce(ctx, "secret-key-id", s.seal.keyID)
+	stored, err := s.setOnce(ctx, secretKeyID, s.seal.keyID)
 	if err == nil && stored != s.seal.keyID {
 		return ErrOtherKey
 	}

@@ -19,6 +19,7 @@ var (
 	pgCreate     = statement("create_postgres.sql")
 	pgRenew      = statement("renew_postgres.sql")
 	pgAddSamples = statement("add_samples_postgres.sql")
+	pgRights     = statement("rights_postgres.sql")
 )
 
 // The function `statement` reads a statement from its file. `statement` removes the comment, so that the comment is not sent to the

@@ -98,8 +98,8 @@ func (s *Store) connect(ctx context.Context, url, direct string, file func(path 
 		return err
 	}
 	if s.postgres() {
-		pool.SetMaxOpenConns(16)
-		pool.SetMaxIdleConns(16)
+		pool.SetMaxOpenConns(poolSize)
+		pool.SetMaxIdleConns(poolSize)
 		pool.SetConnMaxIdleTime(5 * time.Minute)
 	} else {
 		pool.SetMaxOpenConns(1) // SQLite has only one writer
