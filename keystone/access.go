@@ -6,6 +6,7 @@ import "context"
 type Cloud interface {
 	Identity
 	Inventory
+	Self
 
 	// Access logs in, and returns the new token with its scope and its catalog. Every call logs in again, so that the token does not
 	// expire while the caller uses it. Access returns the same errors as the methods of [Identity]. Access also returns an error if the

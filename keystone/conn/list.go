@@ -89,13 +89,18 @@ var bulkLimits = upstream.Limits{Bytes: 1 << 30, Values: 100_000_000, Flat: 3, L
 // may. ReadList does not follow the link to the next page, because the link could contain the address of another server. A list with such
 // a link counts as cut.
 func (c *Conn) ReadList(ctx context.Context, address, field string, take func(*json.Decoder) error) (cut bool, err error) {
-	return readList(ctx, c.Own, address, field, nil, take)
+	return readList(ctx, c.Own, nil, address, field, take)
+}
+
+// ReadListAs is like ReadList, but sends the request with the given token.
+func (c *Conn) ReadListAs(ctx context.Context, token, address, field string, take func(*json.Decoder) error) (cut bool, err error) {
+	return readList(ctx, c.Bare, map[string]string{"X-Auth-Token": token}, address, field, take)
 }
 
 func readList(
-	ctx context.Context, by *gophercloud.ServiceClient, address, field string, headers map[string]string, take func(*json.Decoder) error,
+	ctx context.Context, client *gophercloud.ServiceClient, headers map[string]string, address, field string, take func(*json.Decoder) error,
 ) (cut bool, err error) {
-	resp, err := by.Get(ctx, address, nil, &gophercloud.RequestOpts{KeepResponseBody: true, MoreHeaders: headers})
+	resp, err := client.Get(ctx, address, nil, &gophercloud.RequestOpts{KeepResponseBody: true, MoreHeaders: headers})
 	if err != nil {
 		return false, err
 	}
@@ -119,7 +124,7 @@ func ProjectsOfToken(ctx context.Context, c *Conn, address, field, token string)
 	err = c.Do(ctx, Exchange, op, func(ctx context.Context) error {
 		call := CallOf(ctx)
 		call.Limits, call.Public = ownProjectsLimits, true
-		_, err := readList(ctx, c.Bare, address, field, map[string]string{"X-Auth-Token": token}, func(d *json.Decoder) error {
+		_, err := c.ReadListAs(ctx, token, address, field, func(d *json.Decoder) error {
 			var one struct {
 				ID string `json:"id"`
 			}

@@ -63,6 +63,21 @@ func (c *Conn) OwnLogin(ctx context.Context) (token string, expires time.Time, e
 	return token, expires, err
 }
 
+// LoginWithoutScope logs in with the user and the password of the credential, but without its scope. If the user has a default project, the
+// token may have a scope nevertheless. LoginWithoutScope returns the same errors as OwnLogin.
+func (c *Conn) LoginWithoutScope(ctx context.Context) (token string, err error) {
+	from := c.credential
+	other := *c
+	other.credential = Credential{
+		Username: from.Username, UserID: from.UserID, UserDomainID: from.UserDomainID, UserDomainName: from.UserDomainName, Password: from.Password,
+	}
+	token, _, err = other.OwnLogin(ctx)
+	if errors.Is(err, keystone.ErrUnscoped) {
+		err = nil
+	}
+	return token, err
+}
+
 // refusesLogin reports whether the answer to a login says that Keystone refuses the credential. A 404 means that Keystone does not have the
 // application credential, or that Keystone lacks a role: see lacksRole. The lack of a role does not count as a refusal. The caller can
 // still read the answer's body afterwards.

@@ -162,7 +162,7 @@ func (a auth) CanReauth() bool { return false }
 
 var _ tokens.AuthOptionsBuilder = auth(nil)
 
-// passwordLogin returns the body of a login with the credential.
+// passwordLogin returns the body of a login with the credential. If the credential has no project, the login has no scope.
 func passwordLogin(c conn.Credential) auth {
 	user := map[string]any{"password": c.Password}
 	if c.UserID != "" {
@@ -171,9 +171,10 @@ func passwordLogin(c conn.Credential) auth {
 		user["username"] = c.Username
 	}
 	a := auth{"passwordCredentials": user}
-	if c.ProjectID != "" {
+	switch {
+	case c.ProjectID != "":
 		a["tenantId"] = c.ProjectID
-	} else {
+	case c.ProjectName != "":
 		a["tenantName"] = c.ProjectName
 	}
 	return a

@@ -11,20 +11,26 @@ import (
 	"github.com/tenantry/tenantry/keystone/conn"
 )
 
-// Reach implements [keystone.Inventory]. Reach logs in, because only a request with the token's text in its path shows the token's roles.
+// Reach implements [keystone.Inventory].
 func (c *Cloud) Reach(ctx context.Context) (keystone.Reach, error) {
+	_, reach, err := c.ownToken(ctx)
+	return reach, err
+}
+
+// ownToken logs in, because only a request with the token's text in its path shows the token's roles.
+func (c *Cloud) ownToken(ctx context.Context) (keystone.Token, keystone.Reach, error) {
 	token, _, err := c.OwnLogin(ctx)
 	if err != nil {
-		return keystone.Reach{}, err
+		return keystone.Token{}, keystone.Reach{}, err
 	}
 	t, err := c.ValidateToken(ctx, token)
 	if err != nil {
-		return keystone.Reach{}, err
+		return keystone.Token{}, keystone.Reach{}, err
 	}
 	if t.ProjectID == "" {
-		return keystone.Reach{}, conn.Incomplete("reading the scope of Tenantry's own token")
+		return keystone.Token{}, keystone.Reach{}, conn.Incomplete("reading the scope of Tenantry's own token")
 	}
-	return keystone.Reach{ProjectID: t.ProjectID, Roles: t.Roles, NotShown: []string{"groups", "inherited roles", "implied roles"}}, nil
+	return t, keystone.Reach{ProjectID: t.ProjectID, Roles: t.Roles, NotShown: []string{"groups", "inherited roles", "implied roles"}}, nil
 }
 
 // EachProject implements [keystone.Inventory]. Keystone never cuts this list.

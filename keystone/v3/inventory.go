@@ -12,19 +12,24 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// Reach implements [keystone.Inventory]. Reach asks Keystone about the token with which it sends the request. Therefore Reach needs no
-// separate login.
+// Reach implements [keystone.Inventory].
 func (c *Cloud) Reach(ctx context.Context) (keystone.Reach, error) {
+	_, reach, err := c.ownToken(ctx)
+	return reach, err
+}
+
+// ownToken asks Keystone about the token with which it sends the request. Therefore ownToken needs no separate login.
+func (c *Cloud) ownToken(ctx context.Context) (body tokenBody, reach keystone.Reach, err error) {
 	const op = "reading the scope of Tenantry's own token"
-	var reach keystone.Reach
-	err := c.Do(ctx, conn.Read, op, func(ctx context.Context) error {
+	err = c.Do(ctx, conn.Read, op, func(ctx context.Context) error {
 		conn.CallOf(ctx).Subject = true
 		var answer tokenAnswer
 		address := c.Own.ServiceURL("auth", "tokens") + "?nocatalog"
 		if _, err := c.Own.Get(ctx, address, &answer, nil); err != nil { //nolint:bodyclose // gophercloud has closed it
 			return err
 		}
-		t := answer.Token.token()
+		body = answer.Token
+		t := body.token()
 		reach = keystone.Reach{ProjectID: t.ProjectID, DomainID: t.DomainID, System: t.System, Roles: t.Roles}
 		if scopes := count(t.ProjectID != "", t.DomainID != "", t.System); scopes != 1 || t.Roles == nil {
 			return conn.ErrIncomplete
@@ -35,9 +40,9 @@ func (c *Cloud) Reach(ctx context.Context) (keystone.Reach, error) {
 		e.Class, e.Err = upstream.Unavailable, nil // the token has just become invalid
 	}
 	if err != nil {
-		return keystone.Reach{}, err
+		return tokenBody{}, keystone.Reach{}, err
 	}
-	return reach, nil
+	return body, reach, nil
 }
 
 func count(conditions ...bool) (n int) {

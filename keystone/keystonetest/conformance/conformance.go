@@ -96,6 +96,8 @@ var common = []part{
 	{"all writes to users, refused by Keystone", usersRefused},
 	{"LogIn, right, wrong, unknown and disabled", logIn},
 	{"LogIn, default project", logInDefaultProject},
+
+	{"Version, Holder, EachPower and Scopes", describedSelf},
 }
 
 // The variable `onlyV3` contains the tests of what Identity v2.0 does not have or does not show.
@@ -120,6 +122,8 @@ var onlyV3 = []part{
 	{"RemoveUser, user in use", removeUserInUse},
 	{"EnsureUser, disabled or other domain", ensureUserDomains},
 	{"LogIn, multi-factor rules", logInMultiFactor},
+	{"EachPower, of every kind", powersOfEveryKind},
+	{"Holder, with an application credential", describedApplicationCredential},
 }
 
 // The variable `onlyV2` contains the tests of what Identity v2.0 does in its own way.
