@@ -165,7 +165,7 @@ func (h *health) ask(ctx context.Context, c check, limit time.Duration) {
 		Dependency: api.Dependency{Name: c.name, Needed: c.needed, Status: statusOf(err), Since: now}, code: codeOf(err), asked: now,
 	}
 	if err != nil {
-		after.Reason = reasonOf(err)
+		after.Reason = Reason(err)
 	}
 	if before != nil && before.Status == after.Status {
 		after.Since = before.Since
@@ -241,10 +241,10 @@ func codeOf(err error) string {
 	return ""
 }
 
-// reasonOf returns the cause of an error in few words. If there is no such short form, reasonOf returns the error's text. If the circuit is
-// open because of a refused login, reasonOf returns the text of the refused login. The text of the open circuit would soon be wrong,
+// Reason returns the cause of an error in few words, for an operator. If there is no such short form, Reason returns the error's text. If the
+// circuit is open because of a refused login, Reason returns the text of the refused login. The text of the open circuit would soon be wrong,
 // because this text names the time of the next trial.
-func reasonOf(err error) string {
+func Reason(err error) string {
 	if refused := upstream.RefusedLogin(err); refused != nil && upstream.NotSent(err) {
 		return upstream.Clean(refused.Text)
 	}

@@ -162,23 +162,30 @@ func Start(ctx context.Context, o Options) (_ *Service, err error) {
 	return s, nil
 }
 
-// readMeters reads the file that says how the usage of meters is billed, if one is configured. Each fault of the file is a *ConfigurationError.
-func readMeters(o Options) (found usage.Meters, err error) {
+// readMeters reads the file that says how the usage of meters is billed, if one is configured, and logs the number of meters.
+func readMeters(o Options) (usage.Meters, error) {
 	if o.Meters == "" {
 		return nil, nil
 	}
-	file, err := os.Open(o.Meters)
-	if err == nil {
-		defer func() { err = errors.Join(err, file.Close()) }()
-		found, err = usage.ReadMeters(file)
-	}
+	found, err := ReadMeters(o.Meters)
 	switch {
 	case err != nil:
 	case len(found) == 0: // for example, because the program that writes the file has failed
 		o.Log.Warn().Str("file", o.Meters).Msg("the file of meters has no meters: each meter is billed as the product with the meter's name")
-		return found, nil
 	default:
 		o.Log.Info().Str("file", o.Meters).Int("meters", len(found)).Msg("read the file of meters")
+	}
+	return found, err
+}
+
+// ReadMeters reads the file at the path. The error joins all faults of the file. Each fault is a *ConfigurationError.
+func ReadMeters(path string) (found usage.Meters, err error) {
+	file, err := os.Open(path)
+	if err == nil {
+		defer func() { _ = file.Close() }() // an error of Close does not matter, because the file has been read
+		found, err = usage.ReadMeters(file)
+	}
+	if err == nil {
 		return found, nil
 	}
 	faults := []error{err}
@@ -186,7 +193,7 @@ func readMeters(o Options) (found usage.Meters, err error) {
 		faults = joined.Unwrap()
 	}
 	for i, fault := range faults {
-		faults[i] = &ConfigurationError{fmt.Errorf("meters: %s: %w", o.Meters, fault)}
+		faults[i] = &ConfigurationError{fmt.Errorf("meters: %s: %w", path, fault)}
 	}
 	return nil, errors.Join(faults...)
 }
