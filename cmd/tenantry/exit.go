@@ -25,7 +25,8 @@ const exitHelp = `Exit codes:
   4  the run failed: it was compensated, is stuck, or waits for an operator; with --dry-run: it would fail; audit apply: a
      repair failed in this way, or was refused
   5  server or database unreachable or failing
-  6  audit run: there are open findings of the severity of --severity or worse; bootstrap: an object exists but differs
+  6  audit run: there are open findings of the severity of --severity or worse; bootstrap: an object exists but differs;
+     doctor: a check fails
   7  audit run: the audit is incomplete or has failed`
 
 // exitError is an error with an exit code.

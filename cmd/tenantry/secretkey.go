@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,21 +19,33 @@ func withSecretKey(c Config) (Config, error) {
 	if c.SecretKey != nil {
 		return c, nil
 	}
-	path := strings.TrimPrefix(c.DatabaseURL, "sqlite:") + ".key"
+	path := secretKeyFile(c)
 	c.secretKeySource = path + ", because " + variable("secret_key") + " is not set"
-	content, err := os.ReadFile(path)
+	read, err := readSecretKey(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err = makeSecretKey(path); err == nil {
-			content, err = os.ReadFile(path)
+		if err = makeSecretKey(path); err != nil {
+			return c, usage("making the secret key: %w", err)
 		}
+		read, err = readSecretKey(path)
 	}
+	c.SecretKey = read
+	return c, exit(exitUsage, err)
+}
+
+// secretKeyFile returns the path of the file that contains the secret key of an SQLite database if no key is configured.
+func secretKeyFile(c Config) string { return strings.TrimPrefix(c.DatabaseURL, "sqlite:") + ".key" }
+
+// readSecretKey reads the key in the file at path.
+func readSecretKey(path string) ([]byte, error) {
+	content, err := os.ReadFile(path) //nolint:gosec // the path is the operator's own setting
 	if err != nil {
-		return c, usage("reading the secret key: %w", err)
+		return nil, fmt.Errorf("reading the secret key: %w", err)
 	}
-	if c.SecretKey, err = key.parse(strings.TrimSpace(string(content))); err != nil {
-		return c, usage("reading the secret key %s: %w", path, err)
+	read, err := key.parse(strings.TrimSpace(string(content)))
+	if err != nil {
+		return nil, fmt.Errorf("reading the secret key %s: %w", path, err)
 	}
-	return c, nil
+	return read, nil
 }
 
 // makeSecretKey creates the file at path with a new key. It does not change an existing file. makeSecretKey syncs the file to disk

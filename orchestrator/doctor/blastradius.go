@@ -1,0 +1,97 @@
+package doctor
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/service"
+)
+
+// maxPowers is the maximum number of role assignments that the report names.
+const maxPowers = 20
+
+// blastRadius says what whoever has the service's credential can do beyond what Tenantry needs.
+func blastRadius(ctx context.Context, x *examination) []Line {
+	var powers []keystone.Power
+	n := 0
+	err := x.cloud.EachPower(ctx, x.holder, func(p keystone.Power) {
+		if n++; len(powers) < maxPowers {
+			powers = append(powers, p)
+		}
+	})
+	if err != nil {
+		return []Line{skipped("not assessed: %s", service.Reason(err))}
+	}
+	names := map[string]string{}
+	for _, r := range x.holder.Roles {
+		names[r.ID] = r.Name
+	}
+	if all, err := x.cloud.AllRoles(ctx); err == nil {
+		for _, r := range all {
+			names[r.ID] = r.Name
+		}
+	}
+	var lines []Line
+	var others []string
+	for _, p := range powers {
+		role, place := cmp.Or(names[p.RoleID], p.RoleID), x.place(ctx, p)
+		text := role + " on " + place
+		switch {
+		case keystone.IsAdminRole(role):
+			lines = append(lines, warn(instruction("use a user with fewer rights: see \"A narrower service user\" in docs/operations.md"),
+				"the user has the role admin on %s. With Keystone's default policy, whoever has this credential is an administrator of the whole cloud, and can "+
+					"change every user, project and role assignment. Tenantry needs only projects and role assignments in its own domains", place))
+		case !x.inScope(p):
+			others = append(others, text)
+		}
+	}
+	if n > len(powers) {
+		others = append(others, fmt.Sprintf("%d more", n-len(powers)))
+	}
+	if len(others) > 0 {
+		lines = append(lines, warn(instruction("remove the roles that nothing else needs: %s lists them",
+			command("openstack", "role", "assignment", "list", "--effective", "--names", "--user", x.holder.UserID).Text),
+			"the user has roles that Tenantry does not use: %s", strings.Join(others, "; ")))
+	}
+	if len(x.holder.NotShown) > 0 {
+		lines = append(lines, skipped("Identity v2.0 shows only the roles on the user's own project"))
+	}
+	return orOK(lines, "the user has only the roles that Tenantry uses")
+}
+
+// inScope reports whether the role is assigned on the scope of the service's token.
+func (x *examination) inScope(p keystone.Power) bool {
+	h := x.holder
+	return !p.Inherited && (h.System && p.System || h.ProjectID != "" && h.ProjectID == p.ProjectID || h.DomainID != "" && h.DomainID == p.DomainID)
+}
+
+// The method `place` describes where a role is assigned.
+func (x *examination) place(ctx context.Context, p keystone.Power) string {
+	place := "the system"
+	switch {
+	case p.ProjectID != "":
+		place = "project " + p.ProjectID
+		if found, err := x.cloud.Project(ctx, p.ProjectID); err == nil {
+			place = "project " + found.Name + " (" + p.ProjectID + ")"
+		}
+	case p.DomainID != "":
+		place = "domain " + p.DomainID
+		if found, err := x.cloud.Domain(ctx, p.DomainID); err == nil && found.Name != found.ID {
+			place = "domain " + found.Name + " (" + p.DomainID + ")"
+		}
+	}
+	if p.Inherited {
+		place = "all projects below " + place
+	}
+	if p.GroupID != "" {
+		place += ", through group " + p.GroupID
+	}
+	return place
+}
+
+func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
