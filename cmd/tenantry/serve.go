@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"runtime/debug"
+	"sync"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
@@ -16,7 +17,8 @@ import (
 const serveHelp = `Migrate the database, serve the HTTP API and execute runs until SIGTERM or SIGINT. On a signal, the server stops
 accepting requests and hands its runs to the other replicas. The database must be reachable at the start. Keystone and
 BillingStack may be unreachable; the log and /readyz report their states. Without TENANTRY_BILLING_URL, an embedded
-BillingStack listens on TENANTRY_BILLING_LISTEN.
+BillingStack listens on TENANTRY_BILLING_LISTEN. At the first start, which creates the tables of the database, the log says in up to
+three lines what "tenantry doctor" would print.
 
 OS_* variables, or OS_CLOUD and clouds.yaml, configure the address of Keystone and the service's credential.
 docs/configuration.md describes all settings.
@@ -74,14 +76,21 @@ func (p *program) serveUntil(ctx context.Context, c Config) error {
 	log.Info().Str("version", version).Str("url", s.URL).Str("billing_url", s.BillingURL).Msg("serving")
 	tellSystemd(log, daemon.SdNotifyReady)
 	endWatch := startWatchdog(log, func(ctx context.Context) error { return checkHealth(ctx, s.URL) })
+	var checks sync.WaitGroup
+	checked, stopChecks := context.WithCancel(ctx)
+	if s.NewTables {
+		checks.Go(func() { p.logDoctor(checked, log) })
+	}
 	select {
 	case <-ctx.Done():
 	case err = <-s.Failed:
 	}
+	stopChecks()
 	log.Info().Msg("stopping")
 	endWatch()
 	tellSystemd(log, daemon.SdNotifyStopping)
 	err = errors.Join(err, s.Stop())
+	checks.Wait()
 	log.Info().Err(err).Msg("stopped")
 	return err
 }

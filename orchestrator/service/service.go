@@ -70,6 +70,7 @@ type Service struct {
 	Handler    http.Handler // the handler of the API that is served at URL
 	BillingURL string       // URL of BillingStack, with the API version
 	Store      *store.Store // closed by Stop
+	NewTables  bool         // Start has created the tables of the database
 	Runs       Runs
 	Failed     <-chan error // receives an error when a listener fails
 
@@ -112,10 +113,16 @@ func Start(ctx context.Context, o Options) (_ *Service, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.Store, _, err = Open(ctx, o.Config); err != nil {
+	var migrations int
+	if s.Store, migrations, err = Open(ctx, o.Config); err != nil {
 		return nil, err
 	}
 	opened.add(s.Store.Close)
+	schema, err := s.Store.Schema(ctx)
+	if err != nil {
+		return nil, &UnreachableError{err}
+	}
+	s.NewTables = int64(migrations) == schema.Release // the versions have no gaps
 	installation, err := s.Store.InstallationID(ctx)
 	if err != nil {
 		return nil, &UnreachableError{err}

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"maps"
 	"math/big"
 	"net"
@@ -387,4 +388,22 @@ func (w *setUp) awaitText(s *started, text string, n int) string {
 			w.t.Fatalf("want %d times %q in %s", n, text, log)
 		}
 	}
+}
+
+// awaitLog waits for n lines of the doctor in the log of a server, and returns all of them.
+func (w *setUp) awaitLog(s *started, n int) (messages []string) {
+	w.t.Helper()
+	log := w.awaitText(s, `"message":"doctor: `, n)
+	for line := range strings.Lines(log) {
+		var entry struct{ Message string }
+		w.ok(json.Unmarshal([]byte(line), &entry))
+		if strings.HasPrefix(entry.Message, "doctor: ") {
+			messages = append(messages, entry.Message)
+		}
+	}
+	if len(messages) > 3 {
+		w.t.Errorf("got %d lines of the doctor: %q", len(messages), messages)
+	}
+	w.noSecretIn(fmt.Sprint(messages))
+	return messages
 }
