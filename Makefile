@@ -100,10 +100,10 @@ lint: ## run the linters, including the import rules
 vuln: ## look for known vulnerabilities in called code with govulncheck; .ci/vuln-exceptions lists the accepted vulnerabilities
 	.ci/vuln
 
-generate: ## write the generated code (*.gen.go), docs/configuration.md and deploy/config/tenantry.yaml
+generate: ## write the generated code (*.gen.go), docs/configuration.md, docs/codes.md and deploy/config/tenantry.yaml
 	go generate ./...
 
-GENERATED := git ls-files --cached --others --exclude-standard '*.gen.go' docs/configuration.md deploy/config/tenantry.yaml | sort | xargs -r sha256sum
+GENERATED := git ls-files --cached --others --exclude-standard '*.gen.go' docs/configuration.md docs/codes.md deploy/config/tenantry.yaml | sort | xargs -r sha256sum
 
 check-generated: ## fail if a generated file differs from the output of `make generate`
 	@before=$$($(GENERATED)) && $(MAKE) --no-print-directory generate && [ "$$before" = "$$($(GENERATED))" ] || \

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/orchestrator/api/client"
-	"github.com/tenantry/tenantry/orchestrator/audit"
+	"github.com/tenantry/tenantry/orchestrator/explain"
 )
 
 // attentionTable prints the runs that need the attention of a person. For each run, attentionTable prints the cause, the person who
@@ -98,7 +98,7 @@ func commands(r client.Run, flags []string) []string {
 	}
 	if slices.Contains(r.Actions, "skip") {
 		for _, s := range refusedUndos(r) {
-			all = append(all, command("skip", r.ID, audit.ShellWord(s.Name), "--why REASON")+"   # the object of this step is then left behind")
+			all = append(all, command("skip", r.ID, explain.ShellWord(s.Name), "--why REASON")+"   # the object of this step is then left behind")
 		}
 	}
 	if slices.Contains(r.Actions, "compensate") {

@@ -8,11 +8,13 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tenantry/tenantry/orchestrator/api/client"
+	"github.com/tenantry/tenantry/orchestrator/explain"
 )
 
 func (p *program) usage() *cobra.Command {
@@ -131,19 +133,23 @@ func nextHours(links client.Links) (*client.GetUsageParams, error) {
 	return &client.GetUsageParams{From: &from, To: &to}, nil
 }
 
+// reasonsHelp returns one line for each reason why usage is not billed, or not as it should be.
+func reasonsHelp() string {
+	var b strings.Builder
+	for _, reason := range []string{
+		"no-subscription", "subscription-over", "plan-gone", "no-product", "product-ambiguous", "unpriced", "differs",
+	} {
+		e, _ := explain.Usage(reason)
+		fmt.Fprintf(&b, "  %-17s  %s\n", reason, e.What)
+	}
+	return b.String()
+}
+
 func (p *program) usageUnmatched() *cobra.Command {
 	c := &cobra.Command{
 		Use: "unmatched --merchant ID", Short: "List usage that is not billed, or not as it should be", Args: exactly(),
 		Long: "List usage that is not billed, or not as it should be, of the last 30 days. There is one line for all hours with the same reason:\n\n" +
-			"  no-subscription    the project had no subscription at this time\n" +
-			"  subscription-over  the subscription had ended\n" +
-			"  plan-gone          BillingStack does not have the plan of the subscription\n" +
-			"  no-product         the merchant has no product for the meter: see the setting meters\n" +
-			"  product-ambiguous  the plan has several products with the name\n" +
-			"  other-unit         the meter is billed in another unit: see the setting meters\n" +
-			"  several-units      the hour has several units of the meter, and the file of the setting meters does not state its unit\n" +
-			"  unpriced           billed without a price, because the product has no fixed price\n" +
-			"  differs            BillingStack has other numbers under the id of a row: see tenantry usage show\n\n" +
+			reasonsHelp() + "\n" +
 			"For no-product, product-ambiguous, other-unit and several-units, a line is about all subscriptions of the merchant, and has no amount.\n" +
 			"For unpriced and differs, the column METER has the name of the product.\n\n" + connectHelp,
 	}

@@ -38,23 +38,11 @@ type Auditor interface {
 
 // auditKinds are the problem types that only the operations on audits and findings return.
 var (
-	auditKinds    = []kind{auditNotFound, findingNotFound, findingResolved, auditsWaiting}
-	auditNotFound = kind{
-		"audit-not-found", http.StatusNotFound, "There is no such audit",
-		"GET /v1/audits lists the audits.", false, fixByCaller,
-	}
-	findingNotFound = kind{
-		"finding-not-found", http.StatusNotFound, "There is no such finding",
-		"GET /v1/findings lists the findings.", false, fixByCaller,
-	}
-	findingResolved = kind{
-		"finding-resolved", http.StatusConflict, "The finding is resolved",
-		"There is nothing to accept: the last audit that looked for the finding has not seen it.", false, fixByCaller,
-	}
-	auditsWaiting = kind{
-		"audits-waiting", http.StatusTooManyRequests, "Too many audits wait",
-		"The audit was not accepted. One audit is executed at a time. Repeat the call after Retry-After.", true, FixByNobody,
-	}
+	auditKinds      = []kind{auditNotFound, findingNotFound, findingResolved, auditsWaiting}
+	auditNotFound   = kind{"audit-not-found", http.StatusNotFound, false}
+	findingNotFound = kind{"finding-not-found", http.StatusNotFound, false}
+	findingResolved = kind{"finding-resolved", http.StatusConflict, false}
+	auditsWaiting   = kind{"audits-waiting", http.StatusTooManyRequests, true}
 )
 
 const (

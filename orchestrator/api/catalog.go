@@ -25,10 +25,7 @@ type Billing interface {
 // catalogKinds are the problem types that only the operations of this file return.
 var (
 	catalogKinds         = []kind{subscriptionNotFound}
-	subscriptionNotFound = kind{
-		"subscription-not-found", http.StatusNotFound, "There is no such subscription",
-		"A portal sees only its own merchant's subscriptions.", false, fixByCaller,
-	}
+	subscriptionNotFound = kind{"subscription-not-found", http.StatusNotFound, false}
 )
 
 // ListPlans lists a page of the plans of the portal's merchant.

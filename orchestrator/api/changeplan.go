@@ -11,10 +11,7 @@ import (
 )
 
 // changePlanKinds lists the problem types of the operation of this file.
-var changePlanKinds = []kind{{
-	"plan-unchanged", http.StatusConflict, "The subscription has the plan already",
-	"There is nothing to change.", false, fixByCaller,
-}}
+var changePlanKinds = []kind{{"plan-unchanged", http.StatusConflict, false}}
 
 // ChangePlan changes the plan of a subscription of a merchant.
 func (s *server) ChangePlan(c echo.Context, merchantID, subscriptionID string) error {

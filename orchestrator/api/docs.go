@@ -14,6 +14,8 @@ import (
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/labstack/echo/v4"
+
+	"github.com/tenantry/tenantry/orchestrator/explain"
 )
 
 //go:embed docs.html
@@ -59,11 +61,12 @@ type (
 		Fields            []docsField
 		Values            []docsValue // the values of an enumeration, each with a text
 	}
-	docsValue   struct{ Name, Description string }
+	docsValue   struct{ Name, Description, Help string }
 	docsProblem struct {
-		Name, Title, Help, FixBy string
-		Status                   int
-		Retryable                bool
+		Name, Title, Help, Means, FixBy string
+
+		Status    int
+		Retryable bool
 	}
 )
 
@@ -83,7 +86,7 @@ func newDocs(d *document) (*docs, error) {
 	}
 	made := &docs{problems: map[string][]byte{}}
 	for _, k := range kinds() {
-		p := docsProblem{k.name, k.title, k.help, string(k.fixBy), k.status, k.retryable}
+		p := docsProblem{k.name, k.title(), k.help(), k.entry().Means, string(k.fixBy()), k.status, k.retryable}
 		all.Problems = append(all.Problems, p)
 		if made.problems[k.name], err = render("problem", p); err != nil {
 			return nil, err
@@ -157,7 +160,7 @@ func schemasOf(doc *openapi3.T) []docsSchema {
 	var all []docsSchema
 	for _, name := range slices.Sorted(maps.Keys(doc.Components.Schemas)) {
 		s := doc.Components.Schemas[name].Value
-		if view := (docsSchema{name, s.Description, fieldsOf(s), valuesOf(s)}); len(view.Fields)+len(view.Values) > 0 {
+		if view := (docsSchema{name, s.Description, fieldsOf(s), helped(name, valuesOf(s))}); len(view.Fields)+len(view.Values) > 0 {
 			all = append(all, view)
 		}
 	}
@@ -172,7 +175,20 @@ func valuesOf(s *openapi3.Schema) (values []docsValue) {
 	}
 	for _, one := range s.Enum {
 		name := fmt.Sprint(one)
-		values = append(values, docsValue{name, fmt.Sprint(texts[name])})
+		values = append(values, docsValue{Name: name, Description: fmt.Sprint(texts[name])})
+	}
+	return values
+}
+
+// The function `helped` adds to the codes of failures and findings what to do.
+func helped(schema string, values []docsValue) []docsValue {
+	lookup := map[string]func(string) (explain.Entry, bool){"FailureCode": explain.Failure, "FindingCode": explain.Finding}[schema]
+	if lookup == nil {
+		return values
+	}
+	for i := range values {
+		e, _ := lookup(values[i].Name)
+		values[i].Help = strings.TrimSpace(e.Why + " " + e.Advice())
 	}
 	return values
 }

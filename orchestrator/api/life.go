@@ -14,34 +14,13 @@ import (
 
 // lifeKinds lists the problem types of the operations of this file.
 var lifeKinds = []kind{
-	{
-		"subscription-ending", http.StatusConflict, "The subscription has been ended",
-		"Restore the subscription first. It can be restored until its tenant is removed.", false, fixByCaller,
-	},
-	{
-		"subscription-ended", http.StatusConflict, "The subscription's tenant is removed",
-		"The subscription can no longer be changed or restored.", false, fixByCaller,
-	},
-	{
-		"subscription-not-ending", http.StatusConflict, "The subscription has not been ended",
-		"There is nothing to restore or to remove. The detail says which run has changed the subscription last.", false, fixByCaller,
-	},
-	{
-		"plan-gone", http.StatusConflict, "The subscription's plan no longer exists",
-		"Change the subscription's plan, then restore the subscription.", false, fixByCaller,
-	},
-	{
-		"ending-taken", http.StatusConflict, "The subscription's tenant is being removed",
-		"A run has begun the removal. Hold that run instead.", false, FixByOperator,
-	},
-	{
-		"tenant-enabled", http.StatusConflict, "The subscription's tenant is enabled",
-		"Somebody has enabled the project in Keystone. Disable it, or restore the subscription.", false, FixByOperator,
-	},
-	{
-		"tenant-not-settled", http.StatusConflict, "The subscription's tenant was disabled a few minutes ago",
-		"Other services cache tokens. Ten minutes after the subscription was ended, its tenant can be removed.", true, fixByCaller,
-	},
+	{"subscription-ending", http.StatusConflict, false},
+	{"subscription-ended", http.StatusConflict, false},
+	{"subscription-not-ending", http.StatusConflict, false},
+	{"plan-gone", http.StatusConflict, false},
+	{"ending-taken", http.StatusConflict, false},
+	{"tenant-enabled", http.StatusConflict, false},
+	{"tenant-not-settled", http.StatusConflict, true},
 }
 
 // HoldSubscription stops the removal of an ending subscription's tenant until the hold is released.

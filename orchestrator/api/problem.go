@@ -254,7 +254,7 @@ func (r *problemError) body(requestID string, fixer FixBy) Problem {
 	const service = "subscription-orchestration."
 	page := "/problems/" + r.kind.name
 	code := service + cmp.Or(r.code, r.kind.name)
-	fixBy := cmp.Or(r.fixBy, r.kind.fixBy)
+	fixBy := cmp.Or(r.fixBy, r.kind.fixBy())
 	if fixBy == fixByCaller {
 		fixBy = fixer
 	}
@@ -263,11 +263,11 @@ func (r *problemError) body(requestID string, fixer FixBy) Problem {
 		violated = &[]string{r.policy}
 	}
 	return Problem{
-		Type: page, Title: r.kind.title, Status: r.kind.status, Detail: some(r.detail), Instance: some(r.instance), Code: code,
+		Type: page, Title: r.kind.title(), Status: r.kind.status, Detail: some(r.detail), Instance: some(r.instance), Code: code,
 		RequestID: requestID, Retryable: r.kind.retryable, FixBy: some(fixBy), Step: some(r.step),
 		Upstream: r.upstream, InvalidParams: list(shown(r.params)), RequiredAuthMethods: list(r.methods), ViolatedPolicies: violated,
 		Errors: []APIError{{
-			RequestID: requestID, Code: code, Status: r.kind.status, Title: r.kind.title, Detail: r.detail,
+			RequestID: requestID, Code: code, Status: r.kind.status, Title: r.kind.title(), Detail: r.detail,
 			Links: Links{{Rel: "help", Href: page}},
 		}},
 	}

@@ -66,12 +66,12 @@ func TestTheDetailSaysWhatAnUpstreamOrTheDatabaseDid(t *testing.T) {
 func TestTheDocumentNamesTheLimits(t *testing.T) {
 	for limit, texts := range map[int][]string{
 		maxBody: {
-			bodyTooLarge.help, must(loadDocument("")).doc.Info.Description,
+			bodyTooLarge.help(), must(loadDocument("")).doc.Info.Description,
 			*must(loadDocument("")).doc.Components.Responses["TooLarge"].Value.Description,
 		},
-		maxDepth:  {bodyMalformed.help},
-		maxTokens: {bodyMalformed.help},
-		maxKey:    {keyInvalid.help, must(loadDocument("")).doc.Components.Parameters["IdempotencyKey"].Value.Description},
+		maxDepth:  {bodyMalformed.help()},
+		maxTokens: {bodyMalformed.help()},
+		maxKey:    {keyInvalid.help(), must(loadDocument("")).doc.Components.Parameters["IdempotencyKey"].Value.Description},
 	} {
 		for _, text := range texts {
 			if !strings.Contains(text, strconv.Itoa(limit)) {
@@ -80,7 +80,7 @@ func TestTheDocumentNamesTheLimits(t *testing.T) {
 		}
 	}
 	_, err := idempotencyKey(http.Header{headerKey: {""}})
-	for _, text := range []string{keyInvalid.help, err.Error(), must(loadDocument("")).doc.Components.Parameters["IdempotencyKey"].Value.Description} {
+	for _, text := range []string{keyInvalid.help(), err.Error(), must(loadDocument("")).doc.Components.Parameters["IdempotencyKey"].Value.Description} {
 		if !strings.Contains(text, keyForm) {
 			t.Errorf("%q does not describe the key as %q", text, keyForm)
 		}

@@ -28,18 +28,9 @@ type Repairs interface {
 // repairKinds lists the problem types of the operations in this file.
 var (
 	repairKinds  = []kind{planNotFound, planExpired, planForeign}
-	planNotFound = kind{
-		"plan-not-found", http.StatusNotFound, "There is no such repair plan",
-		"POST /v1/repair-plans makes a plan. A plan that another installation has made is not known here.", false, fixByCaller,
-	}
-	planExpired = kind{
-		"plan-expired", http.StatusConflict, "The repair plan is too old",
-		"Nothing was repaired. Audit again, and make a new plan: much may have changed in a week.", false, fixByCaller,
-	}
-	planForeign = kind{
-		"plan-of-other-installation", http.StatusConflict, "The repair plan was made by another installation",
-		"Nothing was repaired. The database may be a copy. Audit again, and make a new plan.", false, fixByCaller,
-	}
+	planNotFound = kind{"plan-not-found", http.StatusNotFound, false}
+	planExpired  = kind{"plan-expired", http.StatusConflict, false}
+	planForeign  = kind{"plan-of-other-installation", http.StatusConflict, false}
 )
 
 // CreateRepairPlan makes a repair plan.

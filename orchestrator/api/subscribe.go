@@ -14,11 +14,7 @@ import (
 )
 
 // orderKinds lists the problem types that are specific to orders of the workflow `subscribe`.
-var orderKinds = []kind{{
-	"user-not-of-customer", http.StatusForbidden, "The user does not belong to the customer",
-	`The user has no role on the customer's tenant, or the tenant does not exist. To add another user to the customer, send` +
-		` "add_user": true: the run then gives the user its roles, and creates the tenant if it does not exist.`, false, FixByMerchant,
-}}
+var orderKinds = []kind{{"user-not-of-customer", http.StatusForbidden, false}}
 
 // Subscribe places an order that subscribes a user to a plan.
 func (s *server) Subscribe(c echo.Context, merchantID string) error {

@@ -15,36 +15,13 @@ import (
 
 // switchKinds lists the problem types of the operations in this file.
 var switchKinds = []kind{
-	{
-		"suspended-by-operator", http.StatusForbidden, "An operator has suspended the subscription",
-		"Only an operator can resume it.", false, FixByOperator,
-	},
-	{
-		"subscription-not-ready", http.StatusConflict, "The subscription is still being made",
-		"Wait until the run that makes the subscription has ended, or cancel that run.", true, fixByCaller,
-	},
-	{
-		"subscription-active", http.StatusConflict, "The subscription is not suspended",
-		"There is nothing to resume.", false, fixByCaller,
-	},
-	{
-		"subscription-suspended", http.StatusConflict, "The subscription is suspended already",
-		"There is nothing to suspend.", false, fixByCaller,
-	},
-	{
-		"tenant-gone", http.StatusConflict, "The subscription's tenant no longer exists",
-		"Somebody has deleted the project in Keystone.", false, FixByOperator,
-	},
-	{
-		"tenant-disabled", http.StatusConflict, "The subscription's tenant is disabled, but not by Tenantry",
-		"Somebody has disabled the project in Keystone. Therefore, Tenantry does not change it. The detail names the project to enable.",
-		false, FixByOperator,
-	},
-	{
-		"tenant-not-ours", http.StatusConflict, "The subscription's tenant is not Tenantry's",
-		"The project existed before the subscription, or has lost its name or Tenantry's tags. Tenantry neither disables nor enables it.",
-		false, FixByOperator,
-	},
+	{"suspended-by-operator", http.StatusForbidden, false},
+	{"subscription-not-ready", http.StatusConflict, true},
+	{"subscription-active", http.StatusConflict, false},
+	{"subscription-suspended", http.StatusConflict, false},
+	{"tenant-gone", http.StatusConflict, false},
+	{"tenant-disabled", http.StatusConflict, false},
+	{"tenant-not-ours", http.StatusConflict, false},
 }
 
 // SuspendSubscription suspends a subscription of a merchant.

@@ -25,32 +25,12 @@ import (
 )
 
 var (
-	loginRefused = kind{
-		"login-refused", http.StatusUnauthorized, "Keystone refuses the login",
-		"The name or the password is wrong, or the user is disabled or locked. Keystone does not say which of these is the case.", false, FixByUser,
-	}
-	passwordExpired = kind{
-		"password-expired", http.StatusUnauthorized, "The password has expired, or must be changed",
-		"The user must change the password at Keystone: POST /v3/users/USER_ID/password.", false, FixByUser,
-	}
-	mfaRequired = kind{
-		"mfa-required", http.StatusUnauthorized, "The user needs another login method",
-		"The password was right. The header Openstack-Auth-Receipt contains a receipt, and the field required_auth_methods lists the methods." +
-			" Send the receipt in the same header to Keystone, with the remaining methods: POST /v3/auth/tokens.", false, FixByUser,
-	}
-	signUpOff = kind{
-		"sign-up-off", http.StatusForbidden, "The portal may neither register users nor log users in",
-		"An operator can switch both on for the merchant: tenantry merchant update MERCHANT --sign-up", false, FixByOperator,
-	}
-	userExists = kind{
-		"user-exists", http.StatusConflict, "A user with this name exists already",
-		"Names that differ only in upper and lower case count as the same name. Let the user choose another name, or log in.", false, FixByUser,
-	}
-	loginRateExceeded = kind{
-		"login-rate-exceeded", http.StatusTooManyRequests, "Too many logins and registrations",
-		"The header RateLimit-Policy contains the limits for one name, for one visitor and for the merchant. Repeat the call after the" +
-			" time in the header Retry-After. Repeat a registration with the same key.", true, fixByCaller,
-	}
+	loginRefused      = kind{"login-refused", http.StatusUnauthorized, false}
+	passwordExpired   = kind{"password-expired", http.StatusUnauthorized, false}
+	mfaRequired       = kind{"mfa-required", http.StatusUnauthorized, false}
+	signUpOff         = kind{"sign-up-off", http.StatusForbidden, false}
+	userExists        = kind{"user-exists", http.StatusConflict, false}
+	loginRateExceeded = kind{"login-rate-exceeded", http.StatusTooManyRequests, true}
 )
 
 // userKinds lists the problem types of the operations on users.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/tenantry/tenantry/billing"
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/explain"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
@@ -37,7 +38,7 @@ func TestTheDocumentListsEveryWord(t *testing.T) {
 
 	problems, failures := map[string]string{}, found[saga+"Code"]
 	for _, k := range kinds() {
-		problems["/problems/"+k.name] = k.title + "."
+		problems["/problems/"+k.name] = k.title() + "."
 		if listed(t, "FailureCode")[k.name] == "" && !slices.Contains(ofRuns, k.name) { // only refused orders have this code, and they have no run
 			failures = slices.DeleteFunc(failures, func(code string) bool { return code == k.name })
 		}
@@ -105,17 +106,126 @@ func upstreamCodes() []string {
 	return slices.Sorted(maps.Keys(codes))
 }
 
+// TestEachCodeHasAnEntry compares the tables of the package explain with the constants in the code, and with the texts in openapi.yaml.
+func TestEachCodeHasAnEntry(t *testing.T) {
+	const (
+		saga, audit, usage = "github.com/tenantry/tenantry/orchestrator/saga.", "github.com/tenantry/tenantry/orchestrator/audit.",
+			"github.com/tenantry/tenantry/orchestrator/usage."
+		subscription = "github.com/tenantry/tenantry/workflows.SubscriptionState"
+	)
+	found := constantsOf(t, saga+"Code", saga+"RunState", saga+"ReasonKind", audit+"Code", usage+"Reason", subscription)
+	var problems []string
+	for _, k := range kinds() {
+		problems = append(problems, k.name)
+	}
+	slices.Sort(problems)
+	// A refused order has no run: see TestTheDocumentListsEveryWord.
+	refused := func(code string) bool { return slices.Contains(problems, code) && listed(t, "FailureCode")[code] == "" }
+	failures := slices.Concat(slices.DeleteFunc(found[saga+"Code"], refused), upstreamCodes())
+	slices.Sort(failures)
+	want := map[string][]string{
+		"States of runs": found[saga+"RunState"], "Reasons for which runs wait": found[saga+"ReasonKind"],
+		"Failures": slices.Compact(failures), "Findings": found[audit+"Code"],
+		// "subscription-" is the beginning of a code that is put together from a state
+		"States of subscriptions":                  slices.DeleteFunc(found[subscription], func(s string) bool { return s == "subscription-" }),
+		"Usage that is not billed as it should be": found[usage+"Reason"],
+		"Problems": problems,
+	}
+	schemas := map[string]string{
+		"Failures": "FailureCode", "Findings": "FindingCode", "Reasons for which runs wait": "ReasonKind", "States of subscriptions": "SubscriptionState",
+	}
+	for _, table := range explain.Tables() {
+		got := slices.Sorted(maps.Keys(table.Entries))
+		got = slices.DeleteFunc(got, func(code string) bool { return code == "" }) // a subscription that no run has made has no state
+		if !slices.Equal(got, want[table.Title]) {
+			t.Errorf("%s: the table explains %v\nthe code contains %v", table.Title, got, want[table.Title])
+		}
+		if schema := schemas[table.Title]; schema != "" {
+			for code, text := range listed(t, schema) {
+				if e := table.Entries[code]; e.Summary() != text {
+					t.Errorf("openapi.yaml says about %s %s: %q, but the table says %q", schema, code, text, e.Summary())
+				}
+			}
+		}
+	}
+}
+
+// TestTheTableKnowsWhoCanFixAFailure compares each place in the code that sets the code and the fixer of a failure with the entry of the code.
+func TestTheTableKnowsWhoCanFixAFailure(t *testing.T) {
+	const code, fixBy = "github.com/tenantry/tenantry/orchestrator/saga.Code", "github.com/tenantry/tenantry/orchestrator/saga.FixBy"
+	seen := 0
+	eachFile(t, func(file *ast.File, info *types.Info) {
+		ast.Inspect(file, func(n ast.Node) bool {
+			var parts []ast.Expr
+			switch n := n.(type) {
+			case *ast.CompositeLit:
+				parts = n.Elts
+			case *ast.CallExpr:
+				parts = n.Args
+			case *ast.AssignStmt:
+				parts = n.Rhs
+			}
+			words := map[string]string{}
+			for _, e := range parts {
+				if pair, ok := e.(*ast.KeyValueExpr); ok {
+					e = pair.Value
+				}
+				if v := info.Types[e]; v.Value != nil && v.Value.Kind() == constant.String {
+					words[fmt.Sprint(v.Type)] = constant.StringVal(v.Value)
+				}
+			}
+			if words[code] == "" || words[fixBy] == "" {
+				return true
+			}
+			seen++
+			failure, ofRun := explain.Failure(words[code])
+			problem, ofRequest := explain.Problem(words[code])
+			if !slices.Contains(slices.Concat(failure.FixBy, problem.FixBy), explain.Fixer(words[fixBy])) && !slices.Contains(problem.FixBy, explain.Caller) {
+				t.Errorf("the code says that %s is for %s to fix, but the table has %v (failure %t, problem %t)",
+					words[code], words[fixBy], failure.FixBy, ofRun, ofRequest)
+			}
+			return true
+		})
+	})
+	if seen < 50 {
+		t.Errorf("only %d places were checked", seen)
+	}
+}
+
 // constantsOf returns the values of all constant expressions of the named types. It searches the code of the service, without the
 // tests. A value counts even if the code declares no named constant for it.
 func constantsOf(t *testing.T, names ...string) map[string][]string {
 	t.Helper()
-	exports, packages := compiled(t)
-	files := token.NewFileSet()
-	imports := importer.ForCompiler(files, "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })
 	found := map[string]map[string]bool{}
 	for _, name := range names {
 		found[name] = map[string]bool{}
 	}
+	eachFile(t, func(file *ast.File, info *types.Info) {
+		ast.Inspect(file, func(n ast.Node) bool {
+			e, ok := n.(ast.Expr)
+			if !ok {
+				return true
+			}
+			v := info.Types[e]
+			if words := found[fmt.Sprint(v.Type)]; words != nil && v.Value != nil && constant.StringVal(v.Value) != "" {
+				words[constant.StringVal(v.Value)] = true
+			}
+			return true
+		})
+	})
+	all := map[string][]string{}
+	for name, words := range found {
+		all[name] = slices.Sorted(maps.Keys(words))
+	}
+	return all
+}
+
+// eachFile calls the function `see` for each file of the service, without the tests, with the types of its expressions.
+func eachFile(t *testing.T, see func(*ast.File, *types.Info)) {
+	t.Helper()
+	exports, packages := compiled(t)
+	files := token.NewFileSet()
+	imports := importer.ForCompiler(files, "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })
 	for _, p := range packages {
 		var parsed []*ast.File
 		for _, name := range p.GoFiles {
@@ -129,17 +239,10 @@ func constantsOf(t *testing.T, names ...string) map[string][]string {
 		if _, err := (&types.Config{Importer: imports}).Check(p.ImportPath, files, parsed, &info); err != nil {
 			t.Fatal(err)
 		}
-		for _, e := range info.Types {
-			if words := found[fmt.Sprint(e.Type)]; words != nil && e.Value != nil && constant.StringVal(e.Value) != "" {
-				words[constant.StringVal(e.Value)] = true
-			}
+		for _, file := range parsed {
+			see(file, &info)
 		}
 	}
-	all := map[string][]string{}
-	for name, words := range found {
-		all[name] = slices.Sorted(maps.Keys(words))
-	}
-	return all
 }
 
 type goPackage struct {

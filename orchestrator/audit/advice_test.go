@@ -1,10 +1,10 @@
 package audit
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/explain"
 )
 
 func TestAdviceIsWhatToType(t *testing.T) {
@@ -18,13 +18,13 @@ func TestAdviceIsWhatToType(t *testing.T) {
 		{func(h *house) { h.p("p-m1-c0-s0").grants = nil }, "openstack role add --project p-m1-c0-s0 --user u-m1-c0 r-member"},
 		{
 			func(h *house) { h.give("p-m1-c0-s0", "u'; rm -rf /", "r-reader") },
-			needless + `openstack role remove --project p-m1-c0-s0 --user 'u'\''; rm -rf /' r-reader`,
+			explain.Needless + `openstack role remove --project p-m1-c0-s0 --user 'u'\''; rm -rf /' r-reader`,
 		},
 		{
 			func(h *house) {
 				h.cloud("default").addGrant(keystone.Granted{DomainID: domain, GroupID: "$(g)", RoleID: "r-reader", Inherited: true})
 			},
-			needless + "openstack role remove --domain d1 --group '$(g)' --inherited r-reader",
+			explain.Needless + "openstack role remove --domain d1 --group '$(g)' --inherited r-reader",
 		},
 		{
 			func(h *house) {
@@ -44,18 +44,5 @@ func TestAdviceIsWhatToType(t *testing.T) {
 		if len(found) != 1 || found[0].Repair.Advice != c.advice {
 			t.Errorf("want %s, got %+v", c.advice, found)
 		}
-	}
-}
-
-func TestShellWord(t *testing.T) {
-	for text, want := range map[string]string{
-		"a-b_c.d/e9": "a-b_c.d/e9", "": "''", "a b": "'a b'", "a'b": `'a'\''b'`, "$(x)": "'$(x)'", "a\nb": "'a\nb'", "é": "'é'", "`x`": "'`x`'",
-	} {
-		if got := ShellWord(text); got != want {
-			t.Errorf("%q: got %s, want %s", text, got, want)
-		}
-	}
-	if strings.Contains(command("a", "b;c"), " b;c") {
-		t.Error("a word is not quoted")
 	}
 }

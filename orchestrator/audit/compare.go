@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/explain"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
@@ -181,10 +182,11 @@ func (c *comparison) report(code Code, about Finding, subject, absent, detail st
 // Call reportNeeding if these lists differ from the lists of the finding's code.
 func (c *comparison) reportNeeding(needs []part, code Code, about Finding, subject, absent, detail string, key ...string) *Finding {
 	f := about
-	f.Code, f.Severity, f.Detail, f.Affected = code, rules[code].severity, detail, rules[code].affected
+	texts, _ := explain.Finding(string(code)) // TestEachCodeHasAnEntry checks that each code has an entry
+	f.Code, f.Severity, f.Detail, f.Affected = code, rules[code].severity, detail, texts.Means
 	f.ID = findingID(code, append([]string{f.Cloud}, key...)...)
-	if f.Repair.Advice == "" {
-		f.Repair.Advice = rules[code].advice
+	if f.Repair.Advice == "" && len(texts.Do) > 0 {
+		f.Repair.Advice = texts.Do[0].Text
 	}
 	for _, value := range f.Repair.Values {
 		if upstream.Clean(value) != value { // the stored value would differ from this value

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/explain"
 )
 
 // compareRoles reports role assignments that are missing, that no run has made, or whose user is gone or disabled.
@@ -89,7 +90,7 @@ func (c *comparison) compareRole(users map[string]int, t *tenant, p *foundProjec
 		c.reportUser(users, SubscriberGone, about, t, g.user, "the user to whom Tenantry has given the roles no longer exists")
 	case !found:
 		about.Repair.Action, about.Repair.Values = AssignRole, roleValues(t, g.user, g.role, r.name)
-		about.Repair.Advice = command("openstack", "role", "add", "--project", t.id, "--user", g.user, g.role)
+		about.Repair.Advice = explain.Command("openstack", "role", "add", "--project", t.id, "--user", g.user, g.role)
 		detail := fmt.Sprintf("user %s does not have role %s on %s; run %s assigned the role", c.userName(t.cloud, g.user), r.name, t.name, r.run)
 		if r.was != "" {
 			detail = fmt.Sprintf("user %s does not have role %s (%s) on %s: run %s assigned role %s, which was deleted; a new role has its name",
@@ -155,9 +156,9 @@ func (c *comparison) compareGrant(users map[string]int, t *tenant, p *foundProje
 	id := t.id + "/" + cmp.Or(g.user, g.group) + "/" + g.role
 	if g.user != "" {
 		about.Repair.Action, about.Repair.Values = RevokeRole, roleValues(t, g.user, g.role, cloud.roles[g.role])
-		about.Repair.Advice = needless + command("openstack", "role", "remove", "--project", t.id, "--user", g.user, g.role)
+		about.Repair.Advice = explain.Needless + explain.Command("openstack", "role", "remove", "--project", t.id, "--user", g.user, g.role)
 	} else {
-		about.Repair.Advice = needless + command("openstack", "role", "remove", "--project", t.id, "--group", g.group, g.role)
+		about.Repair.Advice = explain.Needless + explain.Command("openstack", "role", "remove", "--project", t.id, "--group", g.group, g.role)
 	}
 	roleName := cmp.Or(cloud.roles[g.role], g.role)
 	run := c.left[left{kindAssignment, t.cloud, id}]
@@ -231,7 +232,7 @@ func (c *comparison) compareInherited() {
 			about := Finding{Cloud: name, UserID: g.UserID, Objects: []Object{
 				object(kindDomain, g.DomainID, ""), object(kind, who, cloud.userName[g.UserID]), object("role", g.RoleID, cloud.roles[g.RoleID]),
 			}}
-			about.Repair.Advice = needless + command("openstack", "role", "remove", "--domain", g.DomainID, "--"+kind, who, "--inherited", g.RoleID)
+			about.Repair.Advice = explain.Needless + explain.Command("openstack", "role", "remove", "--domain", g.DomainID, "--"+kind, who, "--inherited", g.RoleID)
 			if cloud.admin[g.RoleID] {
 				c.reportAdmin(about, "", who+" on domain "+g.DomainID, g.RoleID)
 				continue

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/explain"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
@@ -48,7 +49,7 @@ func (c *comparison) compareTenant(t *tenant, p *foundProject) {
 	about := c.about(t, p)
 	if p.Name != t.name {
 		f := about
-		f.Repair.Advice = command("openstack", "project", "set", "--name", t.name, t.id)
+		f.Repair.Advice = explain.Command("openstack", "project", "set", "--name", t.name, t.id)
 		c.report(TenantRenamed, f, t.subject, "", fmt.Sprintf("the project is named %q, and should be named %s", p.Name, t.name), t.id)
 	}
 	c.compareEnabled(about, t, p)
@@ -63,7 +64,7 @@ func (c *comparison) compareEnabled(about Finding, t *tenant, p *foundProject) {
 		if t.maker != "" { // only the owner of an adopted tenant may enable or disable it
 			about.Repair.Action, about.Repair.Values = EnableProject, t.ownValues()
 		}
-		about.Repair.Advice = command("openstack", "project", "set", "--enable", t.id)
+		about.Repair.Advice = explain.Command("openstack", "project", "set", "--enable", t.id)
 		detail := "the project is disabled"
 		if by := p.DisabledBy(); len(by) > 0 {
 			detail += ", with the mark of run " + strings.Join(by, ", ")
@@ -73,7 +74,7 @@ func (c *comparison) compareEnabled(about Finding, t *tenant, p *foundProject) {
 		if t.maker != "" {
 			about.Repair.Action, about.Repair.Values = DisableProject, t.ownValues()
 		}
-		about.Repair.Advice = command("openstack", "project", "set", "--disable", t.id)
+		about.Repair.Advice = explain.Command("openstack", "project", "set", "--disable", t.id)
 		c.report(TenantEnabled, about, t.subject, "", "the project is enabled, but run "+t.run+" has disabled it", t.id)
 	}
 }
@@ -140,7 +141,7 @@ func tagAdvice(id string, missing, foreignMerchants, unknownRuns []string) strin
 	for _, tag := range wrongTags(foreignMerchants, unknownRuns) {
 		words = append(words, "--remove-tag", tag)
 	}
-	return command(append(words, id)...)
+	return explain.Command(append(words, id)...)
 }
 
 func wrongTags(foreignMerchants, unknownRuns []string) (tags []string) {

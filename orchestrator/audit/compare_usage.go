@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/explain"
 )
 
 // foundUsage is unmatched usage that an audit reports.
@@ -188,9 +190,10 @@ func someOf(meters []string) string {
 // The method `advice` returns what a person can do about the usage.
 func (u *foundUsage) advice() string {
 	merchant := []string{"--merchant", u.MerchantID}
-	unmatched := command(append([]string{"tenantry", "usage", "unmatched"}, merchant...)...)
-	show := command(append([]string{"tenantry", "usage", "show", u.SubscriptionID}, merchant...)...)
-	again := ", and bill the earlier hours again: " + command(append([]string{"tenantry", "usage", "bill"}, merchant...)...) + " --from TIME --to TIME --why REASON"
+	unmatched := explain.Command(append([]string{"tenantry", "usage", "unmatched"}, merchant...)...)
+	show := explain.Command(append([]string{"tenantry", "usage", "show", u.SubscriptionID}, merchant...)...)
+	again := ", and bill the earlier hours again: " +
+		explain.Command(append([]string{"tenantry", "usage", "bill"}, merchant...)...) + " --from TIME --to TIME --why REASON"
 	switch u.Reason {
 	case UsageNoSubscription:
 		if u.ofCustomer() {
@@ -199,7 +202,7 @@ func (u *foundUsage) advice() string {
 		return "find out who has used the tenant"
 	case UsageNotLive:
 		return "remove what still runs in the tenant, or restore the subscription: " +
-			command(append([]string{"tenantry", "subscriptions", "restore", u.SubscriptionID}, merchant...)...)
+			explain.Command(append([]string{"tenantry", "subscriptions", "restore", u.SubscriptionID}, merchant...)...)
 	case UsageNoPlan:
 		return "restore the plan in BillingStack; Tenantry looks for it every hour, and then bills the usage"
 	case UsageNoProduct:

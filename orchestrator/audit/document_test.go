@@ -6,16 +6,11 @@ import (
 	"testing"
 )
 
-// TestTheDocumentNamesEachCode checks docs/operations.md, in which operators look up codes.
-func TestTheDocumentNamesEachCode(t *testing.T) {
+// TestTheDocumentNamesEachGap checks docs/operations.md, in which operators look up gaps. Package explain has the codes of findings.
+func TestTheDocumentNamesEachGap(t *testing.T) {
 	text, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)
-	}
-	for _, code := range Codes() {
-		if !strings.Contains(string(text), "`"+string(code)+"`") {
-			t.Errorf("docs/operations.md does not name the code %s", code)
-		}
 	}
 	for _, gap := range []string{
 		GapKeystoneForbidden, GapKeystoneUnavailable, GapOutOfReach, GapListCut, GapBillingUnavailable, GapMerchantUnknown,

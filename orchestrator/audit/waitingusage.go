@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/explain"
 )
 
 // WaitingUsage is usage of a merchant that has waited too long to be billed.
@@ -72,7 +74,7 @@ func (w WaitingUsage) advice(merchant string) string {
 		all = append(all, "remove the cause of the last failure; if none is named, look at the errors of usage in the logs of the replicas")
 	}
 	if w.Rows > 0 {
-		all = append(all, "find out why the runs that post rows fail: "+command("tenantry", "runs", "list", "--merchant", merchant))
+		all = append(all, "find out why the runs that post rows fail: "+explain.Command("tenantry", "runs", "list", "--merchant", merchant))
 	}
 	return strings.Join(all, "; ") + "; the usage is then billed, and the finding is resolved"
 }

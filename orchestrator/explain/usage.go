@@ -1,0 +1,65 @@
+package explain
+
+// Usage returns the entry of a reason why usage is not billed, or not as it should be, and reports whether the table has it.
+func Usage(reason string) (Entry, bool) {
+	e, known := usages[reason]
+	return e, known
+}
+
+const billAgain = "Bill the earlier hours again with `tenantry usage bill`."
+
+// The table of the reasons why usage is not billed, or not as it should be.
+var usages = map[string]Entry{
+	"no-subscription": {
+		What:  "The project had no subscription at this time, for example because it is a customer's tenant.",
+		Means: "The usage is billed to nobody.",
+		FixBy: by(Nobody, Operator), Do: do("Nothing, or ask who uses it."),
+	},
+	"subscription-over": {
+		What: "Something still runs in the tenant of an ended subscription.", Means: "The usage is billed to nobody.", FixBy: by(Operator),
+		Do: do("Remove it, or restore the subscription."),
+	},
+	"plan-gone": {
+		What:  "BillingStack does not have the plan of the subscription.",
+		Means: "The usage is billed to nobody until the plan is back.",
+		FixBy: by(Merchant),
+		Do:    do("Restore the plan: Tenantry looks for it every hour, for 30 days."),
+	},
+	"no-product": {
+		What:  "The merchant has no product for the meter.",
+		Means: "Nobody is affected, unless the merchant sells the meter.",
+		FixBy: by(Merchant),
+		Do:    do("If you sell it, create a product or correct `TENANTRY_METERS`. Later hours are then billed.", billAgain),
+	},
+	"product-ambiguous": {
+		What: "The plan has several products with this name.", Means: "The usage is billed to nobody.", FixBy: by(Merchant),
+		Do: do("Rename one of them. Later hours are then billed.", billAgain),
+	},
+	"other-unit": {
+		What:  "The file of meters states another unit for this meter.",
+		Means: "The usage is billed to nobody.",
+		FixBy: by(Operator),
+		Do:    do("If the file is wrong, correct `unit` and `divide_by`. Later hours are then billed.", billAgain),
+	},
+	"several-units": {
+		What:  "The hour has several units of this meter, and the file of meters does not state its unit.",
+		Means: "The usage is billed to nobody.",
+		FixBy: by(Operator),
+		Do:    do("State the unit in the file of meters. Later hours are then billed in this unit.", billAgain),
+	},
+	"unpriced": {
+		What:  "The usage was posted without a price.",
+		Means: "Nobody pays for the usage unless it gets a price in BillingStack.",
+		FixBy: by(Merchant),
+		Do: do("Give the product a fixed price, and bill these hours again with `tenantry usage bill --current`.",
+			"Or correct these rows in BillingStack."),
+	},
+	"differs": {
+		What:  "BillingStack has other numbers under the id of a row, for example because samples were lost when a database was restored.",
+		Why:   "Tenantry does not change them, and does not bill the difference.",
+		Means: "The customer pays for another amount.",
+		FixBy: by(Operator),
+		Do: do("Compare both with `tenantry usage show`.",
+			"If you restore Tenantry's database from a backup, look at the list of unmatched usage a day later."),
+	},
+}
