@@ -141,6 +141,11 @@ func (d Deps) planLeft(ctx context.Context, h Held) (planID, runID string, err e
 func ChangePlanWorkflow(d Deps) saga.Workflow[ChangePlan] {
 	return saga.Workflow[ChangePlan]{
 		Name: ChangePlanName, Version: 1, Classify: Classify, Retry: d.retryChangePlan,
+		Meaning: saga.Meaning{
+			Open:   "The subscription does not have the new plan for certain yet.",
+			Failed: "The subscription keeps its old plan.",
+			Done:   "The subscription has the new plan.",
+		},
 		Expect: ChangePlan.expected,
 		Result: func(o ChangePlan) any { return ChangePlanResult{o.SubscriptionID, o.CustomerID, o.PlanID, o.OldPlanID} },
 		Steps: []saga.Step[ChangePlan]{

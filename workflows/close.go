@@ -103,6 +103,11 @@ func (d Deps) closable(ctx context.Context, o Closure) error {
 func Close(d Deps) saga.Workflow[Closure] {
 	return saga.Workflow[Closure]{
 		Name: CloseName, Version: 1, Classify: Classify,
+		Meaning: saga.Meaning{
+			Open:   "No user is affected: the subscription has ended before.",
+			Failed: "No user is affected: the ended subscription stays in BillingStack for now.",
+			Done:   "No user is affected: BillingStack no longer has the ended subscription.",
+		},
 		Retry:  d.retryClose,
 		Expect: Closure.expected,
 		Result: Closure.result,

@@ -3,6 +3,7 @@ package workflows_test
 import (
 	"encoding/json"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/tenantry/tenantry/keystone"
@@ -89,4 +90,18 @@ func expected(t *testing.T, o workflows.Order) []saga.Expected {
 		t.Fatal(err)
 	}
 	return all
+}
+
+func TestEachWorkflowSaysWhatItsRunsMeanForTheUser(t *testing.T) {
+	all, err := workflows.All(workflows.Deps{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range all {
+		for _, text := range []string{d.Meaning.Open, d.Meaning.Failed, d.Meaning.Done} {
+			if !strings.HasSuffix(text, ".") {
+				t.Errorf("workflow %s means %q to the user, want a sentence", d.Name, text)
+			}
+		}
+	}
 }

@@ -26,7 +26,8 @@ var parts = map[string][]string{
 	"orchestrator/api": {
 		"api.gen.go", "subscribe.go", "switch.go", "changeplan.go", "life.go", "catalog.go", "merchants.go",
 		"audits.go", "findings.go", "ledger.go", "repairs.go", // an audit compares customers and subscriptions
-		"usage.go", // the usage of a subscription
+		"usage.go",   // the usage of a subscription
+		"explain.go", // the explanation of a subscription
 	},
 	"store": {
 		"billingstack", "auditrows.go", "entries.go", "findinglists.go", "plans.go", "0015_audits.sql", "0016_repair_plans.sql",
@@ -36,7 +37,7 @@ var parts = map[string][]string{
 	},
 	"cmd/tenantry": {
 		"audit_findings.go", "audit_run.go", "audit_tables.go", "audit_plan.go", "audit_apply.go", "repair_file.go", "whois.go",
-		"subscribe.go", "subscriptions.go", "usagecmd.go", "root.go", // these files contain the commands of workflows, and the list of commands
+		"subscribe.go", "subscriptions.go", "usagecmd.go", "explain.go", "root.go", // these files contain the commands of workflows, and the list of commands
 		"demo.go", "demo_checks.go", "demo_keep.go", "demo_portal.go", "demo_stage.go", "demo_upstreams.go",
 	},
 }

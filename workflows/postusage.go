@@ -90,6 +90,11 @@ func (p Posting) Request(runID string) saga.Request {
 func PostUsage(d Deps) saga.Workflow[Posting] {
 	return saga.Workflow[Posting]{
 		Name: PostUsageName, Version: 1, Classify: Classify, Unaudited: true,
+		Meaning: saga.Meaning{
+			Open:   "No user is affected: the usage is not in BillingStack yet.",
+			Failed: "No user is affected: the usage is not in BillingStack. Another run posts it later.",
+			Done:   "No user is affected: the usage is in BillingStack.",
+		},
 		// A late request of an earlier run only posts a row that this run would also post. A merchant has many succeeded postings, and this
 		// run must not read them all.
 		NewSubject: func(Posting) bool { return true },

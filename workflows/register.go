@@ -83,6 +83,11 @@ func RegisterSubject(r Registration) string {
 func Register(d Deps) saga.Workflow[Registration] {
 	return saga.Workflow[Registration]{
 		Name: RegisterName, Version: 1, Classify: Classify, Result: Registration.result,
+		Meaning: saga.Meaning{
+			Open:   "The user is not registered yet.",
+			Failed: "The user is not registered.",
+			Done:   "The user is registered, and can log in.",
+		},
 		Retry: func(context.Context, Registration, string) (saga.Request, error) {
 			return saga.Request{}, errPasswordNotStored
 		},

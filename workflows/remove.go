@@ -219,6 +219,11 @@ func (d Deps) maker(ctx context.Context, merchantID, kind, id string) (runID str
 func Remove(d Deps) saga.Workflow[Removal] {
 	return saga.Workflow[Removal]{
 		Name: RemoveName, Version: 1, Classify: Classify,
+		Meaning: saga.Meaning{
+			Open:   "The user could not work in the tenant any more. The tenant is about to be removed.",
+			Failed: "The user could not work in the tenant any more. The tenant stays until it can be removed.",
+			Done:   "The subscription's tenant is removed, and the subscription cannot be restored.",
+		},
 		Retry:  d.retryRemove,
 		Expect: Removal.expected,
 		Result: Removal.result,

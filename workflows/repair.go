@@ -266,6 +266,11 @@ func RepairWorkflow(d Deps) saga.Workflow[Repair] {
 	check := saga.Step[Repair]{Name: "check", After: []string{"keep-disabled"}, Effect: saga.Reads, Do: d.checkRepair, NoUndo: "it only reads"}
 	return saga.Workflow[Repair]{
 		Name: RepairName, Version: 1, Classify: Classify,
+		Meaning: saga.Meaning{
+			Open:   "The finding of the audit is not repaired yet.",
+			Failed: "The finding of the audit is not repaired.",
+			Done:   "The finding of the audit is repaired. The next audit resolves it.",
+		},
 		Retry:  d.retryRepair,
 		Expect: d.expectRepair,
 		Result: Repair.result,

@@ -174,6 +174,11 @@ func (d Deps) planStays(ctx context.Context, h Held) error {
 func Restore(d Deps) saga.Workflow[Restoration] {
 	return saga.Workflow[Restoration]{
 		Name: RestoreName, Version: 1, Classify: Classify,
+		Meaning: saga.Meaning{
+			Open:   "The user cannot work in the subscription's tenant yet.",
+			Failed: "The subscription is still ended.",
+			Done:   "The user can use the subscription again.",
+		},
 		Retry:  d.retryRestore,
 		Expect: Restoration.expected,
 		Result: Restoration.result,

@@ -38,6 +38,11 @@ func ResumeRequest(h Held, runID string) saga.Request {
 func Resume(d Deps) saga.Workflow[Switch] {
 	return saga.Workflow[Switch]{
 		Name: ResumeName, Version: 1, Classify: Classify,
+		Meaning: saga.Meaning{
+			Open:   "The user cannot work in the subscription's tenant yet.",
+			Failed: "The subscription is still suspended.",
+			Done:   "The user can work in the subscription's tenant again.",
+		},
 		Retry: func(ctx context.Context, o Switch, runID string) (saga.Request, error) {
 			return d.retrySwitch(ctx, resuming, o, runID)
 		},

@@ -357,6 +357,11 @@ func (d Deps) retrySubscribe(ctx context.Context, old Order, runID string) (saga
 func Subscribe(d Deps) saga.Workflow[Order] {
 	return saga.Workflow[Order]{
 		Name: SubscribeName, Version: 1,
+		Meaning: saga.Meaning{
+			Open:   "The user is not subscribed yet.",
+			Failed: "The user is not subscribed.",
+			Done:   "The user is subscribed, and can work in the tenants.",
+		},
 		Classify: Classify, Retry: d.retrySubscribe, Result: Order.result, Expect: d.expectSubscribe,
 		NewSubject: func(o Order) bool { return o.NewCustomer != nil },
 		Steps: append(userSteps(d, (*Order).account, registers, "check"), []saga.Step[Order]{

@@ -38,6 +38,11 @@ func SuspendRequest(h Held, runID string) saga.Request {
 func Suspend(d Deps) saga.Workflow[Switch] {
 	return saga.Workflow[Switch]{
 		Name: SuspendName, Version: 1, Classify: Classify,
+		Meaning: saga.Meaning{
+			Open:   "The subscription is not suspended yet.",
+			Failed: "The subscription is not suspended.",
+			Done:   "The user cannot work in the subscription's tenant until the subscription is resumed. Its servers go on running.",
+		},
 		Retry: func(ctx context.Context, o Switch, runID string) (saga.Request, error) {
 			return d.retrySwitch(ctx, suspending, o, runID)
 		},

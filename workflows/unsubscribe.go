@@ -128,6 +128,11 @@ func (s Standing) over() *AdmissionError {
 func Unsubscribe(d Deps) saga.Workflow[Unsubscription] {
 	return saga.Workflow[Unsubscription]{
 		Name: UnsubscribeName, Version: 1, Classify: Classify,
+		Meaning: saga.Meaning{
+			Open:   "The subscription has not ended yet.",
+			Failed: "The subscription goes on as before.",
+			Done:   "The user cannot work in the subscription's tenant any more. The subscription can be restored until its tenant is removed.",
+		},
 		Retry:  d.retryUnsubscribe,
 		Expect: Unsubscription.expected,
 		Result: Unsubscription.result,

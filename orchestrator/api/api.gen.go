@@ -828,6 +828,49 @@ type EventList struct {
 	Links  Links   `json:"links"`
 }
 
+// ExplainedFinding defines model for ExplainedFinding.
+type ExplainedFinding struct {
+	// Code What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. Later releases may add values: accept unknown values.
+	Code FindingCode `json:"code"`
+
+	// Explanation What has happened, for a person who reads it: a portal or an operator. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
+	Explanation Explanation `json:"explanation"`
+	ID          string      `json:"id"`
+
+	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
+	Severity Severity `json:"severity"`
+}
+
+// ExplainedRun defines model for ExplainedRun.
+type ExplainedRun struct {
+	// Explanation What has happened, for a person who reads it: a portal or an operator. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
+	Explanation Explanation `json:"explanation"`
+	ID          string      `json:"id"`
+	State       RunState    `json:"state"`
+	Workflow    string      `json:"workflow"`
+}
+
+// Explanation What has happened, for a person who reads it: a portal or an operator. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
+type Explanation struct {
+	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself. "operator" means an operator of Tenantry. "administrator" means an administrator of the service that the problem or failure names: of Keystone, of BillingStack or of the database.
+	FixBy FixBy `json:"fix_by"`
+
+	// Means What it means for the user who signs up, or an empty text.
+	Means string `json:"means"`
+
+	// Next What to do, in this sequence. The list is empty if there is nothing to do.
+	Next []NextStep `json:"next"`
+
+	// What What has happened.
+	What string `json:"what"`
+
+	// Who The person in the field `fix_by`, in words.
+	Who string `json:"who"`
+
+	// Why Why it has happened, with the error. The field is absent if there is nothing to say.
+	Why *string `json:"why,omitempty"`
+}
+
 // Failure defines model for Failure.
 type Failure struct {
 	At time.Time `json:"at"`
@@ -870,9 +913,12 @@ type Finding struct {
 	CustomerID *string     `json:"customer_id,omitempty"`
 
 	// Detail What is wrong.
-	Detail       string    `json:"detail"`
-	FirstAuditID string    `json:"first_audit_id"`
-	FirstSeen    time.Time `json:"first_seen"`
+	Detail string `json:"detail"`
+
+	// Explanation What has happened, for a person who reads it: a portal or an operator. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
+	Explanation  *Explanation `json:"explanation,omitempty"`
+	FirstAuditID string       `json:"first_audit_id"`
+	FirstSeen    time.Time    `json:"first_seen"`
 
 	// History The last 100 changes of the status, oldest first.
 	History *[]FindingChange `json:"history,omitempty"`
@@ -1227,6 +1273,16 @@ type NewUser struct {
 	Password Password `json:"password"`
 }
 
+// NextStep defines model for NextStep.
+type NextStep struct {
+	// Command A command for the shell of an operator. Replace the words in capitals. Portals get the field `request` instead.
+	Command *string `json:"command,omitempty"`
+
+	// Request A request of this API for a portal.
+	Request *string `json:"request,omitempty"`
+	Text    string  `json:"text"`
+}
+
 // Object defines model for Object.
 type Object struct {
 	Cloud *string `json:"cloud,omitempty"`
@@ -1563,7 +1619,10 @@ type Run struct {
 	Cause     *Failure   `json:"cause,omitempty"`
 	CreatedAt time.Time  `json:"created_at"`
 	EndedAt   *time.Time `json:"ended_at,omitempty"`
-	ID        string     `json:"id"`
+
+	// Explanation What has happened, for a person who reads it: a portal or an operator. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
+	Explanation *Explanation `json:"explanation,omitempty"`
+	ID          string       `json:"id"`
 
 	// IdempotencyKey The key of the order. The field is absent if the run was repeated, because the new run then has the key. The field is also absent if Tenantry has started the run by itself.
 	IdempotencyKey *string `json:"idempotency_key,omitempty"`
@@ -1719,6 +1778,24 @@ type BilledSubscription struct {
 
 	// SuspendedByOperator An operator has suspended the subscription.
 	SuspendedByOperator *bool `json:"suspended_by_operator,omitempty"`
+}
+
+// SubscriptionExplanation defines model for SubscriptionExplanation.
+type SubscriptionExplanation struct {
+	// EndsAt The time at which the removal of an ending subscription's tenant is due.
+	EndsAt *time.Time `json:"ends_at,omitempty"`
+
+	// Explanation What has happened, for a person who reads it: a portal or an operator. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
+	Explanation Explanation `json:"explanation"`
+
+	// Findings Up to 20 open findings about the subscription. The list is empty for portals.
+	Findings   []ExplainedFinding `json:"findings"`
+	MerchantID string             `json:"merchant_id"`
+	Run        ExplainedRun       `json:"run"`
+
+	// State The state of the subscription, as Tenantry knows it. The field is missing if Tenantry has not made the subscription, or is still making it. /docs#SubscriptionState-STATE explains each state. Later releases may add values: accept unknown values.
+	State          *SubscriptionState `json:"state,omitempty"`
+	SubscriptionID string             `json:"subscription_id"`
 }
 
 // SubscriptionList defines model for SubscriptionList.
@@ -2291,6 +2368,9 @@ type ServerInterface interface {
 	// ChangePlan Change the plan of a subscription
 	// (POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/change-plan)
 	ChangePlan(ctx echo.Context, merchantID MerchantID, subscriptionID SubscriptionID) error
+	// ExplainSubscription Explain the state of a subscription
+	// (GET /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/explanation)
+	ExplainSubscription(ctx echo.Context, merchantID MerchantID, subscriptionID SubscriptionID) error
 	// ReleaseSubscription Lift the hold of an ended subscription
 	// (DELETE /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/hold)
 	ReleaseSubscription(ctx echo.Context, merchantID MerchantID, subscriptionID SubscriptionID) error
@@ -2935,6 +3015,30 @@ func (w *ServerInterfaceWrapper) ChangePlan(ctx echo.Context) error {
 	return err
 }
 
+// ExplainSubscription converts echo context to params.
+func (w *ServerInterfaceWrapper) ExplainSubscription(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "merchant_id" -------------
+	var merchantID MerchantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "merchant_id", ctx.Param("merchant_id"), &merchantID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter merchant_id: %s", err))
+	}
+
+	// ------------- Path parameter "subscription_id" -------------
+	var subscriptionID SubscriptionID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "subscription_id", ctx.Param("subscription_id"), &subscriptionID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter subscription_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ExplainSubscription(ctx, merchantID, subscriptionID)
+	return err
+}
+
 // ReleaseSubscription converts echo context to params.
 func (w *ServerInterfaceWrapper) ReleaseSubscription(ctx echo.Context) error {
 	var err error
@@ -3557,6 +3661,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions", wrapper.Subscribe, options.OperationMiddlewares["subscribe"]...)
 	router.GET(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id", wrapper.GetSubscription, options.OperationMiddlewares["getSubscription"]...)
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/change-plan", wrapper.ChangePlan, options.OperationMiddlewares["changePlan"]...)
+	router.GET(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/explanation", wrapper.ExplainSubscription, options.OperationMiddlewares["explainSubscription"]...)
 	router.DELETE(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/hold", wrapper.ReleaseSubscription, options.OperationMiddlewares["releaseSubscription"]...)
 	router.PUT(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/hold", wrapper.HoldSubscription, options.OperationMiddlewares["holdSubscription"]...)
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/subscriptions/:subscription_id/remove", wrapper.RemoveSubscription, options.OperationMiddlewares["removeSubscription"]...)

@@ -22,11 +22,13 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// Options configures the API. All fields are required, except Admissions, Logins, Heartbeat, ScopedTokens, Ready and KeystoneURL.
+// Options configures the API. All fields are required, except Workflows, Admissions, Logins, Heartbeat, ScopedTokens, Ready and KeystoneURL.
 type Options struct {
 	Runs    saga.Reader
 	Starter saga.Starter
 	Actions saga.Actions
+	// Workflows are the workflows of the runs. Explanations say what their runs mean for the user.
+	Workflows []*saga.Definition
 	// Admit checks an order and reads the objects that the order names.
 	Admit     workflows.Deps
 	Repairs   Repairs

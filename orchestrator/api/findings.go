@@ -132,7 +132,8 @@ func (s *server) showFinding(c echo.Context, f audit.Finding) error {
 			Why: some(change.Why), Until: change.Until,
 		})
 	}
-	view.History = &history
+	explanation := explainFinding(c, f)
+	view.History, view.Explanation = &history, &explanation
 	return answerJSON(c, http.StatusOK, view)
 }
 

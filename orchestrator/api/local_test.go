@@ -106,10 +106,14 @@ func TestTheLocalTransport(t *testing.T) {
 // pollOften shortens the interval between polls, so that the replica soon finds an action that no message announces.
 var pollOften = changed(func(o *service.Options) { o.Poll = 20 * time.Millisecond })
 
-// withoutOwn returns the body of an answer without its request id and without an empty subscription_tenant_id. The real workflow
-// `subscribe`, which service.Local uses, has this field in its result. The workflow standIn, which the type `world` uses, lacks this field.
+// withoutOwn returns the body of an answer without its request id, without the flag --local of commands, without an empty
+// subscription_tenant_id, and without the meaning of a run. The real workflow `subscribe`, which service.Local uses, has this meaning. The
+// workflow standIn, which the type `world` uses, has no meaning, and always has the field subscription_tenant_id in its result.
 func withoutOwn(a answer) string {
-	return strings.NewReplacer(a.header.Get("X-Openstack-Request-Id"), "req", `,"subscription_tenant_id":""`, "").Replace(a.body)
+	return strings.NewReplacer(
+		a.header.Get("X-Openstack-Request-Id"), "req", `,"subscription_tenant_id":""`, "",
+		" --local", "", `"means":"The user is not subscribed yet. `, `"means":"`,
+	).Replace(a.body)
 }
 
 // Only requests through the local transport have a local caller. A request over the network without a credential is refused, even if it

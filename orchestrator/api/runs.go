@@ -141,7 +141,10 @@ func (s *server) GetRun(c echo.Context, runID string, p GetRunParams) error {
 	if matches(known, tag(run)) {
 		return c.NoContent(http.StatusNotModified)
 	}
-	return s.show(c, http.StatusOK, run)
+	view := s.view(callerOf(c), run)
+	explanation := s.explainRun(c, run, view)
+	view.Explanation = &explanation
+	return answerJSON(c, http.StatusOK, view)
 }
 
 // The method `seen` returns the run with this id. If the caller is not allowed to see the run, the error is saga.ErrNotFound.

@@ -15,7 +15,8 @@ import (
 type Definition struct {
 	Name      string
 	Version   int
-	Unaudited bool // see Workflow.Unaudited
+	Unaudited bool    // see Workflow.Unaudited
+	Meaning   Meaning // see Workflow.Meaning
 
 	steps    []step
 	classify func(error) Classification
@@ -52,7 +53,7 @@ type step struct {
 // with Undo also needs Find and Claim. A step with Pivot also needs Find, and may not be Optional. A step that only reads or checks needs
 // NoUndo, and has no Find. The names in After must be names of existing steps. No step may depend on itself, directly or through other steps.
 func Define[S any](w Workflow[S]) (*Definition, error) {
-	d := &Definition{Name: w.Name, Version: w.Version, Unaudited: w.Unaudited, classify: w.Classify}
+	d := &Definition{Name: w.Name, Version: w.Version, Unaudited: w.Unaudited, Meaning: w.Meaning, classify: w.Classify}
 	var faults []error
 	fault := func(format string, args ...any) {
 		faults = append(faults, fmt.Errorf("workflow %q: "+format, append([]any{w.Name}, args...)...))

@@ -128,6 +128,15 @@ type Workflow[S any] struct {
 	// Then panics, or if an input in its result cannot be encoded, the run does not end, but waits for an operator. A retry calls
 	// Then again.
 	Then func(s S, end End) []FollowUp
+	// Meaning says what a run means for the user. Explanations of runs show it.
+	Meaning Meaning
 	// Unaudited says that the runs of the workflow make no objects that an audit checks. Audits do not read these runs.
 	Unaudited bool
+}
+
+// Meaning says what a run of a workflow means for the user whom the run is about. Each field is one or two sentences.
+type Meaning struct {
+	Open   string // while the run may still succeed
+	Failed string // when the run is being compensated, or is compensated
+	Done   string // when the run has succeeded
 }

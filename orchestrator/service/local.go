@@ -59,14 +59,16 @@ func (l *Local) Close() error { return l.store.Close() }
 // localAPI returns the API without upstreams. Its engine stores actions, but executes no runs.
 func localAPI(c Config, s *store.Store, clock *engine.Clock, installation string, log zerolog.Logger) (http.Handler, error) {
 	noCloud := func(string) (keystone.Identity, error) { return nil, errors.New("there is no connection to Keystone") }
-	deps := workflows.Deps{Identity: noCloud, Merchants: s.Merchants(), Now: clock.Now, NewID: newID, Installation: installation}
+	deps := workflows.Deps{
+		Identity: noCloud, Merchants: s.Merchants(), Ledger: s, FollowUps: s, Now: clock.Now, NewID: newID, Installation: installation,
+	}
 	definitions, err := workflows.All(deps)
 	if err != nil {
 		return nil, err
 	}
 	runs := engine.New(engine.Options{Store: s, Queue: s, Tokens: s, Workflows: definitions, NewID: newID, Clock: clock, NoRestart: noRestart})
 	return api.New(api.Options{
-		Runs: runs, Starter: runs, Actions: runs,
+		Runs: runs, Starter: runs, Actions: runs, Workflows: definitions,
 		Admit: deps, Repairs: deps, Merchants: s.Merchants(), Identity: noCloud, Now: clock.Now, Random: rand.Reader,
 		Audits: s.Audits(), Installation: installation,
 		Auditor:     audit.NewAuditor(audit.Options{Store: s.Audits(), Installation: installation, Now: clock.Now, NewID: newID}),

@@ -127,7 +127,7 @@ func wire(p parts) (w wired, err error) {
 	w.intake.Meters = p.meters
 	logins := loginrate.New(p.LoginRate)
 	served, err := api.New(api.Options{
-		Runs: w.runs, Starter: w.runs, Actions: w.runs,
+		Runs: w.runs, Starter: w.runs, Actions: w.runs, Workflows: definitions,
 		Admit: deps, Repairs: deps, Merchants: p.store.Merchants(), Identity: deps.Identity, Billing: u.billing,
 		Audits: p.store.Audits(), Auditor: w.audits, Installation: p.installation,
 		Meters: intake.NewKeys(p.store.Usage(), clock.Now), Samples: w.intake, Usages: p.store.Usage(), Rebilling: p.store.Usage(),

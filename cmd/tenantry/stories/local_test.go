@@ -228,6 +228,7 @@ func (n *night) sameAnswer(args []string) {
 		localCode, localOut, localErr := n.command(false, append([]string{"runs", "--local"}, args...)...)
 		localErr = strings.Replace(localErr, "tenantry: using the database "+store.Address(n.database)+"\n", "", 1)
 		there = requestID.ReplaceAllString(fmt.Sprint(code, "\n", out, stderr), "req-")
+		localOut = strings.ReplaceAll(localOut, " --local", "") // the flag of the commands that the output names
 		here = requestID.ReplaceAllString(fmt.Sprint(localCode, "\n", localOut, localErr), "req-")
 		return here == there
 	})

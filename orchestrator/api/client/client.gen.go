@@ -833,6 +833,49 @@ type EventList struct {
 	Links  Links   `json:"links"`
 }
 
+// ExplainedFinding defines model for ExplainedFinding.
+type ExplainedFinding struct {
+	// Code What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. Later releases may add values: accept unknown values.
+	Code FindingCode `json:"code"`
+
+	// Explanation What has happened, for a person who reads it: a portal or an operator. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
+	Explanation Explanation `json:"explanation"`
+	ID          string      `json:"id"`
+
+	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
+	Severity Severity `json:"severity"`
+}
+
+// ExplainedRun defines model for ExplainedRun.
+type ExplainedRun struct {
+	// Explanation What has happened, for a person who reads it: a portal or an operator. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
+	Explanation Explanation `json:"explanation"`
+	ID          string      `json:"id"`
+	State       RunState    `json:"state"`
+	Workflow    string      `json:"workflow"`
+}
+
+// Explanation What has happened, for a person who reads it: a portal or an operator. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
+type Explanation struct {
+	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself. "operator" means an operator of Tenantry. "administrator" means an administrator of the service that the problem or failure names: of Keystone, of BillingStack or of the database.
+	FixBy FixBy `json:"fix_by"`
+
+	// Means What it means for the user who signs up, or an empty text.
+	Means string `json:"means"`
+
+	// Next What to do, in this sequence. The list is empty if there is nothing to do.
+	Next []NextStep `json:"next"`
+
+	// What What has happened.
+	What string `json:"what"`
+
+	// Who The person in the field `fix_by`, in words.
+	Who string `json:"who"`
+
+	// Why Why it has happened, with the error. The field is absent if there is nothing to say.
+	Why *string `json:"why,omitempty"`
+}
+
 // Failure defines model for Failure.
 type Failure struct {
 	At time.Time `json:"at"`
@@ -875,9 +918,12 @@ type Finding struct {
 	CustomerID *string     `json:"customer_id,omitempty"`
 
 	// Detail What is wrong.
-	Detail       string    `json:"detail"`
-	FirstAuditID string    `json:"first_audit_id"`
-	FirstSeen    time.Time `json:"first_seen"`
+	Detail string `json:"detail"`
+
+	// Explanation What has happened, for a person who reads it: a portal or an operator. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
+	Explanation  *Explanation `json:"explanation,omitempty"`
+	FirstAuditID string       `json:"first_audit_id"`
+	FirstSeen    time.Time    `json:"first_seen"`
 
 	// History The last 100 changes of the status, oldest first.
 	History *[]FindingChange `json:"history,omitempty"`
@@ -1232,6 +1278,16 @@ type NewUser struct {
 	Password Password `json:"password"`
 }
 
+// NextStep defines model for NextStep.
+type NextStep struct {
+	// Command A command for the shell of an operator. Replace the words in capitals. Portals get the field `request` instead.
+	Command *string `json:"command,omitempty"`
+
+	// Request A request of this API for a portal.
+	Request *string `json:"request,omitempty"`
+	Text    string  `json:"text"`
+}
+
 // Object defines model for Object.
 type Object struct {
 	Cloud *string `json:"cloud,omitempty"`
@@ -1568,7 +1624,10 @@ type Run struct {
 	Cause     *Failure   `json:"cause,omitempty"`
 	CreatedAt time.Time  `json:"created_at"`
 	EndedAt   *time.Time `json:"ended_at,omitempty"`
-	ID        string     `json:"id"`
+
+	// Explanation What has happened, for a person who reads it: a portal or an operator. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
+	Explanation *Explanation `json:"explanation,omitempty"`
+	ID          string       `json:"id"`
 
 	// IdempotencyKey The key of the order. The field is absent if the run was repeated, because the new run then has the key. The field is also absent if Tenantry has started the run by itself.
 	IdempotencyKey *string `json:"idempotency_key,omitempty"`
@@ -1724,6 +1783,24 @@ type BilledSubscription struct {
 
 	// SuspendedByOperator An operator has suspended the subscription.
 	SuspendedByOperator *bool `json:"suspended_by_operator,omitempty"`
+}
+
+// SubscriptionExplanation defines model for SubscriptionExplanation.
+type SubscriptionExplanation struct {
+	// EndsAt The time at which the removal of an ending subscription's tenant is due.
+	EndsAt *time.Time `json:"ends_at,omitempty"`
+
+	// Explanation What has happened, for a person who reads it: a portal or an operator. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
+	Explanation Explanation `json:"explanation"`
+
+	// Findings Up to 20 open findings about the subscription. The list is empty for portals.
+	Findings   []ExplainedFinding `json:"findings"`
+	MerchantID string             `json:"merchant_id"`
+	Run        ExplainedRun       `json:"run"`
+
+	// State The state of the subscription, as Tenantry knows it. The field is missing if Tenantry has not made the subscription, or is still making it. /docs#SubscriptionState-STATE explains each state. Later releases may add values: accept unknown values.
+	State          *SubscriptionState `json:"state,omitempty"`
+	SubscriptionID string             `json:"subscription_id"`
 }
 
 // SubscriptionList defines model for SubscriptionList.
@@ -2676,6 +2753,13 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/change-plan (the `ChangePlan` operationId).
 	ChangePlan(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, params *ChangePlanParams, body ChangePlanJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ExplainSubscription Explain the state of a subscription
+	//
+	// The answer explains the state of the subscription, its newest run and, for operators, the open findings about it. The call reads only Tenantry's database, so it works while Keystone or BillingStack is down.
+	//
+	// Corresponds with GET /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/explanation (the `ExplainSubscription` operationId).
+	ExplainSubscription(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ReleaseSubscription Lift the hold of an ended subscription
 	//
 	// If the time `ends_at` has passed, Tenantry removes the tenant now. You can repeat the call. Only an operator can make this request.
@@ -3580,6 +3664,23 @@ func (c *Client) ChangePlanWithBody(ctx context.Context, merchantID MerchantID, 
 // Corresponds with POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/change-plan (the `ChangePlan` operationId).
 func (c *Client) ChangePlan(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, params *ChangePlanParams, body ChangePlanJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewChangePlanRequest(c.Server, merchantID, subscriptionID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ExplainSubscription Explain the state of a subscription
+//
+// The answer explains the state of the subscription, its newest run and, for operators, the open findings about it. The call reads only Tenantry's database, so it works while Keystone or BillingStack is down.
+//
+// Corresponds with GET /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/explanation (the `ExplainSubscription` operationId).
+func (c *Client) ExplainSubscription(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExplainSubscriptionRequest(c.Server, merchantID, subscriptionID)
 	if err != nil {
 		return nil, err
 	}
@@ -5766,6 +5867,47 @@ func NewChangePlanRequestWithBody(server string, merchantID MerchantID, subscrip
 	return req, nil
 }
 
+// NewExplainSubscriptionRequest constructs an http.Request for the ExplainSubscription method
+func NewExplainSubscriptionRequest(server string, merchantID MerchantID, subscriptionID SubscriptionID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "merchant_id", merchantID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "subscription_id", subscriptionID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/merchants/%s/subscriptions/%s/explanation", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewReleaseSubscriptionRequest constructs an http.Request for the ReleaseSubscription method
 func NewReleaseSubscriptionRequest(server string, merchantID MerchantID, subscriptionID SubscriptionID) (*http.Request, error) {
 	var err error
@@ -7710,6 +7852,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/change-plan (the `ChangePlan` operationId).
 	ChangePlanWithResponse(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, params *ChangePlanParams, body ChangePlanJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangePlanResponse, error)
+
+	// ExplainSubscriptionWithResponse Explain the state of a subscription
+	//
+	// The answer explains the state of the subscription, its newest run and, for operators, the open findings about it. The call reads only Tenantry's database, so it works while Keystone or BillingStack is down.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/explanation (the `ExplainSubscription` operationId).
+	ExplainSubscriptionWithResponse(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, reqEditors ...RequestEditorFn) (*ExplainSubscriptionResponse, error)
 
 	// ReleaseSubscriptionWithResponse Lift the hold of an ended subscription
 	//
@@ -10839,6 +10990,117 @@ func (r ChangePlanResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ChangePlanResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ExplainSubscriptionResponse401Headers the declared response headers of an HTTP 401 response for ExplainSubscription
+type ExplainSubscriptionResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// ExplainSubscriptionResponse429Headers the declared response headers of an HTTP 429 response for ExplainSubscription
+type ExplainSubscriptionResponse429Headers struct {
+	RetryAfter *int
+}
+
+// ExplainSubscriptionResponse503Headers the declared response headers of an HTTP 503 response for ExplainSubscription
+type ExplainSubscriptionResponse503Headers struct {
+	RetryAfter *int
+}
+
+type ExplainSubscriptionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SubscriptionExplanation
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *SubscriptionNotFound
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Internal
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ExplainSubscriptionResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ExplainSubscriptionResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ExplainSubscriptionResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ExplainSubscriptionResponse) GetJSON200() *SubscriptionExplanation {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ExplainSubscriptionResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ExplainSubscriptionResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ExplainSubscriptionResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ExplainSubscriptionResponse) GetApplicationProblemJSON404() *SubscriptionNotFound {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ExplainSubscriptionResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r ExplainSubscriptionResponse) GetApplicationProblemJSON500() *Internal {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ExplainSubscriptionResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ExplainSubscriptionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ExplainSubscriptionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ExplainSubscriptionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ExplainSubscriptionResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -15198,6 +15460,21 @@ func (c *ClientWithResponses) ChangePlanWithResponse(ctx context.Context, mercha
 	return ParseChangePlanResponse(rsp)
 }
 
+// ExplainSubscriptionWithResponse Explain the state of a subscription
+//
+// The answer explains the state of the subscription, its newest run and, for operators, the open findings about it. The call reads only Tenantry's database, so it works while Keystone or BillingStack is down.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/explanation (the `ExplainSubscription` operationId).
+func (c *ClientWithResponses) ExplainSubscriptionWithResponse(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, reqEditors ...RequestEditorFn) (*ExplainSubscriptionResponse, error) {
+	rsp, err := c.ExplainSubscription(ctx, merchantID, subscriptionID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseExplainSubscriptionResponse(rsp)
+}
+
 // ReleaseSubscriptionWithResponse Lift the hold of an ended subscription
 //
 // If the time `ends_at` has passed, Tenantry removes the tenant now. You can repeat the call. Only an operator can make this request.
@@ -18780,6 +19057,114 @@ func ParseChangePlanResponse(rsp *http.Response) (*ChangePlanResponse, error) {
 			}
 			headers.RateLimitPolicy = &value
 		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseExplainSubscriptionResponse parses an HTTP response from a ExplainSubscriptionWithResponse call
+func ParseExplainSubscriptionResponse(rsp *http.Response) (*ExplainSubscriptionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ExplainSubscriptionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SubscriptionExplanation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest SubscriptionNotFound
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ExplainSubscriptionResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers ExplainSubscriptionResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers ExplainSubscriptionResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
