@@ -89,29 +89,32 @@ func refusedUndos(r client.Run) []client.Step {
 	return slices.DeleteFunc(slices.Clone(r.Steps), func(s client.Step) bool { return s.State != client.StepStateUndoFailed })
 }
 
-// The function `commands` returns the commands that continue or end a run, the best command first.
+// The function `commands` returns the commands that continue or end a run, the best command first. Each command after the first one has a
+// comment that says what the command does.
 func commands(r client.Run, flags []string) []string {
-	command := func(parts ...string) string { return "tenantry runs " + strings.Join(append(parts, flags...), " ") }
+	act := explain.Run{Facts: explain.Facts{Run: r.ID}, State: string(r.State), Attention: true, Actions: r.Actions}
+	if r.Reason != nil {
+		act.Kind, act.Reason = string(r.Reason.Kind), &explain.Fault{Code: r.Reason.Code}
+	}
+	if r.Cause != nil {
+		act.Cause = &explain.Fault{Code: r.Cause.Code}
+	}
+	for _, s := range refusedUndos(r) {
+		act.Skippable = append(act.Skippable, s.Name)
+	}
+	to := explain.ForOperator
+	if len(flags) > 0 {
+		to = explain.ForLocal
+	}
 	var all []string
-	if slices.Contains(r.Actions, "retry") {
-		all = append(all, command("retry", r.ID, "--why REASON"))
-	}
-	if slices.Contains(r.Actions, "skip") {
-		for _, s := range refusedUndos(r) {
-			all = append(all, command("skip", r.ID, explain.ShellWord(s.Name), "--why REASON")+"   # the object of this step is then left behind")
+	for i, step := range act.Acts(to) {
+		if i == 0 {
+			all = append(all, step.Command)
+			continue
 		}
+		all = append(all, step.Command+"   # "+strings.TrimPrefix(step.Text, "Or "))
 	}
-	if slices.Contains(r.Actions, "compensate") {
-		undo := command("compensate", r.ID, "--why REASON")
-		if r.Reason != nil && strings.HasSuffix(r.Reason.Code, "-blocked") {
-			undo += "   # the undo of a step may be refused for the same reason"
-		}
-		all = append(all, undo)
-	}
-	if len(all) == 0 {
-		all = append(all, command("show", r.ID))
-	}
-	return all
+	return append(all, strings.Join(append([]string{"tenantry explain", r.ID}, flags...), " ")+"   # what has happened, and how to repair the cause")
 }
 
 // The function `age` returns a duration in its two largest units, such as 3d4h.

@@ -33,9 +33,10 @@ func TestWhatNeedsAttentionIsOneList(t *testing.T) {
 	}{
 		"stuck": {
 			client.Run{State: client.RunStateStuck, Steps: refused, Cause: &failure, Actions: []string{"retry", "skip"}},
-			"cause      the undo of assign-customer-role/a'b c was refused: " + long + "\n" + `fix by     operator
+			"cause      the undo of assign-customer-role/a'b c was refused: " + long + "\n" + `fix by     an operator of Tenantry
 then type  tenantry runs retry ID --why REASON
-or         tenantry runs skip ID 'assign-customer-role/a'\''b c' --why REASON   # the object of this step is then left behind
+or         tenantry runs skip ID 'assign-customer-role/a'\''b c' --why REASON   # skip the undo of this step. The object of this step is then left behind.
+or         tenantry explain ID   # what has happened, and how to repair the cause
 `,
 		},
 		"stuck with two refused undos": {
@@ -46,30 +47,33 @@ or         tenantry runs skip ID 'assign-customer-role/a'\''b c' --why REASON   
 			}},
 			`cause      the undo of create-customer was refused: it has orders
 and        the undo of create-tenant was refused: it has servers
-fix by     operator
+fix by     an operator of Tenantry
 then type  tenantry runs retry ID --why REASON
-or         tenantry runs skip ID create-customer --why REASON   # the object of this step is then left behind
-or         tenantry runs skip ID create-tenant --why REASON   # the object of this step is then left behind
+or         tenantry runs skip ID create-customer --why REASON   # skip the undo of this step. The object of this step is then left behind.
+or         tenantry runs skip ID create-tenant --why REASON   # skip the undo of this step. The object of this step is then left behind.
+or         tenantry explain ID   # what has happened, and how to repair the cause
 `,
 		},
 		"compensating with a refused undo": {
 			client.Run{State: client.RunStateCompensating, Steps: refused, Actions: []string{"hold"}},
-			"cause      the undo of assign-customer-role/a'b c was refused: " + long + "\n" + `fix by     operator
-then type  tenantry runs show ID
+			"cause      the undo of assign-customer-role/a'b c was refused: " + long + "\n" + `fix by     an operator of Tenantry
+then type  tenantry explain ID   # what has happened, and how to repair the cause
 `,
 		},
 		"held": {
 			client.Run{State: client.RunStateWaiting, Reason: reason("operator", "held", "maintenance", client.FixByOperator), Actions: []string{"retry", "compensate"}},
 			`cause      held: maintenance
-fix by     operator
+fix by     an operator of Tenantry
 then type  tenantry runs retry ID --why REASON
-or         tenantry runs compensate ID --why REASON
+or         tenantry runs compensate ID --why REASON   # undo the run.
+or         tenantry explain ID   # what has happened, and how to repair the cause
 `,
 		},
 		"blocked": {
 			client.Run{State: client.RunStateWaiting, Reason: reason("operator", "x", long, client.FixByMerchant), Actions: []string{"retry"}},
-			"cause      create-customer: " + long + "\n" + `fix by     merchant
+			"cause      create-customer: " + long + "\n" + `fix by     the merchant's portal
 then type  tenantry runs retry ID --why REASON
+or         tenantry explain ID   # what has happened, and how to repair the cause
 `,
 		},
 		"blocked by the policy of Keystone": {
@@ -77,23 +81,25 @@ then type  tenantry runs retry ID --why REASON
 				Kind: "operator", Code: "keystone-blocked", Detail: "a permission is missing", FixBy: client.FixByAdministrator, Service: some("keystone"),
 			}},
 			`cause      a permission is missing
-fix by     administrator of Keystone
+fix by     an administrator of Keystone
 then type  tenantry runs retry ID --why REASON
-or         tenantry runs compensate ID --why REASON   # the undo of a step may be refused for the same reason
+or         tenantry runs compensate ID --why REASON   # undo the run. The undo of a step may be refused for the same reason.
+or         tenantry explain ID   # what has happened, and how to repair the cause
 `,
 		},
 		"waiting for an upstream": {
 			client.Run{State: client.RunStateWaiting, Reason: reason("upstream", "x", "no answer", client.FixByNobody), Actions: []string{"retry"}},
 			`cause      create-customer: no answer
-fix by     operator
+fix by     an operator of Tenantry
 then type  tenantry runs retry ID --why REASON
+or         tenantry explain ID   # what has happened, and how to repair the cause
 `,
 		},
 		"trying again": {
 			client.Run{State: client.RunStateRunning, Steps: []client.Step{{Name: "create-customer", Error: &client.Failure{Detail: "no answer", FixBy: client.FixByNobody}}}},
 			`cause      create-customer: no answer
-fix by     operator
-then type  tenantry runs show ID
+fix by     an operator of Tenantry
+then type  tenantry explain ID   # what has happened, and how to repair the cause
 `,
 		},
 		"trying an undo again": {
@@ -102,8 +108,8 @@ then type  tenantry runs show ID
 				{Name: "create-customer", State: client.StepStateUndoing, Error: &client.Failure{Detail: "it is busy", FixBy: client.FixByNobody}},
 			}},
 			`cause      create-customer: it is busy
-fix by     operator
-then type  tenantry runs show ID
+fix by     an operator of Tenantry
+then type  tenantry explain ID   # what has happened, and how to repair the cause
 `,
 		},
 	} {
@@ -147,27 +153,17 @@ func TestTheStateOfARunNamesItsReason(t *testing.T) {
 	}
 }
 
-// A compensated run does not need attention. If an operator has to fix the cause, `runs show` also prints how to repeat the order.
-func TestACompensatedRunNamesItsRetry(t *testing.T) {
-	for _, c := range []struct {
-		fixBy   client.FixBy
-		actions []client.ActionName
-		want    bool
-	}{
-		{client.FixByOperator, []client.ActionName{"retry"}, true},
-		{client.FixByOperator, nil, false},
-		{client.FixByAdministrator, []client.ActionName{"retry"}, true},
-		{client.FixByMerchant, []client.ActionName{"retry"}, false},
-	} {
-		run := client.Run{
-			ID: "R", State: client.RunStateCompensated, Actions: c.actions, Cause: &client.Failure{Code: "role-gone", Detail: "no role", FixBy: c.fixBy},
-		}
+// If there is something to do, `runs show` names the command that says what.
+func TestARunNamesItsExplanation(t *testing.T) {
+	something := []client.NextStep{{Text: "do it"}}
+	for want, x := range map[string]*client.Explanation{"tenantry explain R --local": {Next: something}, "": {}} {
+		run := client.Run{ID: "R", State: client.RunStateCompensated, Explanation: x}
 		var got bytes.Buffer
-		if err := asTable.print(&got, nil, func(w io.Writer) { runTable(w, run) }); err != nil {
+		if err := asTable.print(&got, nil, func(w io.Writer) { runTable(w, run, "--local") }); err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(got.String(), "when fixed") != c.want || c.want && !strings.Contains(got.String(), "tenantry runs retry R --why REASON\n") {
-			t.Errorf("%+v: got %s", c, got.String())
+		if strings.Contains(got.String(), "what to do") != (want != "") || !strings.Contains(got.String(), want) {
+			t.Errorf("got %s, want %q", got.String(), want)
 		}
 	}
 }

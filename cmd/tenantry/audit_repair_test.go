@@ -564,7 +564,7 @@ func TestAppliedRepairsEndWithAnExitCode(t *testing.T) {
 	}{
 		"refused":       {answer: refused("finding-closed"), code: exitFailed, row: "- refused (finding-closed) the finding is resolved", says: "1 of 2 repairs have failed, were refused or wait for an operator"},
 		"not checked":   {answer: refused("upstream-unavailable"), code: exitUnreachable, row: "- refused (upstream-unavailable) the finding is resolved", says: "1 of 2 repairs could not be checked now: repeat the command later"},
-		"for a person":  {run: stuck, code: exitFailed, row: "waiting (operator, tenant-not-ours) the tenant has lost its tag (for the operator to fix)", says: "1 of 2 repairs have failed"},
+		"for a person":  {run: stuck, code: exitFailed, row: "waiting (operator, tenant-not-ours) the tenant has lost its tag (for an operator of Tenantry to fix)", says: "1 of 2 repairs have failed"},
 		"compensated":   {run: failed, code: exitFailed, row: "compensated (role-gone) assign-role: the role is gone", says: "1 of 2 repairs have failed"},
 		"still running": {run: running, row: "running -", says: "1 of 2 repairs have not ended: repeat the command to see them"},
 	} {

@@ -469,9 +469,9 @@ func TestDrawing(t *testing.T) {
 		}
 	}
 	for want, reason := range map[string]client.Reason{
-		"held until an operator decides: maintenance": {Code: "held", Detail: "maintenance", FixBy: client.FixByOperator},
-		"no answer (for the operator to fix)":         {Code: "keystone-unavailable", Detail: "no answer", FixBy: client.FixByOperator},
-		"it is down (for the administrator of Keystone to fix)": {
+		"held until an operator decides: maintenance":    {Code: "held", Detail: "maintenance", FixBy: client.FixByOperator},
+		"no answer (for an operator of Tenantry to fix)": {Code: "keystone-unavailable", Detail: "no answer", FixBy: client.FixByOperator},
+		"it is down (for an administrator of Keystone to fix)": {
 			Code: "keystone-unavailable", Detail: "it is down", FixBy: client.FixByAdministrator, Service: some("keystone"),
 		},
 		"busy": {Code: "keystone-busy", Detail: "busy", FixBy: client.FixByNobody},

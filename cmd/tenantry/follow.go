@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/orchestrator/api/client"
+	"github.com/tenantry/tenantry/orchestrator/explain"
 )
 
 // maxWatchWait is the number of seconds for which one request of the method `follow` waits for a change.
@@ -107,16 +107,12 @@ func reasonText(r client.Reason) string {
 	}
 	text := r.Detail
 	if r.FixBy != client.FixByNobody {
-		text += " (for the " + fixerText(r.FixBy, r.Service) + " to fix)"
+		text += " (for " + fixerText(r.FixBy, r.Service) + " to fix)"
 	}
 	return text
 }
 
 // fixerText names the person who can fix a failure. An administrator is the administrator of the service that returned the error.
 func fixerText(fixBy client.FixBy, service *string) string {
-	if fixBy != client.FixByAdministrator {
-		return string(fixBy)
-	}
-	names := map[string]string{"keystone": "Keystone", "billingstack": "BillingStack"}
-	return "administrator of " + cmp.Or(names[valueOf(service)], valueOf(service), "the service")
+	return explain.Fixer(fixBy).Who(valueOf(service))
 }

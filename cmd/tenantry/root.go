@@ -7,9 +7,9 @@ the OpenStack tenants of both, and the user's role assignments.
 
 Commands that run on a server (serve, doctor, bootstrap, migrate, merchant, meter-key, healthcheck) read their settings from
 TENANTRY_* variables and the file at TENANTRY_CONFIG. OS_* variables or clouds.yaml describe Keystone. Commands that talk to a
-server (subscribe, subscriptions, runs, audit, whois, usage) read TENANTRY_URL and credentials from the environment, as their help
-describes. With --local, whois and the commands under "runs" and "audit" (except audit apply) use the settings and the database of
-the server instead.
+server (subscribe, subscriptions, runs, audit, explain, whois, usage) read TENANTRY_URL and credentials from the environment, as
+their help describes. With --local, explain, whois and the commands under "runs" and "audit" (except audit apply) use the settings
+and the database of the server instead.
 
 ` + exitHelp
 
@@ -23,8 +23,8 @@ func (p *program) root() *cobra.Command {
 	root.SetErr(p.err)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return exit(exitUsage, err) })
 	root.AddCommand(
-		p.demo(), p.serve(), p.doctor(), p.bootstrap(), p.subscribe(), p.subscriptions(), p.runs(), p.audit(), p.whois(), p.usage(), p.merchant(),
-		p.meterKey(), p.migrate(), p.healthcheck(), p.version(),
+		p.demo(), p.serve(), p.doctor(), p.bootstrap(), p.subscribe(), p.subscriptions(), p.runs(), p.audit(), p.explain(), p.whois(), p.usage(),
+		p.merchant(), p.meterKey(), p.migrate(), p.healthcheck(), p.version(),
 	)
 	return root
 }

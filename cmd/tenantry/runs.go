@@ -41,7 +41,7 @@ func (p *program) runsShow() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return f.print(p.out, run, func(w io.Writer) { runTable(w, run) })
+		return f.print(p.out, run, func(w io.Writer) { runTable(w, run, s.flags()...) })
 	}
 	return c
 }

@@ -26,7 +26,8 @@ func runsTable(w io.Writer, runs []client.Run) {
 	}
 }
 
-func runTable(w io.Writer, r client.Run) {
+// runTable prints a run. The commands that it names have the given flags, such as --local.
+func runTable(w io.Writer, r client.Run, flags ...string) {
 	row(w, "run", r.ID)
 	row(w, "workflow", r.Workflow)
 	row(w, "merchant", r.MerchantID)
@@ -46,10 +47,9 @@ func runTable(w io.Writer, r client.Run) {
 	}
 	if r.Cause != nil {
 		row(w, "failed", failureText(*r.Cause))
-		byStaff := r.Cause.FixBy == client.FixByOperator || r.Cause.FixBy == client.FixByAdministrator
-		if r.State == client.RunStateCompensated && byStaff && slices.Contains(r.Actions, "retry") {
-			row(w, "when fixed", "tenantry runs retry "+r.ID+" --why REASON")
-		}
+	}
+	if r.Explanation != nil && len(r.Explanation.Next) > 0 {
+		row(w, "what to do", strings.Join(append([]string{"tenantry explain", r.ID}, flags...), " "))
 	}
 	if step := failingStep(r); step != "" {
 		row(w, "failing step", step)

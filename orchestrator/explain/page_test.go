@@ -20,8 +20,9 @@ const pageHead = `# Codes
 
 <!-- make generate writes this page from the tables in orchestrator/explain. -->
 
-This page lists what Tenantry says about runs, failures, findings, subscriptions and problems. In the commands, words in capitals stand for
-ids, names and reasons.
+This page lists what Tenantry says about runs, failures, findings, subscriptions and problems. The command ` + "`tenantry explain ID`" + ` prints
+these texts for a run, a finding or a subscription, with the ids in the commands. In the API, the field ` + "`explanation`" + ` has the same texts.
+In the commands below, words in capitals stand for ids, names and reasons.
 
 The column *who* has the values of the field ` + "`fix_by`" + `, the usual value first. The value ` + "`nobody`" + ` means that the fault ends by itself, or that there
 is nothing to fix. The value ` + "`caller`" + ` means the sender of the request, or somebody who is allowed to send it.
