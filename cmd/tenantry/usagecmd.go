@@ -136,9 +136,7 @@ func nextHours(links client.Links) (*client.GetUsageParams, error) {
 // reasonsHelp returns one line for each reason why usage is not billed, or not as it should be.
 func reasonsHelp() string {
 	var b strings.Builder
-	for _, reason := range []string{
-		"no-subscription", "subscription-over", "plan-gone", "no-product", "product-ambiguous", "unpriced", "differs",
-	} {
+	for _, reason := range explain.UsageReasons() {
 		e, _ := explain.Usage(reason)
 		fmt.Fprintf(&b, "  %-17s  %s\n", reason, e.What)
 	}

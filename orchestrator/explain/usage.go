@@ -1,12 +1,22 @@
 package explain
 
+import (
+	"maps"
+	"slices"
+)
+
+// UsageReasons returns the reasons why usage is not billed, or not as it should be, sorted.
+func UsageReasons() []string { return slices.Sorted(maps.Keys(usages)) }
+
 // Usage returns the entry of a reason why usage is not billed, or not as it should be, and reports whether the table has it.
 func Usage(reason string) (Entry, bool) {
 	e, known := usages[reason]
 	return e, known
 }
 
-const billAgain = "Bill the earlier hours again with `tenantry usage bill`."
+var billAgain = Step{
+	Text: "Then let the earlier hours be billed again.", Command: "tenantry usage bill --merchant {merchant} --from TIME --to TIME --why REASON",
+}
 
 // The table of the reasons why usage is not billed, or not as it should be.
 var usages = map[string]Entry{
@@ -29,30 +39,35 @@ var usages = map[string]Entry{
 		What:  "The merchant has no product for the meter.",
 		Means: "Nobody is affected, unless the merchant sells the meter.",
 		FixBy: by(Merchant),
-		Do:    do("If you sell it, create a product or correct `TENANTRY_METERS`. Later hours are then billed.", billAgain),
+		Do:    []Step{{Text: "If you sell it, create a product or correct `TENANTRY_METERS`. Later hours are then billed."}, billAgain},
 	},
 	"product-ambiguous": {
 		What: "The plan has several products with this name.", Means: "The usage is billed to nobody.", FixBy: by(Merchant),
-		Do: do("Rename one of them. Later hours are then billed.", billAgain),
+		Do: []Step{{Text: "Rename one of them. Later hours are then billed."}, billAgain},
 	},
 	"other-unit": {
 		What:  "The file of meters states another unit for this meter.",
 		Means: "The usage is billed to nobody.",
 		FixBy: by(Operator),
-		Do:    do("If the file is wrong, correct `unit` and `divide_by`. Later hours are then billed.", billAgain),
+		Do:    []Step{{Text: "If the file is wrong, correct `unit` and `divide_by`. Later hours are then billed."}, billAgain},
 	},
 	"several-units": {
 		What:  "The hour has several units of this meter, and the file of meters does not state its unit.",
 		Means: "The usage is billed to nobody.",
 		FixBy: by(Operator),
-		Do:    do("State the unit in the file of meters. Later hours are then billed in this unit.", billAgain),
+		Do:    []Step{{Text: "State the unit in the file of meters. Later hours are then billed in this unit."}, billAgain},
 	},
 	"unpriced": {
 		What:  "The usage was posted without a price.",
 		Means: "Nobody pays for the usage unless it gets a price in BillingStack.",
 		FixBy: by(Merchant),
-		Do: do("Give the product a fixed price, and bill these hours again with `tenantry usage bill --current`.",
-			"Or correct these rows in BillingStack."),
+		Do: []Step{
+			{
+				Text:    "Give the product a fixed price, and let these hours be billed again.",
+				Command: "tenantry usage bill --merchant {merchant} --from TIME --to TIME --current --why REASON",
+			},
+			{Text: "Or correct these rows in BillingStack."},
+		},
 	},
 	"differs": {
 		What:  "BillingStack has other numbers under the id of a row, for example because samples were lost when a database was restored.",
