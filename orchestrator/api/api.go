@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/tenantry/tenantry/keystone"
+	"github.com/tenantry/tenantry/orchestrator/explain"
 	"github.com/tenantry/tenantry/orchestrator/loginrate"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
@@ -97,13 +98,16 @@ type API struct {
 	server *server
 }
 
-// View returns a run in JSON, as a merchant's portal or an operator sees it.
+// View returns a run in JSON with its explanation, as a merchant's portal or an operator sees it.
 func (a *API) View(run *saga.Run, portal bool) ([]byte, error) {
-	w := caller{}
+	w, to := caller{}, explain.ForOperator
 	if portal {
-		w.merchant = &merchants.Merchant{ID: run.Merchant}
+		w.merchant, to = &merchants.Merchant{ID: run.Merchant}, explain.ForPortal
 	}
-	return json.Marshal(a.server.view(w, run))
+	view := a.server.view(w, run)
+	explanation := a.server.explainRun(to, run, view)
+	view.Explanation = &explanation
+	return json.Marshal(view)
 }
 
 // ViewEvent returns an event in JSON.

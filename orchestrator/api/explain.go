@@ -28,8 +28,8 @@ func readerOf(c echo.Context) explain.Reader {
 	return explain.ForOperator
 }
 
-// explainRun explains a run to the caller. The argument `view` is the run as the caller sees it.
-func (s *server) explainRun(c echo.Context, run *saga.Run, view Run) Explanation {
+// explainRun explains a run to a kind of reader. The argument `view` is the run as this reader sees it.
+func (s *server) explainRun(to explain.Reader, run *saga.Run, view Run) Explanation {
 	meaning := s.meaning(run.Workflow)
 	r := explain.Run{
 		Facts: factsOf(run, view.Result), State: string(run.State), Cause: fault(run.Cause), RetriedBy: run.RetriedBy, LeftBehind: len(run.LeftBehind),
@@ -65,7 +65,7 @@ func (s *server) explainRun(c echo.Context, run *saga.Run, view Run) Explanation
 	if f := cmp.Or(r.Reason, r.Cause); f != nil {
 		r.Project = projectOf(run, f.Step)
 	}
-	return viewExplanation(explain.OfRun(r, readerOf(c)))
+	return viewExplanation(explain.OfRun(r, to))
 }
 
 // factsOf returns the ids that the explanation of a run may name.
@@ -192,7 +192,7 @@ func (s *server) ExplainSubscription(c echo.Context, merchantID, subscriptionID 
 	answer.Explanation = viewExplanation(explain.OfSubscription(about, readerOf(c)))
 	newest := s.view(callerOf(c), runs[0])
 	answer.Run = ExplainedRun{
-		ID: newest.ID, Workflow: newest.Workflow, State: newest.State, Explanation: s.explainRun(c, runs[0], newest),
+		ID: newest.ID, Workflow: newest.Workflow, State: newest.State, Explanation: s.explainRun(readerOf(c), runs[0], newest),
 	}
 	return answerJSON(c, http.StatusOK, answer)
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tenantry/tenantry/orchestrator/explain"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
@@ -19,7 +20,7 @@ func TestACommandNamesNoProjectOfAnotherStep(t *testing.T) {
 	}
 	for step, want := range map[string]string{"create-tenant/1": "--name NEW_NAME p1", "create-tenant/2": "--name NEW_NAME PROJECT"} {
 		var commands []string
-		for _, next := range s.explainRun(contextOf(operation{}, nil), blocked(step), Run{}).Next {
+		for _, next := range s.explainRun(explain.ForOperator, blocked(step), Run{}).Next {
 			commands = append(commands, text(next.Command))
 		}
 		if all := strings.Join(commands, "\n"); !strings.Contains(all, want+"\n") {
@@ -36,7 +37,7 @@ func TestTheExplanationOfARunSaysUntilWhenItWaits(t *testing.T) {
 		ID: "r", State: saga.Waiting, Steps: []saga.StepRow{{Name: "a", RetryAt: &later}, {Name: "b", RetryAt: &at}},
 		Reason: &saga.Reason{Kind: saga.WaitsForRetry, Until: &later, Failure: saga.Failure{Code: "keystone-busy", Service: "keystone"}},
 	}
-	if got := s.explainRun(contextOf(operation{}, nil), run, Run{}).What; !strings.Contains(got, "Tenantry repeats it at 2026-11-27T03:10:00Z.") {
+	if got := s.explainRun(explain.ForOperator, run, Run{}).What; !strings.Contains(got, "Tenantry repeats it at 2026-11-27T03:10:00Z.") {
 		t.Errorf("got %s", got)
 	}
 }
@@ -51,7 +52,7 @@ func TestTheExplanationQuotesTheErrorThatMatters(t *testing.T) {
 		{Name: "a", State: saga.StepUndoFailed, Error: failed("a is in use")}, {Name: "b", State: saga.StepUndoFailed, Error: failed("b is in use")},
 	}}
 	view := Run{Actions: []string{"retry", "skip"}}
-	x := s.explainRun(contextOf(operation{}, nil), run, view)
+	x := s.explainRun(explain.ForOperator, run, view)
 	for _, want := range []string{`step a: "a is in use"`, `step b: "b is in use"`, `the run has failed. The error: "the cause"`} {
 		if !strings.Contains(text(x.Why), want) {
 			t.Errorf("got %s, want %s", text(x.Why), want)
@@ -67,7 +68,7 @@ func TestTheExplanationQuotesTheErrorThatMatters(t *testing.T) {
 		t.Errorf("got %+v, want two commands that skip an undo", x.Next)
 	}
 	again := &saga.Run{ID: "r", State: saga.Running, Steps: []saga.StepRow{{Name: "a", InFlight: saga.CallDo, Error: failed("a is busy")}}}
-	if x := s.explainRun(contextOf(operation{}, nil), again, Run{}); !strings.Contains(text(x.Why), `step a: "a is busy"`) {
+	if x := s.explainRun(explain.ForOperator, again, Run{}); !strings.Contains(text(x.Why), `step a: "a is busy"`) {
 		t.Errorf("got %s", text(x.Why))
 	}
 }

@@ -142,7 +142,7 @@ func (s *server) GetRun(c echo.Context, runID string, p GetRunParams) error {
 		return c.NoContent(http.StatusNotModified)
 	}
 	view := s.view(callerOf(c), run)
-	explanation := s.explainRun(c, run, view)
+	explanation := s.explainRun(readerOf(c), run, view)
 	view.Explanation = &explanation
 	return answerJSON(c, http.StatusOK, view)
 }

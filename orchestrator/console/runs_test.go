@@ -135,7 +135,7 @@ func TestARunIsRetriedWithAReason(t *testing.T) {
 	}
 	p := v.get("/console/runs/" + id)
 	for _, text := range []string{
-		"the plan is not for sale &lt;b&gt;today&lt;/b&gt; \\u202e\\u001b[31m", "billingstack-refused", "to fix by: operator", `formaction="/console/runs/` + id + `/retry"`, "&lt;i&gt;Eve&lt;/i&gt;",
+		"the plan is not for sale &lt;b&gt;today&lt;/b&gt; \\u202e\\u001b[31m", "billingstack-refused", "Who can fix it: <b>an operator of Tenantry", `formaction="/console/runs/` + id + `/retry"`, "&lt;i&gt;Eve&lt;/i&gt;",
 	} {
 		if !strings.Contains(p.text, text) {
 			t.Errorf("the page lacks %s", text)
