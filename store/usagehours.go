@@ -123,9 +123,9 @@ func (u *Usage) take(tx *gorm.DB, args map[string]any) (rows []takenRow, err err
 }
 
 // pgRecorded reads the points of a project's series that contribute to the hour from @from to @to, and the time of each series' next point.
-// The points of a series begin with the last points before the hour. All these points have the same time. A series is not read if its last
-// point before @to is before the hour, unless the series is a gauge and the point is after @held. Most series of a project can have ended
-// long ago. The condition on @day, the day of @held, leaves them out, so that PostgreSQL need not look for their samples.
+// It also reads the newest point of each series before the hour. If several points have this time, it reads all of them. A series is not read if
+// its last point before @to is before the hour, unless the series is a gauge and the point is after @held. Most series of a project can
+// have ended long ago. The condition on @day, the day of @held, leaves them out, so that PostgreSQL need not look for their samples.
 //
 // PostgreSQL must read the samples series by series, because the subqueries are LATERAL and sorted. Each subquery reads only a part of the
 // index samples_series, even if PostgreSQL has no statistics. The series are sorted first, so that PostgreSQL can sort the points of one

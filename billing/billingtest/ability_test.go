@@ -13,7 +13,7 @@ import (
 	"github.com/tenantry/tenantry/store/storetest"
 )
 
-// The versions of BillingStack are told apart without a write. A server that does not refuse a malformed id gets no POST.
+// The client finds out the version of BillingStack without a write. A server that does not refuse a malformed id gets no POST.
 func TestAbilitiesAreSeenWithoutAWrite(t *testing.T) {
 	records, err := store.Open(t.Context(), storetest.SQLite(t), make([]byte, store.KeySize))
 	if err != nil {

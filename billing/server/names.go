@@ -41,7 +41,7 @@ func (n names) all() []billing.Currency {
 	return all
 }
 
-// The method `has` reports whether the list contains the code.
+// The method `has` reports whether the list contains the name.
 func (n names) has(name string) bool {
 	return name != "" && !strings.ContainsAny(name, "\t\n") && strings.Contains("\n"+n.list, "\n"+name+"\t")
 }

@@ -66,7 +66,7 @@ type world struct {
 	pageSize  int                 // the maximum number of resources in a page
 	hole      bool                // whether the first page of each list is empty, and links to the next page
 	resources map[string][]object // the resources of each kind, with the fields id, name, owner, hidden and visibility
-	used      map[string]int      // the usage that the quotas count in addition to the resources
+	used      map[string]int      // what the quotas count beside the resources in the lists
 	usages    map[string]int      // allocations in Placement
 	swift     map[string][]string // containers of the accounts
 	catalog   []object            // nil means all services in RegionOne

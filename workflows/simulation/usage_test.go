@@ -134,7 +134,7 @@ func (w *world) bill(n int, b billPlan) {
 	})
 }
 
-// The method `insist` lets replicas make a call to the database until it succeeds.
+// The method `insist` repeats a call to the database, each time on a replica chosen at random, until the call succeeds.
 func (w *world) insist(name string, effect func(*replica) error) {
 	for try := 1; !w.isOver(); try++ {
 		if many := uint64(len(w.replicas)); many > 0 {

@@ -2551,7 +2551,7 @@ type ClientInterface interface {
 	// If a replica cannot use its database, or has no lease, it answers 503. While Keystone or BillingStack is down or misconfigured, the
 	// replica answers 200 with the status `degraded`, because it can still show runs and answer repeated orders.
 	//
-	// If the replica has a spool for samples, the check `spool` shows how much waits there. Waiting posts do not change the status. The
+	// If the replica has a spool for samples, the check `spool` shows how much waits there. Samples that wait in the spool do not change the status. The
 	// check fails if the spool has refused a post, because the spool or the cloud's part of it is full, or because it could not be written.
 	// The check succeeds again when a further post of this cloud is stored, or when posts of this cloud leave the spool.
 	//
@@ -3212,7 +3212,7 @@ func (c *Client) GetProblem(ctx context.Context, problem Word, reqEditors ...Req
 // If a replica cannot use its database, or has no lease, it answers 503. While Keystone or BillingStack is down or misconfigured, the
 // replica answers 200 with the status `degraded`, because it can still show runs and answer repeated orders.
 //
-// If the replica has a spool for samples, the check `spool` shows how much waits there. Waiting posts do not change the status. The
+// If the replica has a spool for samples, the check `spool` shows how much waits there. Samples that wait in the spool do not change the status. The
 // check fails if the spool has refused a post, because the spool or the cloud's part of it is full, or because it could not be written.
 // The check succeeds again when a further post of this cloud is stored, or when posts of this cloud leave the spool.
 //
@@ -7623,7 +7623,7 @@ type ClientWithResponsesInterface interface {
 	// If a replica cannot use its database, or has no lease, it answers 503. While Keystone or BillingStack is down or misconfigured, the
 	// replica answers 200 with the status `degraded`, because it can still show runs and answer repeated orders.
 	//
-	// If the replica has a spool for samples, the check `spool` shows how much waits there. Waiting posts do not change the status. The
+	// If the replica has a spool for samples, the check `spool` shows how much waits there. Samples that wait in the spool do not change the status. The
 	// check fails if the spool has refused a post, because the spool or the cloud's part of it is full, or because it could not be written.
 	// The check succeeds again when a further post of this cloud is stored, or when posts of this cloud leave the spool.
 	//
@@ -15074,7 +15074,7 @@ func (c *ClientWithResponses) GetProblemWithResponse(ctx context.Context, proble
 // If a replica cannot use its database, or has no lease, it answers 503. While Keystone or BillingStack is down or misconfigured, the
 // replica answers 200 with the status `degraded`, because it can still show runs and answer repeated orders.
 //
-// If the replica has a spool for samples, the check `spool` shows how much waits there. Waiting posts do not change the status. The
+// If the replica has a spool for samples, the check `spool` shows how much waits there. Samples that wait in the spool do not change the status. The
 // check fails if the spool has refused a post, because the spool or the cloud's part of it is full, or because it could not be written.
 // The check succeeds again when a further post of this cloud is stored, or when posts of this cloud leave the spool.
 //

@@ -16,7 +16,7 @@ const (
 	staleKey = 24 * time.Hour
 	// keyTime is the time limit for reading a key.
 	keyTime = 1500 * time.Millisecond
-	// askAgain is the time after which a key is read again while the database is away.
+	// askAgain is the interval between attempts to read a key while the database cannot be reached.
 	askAgain = 5 * time.Second
 	// maxKeys is the maximum number of keys in memory.
 	maxKeys = 1000
