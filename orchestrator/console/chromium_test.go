@@ -46,8 +46,7 @@ func TestAnOperatorRepeatsARunInChromium(t *testing.T) {
 		chromedp.Click(`button[formaction$="/retry"]`), chromedp.WaitVisible(`.done`), chromedp.WaitVisible(`#summary .state.wait`))
 	screens(t, again, "run-waiting")
 	w.down.Store(false)
-	do(t, again, chromedp.SendKeys(`input[name=why]`, "it is up"), chromedp.Click(`button[formaction$="/retry"]`), chromedp.WaitVisible(`h1 .state.good`))
-	do(t, again, chromedp.WaitVisible(`.history li`))
+	do(t, again, chromedp.WaitVisible(`h1 .state.good`)) // a live update, because nobody has loaded the page again
 	screens(t, again, "run-succeeded")
 	browser.check(t, w.URL)
 }
