@@ -85,6 +85,29 @@ type Suspension struct {
 // suspendedByOperator reports whether an operator has suspended the subscription.
 func (s Standing) suspendedByOperator() bool { return s.Suspension != nil && s.Suspension.ByOperator }
 
+// Changes returns the workflows that the caller can order for the subscription in its present state. A request may still be refused, because
+// Changes does not look at the subscription's tenant.
+func (s Standing) Changes(byOperator bool) (workflows []string) {
+	for _, w := range []switching{suspending, resuming} {
+		if s.over() == nil && w.refused(s, byOperator) == nil {
+			workflows = append(workflows, w.workflow)
+		}
+	}
+	if s.State != SubscriptionEnded {
+		workflows = append(workflows, ChangePlanName)
+	}
+	switch {
+	case s.over() == nil:
+		workflows = append(workflows, UnsubscribeName)
+	case s.State == SubscriptionEnding:
+		workflows = append(workflows, RestoreName)
+		if byOperator {
+			workflows = append(workflows, RemoveName)
+		}
+	}
+	return workflows
+}
+
 // Held contains the objects of a subscription. Each run about the subscription copies these objects into its own order, so that the
 // newest run always has all objects.
 type Held struct {

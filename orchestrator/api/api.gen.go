@@ -201,6 +201,27 @@ func (e FixBy) Valid() bool {
 	}
 }
 
+// Defines values for KeystoneState.
+const (
+	KeystoneDisabled KeystoneState = "disabled"
+	KeystoneEnabled  KeystoneState = "enabled"
+	KeystoneMissing  KeystoneState = "missing"
+)
+
+// Valid indicates whether the value is a known member of the KeystoneState enum.
+func (e KeystoneState) Valid() bool {
+	switch e {
+	case KeystoneDisabled:
+		return true
+	case KeystoneEnabled:
+		return true
+	case KeystoneMissing:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for LedgerEntryOrigin.
 const (
 	LedgerAdopted LedgerEntryOrigin = "adopted"
@@ -732,6 +753,17 @@ type CloudUsage struct {
 // Code a code of 2 to 10 lower-case letters, as in ISO 4217 (currencies) and ISO 639-2 (languages)
 type Code = string
 
+// BilledCustomer defines model for Customer.
+type BilledCustomer struct {
+	Currency *string `json:"currency,omitempty"`
+	ID       string  `json:"id"`
+	Language *string `json:"language,omitempty"`
+	Name     string  `json:"name"`
+
+	// TenantID The id of the customer tenant in Keystone. Missing if no run has made or used this tenant.
+	TenantID *string `json:"tenant_id,omitempty"`
+}
+
 // DryRun What a run would do if it were accepted now.
 type DryRun struct {
 	MerchantID string `json:"merchant_id"`
@@ -1013,6 +1045,9 @@ type InvalidParam struct {
 
 // KeystoneID An id in Keystone, such as 3c2a9c5a6f0b4b3f8f3e0d8e6f5c4b3a, john.doe or m@example.org. Slashes and control characters are not allowed. The id must not be "." or "..".
 type KeystoneID = string
+
+// KeystoneState The state of an object in Keystone. `missing`: Keystone does not have the object.
+type KeystoneState string
 
 // Ledger defines model for Ledger.
 type Ledger struct {
@@ -1753,8 +1788,10 @@ type SubscribeRequest struct {
 
 // BilledSubscription defines model for Subscription.
 type BilledSubscription struct {
-	BillingDay *int   `json:"billing_day,omitempty"`
-	CustomerID string `json:"customer_id"`
+	// Actions What the caller can ask for in the present state of the subscription. For example, a portal cannot resume a subscription that an operator has suspended. Each value is the last part of the path of an operation on the subscription, except `release`, which lifts a hold. A request may still be refused, for example because somebody has deleted the tenant in Keystone. Later releases may add values: ignore unknown values.
+	Actions    *[]string `json:"actions,omitempty"`
+	BillingDay *int      `json:"billing_day,omitempty"`
+	CustomerID string    `json:"customer_id"`
 
 	// EndingHeld An operator's hold. Tenantry keeps the tenant of the ending subscription until the hold is lifted.
 	EndingHeld   *EndingHold `json:"ending_held,omitempty"`
@@ -1806,6 +1843,55 @@ type SubscriptionList struct {
 
 // SubscriptionState The state of the subscription, as Tenantry knows it. The field is missing if Tenantry has not made the subscription, or is still making it. /docs#SubscriptionState-STATE explains each state. Later releases may add values: accept unknown values.
 type SubscriptionState = string
+
+// Tenant defines model for Tenant.
+type Tenant struct {
+	// Cloud The cloud whose Keystone has the tenant.
+	Cloud    string  `json:"cloud"`
+	DomainID *string `json:"domain_id,omitempty"`
+	ID       string  `json:"id"`
+
+	// MerchantID The merchant of the newest run about the tenant.
+	MerchantID string  `json:"merchant_id"`
+	Name       *string `json:"name,omitempty"`
+
+	// Roles The roles on the tenant.
+	Roles []TenantRole `json:"roles"`
+
+	// State The state of an object in Keystone. `missing`: Keystone does not have the object.
+	State KeystoneState `json:"state"`
+	Tags  *[]string     `json:"tags,omitempty"`
+}
+
+// TenantRole A role that is assigned directly to a user on a tenant.
+type TenantRole struct {
+	// Role The name of the role. Missing if no run has assigned the role.
+	Role   *string `json:"role,omitempty"`
+	RoleID string  `json:"role_id"`
+
+	// Tenant The name of the tenant.
+	Tenant   *string `json:"tenant,omitempty"`
+	TenantID string  `json:"tenant_id"`
+
+	// User The name of the user. Missing if the user does not exist.
+	User   *string `json:"user,omitempty"`
+	UserID string  `json:"user_id"`
+}
+
+// TenantUser defines model for TenantUser.
+type TenantUser struct {
+	// Cloud The cloud whose Keystone has the user.
+	Cloud    string  `json:"cloud"`
+	DomainID *string `json:"domain_id,omitempty"`
+	ID       string  `json:"id"`
+	Name     *string `json:"name,omitempty"`
+
+	// Roles The user's roles on tenants.
+	Roles []TenantRole `json:"roles"`
+
+	// State The state of an object in Keystone. `missing`: Keystone does not have the object.
+	State KeystoneState `json:"state"`
+}
 
 // UUID a uuid in lower case, with hyphens
 type UUID = string
@@ -2011,9 +2097,6 @@ type MerchantNotFound = Problem
 
 // NotJSON A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type NotJSON = Problem
-
-// PortalForbidden A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
-type PortalForbidden = Problem
 
 // PortalUnauthorized A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type PortalUnauthorized = Problem
@@ -2347,6 +2430,9 @@ type ServerInterface interface {
 	// UpdateMerchant Change or disable a merchant
 	// (PATCH /v1/merchants/{merchant_id})
 	UpdateMerchant(ctx echo.Context, merchantID MerchantID) error
+	// GetCustomer Show a customer
+	// (GET /v1/merchants/{merchant_id}/customers/{customer_id})
+	GetCustomer(ctx echo.Context, merchantID MerchantID, customerID UUID) error
 	// ListKeys List a merchant's API keys, without their secrets
 	// (GET /v1/merchants/{merchant_id}/keys)
 	ListKeys(ctx echo.Context, merchantID MerchantID, params ListKeysParams) error
@@ -2440,9 +2526,15 @@ type ServerInterface interface {
 	// SkipStep Skip a step
 	// (POST /v1/runs/{run_id}/skip)
 	SkipStep(ctx echo.Context, runID RunID) error
+	// GetTenant Show a tenant as it is in Keystone now
+	// (GET /v1/tenants/{tenant_id})
+	GetTenant(ctx echo.Context, tenantID KeystoneID) error
 	// PostSamples Send samples of Ceilometer
 	// (POST /v1/usage/ceilometer)
 	PostSamples(ctx echo.Context) error
+	// GetUser Show a user as it is in Keystone now
+	// (GET /v1/users/{user_id})
+	GetUser(ctx echo.Context, userID KeystoneID) error
 }
 
 // ServerInterfaceWrapper converts echo contexts to parameters.
@@ -2829,6 +2921,30 @@ func (w *ServerInterfaceWrapper) UpdateMerchant(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.UpdateMerchant(ctx, merchantID)
+	return err
+}
+
+// GetCustomer converts echo context to params.
+func (w *ServerInterfaceWrapper) GetCustomer(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "merchant_id" -------------
+	var merchantID MerchantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "merchant_id", ctx.Param("merchant_id"), &merchantID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter merchant_id: %s", err))
+	}
+
+	// ------------- Path parameter "customer_id" -------------
+	var customerID UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "customer_id", ctx.Param("customer_id"), &customerID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter customer_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetCustomer(ctx, merchantID, customerID)
 	return err
 }
 
@@ -3579,12 +3695,44 @@ func (w *ServerInterfaceWrapper) SkipStep(ctx echo.Context) error {
 	return err
 }
 
+// GetTenant converts echo context to params.
+func (w *ServerInterfaceWrapper) GetTenant(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "tenant_id" -------------
+	var tenantID KeystoneID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenant_id", ctx.Param("tenant_id"), &tenantID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tenant_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetTenant(ctx, tenantID)
+	return err
+}
+
 // PostSamples converts echo context to params.
 func (w *ServerInterfaceWrapper) PostSamples(ctx echo.Context) error {
 	var err error
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.PostSamples(ctx)
+	return err
+}
+
+// GetUser converts echo context to params.
+func (w *ServerInterfaceWrapper) GetUser(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "user_id" -------------
+	var userID KeystoneID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", ctx.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetUser(ctx, userID)
 	return err
 }
 
@@ -3654,6 +3802,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/merchants", wrapper.CreateMerchant, options.OperationMiddlewares["createMerchant"]...)
 	router.GET(options.BaseURL+"/v1/merchants/:merchant_id", wrapper.GetMerchant, options.OperationMiddlewares["getMerchant"]...)
 	router.PATCH(options.BaseURL+"/v1/merchants/:merchant_id", wrapper.UpdateMerchant, options.OperationMiddlewares["updateMerchant"]...)
+	router.GET(options.BaseURL+"/v1/merchants/:merchant_id/customers/:customer_id", wrapper.GetCustomer, options.OperationMiddlewares["getCustomer"]...)
 	router.GET(options.BaseURL+"/v1/merchants/:merchant_id/keys", wrapper.ListKeys, options.OperationMiddlewares["listKeys"]...)
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/keys", wrapper.RotateKey, options.OperationMiddlewares["rotateKey"]...)
 	router.GET(options.BaseURL+"/v1/merchants/:merchant_id/plans", wrapper.ListPlans, options.OperationMiddlewares["listPlans"]...)
@@ -3685,6 +3834,8 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/runs/:run_id/hold", wrapper.HoldRun, options.OperationMiddlewares["holdRun"]...)
 	router.POST(options.BaseURL+"/v1/runs/:run_id/retry", wrapper.RetryRun, options.OperationMiddlewares["retryRun"]...)
 	router.POST(options.BaseURL+"/v1/runs/:run_id/skip", wrapper.SkipStep, options.OperationMiddlewares["skipStep"]...)
+	router.GET(options.BaseURL+"/v1/tenants/:tenant_id", wrapper.GetTenant, options.OperationMiddlewares["getTenant"]...)
 	router.POST(options.BaseURL+"/v1/usage/ceilometer", wrapper.PostSamples, options.OperationMiddlewares["postSamples"]...)
+	router.GET(options.BaseURL+"/v1/users/:user_id", wrapper.GetUser, options.OperationMiddlewares["getUser"]...)
 
 }

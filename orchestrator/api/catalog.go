@@ -8,6 +8,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/tenantry/tenantry/billing"
+	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/workflows"
 )
@@ -20,17 +21,19 @@ type Billing interface {
 	EachProduct(ctx context.Context, merchantID string, take func(billing.Product)) error
 	SubscriptionPage(ctx context.Context, merchantID, customerID string, p billing.Page) ([]billing.Subscription, error)
 	Subscription(ctx context.Context, merchantID, id string) (billing.Subscription, error)
+	Customer(ctx context.Context, merchantID, id string) (billing.Customer, error)
 }
 
 // catalogKinds are the problem types that only the operations of this file return.
 var (
-	catalogKinds         = []kind{subscriptionNotFound}
+	catalogKinds         = []kind{subscriptionNotFound, customerNotFound}
 	subscriptionNotFound = kind{"subscription-not-found", http.StatusNotFound, false}
+	customerNotFound     = kind{"customer-not-found", http.StatusNotFound, false}
 )
 
-// ListPlans lists a page of the plans of the portal's merchant.
+// ListPlans lists a page of the plans of a merchant.
 func (s *server) ListPlans(c echo.Context, merchantID string, p ListPlansParams) error {
-	merchant, err := ownMerchant(c, merchantID)
+	merchant, err := s.merchantOf(c, merchantID)
 	if err != nil {
 		return err
 	}
@@ -129,7 +132,7 @@ func (s *server) ListSubscriptions(c echo.Context, merchantID string, p ListSubs
 	}
 	answer := SubscriptionList{Subscriptions: []BilledSubscription{}}
 	for _, one := range shown {
-		answer.Subscriptions = append(answer.Subscriptions, known.view(one))
+		answer.Subscriptions = append(answer.Subscriptions, known.view(callerOf(c), one))
 	}
 	next := ""
 	if len(found) > limit {
@@ -156,7 +159,7 @@ func (s *server) GetSubscription(c echo.Context, merchantID, subscriptionID stri
 	if err != nil {
 		return err
 	}
-	return answerJSON(c, http.StatusOK, known.view(found))
+	return answerJSON(c, http.StatusOK, known.view(callerOf(c), found))
 }
 
 // The type `known` contains the standings and the endings of subscriptions, by id.
@@ -186,12 +189,14 @@ func (s *server) standings(c echo.Context, merchantID string, of ...billing.Subs
 }
 
 // The method `view` converts a billing.Subscription to the BilledSubscription of the API.
-func (k known) view(s billing.Subscription) BilledSubscription {
+func (k known) view(w caller, s billing.Subscription) BilledSubscription {
 	view := BilledSubscription{
 		ID: s.ID, PlanID: s.PlanID, CustomerID: s.CustomerID, ResourceID: s.ResourceID, ResourceType: some(s.ResourceType),
 		BillingDay: s.BillingDay, PaymentMethodID: s.PaymentMethodID,
 	}
+	var actions []string
 	if standing, made := k.standings[s.ID]; made {
+		actions = standing.Changes(w.merchant == nil)
 		view.State, view.RunID = some(SubscriptionState(standing.State)), some(standing.RunID)
 		view.SuspendedByOperator = some(standing.Suspension != nil && standing.Suspension.ByOperator)
 	}
@@ -203,6 +208,68 @@ func (k known) view(s billing.Subscription) BilledSubscription {
 		if h := ending.Hold; h != nil {
 			view.EndingHeld = &EndingHold{At: h.At, Who: h.Who, Why: h.Why}
 		}
+		switch {
+		case w.merchant != nil:
+		case ending.Hold != nil:
+			actions = append(actions, "hold", "release")
+		default:
+			actions = append(actions, "hold")
+		}
 	}
+	view.Actions = list(actions)
 	return view
+}
+
+// GetCustomer shows a customer of the merchant.
+func (s *server) GetCustomer(c echo.Context, merchantID, customerID string) error {
+	merchant, err := s.merchantOf(c, merchantID)
+	if err != nil {
+		return err
+	}
+	ctx := c.Request().Context()
+	found, err := s.Billing.Customer(ctx, merchant.ID, customerID)
+	if errors.Is(err, billing.ErrNotFound) {
+		return refuse(customerNotFound, "there is no such customer")
+	}
+	if err != nil {
+		return err
+	}
+	tenant, err := s.customerTenant(ctx, merchant.ID, customerID)
+	if err != nil {
+		return err
+	}
+	return answerJSON(c, http.StatusOK, BilledCustomer{
+		ID: found.ID, Name: found.Name, Currency: some(found.Currency), Language: some(found.Language), TenantID: some(tenant),
+	})
+}
+
+// runsOfCustomer and maxRunsOfCustomer are the numbers of a customer's runs that are read at once, and altogether, to find the customer's
+// tenant.
+const (
+	runsOfCustomer    = 50
+	maxRunsOfCustomer = 1000
+)
+
+// customerTenant returns the id of the customer's tenant that the newest run has recorded. If no run has recorded a tenant, the result is
+// empty.
+func (s *server) customerTenant(ctx context.Context, merchantID, customerID string) (id string, err error) {
+	filter := saga.Filter{Merchant: merchantID, Objects: []saga.ObjectRef{{Kind: "customer", ID: customerID}}, Limit: runsOfCustomer}
+	for range maxRunsOfCustomer / runsOfCustomer {
+		runs, err := s.Runs.Runs(ctx, filter)
+		if err != nil {
+			return "", err
+		}
+		for _, r := range runs {
+			for _, o := range r.Objects {
+				if o.Kind == "project" && o.Name == keystone.CustomerTenant(customerID) {
+					return o.ID, nil
+				}
+			}
+		}
+		if len(runs) < runsOfCustomer {
+			break
+		}
+		filter.Before = runs[len(runs)-1].ID
+	}
+	return "", nil
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/audit"
 )
 
-// ListLedger lists a page of the objects that runs have made, adopted or removed.
+// ListLedger lists a page of the objects that runs have made, adopted or removed. A portal sees the runs of its merchant, and no findings.
 func (s *server) ListLedger(c echo.Context, p ListLedgerParams) error {
 	limit := defaultRuns
 	if p.Limit != nil {
@@ -30,21 +30,27 @@ func (s *server) ListLedger(c echo.Context, p ListLedgerParams) error {
 	if given != 1 {
 		return invalid(InvalidParam{Detail: "wanted: exactly one of project_id, user_id, customer_id and subscription_id"})
 	}
-	ctx := c.Request().Context()
+	ctx, own := c.Request().Context(), callerOf(c).merchant
+	if own != nil {
+		filter.Merchant = own.ID
+	}
 	entries, err := s.Audits.Entries(ctx, filter)
 	if err != nil {
 		return err
 	}
 	shown := entries[:min(limit, len(entries))]
-	said, err := s.saidAbout(ctx, shown)
-	if err != nil {
-		return err
-	}
-	about, err := s.notResolved(ctx, audit.Filter{
-		ProjectID: filter.ProjectID, UserID: filter.UserID, CustomerID: filter.CustomerID, SubscriptionID: filter.SubscriptionID,
-	})
-	if err != nil {
-		return err
+	var said map[object][]audit.Finding
+	var about []audit.Finding
+	if own == nil { // findings are for operators
+		if said, err = s.saidAbout(ctx, shown); err != nil {
+			return err
+		}
+		about, err = s.notResolved(ctx, audit.Filter{
+			ProjectID: filter.ProjectID, UserID: filter.UserID, CustomerID: filter.CustomerID, SubscriptionID: filter.SubscriptionID,
+		})
+		if err != nil {
+			return err
+		}
 	}
 	answer := Ledger{Entries: []LedgerEntry{}, Findings: []Finding{}}
 	for _, e := range shown {

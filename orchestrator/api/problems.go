@@ -90,7 +90,7 @@ func kinds() []kind {
 		contentTypeUnsupported, contentEncodingUnsupported, keyReused,
 		quotaExceeded, tooManyRequests, internalError, upstreamUnavailable, configurationFault, overloaded, outcomeUnknown,
 	}
-	all = slices.Concat(all, catalogKinds, orderKinds, switchKinds, changePlanKinds, lifeKinds, auditKinds, repairKinds, userKinds)
+	all = slices.Concat(all, catalogKinds, tenantKinds, orderKinds, switchKinds, changePlanKinds, lifeKinds, auditKinds, repairKinds, userKinds)
 	slices.SortStableFunc(all, func(a, b kind) int { return cmp.Compare(a.status, b.status) })
 	return all
 }

@@ -44,6 +44,8 @@ type EntryFilter struct {
 	CustomerID     string
 	SubscriptionID string
 
+	Merchant string // only entries of this merchant's runs; empty means all runs
+
 	After string // only entries after the entry with this Cursor
 	Limit int
 }

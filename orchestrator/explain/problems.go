@@ -131,6 +131,18 @@ var problems = map[string]Entry{
 		What: "There is no such finding", Means: nobodyAffected, FixBy: by(Caller),
 		Do: do("GET /v1/findings lists the findings."),
 	},
+	"tenant-not-found": {
+		What: "There is no such tenant", Means: notAccepted, FixBy: by(Caller),
+		Do: do("Only projects that a run has made or used are shown. A portal sees only the tenants of its own merchant."),
+	},
+	"user-not-found": {
+		What: "There is no such user", Means: notAccepted, FixBy: by(Caller),
+		Do: do("Only users of runs are shown. A portal sees only the users of its own merchant."),
+	},
+	"customer-not-found": {
+		What: "There is no such customer", Means: notAccepted, FixBy: by(Caller),
+		Do: do("A portal sees only its own merchant's customers."),
+	},
 	"subscription-not-found": {
 		What: "There is no such subscription", Means: notAccepted, FixBy: by(Caller),
 		Do: do("A portal sees only its own merchant's subscriptions."),

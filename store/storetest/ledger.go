@@ -255,6 +255,14 @@ func entriesOfUser(t *testing.T, s auditFixture) {
 			t.Errorf("%d a page: got %s, want %s", page, got, want)
 		}
 	}
+	theirs := s.made(t, "c", func(r *saga.Run) { r.User, r.Merchant = "u1", "m2" }, "project r")
+	for merchant, want := range map[string]string{"m": want, "m2": "project r of 4", "m3": ""} {
+		for _, page := range []int{9, 1} {
+			if got := s.entries(t, audit.EntryFilter{UserID: "u1", Merchant: merchant}, page, mine, operator, elsewhere, theirs); got != want {
+				t.Errorf("merchant %s, %d a page: got %s, want %s", merchant, page, got, want)
+			}
+		}
+	}
 }
 
 func entriesOfCustomer(t *testing.T, s auditFixture) {

@@ -206,6 +206,27 @@ func (e FixBy) Valid() bool {
 	}
 }
 
+// Defines values for KeystoneState.
+const (
+	KeystoneDisabled KeystoneState = "disabled"
+	KeystoneEnabled  KeystoneState = "enabled"
+	KeystoneMissing  KeystoneState = "missing"
+)
+
+// Valid indicates whether the value is a known member of the KeystoneState enum.
+func (e KeystoneState) Valid() bool {
+	switch e {
+	case KeystoneDisabled:
+		return true
+	case KeystoneEnabled:
+		return true
+	case KeystoneMissing:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for LedgerEntryOrigin.
 const (
 	LedgerAdopted LedgerEntryOrigin = "adopted"
@@ -737,6 +758,17 @@ type CloudUsage struct {
 // Code a code of 2 to 10 lower-case letters, as in ISO 4217 (currencies) and ISO 639-2 (languages)
 type Code = string
 
+// BilledCustomer defines model for Customer.
+type BilledCustomer struct {
+	Currency *string `json:"currency,omitempty"`
+	ID       string  `json:"id"`
+	Language *string `json:"language,omitempty"`
+	Name     string  `json:"name"`
+
+	// TenantID The id of the customer tenant in Keystone. Missing if no run has made or used this tenant.
+	TenantID *string `json:"tenant_id,omitempty"`
+}
+
 // DryRun What a run would do if it were accepted now.
 type DryRun struct {
 	MerchantID string `json:"merchant_id"`
@@ -1018,6 +1050,9 @@ type InvalidParam struct {
 
 // KeystoneID An id in Keystone, such as 3c2a9c5a6f0b4b3f8f3e0d8e6f5c4b3a, john.doe or m@example.org. Slashes and control characters are not allowed. The id must not be "." or "..".
 type KeystoneID = string
+
+// KeystoneState The state of an object in Keystone. `missing`: Keystone does not have the object.
+type KeystoneState string
 
 // Ledger defines model for Ledger.
 type Ledger struct {
@@ -1758,8 +1793,10 @@ type SubscribeRequest struct {
 
 // BilledSubscription defines model for Subscription.
 type BilledSubscription struct {
-	BillingDay *int   `json:"billing_day,omitempty"`
-	CustomerID string `json:"customer_id"`
+	// Actions What the caller can ask for in the present state of the subscription. For example, a portal cannot resume a subscription that an operator has suspended. Each value is the last part of the path of an operation on the subscription, except `release`, which lifts a hold. A request may still be refused, for example because somebody has deleted the tenant in Keystone. Later releases may add values: ignore unknown values.
+	Actions    *[]string `json:"actions,omitempty"`
+	BillingDay *int      `json:"billing_day,omitempty"`
+	CustomerID string    `json:"customer_id"`
 
 	// EndingHeld An operator's hold. Tenantry keeps the tenant of the ending subscription until the hold is lifted.
 	EndingHeld   *EndingHold `json:"ending_held,omitempty"`
@@ -1811,6 +1848,55 @@ type SubscriptionList struct {
 
 // SubscriptionState The state of the subscription, as Tenantry knows it. The field is missing if Tenantry has not made the subscription, or is still making it. /docs#SubscriptionState-STATE explains each state. Later releases may add values: accept unknown values.
 type SubscriptionState = string
+
+// Tenant defines model for Tenant.
+type Tenant struct {
+	// Cloud The cloud whose Keystone has the tenant.
+	Cloud    string  `json:"cloud"`
+	DomainID *string `json:"domain_id,omitempty"`
+	ID       string  `json:"id"`
+
+	// MerchantID The merchant of the newest run about the tenant.
+	MerchantID string  `json:"merchant_id"`
+	Name       *string `json:"name,omitempty"`
+
+	// Roles The roles on the tenant.
+	Roles []TenantRole `json:"roles"`
+
+	// State The state of an object in Keystone. `missing`: Keystone does not have the object.
+	State KeystoneState `json:"state"`
+	Tags  *[]string     `json:"tags,omitempty"`
+}
+
+// TenantRole A role that is assigned directly to a user on a tenant.
+type TenantRole struct {
+	// Role The name of the role. Missing if no run has assigned the role.
+	Role   *string `json:"role,omitempty"`
+	RoleID string  `json:"role_id"`
+
+	// Tenant The name of the tenant.
+	Tenant   *string `json:"tenant,omitempty"`
+	TenantID string  `json:"tenant_id"`
+
+	// User The name of the user. Missing if the user does not exist.
+	User   *string `json:"user,omitempty"`
+	UserID string  `json:"user_id"`
+}
+
+// TenantUser defines model for TenantUser.
+type TenantUser struct {
+	// Cloud The cloud whose Keystone has the user.
+	Cloud    string  `json:"cloud"`
+	DomainID *string `json:"domain_id,omitempty"`
+	ID       string  `json:"id"`
+	Name     *string `json:"name,omitempty"`
+
+	// Roles The user's roles on tenants.
+	Roles []TenantRole `json:"roles"`
+
+	// State The state of an object in Keystone. `missing`: Keystone does not have the object.
+	State KeystoneState `json:"state"`
+}
 
 // UUID a uuid in lower case, with hyphens
 type UUID = string
@@ -2037,9 +2123,6 @@ type MerchantNotFound = Problem
 
 // NotJSON A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type NotJSON = Problem
-
-// PortalForbidden A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
-type PortalForbidden = Problem
 
 // PortalUnauthorized A problem as defined in RFC 9457. The field "errors" contains the same problem in OpenStack's format.
 type PortalUnauthorized = Problem
@@ -2633,6 +2716,8 @@ type ClientInterface interface {
 	//
 	// An entry names the object, the run, the step, the caller who asked for the run, and the upstream's request id. The entry also has the open and accepted findings about the object. Objects that no longer exist remain in the ledger. The field `findings` of the answer has the open and accepted findings about the id that you have sent, even if no run has created an object with this id.
 	//
+	// A portal sees only the entries of its merchant's runs, and no findings.
+	//
 	// Corresponds with GET /v1/ledger (the `ListLedger` operationId).
 	ListLedger(ctx context.Context, params *ListLedgerParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
@@ -2681,6 +2766,11 @@ type ClientInterface interface {
 	//
 	// Corresponds with PATCH /v1/merchants/{merchant_id} (the `UpdateMerchant` operationId).
 	UpdateMerchant(ctx context.Context, merchantID MerchantID, body UpdateMerchantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetCustomer Show a customer
+	//
+	// Corresponds with GET /v1/merchants/{merchant_id}/customers/{customer_id} (the `GetCustomer` operationId).
+	GetCustomer(ctx context.Context, merchantID MerchantID, customerID UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListKeys List a merchant's API keys, without their secrets
 	//
@@ -3093,6 +3183,13 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/runs/{run_id}/skip (the `SkipStep` operationId).
 	SkipStep(ctx context.Context, runID RunID, params *SkipStepParams, body SkipStepJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetTenant Show a tenant as it is in Keystone now
+	//
+	// The answer is read from Keystone, and shows the state of the tenant and the roles on it. Only tenants that a run has made or used can be shown. A portal can show only tenants of its merchant's runs. The answer has the roles of at most 10 users: those of the newest runs about the tenant. Roles of other users, roles of groups, and inherited roles are not shown.
+	//
+	// Corresponds with GET /v1/tenants/{tenant_id} (the `GetTenant` operationId).
+	GetTenant(ctx context.Context, tenantID KeystoneID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// PostSamplesWithBody Send samples of Ceilometer
 	//
 	// The body is what Ceilometer's `http` publisher sends: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore a sample that cannot be used is not refused, but kept apart for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: a sample is stored once. Samples of projects that no run has made or adopted are counted and dropped.
@@ -3110,6 +3207,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/usage/ceilometer (the `PostSamples` operationId).
 	PostSamples(ctx context.Context, body PostSamplesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetUser Show a user as it is in Keystone now
+	//
+	// The answer is read from Keystone, and shows the state of the user and the user's roles. Only users of runs can be shown. A portal can show only users of its merchant's runs. The answer has the roles on at most 10 tenants: those of the newest runs of the user. Inherited roles, and roles through groups, are not shown.
+	//
+	// Corresponds with GET /v1/users/{user_id} (the `GetUser` operationId).
+	GetUser(ctx context.Context, userID KeystoneID, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // ListVersions List the versions of this API
@@ -3394,6 +3498,8 @@ func (c *Client) AcceptFinding(ctx context.Context, findingID FindingID, body Ac
 //
 // An entry names the object, the run, the step, the caller who asked for the run, and the upstream's request id. The entry also has the open and accepted findings about the object. Objects that no longer exist remain in the ledger. The field `findings` of the answer has the open and accepted findings about the id that you have sent, even if no run has created an object with this id.
 //
+// A portal sees only the entries of its merchant's runs, and no findings.
+//
 // Corresponds with GET /v1/ledger (the `ListLedger` operationId).
 func (c *Client) ListLedger(ctx context.Context, params *ListLedgerParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListLedgerRequest(c.Server, params)
@@ -3503,6 +3609,21 @@ func (c *Client) UpdateMerchantWithBody(ctx context.Context, merchantID Merchant
 // Corresponds with PATCH /v1/merchants/{merchant_id} (the `UpdateMerchant` operationId).
 func (c *Client) UpdateMerchant(ctx context.Context, merchantID MerchantID, body UpdateMerchantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewUpdateMerchantRequest(c.Server, merchantID, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetCustomer Show a customer
+//
+// Corresponds with GET /v1/merchants/{merchant_id}/customers/{customer_id} (the `GetCustomer` operationId).
+func (c *Client) GetCustomer(ctx context.Context, merchantID MerchantID, customerID UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetCustomerRequest(c.Server, merchantID, customerID)
 	if err != nil {
 		return nil, err
 	}
@@ -4414,6 +4535,23 @@ func (c *Client) SkipStep(ctx context.Context, runID RunID, params *SkipStepPara
 	return c.Client.Do(req)
 }
 
+// GetTenant Show a tenant as it is in Keystone now
+//
+// The answer is read from Keystone, and shows the state of the tenant and the roles on it. Only tenants that a run has made or used can be shown. A portal can show only tenants of its merchant's runs. The answer has the roles of at most 10 users: those of the newest runs about the tenant. Roles of other users, roles of groups, and inherited roles are not shown.
+//
+// Corresponds with GET /v1/tenants/{tenant_id} (the `GetTenant` operationId).
+func (c *Client) GetTenant(ctx context.Context, tenantID KeystoneID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetTenantRequest(c.Server, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // PostSamplesWithBody Send samples of Ceilometer
 //
 // The body is what Ceilometer's `http` publisher sends: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore a sample that cannot be used is not refused, but kept apart for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: a sample is stored once. Samples of projects that no run has made or adopted are counted and dropped.
@@ -4442,6 +4580,23 @@ func (c *Client) PostSamplesWithBody(ctx context.Context, contentType string, bo
 // Corresponds with POST /v1/usage/ceilometer (the `PostSamples` operationId).
 func (c *Client) PostSamples(ctx context.Context, body PostSamplesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewPostSamplesRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetUser Show a user as it is in Keystone now
+//
+// The answer is read from Keystone, and shows the state of the user and the user's roles. Only users of runs can be shown. A portal can show only users of its merchant's runs. The answer has the roles on at most 10 tenants: those of the newest runs of the user. Inherited roles, and roles through groups, are not shown.
+//
+// Corresponds with GET /v1/users/{user_id} (the `GetUser` operationId).
+func (c *Client) GetUser(ctx context.Context, userID KeystoneID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetUserRequest(c.Server, userID)
 	if err != nil {
 		return nil, err
 	}
@@ -5386,6 +5541,47 @@ func NewUpdateMerchantRequestWithBody(server string, merchantID MerchantID, cont
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewGetCustomerRequest constructs an http.Request for the GetCustomer method
+func NewGetCustomerRequest(server string, merchantID MerchantID, customerID UUID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "merchant_id", merchantID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "customer_id", customerID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/merchants/%s/customers/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
 
 	return req, nil
 }
@@ -7487,6 +7683,40 @@ func NewSkipStepRequestWithBody(server string, runID RunID, params *SkipStepPara
 	return req, nil
 }
 
+// NewGetTenantRequest constructs an http.Request for the GetTenant method
+func NewGetTenantRequest(server string, tenantID KeystoneID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant_id", tenantID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewPostSamplesRequest calls the generic PostSamples builder with application/json body
 func NewPostSamplesRequest(server string, body PostSamplesJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -7523,6 +7753,40 @@ func NewPostSamplesRequestWithBody(server string, contentType string, body io.Re
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewGetUserRequest constructs an http.Request for the GetUser method
+func NewGetUserRequest(server string, userID KeystoneID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "user_id", userID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/users/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
 
 	return req, nil
 }
@@ -7717,6 +7981,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// An entry names the object, the run, the step, the caller who asked for the run, and the upstream's request id. The entry also has the open and accepted findings about the object. Objects that no longer exist remain in the ledger. The field `findings` of the answer has the open and accepted findings about the id that you have sent, even if no run has created an object with this id.
 	//
+	// A portal sees only the entries of its merchant's runs, and no findings.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/ledger (the `ListLedger` operationId).
@@ -7771,6 +8037,13 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with PATCH /v1/merchants/{merchant_id} (the `UpdateMerchant` operationId).
 	UpdateMerchantWithResponse(ctx context.Context, merchantID MerchantID, body UpdateMerchantJSONRequestBody, reqEditors ...RequestEditorFn) (*UpdateMerchantResponse, error)
+
+	// GetCustomerWithResponse Show a customer
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/merchants/{merchant_id}/customers/{customer_id} (the `GetCustomer` operationId).
+	GetCustomerWithResponse(ctx context.Context, merchantID MerchantID, customerID UUID, reqEditors ...RequestEditorFn) (*GetCustomerResponse, error)
 
 	// ListKeysWithResponse List a merchant's API keys, without their secrets
 	//
@@ -8209,6 +8482,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/runs/{run_id}/skip (the `SkipStep` operationId).
 	SkipStepWithResponse(ctx context.Context, runID RunID, params *SkipStepParams, body SkipStepJSONRequestBody, reqEditors ...RequestEditorFn) (*SkipStepResponse, error)
 
+	// GetTenantWithResponse Show a tenant as it is in Keystone now
+	//
+	// The answer is read from Keystone, and shows the state of the tenant and the roles on it. Only tenants that a run has made or used can be shown. A portal can show only tenants of its merchant's runs. The answer has the roles of at most 10 users: those of the newest runs about the tenant. Roles of other users, roles of groups, and inherited roles are not shown.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant_id} (the `GetTenant` operationId).
+	GetTenantWithResponse(ctx context.Context, tenantID KeystoneID, reqEditors ...RequestEditorFn) (*GetTenantResponse, error)
+
 	// PostSamplesWithBodyWithResponse Send samples of Ceilometer
 	//
 	// The body is what Ceilometer's `http` publisher sends: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore a sample that cannot be used is not refused, but kept apart for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: a sample is stored once. Samples of projects that no run has made or adopted are counted and dropped.
@@ -8226,6 +8508,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/usage/ceilometer (the `PostSamples` operationId).
 	PostSamplesWithResponse(ctx context.Context, body PostSamplesJSONRequestBody, reqEditors ...RequestEditorFn) (*PostSamplesResponse, error)
+
+	// GetUserWithResponse Show a user as it is in Keystone now
+	//
+	// The answer is read from Keystone, and shows the state of the user and the user's roles. Only users of runs can be shown. A portal can show only users of its merchant's runs. The answer has the roles on at most 10 tenants: those of the newest runs of the user. Inherited roles, and roles through groups, are not shown.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/users/{user_id} (the `GetUser` operationId).
+	GetUserWithResponse(ctx context.Context, userID KeystoneID, reqEditors ...RequestEditorFn) (*GetUserResponse, error)
 }
 
 type ListVersionsResponse struct {
@@ -9967,6 +10258,117 @@ func (r UpdateMerchantResponse) ContentType() string {
 	return ""
 }
 
+// GetCustomerResponse401Headers the declared response headers of an HTTP 401 response for GetCustomer
+type GetCustomerResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// GetCustomerResponse429Headers the declared response headers of an HTTP 429 response for GetCustomer
+type GetCustomerResponse429Headers struct {
+	RetryAfter *int
+}
+
+// GetCustomerResponse503Headers the declared response headers of an HTTP 503 response for GetCustomer
+type GetCustomerResponse503Headers struct {
+	RetryAfter *int
+}
+
+type GetCustomerResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BilledCustomer
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Internal
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetCustomerResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetCustomerResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetCustomerResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetCustomerResponse) GetJSON200() *BilledCustomer {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetCustomerResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetCustomerResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r GetCustomerResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetCustomerResponse) GetApplicationProblemJSON404() *Problem {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r GetCustomerResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r GetCustomerResponse) GetApplicationProblemJSON500() *Internal {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r GetCustomerResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetCustomerResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetCustomerResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetCustomerResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetCustomerResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListKeysResponse401Headers the declared response headers of an HTTP 401 response for ListKeys
 type ListKeysResponse401Headers struct {
 	WWWAuthenticate *string
@@ -10212,9 +10614,9 @@ type ListPlansResponse struct {
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *BadRequest
 	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
-	ApplicationProblemJSON401 *PortalUnauthorized
+	ApplicationProblemJSON401 *Unauthorized
 	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
-	ApplicationProblemJSON403 *PortalForbidden
+	ApplicationProblemJSON403 *Forbidden
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *MerchantNotFound
 	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
@@ -10242,12 +10644,12 @@ func (r ListPlansResponse) GetApplicationProblemJSON400() *BadRequest {
 }
 
 // GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
-func (r ListPlansResponse) GetApplicationProblemJSON401() *PortalUnauthorized {
+func (r ListPlansResponse) GetApplicationProblemJSON401() *Unauthorized {
 	return r.ApplicationProblemJSON401
 }
 
 // GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
-func (r ListPlansResponse) GetApplicationProblemJSON403() *PortalForbidden {
+func (r ListPlansResponse) GetApplicationProblemJSON403() *Forbidden {
 	return r.ApplicationProblemJSON403
 }
 
@@ -14861,6 +15263,117 @@ func (r SkipStepResponse) ContentType() string {
 	return ""
 }
 
+// GetTenantResponse401Headers the declared response headers of an HTTP 401 response for GetTenant
+type GetTenantResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// GetTenantResponse429Headers the declared response headers of an HTTP 429 response for GetTenant
+type GetTenantResponse429Headers struct {
+	RetryAfter *int
+}
+
+// GetTenantResponse503Headers the declared response headers of an HTTP 503 response for GetTenant
+type GetTenantResponse503Headers struct {
+	RetryAfter *int
+}
+
+type GetTenantResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Tenant
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Internal
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetTenantResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetTenantResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetTenantResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetTenantResponse) GetJSON200() *Tenant {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetTenantResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetTenantResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r GetTenantResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetTenantResponse) GetApplicationProblemJSON404() *Problem {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r GetTenantResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r GetTenantResponse) GetApplicationProblemJSON500() *Internal {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r GetTenantResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetTenantResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetTenantResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetTenantResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetTenantResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // PostSamplesResponse401Headers the declared response headers of an HTTP 401 response for PostSamples
 type PostSamplesResponse401Headers struct {
 	WWWAuthenticate *string
@@ -14980,6 +15493,117 @@ func (r PostSamplesResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r PostSamplesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetUserResponse401Headers the declared response headers of an HTTP 401 response for GetUser
+type GetUserResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// GetUserResponse429Headers the declared response headers of an HTTP 429 response for GetUser
+type GetUserResponse429Headers struct {
+	RetryAfter *int
+}
+
+// GetUserResponse503Headers the declared response headers of an HTTP 503 response for GetUser
+type GetUserResponse503Headers struct {
+	RetryAfter *int
+}
+
+type GetUserResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *TenantUser
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Internal
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetUserResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetUserResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetUserResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetUserResponse) GetJSON200() *TenantUser {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetUserResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetUserResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r GetUserResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r GetUserResponse) GetApplicationProblemJSON404() *Problem {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r GetUserResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r GetUserResponse) GetApplicationProblemJSON500() *Internal {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r GetUserResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetUserResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetUserResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetUserResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetUserResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -15228,6 +15852,8 @@ func (c *ClientWithResponses) AcceptFindingWithResponse(ctx context.Context, fin
 //
 // An entry names the object, the run, the step, the caller who asked for the run, and the upstream's request id. The entry also has the open and accepted findings about the object. Objects that no longer exist remain in the ledger. The field `findings` of the answer has the open and accepted findings about the id that you have sent, even if no run has created an object with this id.
 //
+// A portal sees only the entries of its merchant's runs, and no findings.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/ledger (the `ListLedger` operationId).
@@ -15323,6 +15949,19 @@ func (c *ClientWithResponses) UpdateMerchantWithResponse(ctx context.Context, me
 		return nil, err
 	}
 	return ParseUpdateMerchantResponse(rsp)
+}
+
+// GetCustomerWithResponse Show a customer
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/merchants/{merchant_id}/customers/{customer_id} (the `GetCustomer` operationId).
+func (c *ClientWithResponses) GetCustomerWithResponse(ctx context.Context, merchantID MerchantID, customerID UUID, reqEditors ...RequestEditorFn) (*GetCustomerResponse, error) {
+	rsp, err := c.GetCustomer(ctx, merchantID, customerID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetCustomerResponse(rsp)
 }
 
 // ListKeysWithResponse List a merchant's API keys, without their secrets
@@ -16056,6 +16695,21 @@ func (c *ClientWithResponses) SkipStepWithResponse(ctx context.Context, runID Ru
 	return ParseSkipStepResponse(rsp)
 }
 
+// GetTenantWithResponse Show a tenant as it is in Keystone now
+//
+// The answer is read from Keystone, and shows the state of the tenant and the roles on it. Only tenants that a run has made or used can be shown. A portal can show only tenants of its merchant's runs. The answer has the roles of at most 10 users: those of the newest runs about the tenant. Roles of other users, roles of groups, and inherited roles are not shown.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant_id} (the `GetTenant` operationId).
+func (c *ClientWithResponses) GetTenantWithResponse(ctx context.Context, tenantID KeystoneID, reqEditors ...RequestEditorFn) (*GetTenantResponse, error) {
+	rsp, err := c.GetTenant(ctx, tenantID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetTenantResponse(rsp)
+}
+
 // PostSamplesWithBodyWithResponse Send samples of Ceilometer
 //
 // The body is what Ceilometer's `http` publisher sends: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore a sample that cannot be used is not refused, but kept apart for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: a sample is stored once. Samples of projects that no run has made or adopted are counted and dropped.
@@ -16084,6 +16738,21 @@ func (c *ClientWithResponses) PostSamplesWithResponse(ctx context.Context, body 
 		return nil, err
 	}
 	return ParsePostSamplesResponse(rsp)
+}
+
+// GetUserWithResponse Show a user as it is in Keystone now
+//
+// The answer is read from Keystone, and shows the state of the user and the user's roles. Only users of runs can be shown. A portal can show only users of its merchant's runs. The answer has the roles on at most 10 tenants: those of the newest runs of the user. Inherited roles, and roles through groups, are not shown.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/users/{user_id} (the `GetUser` operationId).
+func (c *ClientWithResponses) GetUserWithResponse(ctx context.Context, userID KeystoneID, reqEditors ...RequestEditorFn) (*GetUserResponse, error) {
+	rsp, err := c.GetUser(ctx, userID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetUserResponse(rsp)
 }
 
 // ParseListVersionsResponse parses an HTTP response from a ListVersionsWithResponse call
@@ -17717,6 +18386,114 @@ func ParseUpdateMerchantResponse(rsp *http.Response) (*UpdateMerchantResponse, e
 	return response, nil
 }
 
+// ParseGetCustomerResponse parses an HTTP response from a GetCustomerWithResponse call
+func ParseGetCustomerResponse(rsp *http.Response) (*GetCustomerResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetCustomerResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BilledCustomer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetCustomerResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers GetCustomerResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetCustomerResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseListKeysResponse parses an HTTP response from a ListKeysWithResponse call
 func ParseListKeysResponse(rsp *http.Response) (*ListKeysResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -17962,14 +18739,14 @@ func ParseListPlansResponse(rsp *http.Response) (*ListPlansResponse, error) {
 		response.ApplicationProblemJSON400 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
-		var dest PortalUnauthorized
+		var dest Unauthorized
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
 		response.ApplicationProblemJSON401 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
-		var dest PortalForbidden
+		var dest Forbidden
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -24054,6 +24831,114 @@ func ParseSkipStepResponse(rsp *http.Response) (*SkipStepResponse, error) {
 	return response, nil
 }
 
+// ParseGetTenantResponse parses an HTTP response from a GetTenantWithResponse call
+func ParseGetTenantResponse(rsp *http.Response) (*GetTenantResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetTenantResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Tenant
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetTenantResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers GetTenantResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetTenantResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
 // ParsePostSamplesResponse parses an HTTP response from a PostSamplesWithResponse call
 func ParsePostSamplesResponse(rsp *http.Response) (*PostSamplesResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -24166,6 +25051,114 @@ func ParsePostSamplesResponse(rsp *http.Response) (*PostSamplesResponse, error) 
 		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers PostSamplesResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetUserResponse parses an HTTP response from a GetUserWithResponse call
+func ParseGetUserResponse(rsp *http.Response) (*GetUserResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetUserResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest TenantUser
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetUserResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers GetUserResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetUserResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
