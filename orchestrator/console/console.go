@@ -97,6 +97,11 @@ func New(o Options) (handler http.Handler, serve func(ctx context.Context), err 
 	in.GET("/runs/:id", c.run)
 	in.POST("/runs/:id/:action", c.act)
 	in.GET("/live", c.follow)
+	in.GET("/subscriptions", c.subscriptions)
+	in.GET("/subscriptions/:id", c.subscription)
+	in.GET("/customers/:id", c.customer)
+	in.GET("/tenants/:id", c.tenant)
+	in.GET("/users/:id", c.user)
 	return e, c.live.serve, nil
 }
 

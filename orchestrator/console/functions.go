@@ -19,6 +19,7 @@ var functions = template.FuncMap{
 	"took":   took,
 	"mood":   func(state any) string { return moodOf(plainOf(state)) },
 	"static": func(name string) string { return Path + "/static/" + name },
+	"ref":    refer,
 }
 
 // plainOf returns the text of a string, of a pointer to a string, or of a value of a string type. A nil pointer has an empty text.
@@ -101,15 +102,15 @@ func roughly(d time.Duration) string {
 // moodOf returns the class of a state, which chooses its colour and its symbol.
 func moodOf(state string) string {
 	switch state {
-	case "succeeded":
+	case "succeeded", "active", "enabled":
 		return "good"
-	case "stuck", "failed", "undo_failed":
+	case "stuck", "failed", "undo_failed", "missing", "critical", "high":
 		return "bad"
-	case "waiting", "unknown":
+	case "waiting", "unknown", "suspended", "ending", "disabled", "medium":
 		return "wait"
 	case "running", "undoing", "compensating":
 		return "busy"
-	case "undone", "compensated", "skipped":
+	case "undone", "compensated", "skipped", "ended":
 		return "gone"
 	}
 	return "idle" // such as pending

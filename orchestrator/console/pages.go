@@ -17,14 +17,17 @@ var templates embed.FS
 // The type `pages` holds the template of each page.
 type pages map[string]*template.Template
 
-// newPages parses the templates. Each page has the blocks of layout.html and of parts.html.
+// newPages parses the templates. Each page has the blocks of layout.html, parts.html and objects.html.
 func newPages() (pages, error) {
-	common, err := template.New("layout.html").Funcs(functions).ParseFS(templates, "templates/layout.html", "templates/parts.html")
+	common, err := template.New("layout.html").Funcs(functions).ParseFS(templates, "templates/layout.html", "templates/parts.html",
+		"templates/objects.html")
 	if err != nil {
 		return nil, err
 	}
 	made := pages{}
-	for _, name := range []string{"sign-in", "runs", "run", "error"} {
+	for _, name := range []string{
+		"sign-in", "runs", "run", "error", "subscriptions", "subscription", "customer", "tenant", "user",
+	} {
 		page, err := template.Must(common.Clone()).ParseFS(templates, "templates/"+name+".html")
 		if err != nil {
 			return nil, err

@@ -69,13 +69,14 @@ func (r runPage) Results() (all []result) {
 			}
 			text = string(raw)
 		}
-		all = append(all, result{strings.ReplaceAll(name, "_", " "), text})
+		all = append(all, result{strings.ReplaceAll(name, "_", " "), text, kindOfResult(name)})
 	}
 	slices.SortFunc(all, func(a, b result) int { return cmp.Compare(a.Name, b.Name) })
 	return all
 }
 
-type result struct{ Name, Value string }
+// The type `result` is a result of a run. If it is the id of an object, Kind is the kind of the object.
+type result struct{ Name, Value, Kind string }
 
 // The type `event` is an event with the time at which the page was made.
 type event struct {

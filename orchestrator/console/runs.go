@@ -36,6 +36,28 @@ type runList struct {
 	Next                   string // the address of the next page
 	First                  string // the address of the first page, if this is another one
 	Live                   string // the address of the live updates
+	Found                  *found // the object that the search has found
+}
+
+// The type `found` is an object that a search has found by its id.
+type found struct{ Kind, ID string }
+
+// Word returns the word for the object.
+func (f found) Word() string { return objectPage{Kind: f.Kind}.Word() }
+
+// foundBy returns the object that a search for runs was about, if the object has a page.
+func foundBy(q client.ListRunsParams) *found {
+	f := found{}
+	switch {
+	case q.User != nil:
+		f = found{"user", *q.User}
+	case q.Object != nil:
+		f.Kind, f.ID, _ = strings.Cut((*q.Object)[0], ":")
+	}
+	if objectPath(f.Kind, f.ID) == "" {
+		return nil
+	}
+	return &f
 }
 
 // The type `row` is a run in a list.
@@ -137,7 +159,7 @@ func (c *console) runs(e echo.Context) error {
 			list.Runs = append(list.Runs, row{r, now})
 		}
 		if len(page.Runs) > 0 {
-			list.Next = nextPage(e.Request().URL, page.Links)
+			list.Next, list.Found = nextPage(e.Request().URL, page.Links), foundBy(search)
 			break
 		}
 	}

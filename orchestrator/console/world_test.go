@@ -24,6 +24,8 @@ type world struct {
 	refuse atomic.Bool  // BillingStack refuses new subscriptions
 	down   atomic.Bool  // BillingStack answers each write with 503
 	later  atomic.Int64 // how much later the service believes it is, in nanoseconds
+
+	keystoneDown atomic.Bool // Keystone answers each request with 503
 }
 
 func newWorld(t *testing.T, change ...func(*servicetest.Options)) *world {
@@ -50,6 +52,9 @@ func (w *world) around(upstream string, next http.RoundTripper) http.RoundTrippe
 			return answer(r, http.StatusBadRequest, `{"error": {"code": 400, "message": "the plan is not for sale <b>today</b> \u202e\u001b[31m", "title": "Bad Request"}}`), nil
 		}
 		if upstream == service.BillingStack && r.Method != http.MethodGet && w.down.Load() {
+			return answer(r, http.StatusServiceUnavailable, "down"), nil
+		}
+		if upstream != service.BillingStack && w.keystoneDown.Load() {
 			return answer(r, http.StatusServiceUnavailable, "down"), nil
 		}
 		return next.RoundTrip(r)
