@@ -20,6 +20,7 @@ var functions = template.FuncMap{
 	"mood":   func(state any) string { return moodOf(plainOf(state)) },
 	"static": func(name string) string { return Path + "/static/" + name },
 	"ref":    refer,
+	"words":  func(s any) string { return strings.ReplaceAll(escape.Line(plainOf(s)), "-", " ") },
 }
 
 // plainOf returns the text of a string, of a pointer to a string, or of a value of a string type. A nil pointer has an empty text.
@@ -104,14 +105,20 @@ func moodOf(state string) string {
 	switch state {
 	case "succeeded", "active", "enabled":
 		return "good"
-	case "stuck", "failed", "undo_failed", "missing", "critical", "high":
+	case "stuck", "failed", "undo_failed", "missing", "conflict", "critical", "high":
 		return "bad"
-	case "waiting", "unknown", "suspended", "ending", "disabled", "medium":
+	case "waiting", "unknown", "suspended", "ending", "disabled", "undecided", "medium":
 		return "wait"
 	case "running", "undoing", "compensating":
 		return "busy"
 	case "undone", "compensated", "skipped", "ended":
 		return "gone"
+	case "would-create", "would-adopt":
+		return "adds"
+	case "would-change":
+		return "alters"
+	case "would-remove":
+		return "cuts"
 	}
 	return "idle" // such as pending
 }

@@ -212,11 +212,16 @@ func partOf[T any](body *T, response *http.Response, text []byte) (got *T, fault
 	if body != nil {
 		return body, "", nil
 	}
-	err = refusal(response, text)
-	if p, ok := errors.AsType[*problem](err); ok && p.status != http.StatusUnauthorized {
-		return nil, p.title + ": " + p.detail, nil
+	fault, err = faultOf(refusal(response, text))
+	return nil, fault, err
+}
+
+// faultOf returns what a page says about a refusal of the API. Only a person who is signed out gets an error instead.
+func faultOf(refused error) (fault string, err error) {
+	if p, ok := errors.AsType[*problem](refused); ok && p.status != http.StatusUnauthorized {
+		return p.title + ": " + p.detail, nil
 	}
-	return nil, "", err
+	return "", refused
 }
 
 // readTenant reads a tenant from Keystone. If the id is empty, there is no tenant and no fault.

@@ -46,12 +46,16 @@ func answered[T any](body *T, err error, response *http.Response, text []byte) (
 
 // The function `refusal` returns the error for a problem of the API.
 func refusal(response *http.Response, text []byte) error {
+	return refusalWith(response.StatusCode, text)
+}
+
+func refusalWith(status int, text []byte) error {
 	var p struct{ Title, Detail string }
 	if err := json.Unmarshal(text, &p); err != nil || p.Title == "" {
-		return fmt.Errorf("the API answered with status %d", response.StatusCode)
+		return fmt.Errorf("the API answered with status %d", status)
 	}
-	if response.StatusCode == http.StatusUnauthorized {
+	if status == http.StatusUnauthorized {
 		p.Title, p.Detail = "You are signed out", "Your token has expired or was revoked. Sign in again."
 	}
-	return &problem{status: response.StatusCode, title: p.Title, detail: p.Detail}
+	return &problem{status: status, title: p.Title, detail: p.Detail}
 }

@@ -6,24 +6,52 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// plansOnPage is the maximum number of plans that are searched for the plan of a subscription.
+// plansOnPage is the maximum number of plans that a person can choose from. If there are more, the person types the plan's id.
 const plansOnPage = 200
 
 // The type `subscriptionPage` is the content of the page of a subscription.
 type subscriptionPage struct {
 	objectPage
+	typed
+
 	Billed      *client.BilledSubscription
 	BilledFault string
 	Customer    *client.BilledCustomer
 	Plans       []client.Plan
+	Choose      bool // the person can choose from all plans
 	Tenant      *client.Tenant
 	TenantFault string
+	Done, Fault string // what the last action has done, or why it was refused
+}
+
+// The type `typed` is what a person types to change a subscription.
+type typed struct {
+	Why, PlanID, AddUser string
+	Force                bool
+}
+
+func typedIn(e echo.Context) typed {
+	return typed{
+		Why: strings.TrimSpace(e.FormValue("why")), PlanID: strings.TrimSpace(e.FormValue("plan_id")), AddUser: strings.TrimSpace(e.FormValue("add_user")),
+		Force: e.FormValue("force") != "",
+	}
+}
+
+// Can reports whether the person can ask for an action in the present state of the subscription.
+func (s subscriptionPage) Can(action string) bool {
+	return s.Billed != nil && s.Billed.Actions != nil && slices.Contains(*s.Billed.Actions, action)
+}
+
+// Idle reports whether there is nothing to ask for.
+func (s subscriptionPage) Idle() bool {
+	return s.Billed == nil || s.Billed.Actions == nil || len(*s.Billed.Actions) == 0
 }
 
 // State returns the state of the subscription, if Tenantry knows it.
@@ -54,13 +82,23 @@ func (s subscriptionPage) Plan() *client.Plan {
 	return &s.Plans[i]
 }
 
+// OtherPlans returns the plans that the subscription does not have.
+func (s subscriptionPage) OtherPlans() []client.Plan {
+	return slices.DeleteFunc(slices.Clone(s.Plans), func(p client.Plan) bool { return s.Billed != nil && p.ID == s.Billed.PlanID })
+}
+
 func (c *console) subscription(e echo.Context) error {
+	return c.showSubscription(e, http.StatusOK, typed{}, "")
+}
+
+// showSubscription answers with the page of a subscription. The parameters are the status, what was typed, and why it was refused.
+func (c *console) showSubscription(e echo.Context, status int, t typed, fault string) error {
 	api, err := c.asPerson(e)
 	if err != nil {
 		return err
 	}
 	ctx := e.Request().Context()
-	var page subscriptionPage
+	page := subscriptionPage{typed: t, Fault: fault, Done: changedText[e.QueryParam("done")]}
 	if page.objectPage, err = c.object(e, api, "subscription"); err != nil {
 		return err
 	}
@@ -72,7 +110,7 @@ func (c *console) subscription(e echo.Context) error {
 			return err
 		}
 	}
-	return c.show(e, http.StatusOK, "subscription", "Subscription "+short(page.ID), page)
+	return c.show(e, status, "subscription", "Subscription "+short(page.ID), page)
 }
 
 // readRest reads what the subscription names: its plan, its customer and its tenant.
@@ -87,6 +125,8 @@ func (s *subscriptionPage) readRest(ctx context.Context, api *client.ClientWithR
 	}
 	if list != nil {
 		s.Plans = list.Plans
+		s.Choose = !slices.ContainsFunc(list.Links, func(l client.Link) bool { return l.Rel == "next" })
+		slices.SortFunc(s.Plans, func(a, b client.Plan) int { return cmp.Compare(a.Name, b.Name) })
 	}
 	if s.Customer, _, err = readCustomer(ctx, api, s.Merchant, s.Billed.CustomerID); err != nil {
 		return err
