@@ -50,3 +50,41 @@ func TestAnOperatorRepeatsARunInChromium(t *testing.T) {
 	screens(t, again, "run-succeeded")
 	browser.check(t, w.URL)
 }
+
+// A merchant finds a subscription, looks at its usage, ends the subscription after it has seen what would happen, and restores it.
+func TestAMerchantEndsAndRestoresASubscriptionInChromium(t *testing.T) {
+	w := newWorld(t)
+	s := w.used(t)
+	w.usageIsShown(t, s)
+	ctx := browse(t)
+	browser := watchful(t, ctx)
+	change := func(action, why, name string) {
+		t.Helper()
+		do(t, ctx, chromedp.WaitVisible(`.change input[name=why]`), chromedp.SendKeys(`.change input[name=why]`, why),
+			chromedp.Click(`button[formaction$="/`+action+`/dry-run"]`), chromedp.WaitVisible(`table.would`))
+		screens(t, ctx, name)
+		do(t, ctx, chromedp.Click(`.confirm button`), chromedp.WaitVisible(`h1 .state.good`), chromedp.Click(`#objects a[href="`+s.page()+`"]`),
+			chromedp.WaitVisible(`.change`))
+	}
+	do(t, ctx, chromedp.Navigate(w.URL+"/console"), chromedp.WaitVisible(`.sign-in`), chromedp.Click(`details:last-of-type summary`),
+		chromedp.WaitVisible(`input[name=key]`), chromedp.SendKeys(`input[name=key]`, w.Merchant.Key), chromedp.SendKeys(`input[name=secret]`, w.Merchant.Secret+"\r"),
+		chromedp.WaitVisible(`table.runs`), chromedp.Click(`nav a[href="/console/subscriptions"]`), chromedp.WaitVisible(`table.subscriptions`))
+	screens(t, ctx, "subscriptions")
+	do(t, ctx, chromedp.SendKeys(`input[name=q]`, s.subscription+"\r"), chromedp.WaitVisible(`.plots`))
+	screens(t, ctx, "subscription")
+	do(t, ctx, chromedp.Click(`.spans a:nth-child(2)`), chromedp.WaitVisible(`.spans a:nth-child(2)[aria-current]`), chromedp.Click(`.values summary`),
+		chromedp.WaitVisible(`.values table`))
+	screens(t, ctx, "subscription-week")
+	w.down.Store(false)
+	change("unsubscribe", "the customer leaves", "unsubscribe")
+	do(t, ctx, chromedp.WaitVisible(`h1 .state.wait`))
+	screens(t, ctx, "subscription-ending")
+	change("restore", "the customer has come back", "restore")
+	do(t, ctx, chromedp.WaitVisible(`h1 .state.good`), chromedp.Click(`.sides a[href^="/console/customers/"]`), chromedp.WaitVisible(`table.subscriptions`))
+	screens(t, ctx, "customer")
+	do(t, ctx, chromedp.Click(`.sides a[href^="/console/tenants/"]`), chromedp.WaitVisible(`.tags`))
+	screens(t, ctx, "tenant")
+	do(t, ctx, chromedp.Click(`.sides a[href^="/console/users/"]`), chromedp.WaitVisible(`.roles`))
+	screens(t, ctx, "user")
+	browser.check(t, w.URL)
+}

@@ -103,11 +103,11 @@ func roughly(d time.Duration) string {
 // moodOf returns the class of a state, which chooses its colour and its symbol.
 func moodOf(state string) string {
 	switch state {
-	case "succeeded", "active", "enabled":
+	case "succeeded", "active", "enabled", "posted":
 		return "good"
-	case "stuck", "failed", "undo_failed", "missing", "conflict", "critical", "high":
+	case "stuck", "failed", "undo_failed", "missing", "differing", "conflict", "critical", "high":
 		return "bad"
-	case "waiting", "unknown", "suspended", "ending", "disabled", "undecided", "medium":
+	case "waiting", "unknown", "suspended", "ending", "disabled", "undecided", "medium", "unmatched":
 		return "wait"
 	case "running", "undoing", "compensating":
 		return "busy"

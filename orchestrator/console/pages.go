@@ -17,10 +17,10 @@ var templates embed.FS
 // The type `pages` holds the template of each page.
 type pages map[string]*template.Template
 
-// newPages parses the templates. Each page has the blocks of layout.html, parts.html and objects.html.
+// newPages parses the templates. Each page has the blocks of layout.html, parts.html, objects.html and usage.html.
 func newPages() (pages, error) {
 	common, err := template.New("layout.html").Funcs(functions).ParseFS(templates, "templates/layout.html", "templates/parts.html",
-		"templates/objects.html")
+		"templates/objects.html", "templates/usage.html")
 	if err != nil {
 		return nil, err
 	}

@@ -28,6 +28,7 @@ type subscriptionPage struct {
 	Choose      bool // the person can choose from all plans
 	Tenant      *client.Tenant
 	TenantFault string
+	Usage       usageView
 	Done, Fault string // what the last action has done, or why it was refused
 }
 
@@ -109,6 +110,9 @@ func (c *console) showSubscription(e echo.Context, status int, t typed, fault st
 		if err := page.readRest(ctx, api); err != nil {
 			return err
 		}
+	}
+	if page.Usage, err = c.readUsage(e, api, page.Merchant, page.ID, page.Now); err != nil {
+		return err
 	}
 	return c.show(e, status, "subscription", "Subscription "+short(page.ID), page)
 }
