@@ -1,10 +1,6 @@
-// Package apitools checks the OpenAPI document of the server with the linters of Redocly and Spectral. The package also generates a
-// TypeScript client from this document with openapi-typescript, and calls the server with this client.
 package apitools
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"io"
 	"net/http"
@@ -18,20 +14,6 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/service"
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
-
-// The function `install` installs the packages in package-lock.json. It does nothing if the packages are already installed.
-func install(t *testing.T) {
-	t.Helper()
-	lock, err := os.ReadFile("package-lock.json")
-	must(t, err)
-	sum := sha256.Sum256(lock)
-	want, stamp := hex.EncodeToString(sum[:]), filepath.Join("node_modules", ".lock-sum")
-	if have, err := os.ReadFile(stamp); err == nil && string(have) == want {
-		return
-	}
-	run(t, ".", nil, "npm", "ci")
-	must(t, os.WriteFile(stamp, []byte(want), 0o600))
-}
 
 // The function `run` executes a command and returns the command's output. If the command fails, `run` ends the test.
 func run(t *testing.T, directory string, env []string, name string, args ...string) string {
@@ -60,7 +42,7 @@ func published(t *testing.T, in *servicetest.Installation) string {
 }
 
 func TestTheDocumentPassesTheLinters(t *testing.T) {
-	install(t)
+	Install(t, ".")
 	document := published(t, servicetest.New(t, servicetest.Options{}))
 	run(t, ".", nil, "node", "lint.mjs", document)
 	run(t, ".", nil, tool("spectral"), "lint", "--ruleset", ".spectral.yaml", "--fail-severity", "hint", document)
@@ -81,7 +63,7 @@ func TestEachRuleThatIsOffHasAReason(t *testing.T) {
 }
 
 func TestTheTypeScriptClientFitsTheServer(t *testing.T) {
-	install(t)
+	Install(t, ".")
 	refused := ""
 	in := servicetest.New(t, servicetest.Options{Around: func(name string, next http.RoundTripper) http.RoundTripper {
 		if name != service.BillingStack {
@@ -140,11 +122,4 @@ func (r *refusing) RoundTrip(q *http.Request) (*http.Response, error) {
 		StatusCode: http.StatusBadRequest, ProtoMajor: 1, ProtoMinor: 1, Request: q, Header: http.Header{"Content-Type": {"application/json"}},
 		Body: io.NopCloser(strings.NewReader(`{"faultcode": "Client", "faultstring": "no more subscriptions to this plan", "debuginfo": null}`)),
 	}, nil
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

@@ -110,7 +110,16 @@ func read[T any](t *testing.T, ctx context.Context, a chromedp.Action[T]) T {
 	return found
 }
 
-// screens takes a picture of the page at each width, light and dark, and writes it to bin/screens.
+// The method `signIn` opens a page of the console as an operator who has to sign in first.
+func (w *world) signIn(path string) []chromedp.Action[chromedp.Void] {
+	return []chromedp.Action[chromedp.Void]{
+		chromedp.Navigate(w.URL + path), chromedp.WaitVisible(`input[name=user]`), chromedp.SendKeys(`input[name=user]`, "olga"),
+		chromedp.SendKeys(`input[name=password]`, "pw\r"),
+	}
+}
+
+// screens takes a picture of the page at each width, light and dark, and writes it to bin/screens. It checks the page with axe-core as
+// a table and as cards, light and dark.
 func screens(t *testing.T, ctx context.Context, name string) {
 	t.Helper()
 	folder := filepath.Join("..", "..", "bin", "screens")
@@ -126,6 +135,9 @@ func screens(t *testing.T, ctx context.Context, name string) {
 		}
 		for _, width := range []int64{360, 1440, 2560} {
 			do(t, ctx, chromedp.EmulateViewport(width, 900))
+			if width < 2560 {
+				accessible(t, ctx)
+			}
 			path := filepath.Join(folder, fmt.Sprintf("%s-%d-%s.png", name, width, scheme))
 			if err := os.WriteFile(path, read(t, ctx, chromedp.FullScreenshot(100)), 0o600); err != nil {
 				t.Fatal(err)

@@ -17,17 +17,11 @@ func TestAnOperatorRepeatsARunInChromium(t *testing.T) {
 	for range 249 {
 		w.order(t, w.Other)
 	}
-	signIn := func(path string) []chromedp.Action[chromedp.Void] {
-		return []chromedp.Action[chromedp.Void]{
-			chromedp.Navigate(w.URL + path), chromedp.WaitVisible(`input[name=user]`), chromedp.SendKeys(`input[name=user]`, "olga"),
-			chromedp.SendKeys(`input[name=password]`, "pw\r"),
-		}
-	}
 	ctx := browse(t)
 	browser := watchful(t, ctx)
 	do(t, ctx, chromedp.Navigate(w.URL+"/console"), chromedp.WaitVisible(`input[name=user]`))
 	screens(t, ctx, "sign-in")
-	do(t, ctx, signIn("/console")...)
+	do(t, ctx, w.signIn("/console")...)
 	do(t, ctx, chromedp.WaitVisible(`table.runs`))
 	screens(t, ctx, "runs")
 	do(t, ctx, chromedp.SetValue(`select[name=state]`, "compensated"), chromedp.Click(`.filter button`), chromedp.WaitVisible(`a[href="/console/runs/`+failed+`"]`))
@@ -40,7 +34,7 @@ func TestAnOperatorRepeatsARunInChromium(t *testing.T) {
 
 	again := browse(t) // another browser, as after the first one was closed
 	browser = watchful(t, again)
-	do(t, again, signIn("/console/runs/"+failed)...)
+	do(t, again, w.signIn("/console/runs/"+failed)...)
 	w.down.Store(true)
 	do(t, again, chromedp.WaitVisible(`input[name=why]`), chromedp.SendKeys(`input[name=why]`, "the plan is for sale again"),
 		chromedp.Click(`button[formaction$="/retry"]`), chromedp.WaitVisible(`.done`), chromedp.WaitVisible(`#summary .state.wait`))
