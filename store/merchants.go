@@ -71,10 +71,13 @@ func (t *Merchants) Merchant(ctx context.Context, id string) (merchants.Merchant
 }
 
 // List reads a page of merchants, as merchants.Store specifies.
-func (t *Merchants) List(ctx context.Context, after string, limit int) ([]merchants.Merchant, error) {
-	db := columns(t.store.db.WithContext(ctx)).Limit(limit)
-	if after != "" {
-		db = db.Where("(name, id) > (SELECT name, id FROM merchants WHERE id = ?)", after)
+func (t *Merchants) List(ctx context.Context, f merchants.Filter) ([]merchants.Merchant, error) {
+	db := columns(t.store.db.WithContext(ctx)).Limit(f.Limit)
+	if f.Name != "" {
+		db = db.Where("LOWER(name) LIKE LOWER(?) ESCAPE '!'", "%"+likeText.Replace(f.Name)+"%")
+	}
+	if f.After != "" {
+		db = db.Where("(name, id) > (SELECT name, id FROM merchants WHERE id = ?)", f.After)
 	}
 	return listed(db)
 }

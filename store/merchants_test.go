@@ -3,6 +3,7 @@ package store_test
 import (
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"reflect"
 	"testing"
 	"time"
@@ -61,10 +62,10 @@ func story(t *testing.T, all merchants.Store) {
 	read, err := all.Merchant(t.Context(), m.ID)
 	must(t, err)
 	same(t, "the changed merchant, read", read, m)
-	list, err := all.List(t.Context(), "", 10)
+	list, err := all.List(t.Context(), merchants.Filter{Limit: 10})
 	must(t, err)
 	same(t, "the list", list, []merchants.Merchant{m})
-	list, err = all.List(t.Context(), "nobody", 10)
+	list, err = all.List(t.Context(), merchants.Filter{After: "nobody", Limit: 10})
 	must(t, err)
 	same(t, "the list after an unknown merchant", list, []merchants.Merchant{})
 
@@ -72,6 +73,8 @@ func story(t *testing.T, all merchants.Store) {
 		t.Errorf("the settings of a disabled merchant: got %+v, %v, want none", got, err)
 	}
 	settings(t, all)
+
+	named(t, all)
 
 	second, third := newKey(t, m.ID, now.Add(1*time.Hour)), newKey(t, m.ID, now.Add(2*time.Hour))
 	_, revoked, err := all.Rotate(t.Context(), second)
@@ -124,6 +127,31 @@ func settings(t *testing.T, all merchants.Store) {
 			ids = append(ids, m.ID)
 		}
 		same(t, "the merchants with different settings", ids, want)
+	}
+}
+
+// The function `named` checks that List finds merchants by a part of their names.
+func named(t *testing.T, all merchants.Store) {
+	t.Helper()
+	for i, name := range []string{"Cloud Shop", "100% cloud", "under_score", "Bang!"} {
+		m := merchants.Merchant{ID: fmt.Sprint("named", i), Name: name, CreatedAt: time.UnixMicro(1)}
+		must(t, all.Create(t.Context(), m, newKey(t, m.ID, m.CreatedAt)))
+	}
+	for part, want := range map[string][]string{
+		"CLOUD": {"named1", "named0"}, "0%": {"named1"}, "r_s": {"named2"}, "r%s": nil, "g!": {"named3"}, "shop": {"named0"}, "none": nil,
+	} {
+		got, err := all.List(t.Context(), merchants.Filter{Name: part, Limit: 10})
+		must(t, err)
+		var ids []string
+		for _, m := range got {
+			ids = append(ids, m.ID)
+		}
+		same(t, "the merchants with "+part, ids, want)
+	}
+	got, err := all.List(t.Context(), merchants.Filter{Name: "cloud", After: "named1", Limit: 1})
+	must(t, err)
+	if len(got) != 1 || got[0].ID != "named0" {
+		t.Errorf("the second page: got %+v", got)
 	}
 }
 

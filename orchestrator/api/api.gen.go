@@ -1032,6 +1032,17 @@ type Health struct {
 	Reasons  []string `json:"reasons"`
 }
 
+// InForce The values that new orders use, each of which is the merchant's own value or the configured default.
+type InForce struct {
+	// CustomerRoles The names of the Keystone roles that users get on a tenant. An empty list means the configured default.
+	CustomerRoles Roles  `json:"customer_roles"`
+	Domain        string `json:"domain"`
+	MaxLiveRuns   int    `json:"max_live_runs"`
+
+	// SubscriptionRoles The names of the Keystone roles that users get on a tenant. An empty list means the configured default.
+	SubscriptionRoles Roles `json:"subscription_roles"`
+}
+
 // InvalidParam defines model for InvalidParam.
 type InvalidParam struct {
 	Detail string `json:"detail"`
@@ -1161,6 +1172,12 @@ type Merchant struct {
 	// Domain The Keystone domain of the merchant's users and tenants. An empty value means the configured default.
 	Domain string `json:"domain"`
 
+	// InForce The values that new orders use, each of which is the merchant's own value or the configured default.
+	InForce *InForce `json:"in_force,omitempty"`
+
+	// LiveRuns Number of the merchant's runs in progress, which count for `max_live_runs`. Only the request for one merchant returns this field.
+	LiveRuns *int `json:"live_runs,omitempty"`
+
 	// MaxLiveRuns Maximum number of the merchant's runs in progress. At this limit, Tenantry refuses more orders. 0 means the configured default.
 	MaxLiveRuns int `json:"max_live_runs"`
 
@@ -1227,6 +1244,12 @@ type MerchantCreated struct {
 
 	// Domain The Keystone domain of the merchant's users and tenants. An empty value means the configured default.
 	Domain string `json:"domain"`
+
+	// InForce The values that new orders use, each of which is the merchant's own value or the configured default.
+	InForce *InForce `json:"in_force,omitempty"`
+
+	// LiveRuns Number of the merchant's runs in progress, which count for `max_live_runs`. Only the request for one merchant returns this field.
+	LiveRuns *int `json:"live_runs,omitempty"`
 
 	// MaxLiveRuns Maximum number of the merchant's runs in progress. At this limit, Tenantry refuses more orders. 0 means the configured default.
 	MaxLiveRuns int `json:"max_live_runs"`
@@ -2196,6 +2219,9 @@ type ListLedgerParams struct {
 
 // ListMerchantsParams defines parameters for ListMerchants.
 type ListMerchantsParams struct {
+	// Name Lists only merchants whose names contain this text. The case of letters is ignored; with SQLite, only the case of ASCII letters.
+	Name *Name `form:"name,omitempty" json:"name,omitempty"`
+
 	// Limit Maximum number of objects.
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 
@@ -2864,6 +2890,13 @@ func (w *ServerInterfaceWrapper) ListMerchants(ctx echo.Context) error {
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params ListMerchantsParams
+	// ------------- Optional query parameter "name" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "name", ctx.QueryParams(), &params.Name, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
 	// ------------- Optional query parameter "limit" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})

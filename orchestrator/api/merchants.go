@@ -14,16 +14,16 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// ListMerchants lists a page of the merchants.
+// ListMerchants lists a page of the merchants, or of those whose names contain a text.
 func (s *server) ListMerchants(c echo.Context, p ListMerchantsParams) error {
 	limit, page := pageOf(p.Limit, p.Marker)
-	found, err := s.Merchants.List(c.Request().Context(), page.After, page.Limit)
+	found, err := s.Merchants.List(c.Request().Context(), merchants.Filter{Name: valueOf(p.Name), After: page.After, Limit: page.Limit})
 	if err != nil {
 		return err
 	}
 	answer := MerchantList{Merchants: []Merchant{}}
 	for _, m := range found[:min(limit, len(found))] {
-		answer.Merchants = append(answer.Merchants, viewMerchant(m))
+		answer.Merchants = append(answer.Merchants, s.viewMerchant(m))
 	}
 	next := ""
 	if len(found) > limit {
@@ -67,17 +67,17 @@ func (s *server) CreateMerchant(c echo.Context) error {
 	if err := s.Merchants.Create(ctx, m, key); err != nil {
 		return err
 	}
-	v := viewMerchant(m)
+	v := s.viewMerchant(m)
 	c.Response().Header().Set(echo.HeaderLocation, "/v1/merchants/"+m.ID)
 	return answerJSON(c, http.StatusCreated, MerchantCreated{
 		APIKey: key.Key, APISecret: secret,
 		MerchantID: v.MerchantID, Name: v.Name, Cloud: v.Cloud, Domain: v.Domain, CustomerRoles: v.CustomerRoles,
 		SubscriptionRoles: v.SubscriptionRoles, OnFailure: v.OnFailure, AdoptUnmarked: v.AdoptUnmarked, SignUp: v.SignUp,
-		MaxLiveRuns: v.MaxLiveRuns, CreatedAt: v.CreatedAt,
+		MaxLiveRuns: v.MaxLiveRuns, InForce: v.InForce, CreatedAt: v.CreatedAt,
 	})
 }
 
-// GetMerchant shows a merchant.
+// GetMerchant shows a merchant, and counts its live runs.
 func (s *server) GetMerchant(c echo.Context, merchantID string) error {
 	if !callerOf(c).sees(merchantID) {
 		return merchants.ErrNotFound
@@ -86,7 +86,13 @@ func (s *server) GetMerchant(c echo.Context, merchantID string) error {
 	if err != nil {
 		return err
 	}
-	return answerJSON(c, http.StatusOK, viewMerchant(m))
+	live, err := s.Runs.LiveRuns(c.Request().Context(), merchantID)
+	if err != nil {
+		return err
+	}
+	v := s.viewMerchant(m)
+	v.LiveRuns = &live
+	return answerJSON(c, http.StatusOK, v)
 }
 
 // UpdateMerchant copies the fields of the request to a merchant. Runs that were accepted before the change keep the old values.
@@ -116,7 +122,7 @@ func (s *server) UpdateMerchant(c echo.Context, merchantID string) error {
 	if err != nil {
 		return err
 	}
-	return answerJSON(c, http.StatusOK, viewMerchant(m))
+	return answerJSON(c, http.StatusOK, s.viewMerchant(m))
 }
 
 // The method `change` copies the fields of the request to the merchant. Fields that the request omits do not change.
@@ -221,10 +227,22 @@ func (s *server) RotateKey(c echo.Context, merchantID string) error {
 	return answerJSON(c, http.StatusCreated, answer)
 }
 
-func viewMerchant(m merchants.Merchant) Merchant {
+func (s *server) viewMerchant(m merchants.Merchant) Merchant {
 	return Merchant{
 		MerchantID: m.ID, Name: m.Name, Cloud: m.Cloud, Domain: m.Domain, CustomerRoles: append(Roles{}, m.CustomerRoles...),
 		SubscriptionRoles: append(Roles{}, m.SubscriptionRoles...), OnFailure: OnFailure(m.OnFailure),
 		AdoptUnmarked: m.AdoptUnmarked, SignUp: m.SignUp, MaxLiveRuns: m.MaxLiveRuns, CreatedAt: m.CreatedAt, DisabledAt: m.DisabledAt,
+		InForce: &InForce{
+			Domain: cmp.Or(m.Domain, s.Admit.Defaults.Domain), CustomerRoles: orDefault(m.CustomerRoles, s.Admit.Defaults.CustomerRoles),
+			SubscriptionRoles: orDefault(m.SubscriptionRoles, s.Admit.Defaults.SubscriptionRoles), MaxLiveRuns: cmp.Or(m.MaxLiveRuns, s.MaxLiveRuns),
+		},
 	}
+}
+
+// orDefault returns the merchant's roles, or the configured ones if the merchant has none.
+func orDefault(own, configured []string) Roles {
+	if len(own) == 0 {
+		own = configured
+	}
+	return append(Roles{}, own...)
 }

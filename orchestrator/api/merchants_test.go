@@ -3,6 +3,7 @@ package api_test
 import (
 	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -316,5 +317,28 @@ func TestCatalog(t *testing.T) {
 	}
 	if got := w.call(w.get("/v1/merchants/" + w.Other.ID + "/plans")); got.status != http.StatusNotFound {
 		t.Errorf("another merchant's plans: got %d, want 404", got.status)
+	}
+}
+
+// An answer about a merchant shows which values new orders use. Only the answer about one merchant counts its live runs.
+func TestTheValuesInForce(t *testing.T) {
+	w := newWorld(t)
+	path := "/v1/merchants/" + w.Merchant.ID
+	before := read[api.Merchant](t, w.call(w.admin("GET", path, "")))
+	if f := before.InForce; f == nil || f.MaxLiveRuns != 1000 || f.Domain == "" || len(f.CustomerRoles) == 0 || len(f.SubscriptionRoles) == 0 || before.LiveRuns == nil {
+		t.Fatalf("got %+v", before)
+	}
+	after := read[api.Merchant](t, w.call(w.admin("PATCH", path, `{"max_live_runs": 7, "domain": "Default", "customer_roles": ["bs-admin"]}`)))
+	want := api.InForce{Domain: "Default", CustomerRoles: api.Roles{"bs-admin"}, SubscriptionRoles: before.InForce.SubscriptionRoles, MaxLiveRuns: 7}
+	if !reflect.DeepEqual(*after.InForce, want) || after.LiveRuns != nil {
+		t.Errorf("got %+v, want %+v", *after.InForce, want)
+	}
+	own := read[api.Merchant](t, w.call(request{path: path, portal: w.Merchant}))
+	if own.InForce == nil || !reflect.DeepEqual(*own.InForce, want) {
+		t.Errorf("the merchant itself: got %+v", own)
+	}
+	found := read[api.MerchantList](t, w.call(w.admin("GET", "/v1/merchants?name=SHOP", ""))).Merchants
+	if len(found) != 1 || found[0].MerchantID != w.Merchant.ID || found[0].LiveRuns != nil {
+		t.Errorf("found by name: got %+v", found)
 	}
 }

@@ -392,8 +392,8 @@ func (s *shelf) WaitingUsage(_ context.Context, merchant string, before time.Tim
 // The type `shops` is a store with the merchants m1 and m2.
 type shops struct{ merchants.Store }
 
-func (shops) List(_ context.Context, after string, _ int) ([]merchants.Merchant, error) {
-	if after != "" {
+func (shops) List(_ context.Context, f merchants.Filter) ([]merchants.Merchant, error) {
+	if f.After != "" {
 		return nil, nil
 	}
 	return []merchants.Merchant{{ID: "m1", Cloud: "default"}, {ID: "m2", Cloud: "default"}}, nil

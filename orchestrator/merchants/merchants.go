@@ -54,6 +54,17 @@ func (m *Merchant) Disable(now time.Time) {
 // Enable enables the merchant: the API then accepts the calls of the merchant's portal again.
 func (m *Merchant) Enable() { m.DisabledAt = nil }
 
+// Filter selects a page of merchants.
+type Filter struct {
+	// Name selects the merchants whose names contain this text. The case of letters is ignored; with SQLite, only the case of ASCII letters.
+	// Empty: all merchants.
+	Name string
+	// After is the id of the last merchant that the caller already has, or empty for the first page. If After is not empty and no merchant has
+	// this id, nothing is selected.
+	After string
+	Limit int
+}
+
 // Store stores merchants and their keys.
 type Store interface {
 	// Create stores a merchant and its first key in one transaction. Create returns ErrExists if the merchant exists.
@@ -63,9 +74,8 @@ type Store interface {
 	Update(ctx context.Context, id string, change func(*Merchant) error) (Merchant, error)
 	// Merchant reads a merchant. Merchant returns ErrNotFound if there is no such merchant.
 	Merchant(ctx context.Context, id string) (Merchant, error)
-	// List reads at most `limit` merchants, sorted by name. The parameter `after` is the id of the last merchant that the caller
-	// already has, or empty for the first page. If `after` is not empty and no merchant has this id, List returns nothing.
-	List(ctx context.Context, after string, limit int) ([]Merchant, error)
+	// List reads at most f.Limit merchants that match the filter, sorted by name.
+	List(ctx context.Context, f Filter) ([]Merchant, error)
 	// Settings reads enabled merchants with different settings: one merchant for each combination of Cloud, Domain, CustomerRoles
 	// and SubscriptionRoles. Settings reads at most `limit` merchants, sorted by name.
 	Settings(ctx context.Context, limit int) ([]Merchant, error)
@@ -88,7 +98,7 @@ const pageSize = 200
 // merchant, or call `see` twice for it.
 func Each(ctx context.Context, s Store, see func(Merchant)) error {
 	for after := ""; ; {
-		page, err := s.List(ctx, after, pageSize)
+		page, err := s.List(ctx, Filter{After: after, Limit: pageSize})
 		if err != nil {
 			return err
 		}

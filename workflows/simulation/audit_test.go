@@ -179,8 +179,8 @@ func (r records) EachRun(ctx context.Context, f audit.RunFilter, take func(*saga
 }
 
 // List returns all merchants.
-func (k *knownMerchants) List(_ context.Context, after string, _ int) ([]merchants.Merchant, error) {
-	if after != "" {
+func (k *knownMerchants) List(_ context.Context, f merchants.Filter) ([]merchants.Merchant, error) {
+	if f.After != "" {
 		return nil, nil
 	}
 	return k.all, nil

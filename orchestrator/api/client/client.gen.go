@@ -1037,6 +1037,17 @@ type Health struct {
 	Reasons  []string `json:"reasons"`
 }
 
+// InForce The values that new orders use, each of which is the merchant's own value or the configured default.
+type InForce struct {
+	// CustomerRoles The names of the Keystone roles that users get on a tenant. An empty list means the configured default.
+	CustomerRoles Roles  `json:"customer_roles"`
+	Domain        string `json:"domain"`
+	MaxLiveRuns   int    `json:"max_live_runs"`
+
+	// SubscriptionRoles The names of the Keystone roles that users get on a tenant. An empty list means the configured default.
+	SubscriptionRoles Roles `json:"subscription_roles"`
+}
+
 // InvalidParam defines model for InvalidParam.
 type InvalidParam struct {
 	Detail string `json:"detail"`
@@ -1166,6 +1177,12 @@ type Merchant struct {
 	// Domain The Keystone domain of the merchant's users and tenants. An empty value means the configured default.
 	Domain string `json:"domain"`
 
+	// InForce The values that new orders use, each of which is the merchant's own value or the configured default.
+	InForce *InForce `json:"in_force,omitempty"`
+
+	// LiveRuns Number of the merchant's runs in progress, which count for `max_live_runs`. Only the request for one merchant returns this field.
+	LiveRuns *int `json:"live_runs,omitempty"`
+
 	// MaxLiveRuns Maximum number of the merchant's runs in progress. At this limit, Tenantry refuses more orders. 0 means the configured default.
 	MaxLiveRuns int `json:"max_live_runs"`
 
@@ -1232,6 +1249,12 @@ type MerchantCreated struct {
 
 	// Domain The Keystone domain of the merchant's users and tenants. An empty value means the configured default.
 	Domain string `json:"domain"`
+
+	// InForce The values that new orders use, each of which is the merchant's own value or the configured default.
+	InForce *InForce `json:"in_force,omitempty"`
+
+	// LiveRuns Number of the merchant's runs in progress, which count for `max_live_runs`. Only the request for one merchant returns this field.
+	LiveRuns *int `json:"live_runs,omitempty"`
 
 	// MaxLiveRuns Maximum number of the merchant's runs in progress. At this limit, Tenantry refuses more orders. 0 means the configured default.
 	MaxLiveRuns int `json:"max_live_runs"`
@@ -2222,6 +2245,9 @@ type ListLedgerParams struct {
 
 // ListMerchantsParams defines parameters for ListMerchants.
 type ListMerchantsParams struct {
+	// Name Lists only merchants whose names contain this text. The case of letters is ignored; with SQLite, only the case of ASCII letters.
+	Name *Name `form:"name,omitempty" json:"name,omitempty"`
+
 	// Limit Maximum number of objects.
 	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
 
@@ -5385,6 +5411,18 @@ func NewListMerchantsRequest(server string, params *ListMerchantsParams) (*http.
 		// styled parameters, preserving literal commas as delimiters
 		// per the OpenAPI spec (e.g. "color=blue,black,brown").
 		var rawQueryFragments []string
+
+		if params.Name != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "name", *params.Name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
 
 		if params.Limit != nil {
 
