@@ -107,6 +107,12 @@ func New(o Options) (handler http.Handler, serve func(ctx context.Context), err 
 	in.GET("/customers/:id", c.customer)
 	in.GET("/tenants/:id", c.tenant)
 	in.GET("/users/:id", c.user)
+	in.GET("/merchants", c.merchants)
+	in.GET("/merchants/:id", c.merchant)
+	in.POST("/merchants/:id", c.changeMerchant)
+	in.POST("/merchants/:id/disable", c.disableMerchant)
+	in.POST("/merchants/:id/enable", c.enableMerchant)
+	in.POST("/merchants/:id/keys", c.rotateKey)
 	return e, c.live.serve, nil
 }
 

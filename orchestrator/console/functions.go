@@ -103,7 +103,7 @@ func roughly(d time.Duration) string {
 // moodOf returns the class of a state, which chooses its colour and its symbol.
 func moodOf(state string) string {
 	switch state {
-	case "succeeded", "active", "enabled", "posted":
+	case "succeeded", "active", "enabled", "posted", "valid":
 		return "good"
 	case "stuck", "failed", "undo_failed", "missing", "differing", "conflict", "critical", "high":
 		return "bad"
@@ -111,7 +111,7 @@ func moodOf(state string) string {
 		return "wait"
 	case "running", "undoing", "compensating":
 		return "busy"
-	case "undone", "compensated", "skipped", "ended":
+	case "undone", "compensated", "skipped", "ended", "revoked":
 		return "gone"
 	case "would-create", "would-adopt":
 		return "adds"

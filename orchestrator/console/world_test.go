@@ -33,7 +33,7 @@ func newWorld(t *testing.T, change ...func(*servicetest.Options)) *world {
 	w := &world{}
 	o := servicetest.Options{TLS: true, Around: w.around, Change: func(o *service.Options) {
 		o.LateWindow, o.TripsAfter = time.Millisecond, 1_000_000
-		o.Now = func() time.Time { return time.Now().Add(time.Duration(w.later.Load())) }
+		o.Now = w.now
 	}}
 	for _, c := range change {
 		c(&o)
@@ -41,6 +41,9 @@ func newWorld(t *testing.T, change ...func(*servicetest.Options)) *world {
 	w.Installation = servicetest.New(t, o)
 	return w
 }
+
+// The method `now` returns the time that the service believes it is.
+func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.later.Load())) }
 
 type roundTrip func(*http.Request) (*http.Response, error)
 
