@@ -207,6 +207,13 @@ func (g *growth) measureAll(ctx context.Context, now time.Time) {
 	}
 	g.measure("claim", func() error { return g.claim(ctx, now, 1) })
 	g.measure("runs that are due", func() error { _, err := g.Due(ctx, saga.Due{Now: now, Down: []string{"k"}}); return err })
+	g.measure("backlog", func() error {
+		b, err := g.Backlog(ctx, saga.Due{Now: now, Down: []string{"k"}}, saga.BacklogLimits{Count: 50, FollowUp: 5, Replicas: 5})
+		if err == nil && (len(b.Runs) == 0 || len(b.Replicas) != 1) {
+			err = fmt.Errorf("got %+v", b)
+		}
+		return err
+	})
 	g.measure("runs that live", func() error { _, err := g.LiveRuns(ctx, "m3"); return err })
 	g.measure("lease", func() error { _, err := g.Renew(ctx, "r", now, now.Add(time.Hour)); return err })
 	g.measure("hand back", func() error { return g.HandBack(ctx, "r", now, now.Add(-time.Hour), []string{"x"}) })

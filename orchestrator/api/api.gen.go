@@ -735,6 +735,20 @@ type CheckResult struct {
 // CheckStatus `misconfigured`: the dependency answers, but the configuration does not fit. For example, a role does not exist.
 type CheckStatus string
 
+// Circuit The circuit of an upstream. While it is open, only one trial request at a time is sent, and runs that need the upstream wait.
+type Circuit struct {
+	// Cause Why the circuit is open.
+	Cause       *string    `json:"cause,omitempty"`
+	NextTrialAt *time.Time `json:"next_trial_at,omitempty"`
+	Open        bool       `json:"open"`
+
+	// Since When the circuit was opened.
+	Since *time.Time `json:"since,omitempty"`
+
+	// Upstream `billingstack`, or `keystone/CLOUD`.
+	Upstream string `json:"upstream"`
+}
+
 // CloudName the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
 type CloudName = string
 
@@ -1025,6 +1039,31 @@ type FindingStatus string
 
 // FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself. "operator" means an operator of Tenantry. "administrator" means an administrator of the service that the problem or failure names: of Keystone, of BillingStack or of the database.
 type FixBy string
+
+// FollowUp defines model for FollowUp.
+type FollowUp struct {
+	DueAt time.Time `json:"due_at"`
+
+	// Hold An operator's hold. Tenantry keeps the tenant of the ending subscription until the hold is lifted.
+	Hold *EndingHold `json:"hold,omitempty"`
+
+	// ID The id of the object that the run is about, such as a subscription.
+	ID         string   `json:"id"`
+	MerchantID string   `json:"merchant_id"`
+	Reason     *Failure `json:"reason,omitempty"`
+
+	// RunID The id of the last run that was started.
+	RunID    *string `json:"run_id,omitempty"`
+	Workflow string  `json:"workflow"`
+}
+
+// FollowUpCount Runs that Tenantry itself starts later, for example to remove the tenant of an ended subscription.
+type FollowUpCount struct {
+	Count int `json:"count"`
+
+	// First Those with the earliest due times, at most 20.
+	First []FollowUp `json:"first"`
+}
 
 // Health defines model for Health.
 type Health struct {
@@ -1370,6 +1409,39 @@ type ObjectRef = string
 // OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 type OnFailure string
 
+// Overview defines model for Overview.
+type Overview struct {
+	// At The time of the answer.
+	At time.Time `json:"at"`
+
+	// Attention The number of runs that need a person.
+	Attention int           `json:"attention"`
+	Checks    []CheckResult `json:"checks"`
+	Circuits  []Circuit     `json:"circuits"`
+
+	// DueFollowUps Runs that Tenantry itself starts later, for example to remove the tenant of an ended subscription.
+	DueFollowUps FollowUpCount `json:"due_follow_ups"`
+
+	// HeldFollowUps Runs that Tenantry itself starts later, for example to remove the tenant of an ended subscription.
+	HeldFollowUps FollowUpCount `json:"held_follow_ups"`
+
+	// LiveRuns The runs that have not ended. Each run is in one of the counts.
+	LiveRuns []RunCount `json:"live_runs"`
+
+	// ReplicaID The id of the replica that answers. Empty if it has no lease and therefore executes no runs.
+	ReplicaID string `json:"replica_id"`
+
+	// Replicas The newest replicas that share the database, at most 100.
+	Replicas []Replica `json:"replicas"`
+
+	// Status `ok`: all checks succeeded. `degraded`: Keystone or BillingStack is down or misconfigured, the spool has refused a post of samples, or the usage of old
+	// hours is not computed. `unavailable`: the replica cannot use its database, or has no lease.
+	Status ReadinessStatus `json:"status"`
+
+	// Version The version of the replica that answers.
+	Version string `json:"version"`
+}
+
 // Password 1 to 4096 characters, except control characters. Keystone may have further rules.
 type Password = string
 
@@ -1448,16 +1520,16 @@ type Readiness struct {
 	// Ready False if `status` is `unavailable`.
 	Ready bool `json:"ready"`
 
-	// Status `ok`: all checks succeeded. `degraded`: Keystone or BillingStack is down or misconfigured, the spool has refused a post of
-	// samples, or the usage of old hours is not computed. `unavailable`: the replica cannot use its database, or has no lease.
+	// Status `ok`: all checks succeeded. `degraded`: Keystone or BillingStack is down or misconfigured, the spool has refused a post of samples, or the usage of old
+	// hours is not computed. `unavailable`: the replica cannot use its database, or has no lease.
 	Status ReadinessStatus `json:"status"`
 
 	// Version The version of this release.
 	Version string `json:"version"`
 }
 
-// ReadinessStatus `ok`: all checks succeeded. `degraded`: Keystone or BillingStack is down or misconfigured, the spool has refused a post of
-// samples, or the usage of old hours is not computed. `unavailable`: the replica cannot use its database, or has no lease.
+// ReadinessStatus `ok`: all checks succeeded. `degraded`: Keystone or BillingStack is down or misconfigured, the spool has refused a post of samples, or the usage of old
+// hours is not computed. `unavailable`: the replica cannot use its database, or has no lease.
 type ReadinessStatus string
 
 // Reason The reason why a run waits or is stuck.
@@ -1649,6 +1721,15 @@ type RepairResult struct {
 	RunState *RunState      `json:"run_state,omitempty"`
 }
 
+// Replica defines model for Replica.
+type Replica struct {
+	// ID A replica has a new id with each new lease.
+	ID string `json:"id"`
+
+	// LeaseUntil The end of the lease. The replica renews its lease all the time. When a lease has ended, other replicas take over the runs.
+	LeaseUntil time.Time `json:"lease_until"`
+}
+
 // RestoreRequest defines model for RestoreRequest.
 type RestoreRequest struct {
 	// AddUser The id of another user in the merchant's domain. This user becomes the subscriber.
@@ -1712,6 +1793,23 @@ type Run struct {
 	// WaitsFor The id of an older run for the same customer. This run continues when the older run has ended.
 	WaitsFor *string `json:"waits_for,omitempty"`
 	Workflow string  `json:"workflow"`
+}
+
+// RunCount Runs in the same situation.
+type RunCount struct {
+	// Due The runs wait only for a replica.
+	Due bool `json:"due"`
+
+	// Executing A replica executes the runs.
+	Executing bool `json:"executing"`
+
+	// OldestAt When the oldest of these runs was accepted.
+	OldestAt time.Time `json:"oldest_at"`
+
+	// Reason The kind of the reason why a run waits. /docs#ReasonKind-KIND explains each kind. Later releases may add values: accept unknown values.
+	Reason *ReasonKind `json:"reason,omitempty"`
+	Runs   int         `json:"runs"`
+	State  RunState    `json:"state"`
 }
 
 // RunList defines model for RunList.
@@ -2519,6 +2617,9 @@ type ServerInterface interface {
 	// RegisterUser Create a user in Keystone
 	// (POST /v1/merchants/{merchant_id}/users)
 	RegisterUser(ctx echo.Context, merchantID MerchantID) error
+	// GetOverview Show what the service does, and what it waits for
+	// (GET /v1/overview)
+	GetOverview(ctx echo.Context) error
 	// CreateRepairPlan Plan the repairs of open findings
 	// (POST /v1/repair-plans)
 	CreateRepairPlan(ctx echo.Context) error
@@ -3476,6 +3577,15 @@ func (w *ServerInterfaceWrapper) RegisterUser(ctx echo.Context) error {
 	return err
 }
 
+// GetOverview converts echo context to params.
+func (w *ServerInterfaceWrapper) GetOverview(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetOverview(ctx)
+	return err
+}
+
 // CreateRepairPlan converts echo context to params.
 func (w *ServerInterfaceWrapper) CreateRepairPlan(ctx echo.Context) error {
 	var err error
@@ -3856,6 +3966,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/usage/billing", wrapper.BillUsageAgain, options.OperationMiddlewares["billUsageAgain"]...)
 	router.GET(options.BaseURL+"/v1/merchants/:merchant_id/usage/unmatched", wrapper.ListUnmatchedUsage, options.OperationMiddlewares["listUnmatchedUsage"]...)
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/users", wrapper.RegisterUser, options.OperationMiddlewares["registerUser"]...)
+	router.GET(options.BaseURL+"/v1/overview", wrapper.GetOverview, options.OperationMiddlewares["getOverview"]...)
 	router.POST(options.BaseURL+"/v1/repair-plans", wrapper.CreateRepairPlan, options.OperationMiddlewares["createRepairPlan"]...)
 	router.GET(options.BaseURL+"/v1/repair-plans/:plan_id", wrapper.GetRepairPlan, options.OperationMiddlewares["getRepairPlan"]...)
 	router.POST(options.BaseURL+"/v1/repairs", wrapper.ApplyRepairs, options.OperationMiddlewares["applyRepairs"]...)

@@ -58,6 +58,10 @@ type Options struct {
 	ScopedTokens ScopedTokens
 	KeystoneURL  string // address of Keystone for the header WWW-Authenticate; callers get tokens there
 	TLS          bool   // the listener accepts TLS only
+	// Backlog returns the work that is not finished, within limits.
+	Backlog  func(context.Context, saga.BacklogLimits) (saga.Backlog, error)
+	Circuits func() []Circuit // returns the circuits of the upstreams
+	Replica  func() string    // returns the id of this replica, or an empty text if it has no lease
 	// Ready returns the states of the service's dependencies. Ready must return within some seconds.
 	Ready   func(ctx context.Context) []Dependency
 	Version string // version of this release

@@ -48,25 +48,39 @@ const readyTokenTime = 3 * time.Second
 // GetReadiness answers 503 if the replica lacks a dependency that it needs. Only operators, and callers on the same host, see the
 // dependencies, because names and reasons reveal details of the installation.
 func (s *server) GetReadiness(c echo.Context) error {
-	answer, code := Readiness{Ready: true, Status: ReadinessOK, Version: s.Version}, http.StatusOK
 	all := s.Ready(c.Request().Context())
+	answer, code := Readiness{Status: statusOf(all), Version: s.Version}, http.StatusOK
+	if answer.Ready = answer.Status != ReadinessUnavailable; !answer.Ready {
+		code = http.StatusServiceUnavailable
+	}
+	if s.mayLookInside(c) {
+		checks := viewChecks(all)
+		answer.Checks = &checks
+	}
+	return answerJSON(c, code, answer)
+}
+
+// The function `statusOf` returns the status of a replica with these dependencies.
+func statusOf(all []Dependency) ReadinessStatus {
+	status := ReadinessOK
 	for _, d := range all {
 		switch {
 		case d.Status == CheckOK:
 		case d.Needed:
-			answer.Ready, answer.Status, code = false, ReadinessUnavailable, http.StatusServiceUnavailable
-		case answer.Ready:
-			answer.Status = ReadinessDegraded
+			return ReadinessUnavailable
+		default:
+			status = ReadinessDegraded
 		}
 	}
-	if s.mayLookInside(c) {
-		checks := make([]CheckResult, len(all))
-		for i, d := range all {
-			checks[i] = CheckResult{Name: d.Name, Needed: d.Needed, Status: d.Status, Reason: some(d.Reason), Since: d.Since, Spool: d.Spool, Usage: d.Usage}
-		}
-		answer.Checks = &checks
+	return status
+}
+
+func viewChecks(all []Dependency) []CheckResult {
+	checks := make([]CheckResult, len(all))
+	for i, d := range all {
+		checks[i] = CheckResult{Name: d.Name, Needed: d.Needed, Status: d.Status, Reason: some(d.Reason), Since: d.Since, Spool: d.Spool, Usage: d.Usage}
 	}
-	return answerJSON(c, code, answer)
+	return checks
 }
 
 // mayLookInside reports whether the caller is an operator, or is on the same host. The caller does not count as a caller on the same host

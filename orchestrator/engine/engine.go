@@ -123,6 +123,16 @@ func New(o Options) *Engine {
 	return e
 }
 
+// ReplicaID returns the id under which this replica has its lease. The id is empty if the replica has no lease, and changes with each new lease.
+func (e *Engine) ReplicaID() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.lease == nil || e.lease.check() != nil {
+		return ""
+	}
+	return e.replica
+}
+
 // Leased returns an error if this replica has no lease, and therefore executes no runs. Until Serve has registered the replica for
 // the first time, Leased waits.
 func (e *Engine) Leased(ctx context.Context) error {

@@ -13,6 +13,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api"
 	"github.com/tenantry/tenantry/orchestrator/audit"
 	"github.com/tenantry/tenantry/orchestrator/engine"
+	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/store"
 	"github.com/tenantry/tenantry/workflows"
 )
@@ -73,5 +74,9 @@ func localAPI(c Config, s *store.Store, clock *engine.Clock, installation string
 		Audits: s.Audits(), Installation: installation,
 		Auditor:     audit.NewAuditor(audit.Options{Store: s.Audits(), Installation: installation, Now: clock.Now, NewID: newID}),
 		MaxLiveRuns: c.MaxLiveRuns, Log: log, Ready: func(context.Context) []api.Dependency { return nil },
+		Backlog: func(ctx context.Context, l saga.BacklogLimits) (saga.Backlog, error) {
+			return s.Backlog(ctx, saga.Due{Now: clock.Now()}, l)
+		},
+		Circuits: func() []api.Circuit { return nil }, Replica: func() string { return "" },
 	})
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
+	"github.com/tenantry/tenantry/orchestrator/upstream/gate"
 	"github.com/tenantry/tenantry/orchestrator/usage"
 	"github.com/tenantry/tenantry/orchestrator/usage/intake"
 	"github.com/tenantry/tenantry/orchestrator/usage/spool"
@@ -134,6 +135,11 @@ func wire(p parts) (w wired, err error) {
 		Now: clock.Now, Random: rand.Reader, AdminRole: p.AdminRole, ScopedTokens: p.ScopedTokens,
 		MaxLiveRuns: p.MaxLiveRuns, Admissions: p.Admissions, Logins: logins, Heartbeat: p.Heartbeat,
 		KeystoneURL: u.keystoneURL, TLS: p.TLSCert != "", Version: p.Version, Log: p.Log, Ready: w.health.report,
+		Backlog: func(ctx context.Context, l saga.BacklogLimits) (saga.Backlog, error) {
+			now := clock.Now()
+			return p.store.Backlog(ctx, saga.Due{Now: now, Down: u.gates.Open(), Expired: now.Add(-cmp.Or(p.GiveUpAfter, 24*time.Hour))}, l)
+		},
+		Circuits: func() []api.Circuit { return viewCircuits(u.gates.Circuits()) }, Replica: w.runs.ReplicaID,
 	})
 	if err != nil {
 		return w, err
@@ -153,6 +159,17 @@ func wire(p parts) (w wired, err error) {
 		}
 	})
 	return w, err
+}
+
+func viewCircuits(all []gate.Circuit) []api.Circuit {
+	circuits := make([]api.Circuit, len(all))
+	for i, c := range all {
+		circuits[i] = api.Circuit{Upstream: c.Upstream, Open: c.Open}
+		if c.Open && c.Cause != "" {
+			circuits[i].Since, circuits[i].NextTrialAt, circuits[i].Cause = &c.Since, &c.Trial, &c.Cause
+		}
+	}
+	return circuits
 }
 
 // The function `expects` returns a function for audits. The returned function returns the objects that should exist after a run.

@@ -740,6 +740,20 @@ type CheckResult struct {
 // CheckStatus `misconfigured`: the dependency answers, but the configuration does not fit. For example, a role does not exist.
 type CheckStatus string
 
+// Circuit The circuit of an upstream. While it is open, only one trial request at a time is sent, and runs that need the upstream wait.
+type Circuit struct {
+	// Cause Why the circuit is open.
+	Cause       *string    `json:"cause,omitempty"`
+	NextTrialAt *time.Time `json:"next_trial_at,omitempty"`
+	Open        bool       `json:"open"`
+
+	// Since When the circuit was opened.
+	Since *time.Time `json:"since,omitempty"`
+
+	// Upstream `billingstack`, or `keystone/CLOUD`.
+	Upstream string `json:"upstream"`
+}
+
 // CloudName the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
 type CloudName = string
 
@@ -1030,6 +1044,31 @@ type FindingStatus string
 
 // FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself. "operator" means an operator of Tenantry. "administrator" means an administrator of the service that the problem or failure names: of Keystone, of BillingStack or of the database.
 type FixBy string
+
+// FollowUp defines model for FollowUp.
+type FollowUp struct {
+	DueAt time.Time `json:"due_at"`
+
+	// Hold An operator's hold. Tenantry keeps the tenant of the ending subscription until the hold is lifted.
+	Hold *EndingHold `json:"hold,omitempty"`
+
+	// ID The id of the object that the run is about, such as a subscription.
+	ID         string   `json:"id"`
+	MerchantID string   `json:"merchant_id"`
+	Reason     *Failure `json:"reason,omitempty"`
+
+	// RunID The id of the last run that was started.
+	RunID    *string `json:"run_id,omitempty"`
+	Workflow string  `json:"workflow"`
+}
+
+// FollowUpCount Runs that Tenantry itself starts later, for example to remove the tenant of an ended subscription.
+type FollowUpCount struct {
+	Count int `json:"count"`
+
+	// First Those with the earliest due times, at most 20.
+	First []FollowUp `json:"first"`
+}
 
 // Health defines model for Health.
 type Health struct {
@@ -1375,6 +1414,39 @@ type ObjectRef = string
 // OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
 type OnFailure string
 
+// Overview defines model for Overview.
+type Overview struct {
+	// At The time of the answer.
+	At time.Time `json:"at"`
+
+	// Attention The number of runs that need a person.
+	Attention int           `json:"attention"`
+	Checks    []CheckResult `json:"checks"`
+	Circuits  []Circuit     `json:"circuits"`
+
+	// DueFollowUps Runs that Tenantry itself starts later, for example to remove the tenant of an ended subscription.
+	DueFollowUps FollowUpCount `json:"due_follow_ups"`
+
+	// HeldFollowUps Runs that Tenantry itself starts later, for example to remove the tenant of an ended subscription.
+	HeldFollowUps FollowUpCount `json:"held_follow_ups"`
+
+	// LiveRuns The runs that have not ended. Each run is in one of the counts.
+	LiveRuns []RunCount `json:"live_runs"`
+
+	// ReplicaID The id of the replica that answers. Empty if it has no lease and therefore executes no runs.
+	ReplicaID string `json:"replica_id"`
+
+	// Replicas The newest replicas that share the database, at most 100.
+	Replicas []Replica `json:"replicas"`
+
+	// Status `ok`: all checks succeeded. `degraded`: Keystone or BillingStack is down or misconfigured, the spool has refused a post of samples, or the usage of old
+	// hours is not computed. `unavailable`: the replica cannot use its database, or has no lease.
+	Status ReadinessStatus `json:"status"`
+
+	// Version The version of the replica that answers.
+	Version string `json:"version"`
+}
+
 // Password 1 to 4096 characters, except control characters. Keystone may have further rules.
 type Password = string
 
@@ -1453,16 +1525,16 @@ type Readiness struct {
 	// Ready False if `status` is `unavailable`.
 	Ready bool `json:"ready"`
 
-	// Status `ok`: all checks succeeded. `degraded`: Keystone or BillingStack is down or misconfigured, the spool has refused a post of
-	// samples, or the usage of old hours is not computed. `unavailable`: the replica cannot use its database, or has no lease.
+	// Status `ok`: all checks succeeded. `degraded`: Keystone or BillingStack is down or misconfigured, the spool has refused a post of samples, or the usage of old
+	// hours is not computed. `unavailable`: the replica cannot use its database, or has no lease.
 	Status ReadinessStatus `json:"status"`
 
 	// Version The version of this release.
 	Version string `json:"version"`
 }
 
-// ReadinessStatus `ok`: all checks succeeded. `degraded`: Keystone or BillingStack is down or misconfigured, the spool has refused a post of
-// samples, or the usage of old hours is not computed. `unavailable`: the replica cannot use its database, or has no lease.
+// ReadinessStatus `ok`: all checks succeeded. `degraded`: Keystone or BillingStack is down or misconfigured, the spool has refused a post of samples, or the usage of old
+// hours is not computed. `unavailable`: the replica cannot use its database, or has no lease.
 type ReadinessStatus string
 
 // Reason The reason why a run waits or is stuck.
@@ -1654,6 +1726,15 @@ type RepairResult struct {
 	RunState *RunState      `json:"run_state,omitempty"`
 }
 
+// Replica defines model for Replica.
+type Replica struct {
+	// ID A replica has a new id with each new lease.
+	ID string `json:"id"`
+
+	// LeaseUntil The end of the lease. The replica renews its lease all the time. When a lease has ended, other replicas take over the runs.
+	LeaseUntil time.Time `json:"lease_until"`
+}
+
 // RestoreRequest defines model for RestoreRequest.
 type RestoreRequest struct {
 	// AddUser The id of another user in the merchant's domain. This user becomes the subscriber.
@@ -1717,6 +1798,23 @@ type Run struct {
 	// WaitsFor The id of an older run for the same customer. This run continues when the older run has ended.
 	WaitsFor *string `json:"waits_for,omitempty"`
 	Workflow string  `json:"workflow"`
+}
+
+// RunCount Runs in the same situation.
+type RunCount struct {
+	// Due The runs wait only for a replica.
+	Due bool `json:"due"`
+
+	// Executing A replica executes the runs.
+	Executing bool `json:"executing"`
+
+	// OldestAt When the oldest of these runs was accepted.
+	OldestAt time.Time `json:"oldest_at"`
+
+	// Reason The kind of the reason why a run waits. /docs#ReasonKind-KIND explains each kind. Later releases may add values: accept unknown values.
+	Reason *ReasonKind `json:"reason,omitempty"`
+	Runs   int         `json:"runs"`
+	State  RunState    `json:"state"`
 }
 
 // RunList defines model for RunList.
@@ -3063,6 +3161,13 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/merchants/{merchant_id}/users (the `RegisterUser` operationId).
 	RegisterUser(ctx context.Context, merchantID MerchantID, params *RegisterUserParams, body RegisterUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetOverview Show what the service does, and what it waits for
+	//
+	// The checks and the circuits are those of the replica that answers. The other fields are read from the database. Counts end at 10,000: the cost of this request does not grow with the number of runs.
+	//
+	// Corresponds with GET /v1/overview (the `GetOverview` operationId).
+	GetOverview(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// CreateRepairPlanWithBody Plan the repairs of open findings
 	//
 	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan, and the plan never changes. A repeated call creates another plan.
@@ -4225,6 +4330,23 @@ func (c *Client) RegisterUserWithBody(ctx context.Context, merchantID MerchantID
 // Corresponds with POST /v1/merchants/{merchant_id}/users (the `RegisterUser` operationId).
 func (c *Client) RegisterUser(ctx context.Context, merchantID MerchantID, params *RegisterUserParams, body RegisterUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRegisterUserRequest(c.Server, merchantID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetOverview Show what the service does, and what it waits for
+//
+// The checks and the circuits are those of the replica that answers. The other fields are read from the database. Counts end at 10,000: the cost of this request does not grow with the number of runs.
+//
+// Corresponds with GET /v1/overview (the `GetOverview` operationId).
+func (c *Client) GetOverview(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetOverviewRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -6971,6 +7093,33 @@ func NewRegisterUserRequestWithBody(server string, merchantID MerchantID, params
 	return req, nil
 }
 
+// NewGetOverviewRequest constructs an http.Request for the GetOverview method
+func NewGetOverviewRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/overview")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewCreateRepairPlanRequest calls the generic CreateRepairPlan builder with application/json body
 func NewCreateRepairPlanRequest(server string, body CreateRepairPlanJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -8365,6 +8514,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/merchants/{merchant_id}/users (the `RegisterUser` operationId).
 	RegisterUserWithResponse(ctx context.Context, merchantID MerchantID, params *RegisterUserParams, body RegisterUserJSONRequestBody, reqEditors ...RequestEditorFn) (*RegisterUserResponse, error)
+
+	// GetOverviewWithResponse Show what the service does, and what it waits for
+	//
+	// The checks and the circuits are those of the replica that answers. The other fields are read from the database. Counts end at 10,000: the cost of this request does not grow with the number of runs.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/overview (the `GetOverview` operationId).
+	GetOverviewWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOverviewResponse, error)
 
 	// CreateRepairPlanWithBodyWithResponse Plan the repairs of open findings
 	//
@@ -13800,6 +13958,110 @@ func (r RegisterUserResponse) ContentType() string {
 	return ""
 }
 
+// GetOverviewResponse401Headers the declared response headers of an HTTP 401 response for GetOverview
+type GetOverviewResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// GetOverviewResponse429Headers the declared response headers of an HTTP 429 response for GetOverview
+type GetOverviewResponse429Headers struct {
+	RetryAfter *int
+}
+
+// GetOverviewResponse503Headers the declared response headers of an HTTP 503 response for GetOverview
+type GetOverviewResponse503Headers struct {
+	RetryAfter *int
+}
+
+type GetOverviewResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Overview
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadParameter
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Internal
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *GetOverviewResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *GetOverviewResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetOverviewResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetOverviewResponse) GetJSON200() *Overview {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r GetOverviewResponse) GetApplicationProblemJSON400() *BadParameter {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r GetOverviewResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r GetOverviewResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r GetOverviewResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r GetOverviewResponse) GetApplicationProblemJSON500() *Internal {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r GetOverviewResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r GetOverviewResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetOverviewResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetOverviewResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetOverviewResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // CreateRepairPlanResponse201Headers the declared response headers of an HTTP 201 response for CreateRepairPlan
 type CreateRepairPlanResponse201Headers struct {
 	Location *string
@@ -16469,6 +16731,21 @@ func (c *ClientWithResponses) RegisterUserWithResponse(ctx context.Context, merc
 		return nil, err
 	}
 	return ParseRegisterUserResponse(rsp)
+}
+
+// GetOverviewWithResponse Show what the service does, and what it waits for
+//
+// The checks and the circuits are those of the replica that answers. The other fields are read from the database. Counts end at 10,000: the cost of this request does not grow with the number of runs.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/overview (the `GetOverview` operationId).
+func (c *ClientWithResponses) GetOverviewWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOverviewResponse, error) {
+	rsp, err := c.GetOverview(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetOverviewResponse(rsp)
 }
 
 // CreateRepairPlanWithBodyWithResponse Plan the repairs of open findings
@@ -23292,6 +23569,107 @@ func ParseRegisterUserResponse(rsp *http.Response) (*RegisterUserResponse, error
 			}
 			headers.RateLimitPolicy = &value
 		}
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetOverviewResponse parses an HTTP response from a GetOverviewWithResponse call
+func ParseGetOverviewResponse(rsp *http.Response) (*GetOverviewResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetOverviewResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Overview
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadParameter
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers GetOverviewResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers GetOverviewResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetOverviewResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {

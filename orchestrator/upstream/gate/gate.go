@@ -35,13 +35,14 @@ type Gate struct {
 	queue   *fairQueue
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 
-	mu    sync.Mutex
-	until time.Time   // time of the next trial, if the circuit is open
-	timer *time.Timer // timer for the next trial
-	fault error       // cause of the last failed call
-	trips bool        // a login was refused: the circuit opens at once
-	rests int         // number of trials that were scheduled after refused logins; reset to 0 when the circuit closes
-	trial func(context.Context) error
+	mu     sync.Mutex
+	opened time.Time   // time at which the circuit was opened
+	until  time.Time   // time of the next trial, if the circuit is open
+	timer  *time.Timer // timer for the next trial
+	fault  error       // cause of the last failed call
+	trips  bool        // a login was refused: the circuit opens at once
+	rests  int         // number of trials that were scheduled after refused logins; reset to 0 when the circuit closes
+	trial  func(context.Context) error
 }
 
 func newGate(name string, connections int, tripsAfter uint32) *Gate {
@@ -124,6 +125,25 @@ func (g *Gate) mustTrip() bool {
 // Open reports whether the circuit is open. While the circuit is open, only trials pass.
 func (g *Gate) Open() bool { return g.breaker.State() != gobreaker.StateClosed }
 
+// Circuit is the state of an upstream's circuit.
+type Circuit struct {
+	Upstream string
+	Open     bool
+	Since    time.Time // when the circuit was opened; zero: the circuit is closed
+	Trial    time.Time // when the next trial is made; zero: the circuit is closed
+	Cause    string    // why the circuit is open; contains no secret, and names no objects
+}
+
+func (g *Gate) circuit() Circuit {
+	open := g.Open()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !open || g.fault == nil {
+		return Circuit{Upstream: g.name, Open: open}
+	}
+	return Circuit{Upstream: g.name, Open: true, Since: g.opened, Trial: g.until, Cause: g.fault.Error()}
+}
+
 // Failing reports whether the circuit is open, or the last call that showed something about the upstream has failed.
 func (g *Gate) Failing() bool { return g.Open() || g.breaker.Counts().ConsecutiveFailures > 0 }
 
@@ -136,6 +156,9 @@ func (g *Gate) changed(from, to gobreaker.State) {
 		defer g.mu.Unlock()
 		g.trips, g.rests = false, 0
 	case from == gobreaker.StateClosed:
+		g.mu.Lock()
+		g.opened = time.Now()
+		g.mu.Unlock()
 		g.rest()
 	}
 }

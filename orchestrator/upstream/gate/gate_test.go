@@ -188,7 +188,17 @@ func TestADownUpstreamGetsOnlyTrialsUntilItWorks(t *testing.T) {
 		if open == nil || open.RetryAfter != 7*time.Second || !upstream.NotSent(open) || open.Circuit != "it" {
 			t.Fatalf("got %+v; want a refusal for 7 s more", open)
 		}
+		opened := time.Now().Add(-3 * time.Second)
+		want := []gate.Circuit{
+			{Upstream: "another"}, {Upstream: "it", Open: true, Since: opened, Trial: opened.Add(10 * time.Second), Cause: "the connection failed"},
+		}
+		if got := gates.Circuits(); !slices.Equal(got, want) {
+			t.Errorf("the circuits: got %+v, want %+v", got, want)
+		}
 		time.Sleep(time.Hour)
+		if got := gates.Circuits(); !got[1].Since.Equal(opened) || time.Until(got[1].Trial) > 11*time.Second || got[1].Cause != "it answered 503 Service Unavailable" {
+			t.Errorf("an hour later: %+v", got)
+		}
 		if tr.made.Load() < 350 || tr.made.Load() > 360 {
 			t.Errorf("%d trials in an hour, want a trial every ten seconds", tr.made.Load())
 		}
@@ -197,6 +207,9 @@ func TestADownUpstreamGetsOnlyTrialsUntilItWorks(t *testing.T) {
 		}
 		down.Store(false)
 		time.Sleep(11 * time.Second)
+		if got := gates.Circuits(); !slices.Equal(got, []gate.Circuit{{Upstream: "another"}, {Upstream: "it"}}) {
+			t.Errorf("a closed circuit: %+v", got)
+		}
 		if got := gates.Open(); got != nil {
 			t.Errorf("the circuit is open although the upstream works again: %v", got)
 		}

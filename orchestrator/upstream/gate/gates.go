@@ -37,6 +37,15 @@ func (g *Gates) Of(name string, connections int) *Gate {
 // Open returns the sorted names of the upstreams whose circuits are open.
 func (g *Gates) Open() []string { return g.those((*Gate).Open) }
 
+// Circuits returns the circuits of all upstreams, sorted by name.
+func (g *Gates) Circuits() []Circuit {
+	var all []Circuit
+	for _, name := range g.those(func(*Gate) bool { return true }) {
+		all = append(all, g.Of(name, 1).circuit())
+	}
+	return all
+}
+
 // Failing returns the sorted names of the upstreams whose circuits are open or whose last calls have failed.
 func (g *Gates) Failing() []string { return g.those((*Gate).Failing) }
 
