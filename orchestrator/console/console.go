@@ -107,6 +107,8 @@ func New(o Options) (handler http.Handler, serve func(ctx context.Context), err 
 	in.GET("/customers/:id", c.customer)
 	in.GET("/tenants/:id", c.tenant)
 	in.GET("/users/:id", c.user)
+	in.GET("/health", c.health)
+	in.GET("/health/now", c.healthNow)
 	in.GET("/merchants", c.merchants)
 	in.GET("/merchants/:id", c.merchant)
 	in.POST("/merchants/:id", c.changeMerchant)

@@ -12,15 +12,16 @@ import (
 // functions are the functions of the templates. Each text from outside goes through `text`, which escapes characters that could deceive the reader;
 // html/template escapes HTML.
 var functions = template.FuncMap{
-	"text":   func(s any) string { return escape.Line(plainOf(s)) },
-	"short":  short,
-	"stamp":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
-	"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"took":   took,
-	"mood":   func(state any) string { return moodOf(plainOf(state)) },
-	"static": func(name string) string { return Path + "/static/" + name },
-	"ref":    refer,
-	"words":  func(s any) string { return strings.ReplaceAll(escape.Line(plainOf(s)), "-", " ") },
+	"text":    func(s any) string { return escape.Line(plainOf(s)) },
+	"short":   short,
+	"counted": counted,
+	"stamp":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
+	"iso":     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"took":    took,
+	"mood":    func(state any) string { return moodOf(plainOf(state)) },
+	"static":  func(name string) string { return Path + "/static/" + name },
+	"ref":     refer,
+	"words":   func(s any) string { return strings.ReplaceAll(escape.Line(plainOf(s)), "-", " ") },
 }
 
 // plainOf returns the text of a string, of a pointer to a string, or of a value of a string type. A nil pointer has an empty text.
@@ -103,11 +104,12 @@ func roughly(d time.Duration) string {
 // moodOf returns the class of a state, which chooses its colour and its symbol.
 func moodOf(state string) string {
 	switch state {
-	case "succeeded", "active", "enabled", "posted", "valid":
+	case "succeeded", "active", "enabled", "posted", "valid", "ok", "closed", "alive":
 		return "good"
-	case "stuck", "failed", "undo_failed", "missing", "differing", "conflict", "critical", "high":
+	case "stuck", "failed", "undo_failed", "missing", "differing", "conflict", "critical", "high", "down", "misconfigured", "unavailable", "open",
+		"lease ended":
 		return "bad"
-	case "waiting", "unknown", "suspended", "ending", "disabled", "undecided", "medium", "unmatched":
+	case "waiting", "unknown", "suspended", "ending", "disabled", "undecided", "medium", "unmatched", "degraded":
 		return "wait"
 	case "running", "undoing", "compensating":
 		return "busy"

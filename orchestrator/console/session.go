@@ -115,6 +115,10 @@ func (c *console) signedIn(next echo.HandlerFunc) echo.HandlerFunc {
 			if r := e.Request(); r.Method == http.MethodGet && !strings.HasPrefix(r.URL.Path, Path+"/live") {
 				to += "?" + url.Values{"next": {r.URL.RequestURI()}}.Encode()
 			}
+			if e.Request().Header.Get("HX-Request") != "" { // a part of an open page must not become the page for signing in
+				e.Response().Header().Set("HX-Redirect", Path+"/sign-in")
+				return e.NoContent(http.StatusNoContent)
+			}
 			return e.Redirect(http.StatusSeeOther, to)
 		}
 		if p.Portal() {
