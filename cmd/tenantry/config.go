@@ -18,7 +18,8 @@ import (
 type Config struct {
 	service.Config // SecretKey may be nil until withSecretKey sets it
 
-	secretKeySource string // source of SecretKey, for error texts
+	secretKeySource string            // source of SecretKey, for error texts
+	sources         map[string]string // where each setting comes from, by key: a variable, or a file and a line; defaults are not in it
 
 	LogLevel  string // debug, info, warn or error
 	LogFormat string // json or console
@@ -51,9 +52,12 @@ func loadConfigOr(fallbacks map[string]string, path string, environ []string, un
 		}
 	}
 
-	var c Config
+	c := Config{sources: map[string]string{}}
 	for _, s := range c.settings() {
 		value, ok := values[s.key]
+		if ok {
+			c.sources[s.key] = value.source
+		}
 		delete(values, s.key)
 		if !ok {
 			value.text = cmp.Or(fallbacks[s.key], s.fallback)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/base64"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -129,6 +130,7 @@ func TestLoadConfig(t *testing.T) {
 			want := defaults()
 			c.want(&want)
 			got, err := loadConfig("", env)
+			got.sources = nil
 			if err != nil || !reflect.DeepEqual(got, want) {
 				t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
 			}
@@ -282,7 +284,8 @@ func TestPrintedConfigIsReadAgain(t *testing.T) {
 	if err := want.print(&out); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := loadConfig(configFile(t, out.String()), nil); err != nil || !reflect.DeepEqual(got, want) {
+	got, err := loadConfig(configFile(t, out.String()), nil)
+	if got.sources = nil; err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v, %v\nwant %+v\nfrom\n%s", got, err, want, out.String())
 	}
 }
@@ -301,5 +304,62 @@ func TestPrintedConfigMasksSecrets(t *testing.T) {
 		"database_listen_url: postgres://u:xxxxx@h:5432/d\nsecret_key: xxxxx"
 	if got != want || strings.Contains(out.String(), "hunter2") {
 		t.Errorf("got\n%s\nwant these lines in it\n%s", out.String(), want)
+	}
+}
+
+// Each setting is shown with its value and its source. No secret is shown, wherever it comes from.
+func TestTheSettingsInForceAreShown(t *testing.T) {
+	file := configFile(t, "domain: customers\nlog_level: debug\ndatabase_url: postgres://u:hunter2@h/d?sslpassword=hunter2\n")
+	c, err := loadConfig("", []string{
+		"TENANTRY_CONFIG=" + file, "TENANTRY_LOG_LEVEL=warn", "TENANTRY_DATABASE_LISTEN_URL=postgres://u:hunter2@h/d", testKeyEnv, "TENANTRY_CUSTOMER_ROLES=a,b",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := map[string]service.Setting{}
+	for _, s := range c.shown() {
+		shown[s.Key] = s
+		if all := fmt.Sprintf("%+v", s); strings.Contains(all, "hunter2") || strings.Contains(all, string(testKey)) || strings.Contains(all, testKeyEnv[len("TENANTRY_SECRET_KEY="):]) {
+			t.Errorf("a secret is shown: %s", all)
+		}
+		if s.Meaning == "" || s.Default == "" {
+			t.Errorf("%+v lacks its meaning or its default", s)
+		}
+	}
+	if len(shown) != len(c.settings()) {
+		t.Errorf("%d settings are shown, want %d", len(shown), len(c.settings()))
+	}
+	for key, want := range map[string]service.Setting{
+		"domain":         {Variable: "TENANTRY_DOMAIN", Value: "customers", Source: service.SourceFile, File: "tenantry.yaml:1", Default: "default"},
+		"log_level":      {Variable: "TENANTRY_LOG_LEVEL", Value: "warn", Source: service.SourceVariable, Default: "info"},
+		"customer_roles": {Variable: "TENANTRY_CUSTOMER_ROLES", Value: "a,b", Source: service.SourceVariable, Default: "member,bs-admin"},
+		"lease":          {Variable: "TENANTRY_LEASE", Value: "10s", Source: service.SourceDefault, Default: "10s"},
+		"secret_key":     {Variable: "TENANTRY_SECRET_KEY", Value: "xxxxx", Source: service.SourceVariable, Default: shown["secret_key"].Default},
+		"database_url": {
+			Variable: "TENANTRY_DATABASE_URL", Value: "postgres://u:xxxxx@h/d?sslpassword=xxxxx", Source: service.SourceFile, File: "tenantry.yaml:3",
+			Default: shown["database_url"].Default,
+		},
+	} {
+		want.Key, want.Meaning = key, shown[key].Meaning
+		if shown[key] != want {
+			t.Errorf("got  %+v\nwant %+v", shown[key], want)
+		}
+	}
+}
+
+// Without a configured key, the key is that of the file beside the database.
+func TestTheSourceOfAKeyFileIsShown(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "t.db")
+	c, err := loadConfig("", []string{"TENANTRY_DATABASE_URL=sqlite:" + path})
+	if err == nil {
+		c, err = withSecretKey(c)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range c.shown() {
+		if s.Key == "secret_key" && (s.Value != "xxxxx" || s.Source != service.SourceFile || s.File != "t.db.key") {
+			t.Errorf("got %+v", s)
+		}
 	}
 }

@@ -68,7 +68,7 @@ func newStage(ctx context.Context, pace time.Duration, refuse func(billing.Custo
 		return nil, err
 	}
 	s.Service, err = service.Start(ctx, service.Options{
-		Config: config.Config, Log: zerolog.Nop(), Version: version,
+		Config: config.Config, Log: zerolog.Nop(), Version: version, Settings: config.shown(),
 		Cloud: func(string) (conn.Config, error) { return s.admin(), nil },
 		Around: func(upstream string, next http.RoundTripper) http.RoundTripper {
 			if upstream == service.BillingStack {

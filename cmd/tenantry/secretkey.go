@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,7 +29,11 @@ func withSecretKey(c Config) (Config, error) {
 		}
 		read, err = readSecretKey(path)
 	}
-	c.SecretKey = read
+	c.SecretKey, c.sources = read, maps.Clone(c.sources)
+	if c.sources == nil {
+		c.sources = map[string]string{}
+	}
+	c.sources["secret_key"] = filepath.Base(path)
 	return c, exit(exitUsage, err)
 }
 

@@ -69,7 +69,7 @@ func (p *program) serveUntil(ctx context.Context, c Config) error {
 		return err
 	}
 	collectLessOften()
-	s, err := service.Start(ctx, service.Options{Config: c.Config, Log: log, Version: version, Cloud: clouds.FromCloud})
+	s, err := service.Start(ctx, service.Options{Config: c.Config, Log: log, Version: version, Cloud: clouds.FromCloud, Settings: c.shown()})
 	if err != nil {
 		return ofService(c, err)
 	}

@@ -378,6 +378,27 @@ func (e RunState) Valid() bool {
 	}
 }
 
+// Defines values for SettingSource.
+const (
+	SettingByDefault  SettingSource = "default"
+	SettingByFile     SettingSource = "file"
+	SettingByVariable SettingSource = "variable"
+)
+
+// Valid indicates whether the value is a known member of the SettingSource enum.
+func (e SettingSource) Valid() bool {
+	switch e {
+	case SettingByDefault:
+		return true
+	case SettingByFile:
+		return true
+	case SettingByVariable:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Severity.
 const (
 	SeverityCritical Severity = "critical"
@@ -1836,6 +1857,41 @@ type SamplesReceipt struct {
 	Spooled bool `json:"spooled"`
 }
 
+// Setting defines model for Setting.
+type Setting struct {
+	// Default The default, or words that describe it, in Markdown.
+	Default string `json:"default"`
+
+	// File The file that sets the value. The number after a colon is the line.
+	File *string `json:"file,omitempty"`
+
+	// Key The name in the file of settings.
+	Key string `json:"key"`
+
+	// Meaning What the setting means, in Markdown.
+	Meaning string `json:"meaning"`
+
+	// Source `default`: nothing sets the value. `file`: the file of settings, or the file with the secret key. `variable`: the environment variable.
+	Source SettingSource `json:"source"`
+
+	// Value The value in force. Commas separate the items of a list. A secret is shown as `xxxxx`.
+	Value string `json:"value"`
+
+	// Variable The name of the environment variable.
+	Variable string `json:"variable"`
+}
+
+// SettingList defines model for SettingList.
+type SettingList struct {
+	Settings []Setting `json:"settings"`
+
+	// Version The version of the replica that answers.
+	Version string `json:"version"`
+}
+
+// SettingSource `default`: nothing sets the value. `file`: the file of settings, or the file with the secret key. `variable`: the environment variable.
+type SettingSource string
+
 // Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 type Severity string
 
@@ -2653,6 +2709,9 @@ type ServerInterface interface {
 	// SkipStep Skip a step
 	// (POST /v1/runs/{run_id}/skip)
 	SkipStep(ctx echo.Context, runID RunID) error
+	// GetSettings Show the settings of the replica that answers
+	// (GET /v1/settings)
+	GetSettings(ctx echo.Context) error
 	// GetTenant Show a tenant as it is in Keystone now
 	// (GET /v1/tenants/{tenant_id})
 	GetTenant(ctx echo.Context, tenantID KeystoneID) error
@@ -3838,6 +3897,15 @@ func (w *ServerInterfaceWrapper) SkipStep(ctx echo.Context) error {
 	return err
 }
 
+// GetSettings converts echo context to params.
+func (w *ServerInterfaceWrapper) GetSettings(ctx echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetSettings(ctx)
+	return err
+}
+
 // GetTenant converts echo context to params.
 func (w *ServerInterfaceWrapper) GetTenant(ctx echo.Context) error {
 	var err error
@@ -3978,6 +4046,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/v1/runs/:run_id/hold", wrapper.HoldRun, options.OperationMiddlewares["holdRun"]...)
 	router.POST(options.BaseURL+"/v1/runs/:run_id/retry", wrapper.RetryRun, options.OperationMiddlewares["retryRun"]...)
 	router.POST(options.BaseURL+"/v1/runs/:run_id/skip", wrapper.SkipStep, options.OperationMiddlewares["skipStep"]...)
+	router.GET(options.BaseURL+"/v1/settings", wrapper.GetSettings, options.OperationMiddlewares["getSettings"]...)
 	router.GET(options.BaseURL+"/v1/tenants/:tenant_id", wrapper.GetTenant, options.OperationMiddlewares["getTenant"]...)
 	router.POST(options.BaseURL+"/v1/usage/ceilometer", wrapper.PostSamples, options.OperationMiddlewares["postSamples"]...)
 	router.GET(options.BaseURL+"/v1/users/:user_id", wrapper.GetUser, options.OperationMiddlewares["getUser"]...)

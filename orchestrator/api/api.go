@@ -23,7 +23,8 @@ import (
 	"github.com/tenantry/tenantry/workflows"
 )
 
-// Options configures the API. All fields are required, except Workflows, Admissions, Logins, Heartbeat, ScopedTokens, Ready and KeystoneURL.
+// Options configures the API. All fields are required, except Workflows, Settings, Admissions, Logins, Heartbeat, ScopedTokens, Ready and
+// KeystoneURL.
 type Options struct {
 	Runs    saga.Reader
 	Starter saga.Starter
@@ -62,6 +63,7 @@ type Options struct {
 	Backlog  func(context.Context, saga.BacklogLimits) (saga.Backlog, error)
 	Circuits func() []Circuit // returns the circuits of the upstreams
 	Replica  func() string    // returns the id of this replica, or an empty text if it has no lease
+	Settings []Setting        // the settings in force; without secrets
 	// Ready returns the states of the service's dependencies. Ready must return within some seconds.
 	Ready   func(ctx context.Context) []Dependency
 	Version string // version of this release

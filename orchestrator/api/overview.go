@@ -35,6 +35,11 @@ func (s *server) GetOverview(c echo.Context) error {
 	return answerJSON(c, http.StatusOK, answer)
 }
 
+// GetSettings shows the settings of this replica.
+func (s *server) GetSettings(c echo.Context) error {
+	return answerJSON(c, http.StatusOK, SettingList{Version: s.Version, Settings: append([]Setting{}, s.Settings...)})
+}
+
 func viewFollowUps(n saga.FollowUpCount) FollowUpCount {
 	v := FollowUpCount{Count: n.Count, First: []FollowUp{}}
 	for _, f := range n.First {

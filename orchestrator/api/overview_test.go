@@ -2,11 +2,14 @@ package api_test
 
 import (
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/tenantry/tenantry/orchestrator/api"
+	"github.com/tenantry/tenantry/orchestrator/service"
+	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
 
 // An operator sees runs that wait for an upstream, the open circuit of the upstream, and the replica.
@@ -63,6 +66,32 @@ func TestTheOverviewIsForOperators(t *testing.T) {
 		t.Errorf("a portal: got %d %s", got.status, got.body)
 	}
 	if got := w.call(request{path: "/v1/overview"}); got.status != http.StatusUnauthorized {
+		t.Errorf("nobody: got %d %s", got.status, got.body)
+	}
+}
+
+func TestTheSettingsAreForOperators(t *testing.T) {
+	w := newWorld(t, func(o *servicetest.Options) {
+		before := o.Change
+		o.Change = func(o *service.Options) {
+			before(o)
+			o.Settings = []service.Setting{
+				{Key: "domain", Variable: "TENANTRY_DOMAIN", Value: "customers", Source: service.SourceFile, File: "tenantry.yaml:1", Default: "default", Meaning: "m"},
+				{Key: "lease", Variable: "TENANTRY_LEASE", Value: "10s", Source: service.SourceDefault, Default: "10s", Meaning: "m"},
+			}
+		}
+	})
+	want := []api.Setting{
+		{Key: "domain", Variable: "TENANTRY_DOMAIN", Value: "customers", Source: api.SettingByFile, File: new("tenantry.yaml:1"), Default: "default", Meaning: "m"},
+		{Key: "lease", Variable: "TENANTRY_LEASE", Value: "10s", Source: api.SettingByDefault, Default: "10s", Meaning: "m"},
+	}
+	if got := read[api.SettingList](t, w.call(w.admin("GET", "/v1/settings", ""))); !reflect.DeepEqual(got.Settings, want) {
+		t.Errorf("got %+v, want %+v", got.Settings, want)
+	}
+	if got := w.call(request{path: "/v1/settings", portal: w.Merchant}); got.status != http.StatusForbidden || strings.Contains(got.body, "customers") {
+		t.Errorf("a portal: got %d %s", got.status, got.body)
+	}
+	if got := w.call(request{path: "/v1/settings"}); got.status != http.StatusUnauthorized {
 		t.Errorf("nobody: got %d %s", got.status, got.body)
 	}
 }

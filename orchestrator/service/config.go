@@ -2,6 +2,26 @@ package service
 
 import "time"
 
+// Setting is a setting of the service as operators see it.
+type Setting struct {
+	Key, Variable string // the names in the file of settings and in the environment
+	Value         string // the value in force; a secret is masked
+	Source        Source
+	File          string // the file, and the line in it, if Source is SourceFile
+	Default       string // the default, or words that describe it
+	Meaning       string
+}
+
+// Source is the place that a setting comes from.
+type Source string
+
+// The values of Source.
+const (
+	SourceDefault  Source = "default"
+	SourceFile     Source = "file"
+	SourceVariable Source = "variable"
+)
+
 // Config is the configuration of a service. The code that creates a Config must check all values that can be checked without
 // another service. Clouds are configured by Options.Cloud.
 type Config struct {

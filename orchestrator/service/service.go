@@ -36,6 +36,8 @@ type Options struct {
 	Log     zerolog.Logger
 	Version string // the release's version, which the API's document shows
 
+	// Settings are the settings in force, as operators see them. They must not contain secrets.
+	Settings []Setting
 	// Cloud returns the configuration of a cloud's Keystone. Cloud is called when the cloud is first used: see [clouds.FromCloud].
 	Cloud func(name string) (conn.Config, error)
 	// Workflows returns the workflows of the service; nil means all workflows of this release.

@@ -139,7 +139,7 @@ func wire(p parts) (w wired, err error) {
 			now := clock.Now()
 			return p.store.Backlog(ctx, saga.Due{Now: now, Down: u.gates.Open(), Expired: now.Add(-cmp.Or(p.GiveUpAfter, 24*time.Hour))}, l)
 		},
-		Circuits: func() []api.Circuit { return viewCircuits(u.gates.Circuits()) }, Replica: w.runs.ReplicaID,
+		Circuits: func() []api.Circuit { return viewCircuits(u.gates.Circuits()) }, Replica: w.runs.ReplicaID, Settings: viewSettings(p.Settings),
 	})
 	if err != nil {
 		return w, err
@@ -159,6 +159,17 @@ func wire(p parts) (w wired, err error) {
 		}
 	})
 	return w, err
+}
+
+func viewSettings(all []Setting) []api.Setting {
+	settings := make([]api.Setting, len(all))
+	for i, s := range all {
+		settings[i] = api.Setting{Key: s.Key, Variable: s.Variable, Value: s.Value, Source: api.SettingSource(s.Source), Default: s.Default, Meaning: s.Meaning}
+		if s.File != "" {
+			settings[i].File = &s.File
+		}
+	}
+	return settings
 }
 
 func viewCircuits(all []gate.Circuit) []api.Circuit {
