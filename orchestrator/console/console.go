@@ -109,6 +109,7 @@ func New(o Options) (handler http.Handler, serve func(ctx context.Context), err 
 	in.GET("/users/:id", c.user)
 	in.GET("/health", c.health)
 	in.GET("/health/now", c.healthNow)
+	in.GET("/settings", c.settings)
 	in.GET("/merchants", c.merchants)
 	in.GET("/merchants/:id", c.merchant)
 	in.POST("/merchants/:id", c.changeMerchant)

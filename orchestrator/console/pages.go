@@ -26,7 +26,8 @@ func newPages() (pages, error) {
 	}
 	made := pages{}
 	for _, name := range []string{
-		"sign-in", "runs", "run", "error", "subscriptions", "subscription", "customer", "tenant", "user", "change", "merchants", "merchant", "merchant-key", "health",
+		"sign-in", "runs", "run", "error", "subscriptions", "subscription", "customer", "tenant", "user",
+		"change", "merchants", "merchant", "merchant-key", "health", "settings",
 	} {
 		page, err := template.Must(common.Clone()).ParseFS(templates, "templates/"+name+".html")
 		if err != nil {
