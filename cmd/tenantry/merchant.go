@@ -83,11 +83,12 @@ func keyTable(w io.Writer, merchantID, key, secret string) {
 
 func (p *program) merchantList() *cobra.Command {
 	c := &cobra.Command{Use: "list", Short: "List the merchants by name", Args: exactly()}
+	name := c.Flags().String("name", "", "list only merchants whose names contain this text")
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		return p.withStore(cmd.Context(), func(_ Config, s *store.Store) error {
 			list := client.MerchantList{Merchants: []client.Merchant{}, Links: client.Links{}}
-			err := merchants.Each(cmd.Context(), s.Merchants(), func(m merchants.Merchant) {
+			err := merchants.Each(cmd.Context(), s.Merchants(), *name, func(m merchants.Merchant) {
 				list.Merchants = append(list.Merchants, viewMerchant(m))
 			})
 			if err != nil {

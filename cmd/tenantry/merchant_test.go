@@ -105,6 +105,10 @@ func TestAListOfManyMerchants(t *testing.T) {
 	if len(seen) != n || len(list.Merchants) != n {
 		t.Errorf("got %d merchants, %d of them different, want %d", len(list.Merchants), len(seen), n)
 	}
+	code, out, stderr = line(t, env, "merchant", "list", "--name", "OP 3", "-f", "json")
+	if err := json.Unmarshal([]byte(out), &list); err != nil || code != 0 || len(list.Merchants) != n/7 || list.Merchants[0].Name != "shop 3" {
+		t.Errorf("by name: got %d, %v, %d merchants, want %d; %s", code, err, len(list.Merchants), n/7, stderr)
+	}
 }
 
 func TestSettingsThatKeystoneDoesNotKnow(t *testing.T) {

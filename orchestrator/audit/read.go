@@ -138,7 +138,7 @@ func (r *reading) readScope(ctx context.Context) error {
 
 // merchantsOf returns the merchants in the scope.
 func (r *reading) merchantsOf(ctx context.Context) (all []merchants.Merchant, err error) {
-	err = merchants.Each(ctx, r.Merchants, func(m merchants.Merchant) {
+	err = merchants.Each(ctx, r.Merchants, "", func(m merchants.Merchant) {
 		if (r.scope.MerchantID == "" || r.scope.MerchantID == m.ID) && (r.scope.Cloud == "" || r.scope.Cloud == m.Cloud) {
 			all = append(all, m)
 		}

@@ -94,11 +94,11 @@ type Store interface {
 // pageSize is the number of merchants that Each reads at a time.
 const pageSize = 200
 
-// Each calls the function `see` for each merchant, sorted by name. If the name of a merchant changes meanwhile, Each may omit the
-// merchant, or call `see` twice for it.
-func Each(ctx context.Context, s Store, see func(Merchant)) error {
+// Each calls the function `see` for each merchant whose name contains the given text, sorted by name: see Filter.Name. If the name of a
+// merchant changes meanwhile, Each may omit the merchant, or call `see` twice for it.
+func Each(ctx context.Context, s Store, name string, see func(Merchant)) error {
 	for after := ""; ; {
-		page, err := s.List(ctx, Filter{After: after, Limit: pageSize})
+		page, err := s.List(ctx, Filter{Name: name, After: after, Limit: pageSize})
 		if err != nil {
 			return err
 		}

@@ -166,7 +166,7 @@ func (c *cloud) learn(ctx context.Context, domainID string) error {
 // run may still have to undo its writes there.
 func (c *cloud) relearn(ctx context.Context) error {
 	names := map[string]bool{c.clouds.domain: false}
-	err := merchants.Each(ctx, c.clouds.merchants, func(m merchants.Merchant) {
+	err := merchants.Each(ctx, c.clouds.merchants, "", func(m merchants.Merchant) {
 		if m.Cloud == c.name {
 			name := cmp.Or(m.Domain, c.clouds.domain)
 			names[name] = names[name] || m.SignUp
