@@ -78,7 +78,7 @@ func (p *program) meterKeyCreate() *cobra.Command {
 // checkCloud prints a warning.
 func (p *program) checkCloud(ctx context.Context, s *store.Store, cloud string) error {
 	known := []string{merchants.DefaultCloud}
-	if err := merchants.Each(ctx, s.Merchants(), func(m merchants.Merchant) { known = append(known, m.Cloud) }); err != nil {
+	if err := merchants.Each(ctx, s.Merchants(), "", func(m merchants.Merchant) { known = append(known, m.Cloud) }); err != nil {
 		return exit(exitUnreachable, err)
 	}
 	if slices.Contains(known, cloud) {
