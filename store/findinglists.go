@@ -33,6 +33,9 @@ func (t *Audits) Findings(ctx context.Context, f audit.Filter) ([]audit.Finding,
 // when the page is full.
 func filteredFindings(db *gorm.DB, f audit.Filter) *gorm.DB {
 	first, after := "", upstream.Clean(f.After)
+	if len(f.IDs) > 0 {
+		db = db.Where("id IN ?", f.IDs)
+	}
 	for _, c := range []struct{ column, value string }{
 		{"subscription_id", f.SubscriptionID},
 		{"project_id", f.ProjectID},
@@ -44,7 +47,7 @@ func filteredFindings(db *gorm.DB, f audit.Filter) *gorm.DB {
 	} {
 		switch value := upstream.Clean(c.value); {
 		case c.value == "":
-		case first == "" && c.column != "cloud":
+		case first == "" && c.column != "cloud" && len(f.IDs) == 0:
 			// With this condition and this ORDER BY, PostgreSQL uses the index of this column. Otherwise, it might read the findings by id.
 			first = c.column
 			db = db.Where("("+first+", id) > (?, ?) AND "+first+" <= ?", value, after, value)
@@ -56,7 +59,7 @@ func filteredFindings(db *gorm.DB, f audit.Filter) *gorm.DB {
 		db = db.Where("status IN ?", f.Statuses)
 	}
 	unresolved := len(f.Statuses) > 0 && !slices.Contains(f.Statuses, audit.Resolved)
-	if unresolved && (first == "" || first == "merchant_id") {
+	if unresolved && len(f.IDs) == 0 && (first == "" || first == "merchant_id") {
 		db = db.Where("status <> 'resolved'") // repeats the condition of the partial indexes literally
 	}
 	if f.Severity != "" {
@@ -74,6 +77,26 @@ func filteredFindings(db *gorm.DB, f audit.Filter) *gorm.DB {
 // severitiesFrom returns the given severity and all worse severities.
 func severitiesFrom(least audit.Severity) []audit.Severity {
 	return slices.DeleteFunc(slices.Clone(audit.Severities), func(s audit.Severity) bool { return !s.AtLeast(least) })
+}
+
+// CountFindings counts findings, as audit.Store specifies.
+func (t *Audits) CountFindings(ctx context.Context, cloud, merchantID string) ([]audit.FindingCount, error) {
+	db := t.store.db.WithContext(ctx).Model(&findingRow{}).Select("severity, code, status, count(*) AS count").Where("status <> 'resolved'")
+	if merchantID != "" {
+		db = db.Where("merchant_id = ?", upstream.Clean(merchantID))
+	}
+	if cloud != "" {
+		db = db.Where("cloud || '' = ?", upstream.Clean(cloud))
+	}
+	var counts []audit.FindingCount
+	if err := db.Group("severity, code, status").Find(&counts).Error; err != nil {
+		return nil, fmt.Errorf("counting findings: %w", err)
+	}
+	slices.SortFunc(counts, func(a, b audit.FindingCount) int {
+		return cmp.Or(slices.Index(audit.Severities, a.Severity)-slices.Index(audit.Severities, b.Severity),
+			cmp.Compare(a.Code, b.Code), cmp.Compare(a.Status, b.Status))
+	})
+	return counts, nil
 }
 
 // Finding reads one finding.

@@ -66,6 +66,20 @@ func (g *growth) measureFindings(ctx context.Context, old *saga.Run) {
 	}
 	g.measure("finding", func() error { _, err := a.Finding(ctx, id); return err })
 	g.measure("plan", func() error { _, err := a.Plan(ctx, "plan 7"); return err })
+	g.measure("plans", func() error { _, err := a.Plans(ctx, "", 2); return err })
+	g.measure("plans, next page", func() error { _, err := a.Plans(ctx, "plan 7", 2); return err })
+	g.measure("approvals", func() error { _, err := a.Approvals(ctx, "plan 7"); return err })
+	g.measure("approvals of a finding", func() error { _, err := a.ApprovalsOf(ctx, id, 2); return err })
+	g.measure("keyed runs", func() error {
+		_, err := a.KeyedRuns(ctx, []audit.RunKey{{MerchantID: old.Merchant, Key: old.Key}, {MerchantID: "m3", Key: "k"}})
+		return err
+	})
+	g.measure("findings by id", func() error {
+		_, err := a.Findings(ctx, audit.Filter{IDs: []string{id, "open 3"}, Statuses: open, Limit: 2})
+		return err
+	})
+	g.measure("counts", func() error { _, err := a.CountFindings(ctx, "", ""); return err })
+	g.measure("counts of a merchant", func() error { _, err := a.CountFindings(ctx, "none", "m3"); return err })
 	g.measure("history", func() error { _, err := a.History(ctx, id); return err })
 }
 

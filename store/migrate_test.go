@@ -9,6 +9,7 @@ import (
 
 	"github.com/pressly/goose/v3"
 
+	"github.com/tenantry/tenantry/orchestrator/audit"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/usage"
 	"github.com/tenantry/tenantry/store/storetest"
@@ -365,6 +366,43 @@ func TestMigrationOfUsageRows(t *testing.T) {
 						t.Errorf("after the migration to the earlier schema, this works: %s", gone)
 					}
 				}
+			}
+		})
+	}
+}
+
+// The migration counts the entries of plans that were made before. A text within an entry is not counted.
+func TestMigrationCountsTheEntriesOfPlans(t *testing.T) {
+	for name, url := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
+		t.Run(name, func(t *testing.T) {
+			s, err := Open(t.Context(), url(t), make([]byte, KeySize))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = s.Close() })
+			provider, err := migrationsOf(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := provider.UpTo(t.Context(), 29); err != nil {
+				t.Fatal(err)
+			}
+			entries := []audit.PlanEntry{{FindingID: "f1", Detail: `"finding_id":"x"`}, {FindingID: "f2", Values: map[string]string{"v": `"finding_id":`}}}
+			for id, all := range map[string][]audit.PlanEntry{"two": entries, "none": {}} {
+				row, err := rowOfPlan(&audit.Plan{ID: id, CreatedAt: time.Now(), Entries: all})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := s.db.Omit("size").Create(&row).Error; err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := s.Migrate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			plans, err := s.Audits().Plans(t.Context(), "", 9)
+			if err != nil || len(plans) != 2 || plans[0].Size != 2 || plans[1].Size != 0 {
+				t.Errorf("got %+v, %v; want plans with 2 and 0 entries", plans, err)
 			}
 		})
 	}

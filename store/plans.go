@@ -36,6 +36,27 @@ func (t *Audits) Plan(ctx context.Context, id string) (audit.Plan, error) {
 	return rows[0].plan()
 }
 
+// Plans reads a page of plans, as audit.PlanStore specifies.
+func (t *Audits) Plans(ctx context.Context, before string, limit int) ([]audit.PlanSummary, error) {
+	db := t.store.db.WithContext(ctx).Model(&planRow{}).Select("id, installation, created_at, created_by, size, left_out, suspect, " +
+		"(SELECT count(*) FROM repair_approvals a WHERE a.plan_id = repair_plans.id) AS approved")
+	if before != "" {
+		db = db.Where("id < ?", upstream.Clean(before))
+	}
+	var rows []struct {
+		Plan     planRow `gorm:"embedded"`
+		Approved int     `gorm:"column:approved"`
+	}
+	if err := db.Order("id DESC").Limit(limit).Find(&rows).Error; err != nil {
+		return nil, fmt.Errorf("listing plans: %w", err)
+	}
+	page := make([]audit.PlanSummary, len(rows))
+	for i := range rows {
+		page[i] = audit.PlanSummary{Plan: rows[i].Plan.head(), Size: rows[i].Plan.Size, Approved: rows[i].Approved}
+	}
+	return page, nil
+}
+
 // planRow is a row of the table repair_plans.
 type planRow struct {
 	ID           string `gorm:"column:id;primaryKey"`
@@ -43,6 +64,7 @@ type planRow struct {
 	CreatedAt    int64  `gorm:"column:created_at;autoCreateTime:false"`
 	CreatedBy    string `gorm:"column:created_by"`
 	Entries      string `gorm:"column:entries"`
+	Size         int    `gorm:"column:size"`
 	LeftOut      int    `gorm:"column:left_out"`
 	Suspect      int    `gorm:"column:suspect"`
 }
@@ -52,7 +74,8 @@ func (planRow) TableName() string { return "repair_plans" }
 
 func rowOfPlan(p *audit.Plan) (planRow, error) {
 	row := planRow{
-		ID: p.ID, Installation: p.Installation, CreatedAt: p.CreatedAt.UnixMicro(), CreatedBy: p.By, LeftOut: p.LeftOut, Suspect: p.Suspect,
+		ID: p.ID, Installation: p.Installation, CreatedAt: p.CreatedAt.UnixMicro(), CreatedBy: p.By, Size: len(p.Entries),
+		LeftOut: p.LeftOut, Suspect: p.Suspect,
 	}
 	cleaned(&row.ID, &row.Installation, &row.CreatedBy)
 	entries := slices.Clone(p.Entries)
@@ -67,10 +90,15 @@ func rowOfPlan(p *audit.Plan) (planRow, error) {
 	return row, encodeText(&row.Entries, entries)
 }
 
-func (row *planRow) plan() (audit.Plan, error) {
-	p := audit.Plan{
+// The method `head` returns the plan without its entries.
+func (row *planRow) head() audit.Plan {
+	return audit.Plan{
 		ID: row.ID, Installation: row.Installation, CreatedAt: at(row.CreatedAt), By: row.CreatedBy, LeftOut: row.LeftOut, Suspect: row.Suspect,
 	}
+}
+
+func (row *planRow) plan() (audit.Plan, error) {
+	p := row.head()
 	err := decode(&row.Entries, &p.Entries)
 	if err != nil {
 		err = fmt.Errorf("decoding plan %s: %w", row.ID, err)

@@ -30,7 +30,8 @@ var parts = map[string][]string{
 		"explain.go", // the explanation of a subscription
 	},
 	"store": {
-		"billingstack", "auditrows.go", "entries.go", "findinglists.go", "plans.go", "0015_audits.sql", "0016_repair_plans.sql",
+		"billingstack", "auditrows.go", "entries.go", "findinglists.go", "plans.go", "approvals.go", "0015_audits.sql", "0016_repair_plans.sql",
+		"0030_repair_approvals.sql",
 		// an amount and a row of usage belong to a plan and a subscription
 		"usageagain.go", "usagebilling.go", "usagehours.go", "usagerows.go", "usageterms.go", "usageunmatched.go",
 		"auditusage.go", "0020_usage_hours.sql", "0021_usage_rows.sql", "0025_usage_terms.sql",

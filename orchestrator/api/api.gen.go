@@ -1002,8 +1002,11 @@ type Finding struct {
 	ProjectID   *string         `json:"project_id,omitempty"`
 
 	// Repair How the finding can be resolved. If the field `action` is present, a repair plan can contain the finding. Tenantry then makes the change after an operator has approved the repair. If the field is absent, a person must make the change.
-	Repair     Repair     `json:"repair"`
-	ResolvedAt *time.Time `json:"resolved_at,omitempty"`
+	Repair Repair `json:"repair"`
+
+	// Repairs The last 20 approved repairs of the finding. Those of the newest plans are first.
+	Repairs    *[]FindingRepair `json:"repairs,omitempty"`
+	ResolvedAt *time.Time       `json:"resolved_at,omitempty"`
 
 	// RunID The run that created the object.
 	RunID *string `json:"run_id,omitempty"`
@@ -1036,6 +1039,26 @@ type FindingChange struct {
 // FindingCode What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. Later releases may add values: accept unknown values.
 type FindingCode = string
 
+// FindingCount defines model for FindingCount.
+type FindingCount struct {
+	// Code What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. Later releases may add values: accept unknown values.
+	Code FindingCode `json:"code"`
+
+	// Count The number of findings.
+	Count int `json:"count"`
+
+	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
+	Severity Severity `json:"severity"`
+
+	// Status `new`: one audit has seen the finding. `known`: several audits have seen the finding. `resolved`: the last audit that looked for the finding has not seen it. `accepted`: an operator has accepted the finding, with a reason. New and known findings are open.
+	Status FindingStatus `json:"status"`
+}
+
+// FindingCounts defines model for FindingCounts.
+type FindingCounts struct {
+	Counts []FindingCount `json:"counts"`
+}
+
 // FindingID the id of a finding, which consists of 8 to 64 lower-case hexadecimal digits and hyphens
 type FindingID = string
 
@@ -1053,6 +1076,23 @@ type FindingObject struct {
 	// Kind customer, subscription, project, role-assignment, user, group, role, domain, plan, merchant, meter or run.
 	Kind string  `json:"kind"`
 	Name *string `json:"name,omitempty"`
+}
+
+// FindingRepair An approved entry of a repair plan, with its run or the reason for its refusal.
+type FindingRepair struct {
+	// Approval Who has approved the entry.
+	Approval RepairApproval `json:"approval"`
+	PlanID   string         `json:"plan_id"`
+
+	// Refused Why an entry was not carried out.
+	Refused *RepairRefusal `json:"refused,omitempty"`
+
+	// RefusedAt The time of the refusal.
+	RefusedAt *time.Time `json:"refused_at,omitempty"`
+
+	// RunID The run that carries out the entry.
+	RunID    *string   `json:"run_id,omitempty"`
+	RunState *RunState `json:"run_state,omitempty"`
 }
 
 // FindingStatus `new`: one audit has seen the finding. `known`: several audits have seen the finding. `resolved`: the last audit that looked for the finding has not seen it. `accepted`: an operator has accepted the finding, with a reason. New and known findings are open.
@@ -1633,6 +1673,27 @@ type RepairAnswer struct {
 	Repairs []RepairResult `json:"repairs"`
 }
 
+// RepairApproval Who has approved the entry.
+type RepairApproval struct {
+	At  time.Time `json:"at"`
+	Who string    `json:"who"`
+}
+
+// RepairApprovalChange defines model for RepairApprovalChange.
+type RepairApprovalChange struct {
+	// Approved False withdraws the approval.
+	Approved bool `json:"approved"`
+
+	// FindingID the id of a finding, which consists of 8 to 64 lower-case hexadecimal digits and hyphens
+	FindingID FindingID `json:"finding_id"`
+}
+
+// RepairApprovals defines model for RepairApprovals.
+type RepairApprovals struct {
+	// Entries The entries whose approvals change. A finding must not occur more than once.
+	Entries []RepairApprovalChange `json:"entries"`
+}
+
 // RepairPlan Repairs of open findings. An operator can approve some or all of the repairs.
 type RepairPlan struct {
 	// By Who asked for the plan.
@@ -1661,7 +1722,10 @@ type RepairPlan struct {
 type RepairPlanEntry struct {
 	// Action The kind of change that resolves a finding. /docs#RepairAction-ACTION explains each action. Later releases may add values: accept unknown values.
 	Action RepairAction `json:"action"`
-	Cloud  *string      `json:"cloud,omitempty"`
+
+	// Approval Who has approved the entry.
+	Approval *RepairApproval `json:"approval,omitempty"`
+	Cloud    *string         `json:"cloud,omitempty"`
 
 	// Code What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. Later releases may add values: accept unknown values.
 	Code       FindingCode `json:"code"`
@@ -1673,6 +1737,16 @@ type RepairPlanEntry struct {
 	MerchantID string          `json:"merchant_id"`
 	Objects    []FindingObject `json:"objects"`
 	ProjectID  *string         `json:"project_id,omitempty"`
+
+	// Refused Why an entry was not carried out.
+	Refused *RepairRefusal `json:"refused,omitempty"`
+
+	// RefusedAt The time of the refusal.
+	RefusedAt *time.Time `json:"refused_at,omitempty"`
+
+	// RepairRunID The run that carries out the entry.
+	RepairRunID    *string   `json:"repair_run_id,omitempty"`
+	RepairRunState *RunState `json:"repair_run_state,omitempty"`
 
 	// RunID The run that created the object.
 	RunID string `json:"run_id"`
@@ -1688,6 +1762,9 @@ type RepairPlanEntry struct {
 
 // RepairPlanFilter Selects open findings. A field that you omit does not restrict the selection.
 type RepairPlanFilter struct {
+	// AuditID a uuid in lower case, with hyphens
+	AuditID *UUID `json:"audit_id,omitempty"`
+
 	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
 	Cloud *CloudName `json:"cloud,omitempty"`
 
@@ -1697,6 +1774,9 @@ type RepairPlanFilter struct {
 	// CustomerID a uuid in lower case, with hyphens
 	CustomerID *UUID `json:"customer_id,omitempty"`
 
+	// FindingID Only these findings.
+	FindingID *[]FindingID `json:"finding_id,omitempty"`
+
 	// MerchantID a uuid in lower case, with hyphens
 	MerchantID *UUID `json:"merchant_id,omitempty"`
 
@@ -1705,6 +1785,45 @@ type RepairPlanFilter struct {
 
 	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 	Severity *Severity `json:"severity,omitempty"`
+
+	// SubscriptionID a uuid in lower case, with hyphens
+	SubscriptionID *UUID `json:"subscription_id,omitempty"`
+
+	// UserID An id in Keystone, such as 3c2a9c5a6f0b4b3f8f3e0d8e6f5c4b3a, john.doe or m@example.org. Slashes and control characters are not allowed. The id must not be "." or "..".
+	UserID *KeystoneID `json:"user_id,omitempty"`
+}
+
+// RepairPlanList defines model for RepairPlanList.
+type RepairPlanList struct {
+	Links Links               `json:"links"`
+	Plans []RepairPlanSummary `json:"plans"`
+}
+
+// RepairPlanSummary A repair plan without its entries.
+type RepairPlanSummary struct {
+	// Approved The number of approved entries.
+	Approved int `json:"approved"`
+
+	// By Who asked for the plan.
+	By        string    `json:"by"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// ExpiresAt After this time, the plan is refused.
+	ExpiresAt time.Time `json:"expires_at"`
+	ID        string    `json:"id"`
+
+	// Installation The id of the installation that has created the plan.
+	Installation string `json:"installation"`
+
+	// LeftOut The number of findings that have a repair but are not in the plan, because the plan is full.
+	LeftOut int   `json:"left_out"`
+	Links   Links `json:"links"`
+
+	// Size The number of entries.
+	Size int `json:"size"`
+
+	// Suspect The number of findings that have a repair but are not in the plan, because Keystone or BillingStack seems not to show all its objects.
+	Suspect int `json:"suspect"`
 }
 
 // RepairRefusal Why an entry was not carried out.
@@ -2311,6 +2430,15 @@ type ListAuditsParams struct {
 	Marker *UUID `form:"marker,omitempty" json:"marker,omitempty"`
 }
 
+// CountFindingsParams defines parameters for CountFindings.
+type CountFindingsParams struct {
+	// Cloud Only findings in this cloud.
+	Cloud *CloudName `form:"cloud,omitempty" json:"cloud,omitempty"`
+
+	// MerchantID Only findings about this merchant.
+	MerchantID *UUID `form:"merchant_id,omitempty" json:"merchant_id,omitempty"`
+}
+
 // ListFindingsParams defines parameters for ListFindings.
 type ListFindingsParams struct {
 	// Status Only findings with this status. Repeat the parameter to list the findings with any of the given statuses.
@@ -2431,6 +2559,15 @@ type ListUnmatchedUsageParams struct {
 	Marker *int `form:"marker,omitempty" json:"marker,omitempty"`
 }
 
+// ListRepairPlansParams defines parameters for ListRepairPlans.
+type ListRepairPlansParams struct {
+	// Limit Maximum number of objects.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Marker The id of the last object on the previous page.
+	Marker *UUID `form:"marker,omitempty" json:"marker,omitempty"`
+}
+
 // ListRunsParams defines parameters for ListRuns.
 type ListRunsParams struct {
 	// Merchant Only runs of this merchant.
@@ -2530,6 +2667,9 @@ type RegisterUserJSONRequestBody = RegisterRequest
 // CreateRepairPlanJSONRequestBody defines body for CreateRepairPlan for application/json ContentType.
 type CreateRepairPlanJSONRequestBody = RepairPlanFilter
 
+// ApproveRepairsJSONRequestBody defines body for ApproveRepairs for application/json ContentType.
+type ApproveRepairsJSONRequestBody = RepairApprovals
+
 // ApplyRepairsJSONRequestBody defines body for ApplyRepairs for application/json ContentType.
 type ApplyRepairsJSONRequestBody = RepairRequest
 
@@ -2583,6 +2723,9 @@ type ServerInterface interface {
 	// GetAudit Show an audit
 	// (GET /v1/audits/{audit_id})
 	GetAudit(ctx echo.Context, auditID AuditID) error
+	// CountFindings Count the open and accepted findings
+	// (GET /v1/finding-counts)
+	CountFindings(ctx echo.Context, params CountFindingsParams) error
 	// ListFindings List findings, sorted by id
 	// (GET /v1/findings)
 	ListFindings(ctx echo.Context, params ListFindingsParams) error
@@ -2676,12 +2819,18 @@ type ServerInterface interface {
 	// GetOverview Show what the service does, and what it waits for
 	// (GET /v1/overview)
 	GetOverview(ctx echo.Context) error
+	// ListRepairPlans List repair plans, newest first
+	// (GET /v1/repair-plans)
+	ListRepairPlans(ctx echo.Context, params ListRepairPlansParams) error
 	// CreateRepairPlan Plan the repairs of open findings
 	// (POST /v1/repair-plans)
 	CreateRepairPlan(ctx echo.Context) error
 	// GetRepairPlan Show a repair plan
 	// (GET /v1/repair-plans/{plan_id})
 	GetRepairPlan(ctx echo.Context, planID RepairPlanID) error
+	// ApproveRepairs Approve entries of a repair plan, or withdraw approvals
+	// (PUT /v1/repair-plans/{plan_id}/approvals)
+	ApproveRepairs(ctx echo.Context, planID RepairPlanID) error
 	// ApplyRepairs Carry out entries of a repair plan
 	// (POST /v1/repairs)
 	ApplyRepairs(ctx echo.Context) error
@@ -2845,6 +2994,31 @@ func (w *ServerInterfaceWrapper) GetAudit(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetAudit(ctx, auditID)
+	return err
+}
+
+// CountFindings converts echo context to params.
+func (w *ServerInterfaceWrapper) CountFindings(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CountFindingsParams
+	// ------------- Optional query parameter "cloud" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cloud", ctx.QueryParams(), &params.Cloud, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cloud: %s", err))
+	}
+
+	// ------------- Optional query parameter "merchant_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "merchant_id", ctx.QueryParams(), &params.MerchantID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter merchant_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CountFindings(ctx, params)
 	return err
 }
 
@@ -3645,6 +3819,31 @@ func (w *ServerInterfaceWrapper) GetOverview(ctx echo.Context) error {
 	return err
 }
 
+// ListRepairPlans converts echo context to params.
+func (w *ServerInterfaceWrapper) ListRepairPlans(ctx echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListRepairPlansParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "marker" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "marker", ctx.QueryParams(), &params.Marker, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter marker: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListRepairPlans(ctx, params)
+	return err
+}
+
 // CreateRepairPlan converts echo context to params.
 func (w *ServerInterfaceWrapper) CreateRepairPlan(ctx echo.Context) error {
 	var err error
@@ -3667,6 +3866,22 @@ func (w *ServerInterfaceWrapper) GetRepairPlan(ctx echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetRepairPlan(ctx, planID)
+	return err
+}
+
+// ApproveRepairs converts echo context to params.
+func (w *ServerInterfaceWrapper) ApproveRepairs(ctx echo.Context) error {
+	var err error
+	// ------------- Path parameter "plan_id" -------------
+	var planID RepairPlanID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "plan_id", ctx.Param("plan_id"), &planID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter plan_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ApproveRepairs(ctx, planID)
 	return err
 }
 
@@ -4004,6 +4219,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/audits", wrapper.ListAudits, options.OperationMiddlewares["listAudits"]...)
 	router.POST(options.BaseURL+"/v1/audits", wrapper.CreateAudit, options.OperationMiddlewares["createAudit"]...)
 	router.GET(options.BaseURL+"/v1/audits/:audit_id", wrapper.GetAudit, options.OperationMiddlewares["getAudit"]...)
+	router.GET(options.BaseURL+"/v1/finding-counts", wrapper.CountFindings, options.OperationMiddlewares["countFindings"]...)
 	router.GET(options.BaseURL+"/v1/findings", wrapper.ListFindings, options.OperationMiddlewares["listFindings"]...)
 	router.GET(options.BaseURL+"/v1/findings/:finding_id", wrapper.GetFinding, options.OperationMiddlewares["getFinding"]...)
 	router.DELETE(options.BaseURL+"/v1/findings/:finding_id/acceptance", wrapper.WithdrawAcceptance, options.OperationMiddlewares["withdrawAcceptance"]...)
@@ -4035,8 +4251,10 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/v1/merchants/:merchant_id/usage/unmatched", wrapper.ListUnmatchedUsage, options.OperationMiddlewares["listUnmatchedUsage"]...)
 	router.POST(options.BaseURL+"/v1/merchants/:merchant_id/users", wrapper.RegisterUser, options.OperationMiddlewares["registerUser"]...)
 	router.GET(options.BaseURL+"/v1/overview", wrapper.GetOverview, options.OperationMiddlewares["getOverview"]...)
+	router.GET(options.BaseURL+"/v1/repair-plans", wrapper.ListRepairPlans, options.OperationMiddlewares["listRepairPlans"]...)
 	router.POST(options.BaseURL+"/v1/repair-plans", wrapper.CreateRepairPlan, options.OperationMiddlewares["createRepairPlan"]...)
 	router.GET(options.BaseURL+"/v1/repair-plans/:plan_id", wrapper.GetRepairPlan, options.OperationMiddlewares["getRepairPlan"]...)
+	router.PUT(options.BaseURL+"/v1/repair-plans/:plan_id/approvals", wrapper.ApproveRepairs, options.OperationMiddlewares["approveRepairs"]...)
 	router.POST(options.BaseURL+"/v1/repairs", wrapper.ApplyRepairs, options.OperationMiddlewares["applyRepairs"]...)
 	router.GET(options.BaseURL+"/v1/runs", wrapper.ListRuns, options.OperationMiddlewares["listRuns"]...)
 	router.GET(options.BaseURL+"/v1/runs/:run_id", wrapper.GetRun, options.OperationMiddlewares["getRun"]...)

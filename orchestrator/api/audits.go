@@ -23,7 +23,14 @@ type Audits interface {
 	History(ctx context.Context, id string) ([]audit.Change, error)
 	Accept(ctx context.Context, id string, by audit.Change, a *audit.Acceptance) (audit.Finding, error)
 	Entries(ctx context.Context, f audit.EntryFilter) ([]audit.Entry, error)
+	CountFindings(ctx context.Context, cloud, merchantID string) ([]audit.FindingCount, error)
 	Plan(ctx context.Context, id string) (audit.Plan, error)
+	Plans(ctx context.Context, before string, limit int) ([]audit.PlanSummary, error)
+	Approvals(ctx context.Context, planID string) (map[string]audit.Approval, error)
+	ApprovalsOf(ctx context.Context, findingID string, limit int) ([]audit.Approval, error)
+	Approve(ctx context.Context, all []audit.Approval) error
+	Withdraw(ctx context.Context, planID string, findingIDs []string) error
+	KeyedRuns(ctx context.Context, keys []audit.RunKey) (map[audit.RunKey]audit.KeyedRun, error)
 }
 
 // Auditor starts audits, and plans repairs.

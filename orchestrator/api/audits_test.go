@@ -256,7 +256,7 @@ func TestPortalsDoNotAudit(t *testing.T) {
 			w.refused(q, http.StatusForbidden, "forbidden")
 		}
 	}
-	if seen != 10 {
+	if seen != 13 {
 		t.Errorf("%d operations were checked", seen)
 	}
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -45,6 +46,21 @@ func (s *server) ListFindings(c echo.Context, p ListFindingsParams) error {
 		next = found[limit-1].ID
 	}
 	answer.Links = pageLinks(c, next)
+	return answerJSON(c, http.StatusOK, answer)
+}
+
+// CountFindings counts the open and accepted findings.
+func (s *server) CountFindings(c echo.Context, p CountFindingsParams) error {
+	counts, err := s.Audits.CountFindings(c.Request().Context(), valueOf(p.Cloud), valueOf(p.MerchantID))
+	if err != nil {
+		return err
+	}
+	answer := FindingCounts{Counts: []FindingCount{}}
+	for _, n := range counts {
+		answer.Counts = append(answer.Counts, FindingCount{
+			Severity: Severity(n.Severity), Code: string(n.Code), Status: FindingStatus(n.Status), Count: n.Count,
+		})
+	}
 	return answerJSON(c, http.StatusOK, answer)
 }
 
@@ -134,7 +150,40 @@ func (s *server) showFinding(c echo.Context, f audit.Finding) error {
 	}
 	explanation := explainFinding(c, f)
 	view.History, view.Explanation = &history, &explanation
+	if view.Repairs, err = s.repairsOf(c.Request().Context(), f); err != nil {
+		return err
+	}
 	return answerJSON(c, http.StatusOK, view)
+}
+
+// maxRepairs is the maximum number of repairs that a finding shows.
+const maxRepairs = 20
+
+// repairsOf returns the approved repairs of a finding, with their runs.
+func (s *server) repairsOf(ctx context.Context, f audit.Finding) (*[]FindingRepair, error) {
+	approvals, err := s.Audits.ApprovalsOf(ctx, f.ID, maxRepairs)
+	if err != nil {
+		return nil, err
+	}
+	keys := make([]audit.RunKey, len(approvals))
+	for i, a := range approvals {
+		keys[i] = runKey(a.PlanID, &audit.PlanEntry{MerchantID: f.MerchantID, FindingID: f.ID})
+	}
+	runs, err := s.Audits.KeyedRuns(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	repairs := []FindingRepair{}
+	for i, a := range approvals {
+		view := FindingRepair{PlanID: a.PlanID, Approval: RepairApproval{Who: a.Who, At: a.At}}
+		if run, started := runs[keys[i]]; started {
+			view.RunID, view.RunState = &run.ID, some(RunState(run.State))
+		} else if r := a.Refusal; r != nil {
+			view.Refused, view.RefusedAt = &RepairRefusal{Code: r.Code, Detail: r.Detail, FixBy: FixBy(r.FixBy)}, &r.At
+		}
+		repairs = append(repairs, view)
+	}
+	return &repairs, nil
 }
 
 // viewFinding converts an audit.Finding to the Finding of the API, without its history.

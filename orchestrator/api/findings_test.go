@@ -55,6 +55,27 @@ func newFindings(t *testing.T, database string) (*world, *executed) {
 	})
 }
 
+func TestFindingsAreCounted(t *testing.T) { onBoth(t, findingsAreCounted) }
+
+func findingsAreCounted(t *testing.T, database string) {
+	w, _ := newFindings(t, database)
+	for query, want := range map[string]string{
+		"":                           "critical role-admin known 1, medium tenant-renamed known 1, low run-waits accepted 1, info role-admin new 1",
+		"cloud=other":                "info role-admin new 1",
+		"merchant_id=" + theMerchant: "medium tenant-renamed known 1",
+		"merchant_id=" + theCustomer: "",
+	} {
+		var got []string
+		for _, n := range read[api.FindingCounts](t, w.call(w.admin("GET", "/v1/finding-counts?"+query, ""))).Counts {
+			got = append(got, fmt.Sprint(n.Severity, " ", n.Code, " ", n.Status, " ", n.Count))
+		}
+		if strings.Join(got, ", ") != want {
+			t.Errorf("%s: got %q, want %q", query, got, want)
+		}
+	}
+	w.refused(w.admin("GET", "/v1/finding-counts?merchant_id=x", ""), http.StatusBadRequest, "invalid-params")
+}
+
 func TestFindingsAreListed(t *testing.T) { onBoth(t, findingsAreListed) }
 
 func findingsAreListed(t *testing.T, database string) {
@@ -136,7 +157,8 @@ func aFindingIsShown(t *testing.T, database string) {
 		History: &[]api.FindingChange{
 			{At: first, Status: api.FindingNew, AuditID: &x.ids[0]}, {At: second, Status: api.FindingKnown, AuditID: &x.ids[1]},
 		},
-		Links: api.Links{{Rel: "self", Href: "/v1/findings/" + findingID(1)}, {Rel: "run", Href: "/v1/runs/" + theRun}},
+		Repairs: &[]api.FindingRepair{},
+		Links:   api.Links{{Rel: "self", Href: "/v1/findings/" + findingID(1)}, {Rel: "run", Href: "/v1/runs/" + theRun}},
 	}
 	got := read[api.Finding](t, w.call(w.admin("GET", "/v1/findings/"+want.ID, "")))
 	got.Explanation = nil // see TestAFindingIsExplained

@@ -40,8 +40,9 @@ func (s *server) CreateRepairPlan(c echo.Context) error {
 		return err
 	}
 	filter := audit.Filter{
-		Severity: audit.Severity(valueOf(want.Severity)), MerchantID: valueOf(want.MerchantID), CustomerID: valueOf(want.CustomerID),
-		Cloud: valueOf(want.Cloud), ProjectID: valueOf(want.ProjectID),
+		IDs: valueOf(want.FindingID), Severity: audit.Severity(valueOf(want.Severity)), MerchantID: valueOf(want.MerchantID),
+		CustomerID: valueOf(want.CustomerID), SubscriptionID: valueOf(want.SubscriptionID), Cloud: valueOf(want.Cloud),
+		ProjectID: valueOf(want.ProjectID), UserID: valueOf(want.UserID), AuditID: valueOf(want.AuditID),
 	}
 	for _, code := range valueOf(want.Code) {
 		filter.Codes = append(filter.Codes, audit.Code(code))
@@ -54,13 +55,142 @@ func (s *server) CreateRepairPlan(c echo.Context) error {
 	return answerJSON(c, http.StatusCreated, viewRepairPlan(p))
 }
 
+// ListRepairPlans lists a page of the repair plans.
+func (s *server) ListRepairPlans(c echo.Context, p ListRepairPlansParams) error {
+	limit, page := pageOf(p.Limit, p.Marker)
+	found, err := s.Audits.Plans(c.Request().Context(), page.After, page.Limit)
+	if err != nil {
+		return err
+	}
+	answer := RepairPlanList{Plans: []RepairPlanSummary{}}
+	for _, one := range found[:min(limit, len(found))] {
+		answer.Plans = append(answer.Plans, RepairPlanSummary{
+			ID: one.ID, Installation: one.Installation, CreatedAt: one.CreatedAt, ExpiresAt: one.CreatedAt.Add(audit.PlanLife), By: one.By,
+			Size: one.Size, Approved: one.Approved, LeftOut: one.LeftOut, Suspect: one.Suspect, Links: Links{{Rel: "self", Href: planPath(one.ID)}},
+		})
+	}
+	next := ""
+	if len(found) > limit {
+		next = found[limit-1].ID
+	}
+	answer.Links = pageLinks(c, next)
+	return answerJSON(c, http.StatusOK, answer)
+}
+
 // GetRepairPlan shows a repair plan.
 func (s *server) GetRepairPlan(c echo.Context, planID string) error {
 	p, err := s.repairPlan(c.Request().Context(), planID)
 	if err != nil {
 		return err
 	}
-	return answerJSON(c, http.StatusOK, viewRepairPlan(p))
+	return s.showPlan(c, p)
+}
+
+// showPlan answers with a plan, its approvals, and the runs of its entries.
+func (s *server) showPlan(c echo.Context, p audit.Plan) error {
+	ctx := c.Request().Context()
+	approvals, err := s.Audits.Approvals(ctx, p.ID)
+	if err != nil {
+		return err
+	}
+	keys := make([]audit.RunKey, len(p.Entries))
+	for i := range p.Entries {
+		keys[i] = runKey(p.ID, &p.Entries[i])
+	}
+	runs, err := s.Audits.KeyedRuns(ctx, keys)
+	if err != nil {
+		return err
+	}
+	view := viewRepairPlan(p)
+	for i := range view.Entries {
+		e := &view.Entries[i]
+		run, started := runs[keys[i]]
+		if started {
+			e.RepairRunID, e.RepairRunState = &run.ID, some(RunState(run.State))
+		}
+		a, approved := approvals[e.FindingID]
+		if !approved {
+			continue
+		}
+		e.Approval = &RepairApproval{Who: a.Who, At: a.At}
+		if r := a.Refusal; r != nil && !started {
+			e.Refused, e.RefusedAt = &RepairRefusal{Code: r.Code, Detail: r.Detail, FixBy: FixBy(r.FixBy)}, &r.At
+		}
+	}
+	return answerJSON(c, http.StatusOK, view)
+}
+
+// runKey returns the idempotency key of the run for an entry of a plan.
+func runKey(planID string, e *audit.PlanEntry) audit.RunKey {
+	return audit.RunKey{MerchantID: e.MerchantID, Key: workflows.RepairKey(planID, e.FindingID)}
+}
+
+// ApproveRepairs stores and withdraws approvals of entries.
+func (s *server) ApproveRepairs(c echo.Context, planID string) error {
+	want, err := bodyAs[RepairApprovals](c, s.document.operations["approveRepairs"])
+	if err != nil {
+		return err
+	}
+	ctx := c.Request().Context()
+	plan, err := s.repairPlan(ctx, planID)
+	if err != nil {
+		return err
+	}
+	var findings, approved, withdrawn []string
+	for _, e := range want.Entries {
+		findings = append(findings, e.FindingID)
+		if e.Approved {
+			approved = append(approved, e.FindingID)
+		} else {
+			withdrawn = append(withdrawn, e.FindingID)
+		}
+	}
+	if err := s.applicable(&plan, findings); err != nil {
+		return err
+	}
+	if _, err := s.approve(ctx, plan.ID, callerOf(c).String(), approved); err != nil {
+		return err
+	}
+	if err := s.withdraw(ctx, &plan, withdrawn); err != nil {
+		return err
+	}
+	return s.showPlan(c, plan)
+}
+
+// The method `withdraw` removes the approvals of entries that have no run.
+func (s *server) withdraw(ctx context.Context, plan *audit.Plan, findings []string) error {
+	var keys []audit.RunKey
+	for _, f := range findings {
+		entry, _ := plan.Entry(f)
+		keys = append(keys, runKey(plan.ID, &entry))
+	}
+	runs, err := s.Audits.KeyedRuns(ctx, keys)
+	if err != nil {
+		return err
+	}
+	var open []string
+	for i, f := range findings {
+		if _, started := runs[keys[i]]; !started {
+			open = append(open, f)
+		}
+	}
+	return s.Audits.Withdraw(ctx, plan.ID, open)
+}
+
+// The method `approve` stores the approvals of entries, and returns them. An entry that was approved before keeps its approval.
+func (s *server) approve(ctx context.Context, planID, who string, findings []string) (map[string]audit.Approval, error) {
+	approvals, err := s.Audits.Approvals(ctx, planID)
+	if err != nil {
+		return nil, err
+	}
+	var added []audit.Approval
+	for _, f := range findings {
+		if _, before := approvals[f]; !before {
+			approvals[f] = audit.Approval{PlanID: planID, FindingID: f, Who: who, At: s.now()}
+			added = append(added, approvals[f])
+		}
+	}
+	return approvals, s.Audits.Approve(ctx, added)
 }
 
 func (s *server) repairPlan(ctx context.Context, id string) (audit.Plan, error) {
@@ -116,6 +246,12 @@ func (s *server) ApplyRepairs(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	var approvals map[string]audit.Approval
+	if !valueOf(want.DryRun) {
+		if approvals, err = s.approve(ctx, plan.ID, callerOf(c).String(), findingsOf(want.Entries)); err != nil {
+			return err
+		}
+	}
 	work := repairing{server: s, planID: plan.ID, who: callerOf(c).String(), dryRun: valueOf(want.DryRun), down: map[string]error{}}
 	answer := RepairAnswer{PlanID: plan.ID, Repairs: []RepairResult{}}
 	answered := false // true if an entry has a run, or the result of a dry run
@@ -128,11 +264,18 @@ func (s *server) ApplyRepairs(c echo.Context) error {
 		if err != nil {
 			result = RepairResult{Refused: refusal(err, fixer(c)), Links: Links{}}
 		}
+		if approval, kept := approvals[a.FindingID]; kept {
+			approval.Refusal = s.refusedNow(result.Refused)
+			approvals[a.FindingID] = approval
+		}
 		if isFault(err) {
 			faults = append(faults, err)
 		}
 		result.FindingID, answered = a.FindingID, answered || err == nil
 		answer.Repairs = append(answer.Repairs, result)
+	}
+	if err := s.keepRefusals(c.Request().Context(), answer, approvals); err != nil {
+		faults = append(faults, err) // the answer has the results
 	}
 	if len(faults) > 0 && !answered {
 		return faults[0]
@@ -155,37 +298,75 @@ type approvedRepair struct {
 // The method `approved` returns the approved entries of a plan. If the plan cannot be applied, or if an entry of the request is
 // wrong, the error is a problem.
 func (s *server) approved(plan *audit.Plan, want []ApprovedRepair) (all []approvedRepair, _ error) {
-	switch {
-	case plan.Installation != s.Installation:
-		return nil, refuse(planForeign, "the plan was made by installation %s, but this is installation %s", plan.Installation, s.Installation)
-	case plan.Expired(s.now()):
-		return nil, refuse(planExpired, "the plan was made at %s, and can be applied for 7 days", plan.CreatedAt.UTC().Format(time.RFC3339))
+	if err := s.applicable(plan, findingsOf(want)); err != nil {
+		return nil, err
 	}
-	var faults []InvalidParam
-	seen := map[string]bool{}
-	for i, w := range want {
-		entry, ok := plan.Entry(w.FindingID)
-		fault := ""
-		switch {
-		case !ok:
-			fault = "the plan has no entry for this finding"
-		case seen[w.FindingID]:
-			fault = "the finding occurs more than once"
-		}
-		if fault != "" {
-			faults = append(faults, InvalidParam{Pointer: some(fmt.Sprintf("/entries/%d/finding_id", i)), Detail: fault})
-		}
-		seen[w.FindingID] = true
+	for _, w := range want {
+		entry, _ := plan.Entry(w.FindingID)
 		why := "plan " + plan.ID
 		if comment := valueOf(w.Comment); strings.ContainsFunc(comment, visible) {
 			why = upstream.Clean(comment)
 		}
 		all = append(all, approvedRepair{entry, why})
 	}
-	if len(faults) > 0 {
-		return nil, invalid(faults...)
-	}
 	return all, nil
+}
+
+func findingsOf(all []ApprovedRepair) []string {
+	findings := make([]string, len(all))
+	for i, a := range all {
+		findings[i] = a.FindingID
+	}
+	return findings
+}
+
+// The method `applicable` returns a problem if the plan cannot be applied, if it has no entry for one of the findings, or if a finding occurs
+// more than once.
+func (s *server) applicable(plan *audit.Plan, findings []string) error {
+	switch {
+	case plan.Installation != s.Installation:
+		return refuse(planForeign, "the plan was made by installation %s, but this is installation %s", plan.Installation, s.Installation)
+	case plan.Expired(s.now()):
+		return refuse(planExpired, "the plan was made at %s, and can be applied for 7 days", plan.CreatedAt.UTC().Format(time.RFC3339))
+	}
+	var faults []InvalidParam
+	seen := map[string]bool{}
+	for i, f := range findings {
+		fault := ""
+		if _, ok := plan.Entry(f); !ok {
+			fault = "the plan has no entry for this finding"
+		} else if seen[f] {
+			fault = "the finding occurs more than once"
+		}
+		if fault != "" {
+			faults = append(faults, InvalidParam{Pointer: some(fmt.Sprintf("/entries/%d/finding_id", i)), Detail: fault})
+		}
+		seen[f] = true
+	}
+	if len(faults) > 0 {
+		return invalid(faults...)
+	}
+	return nil
+}
+
+// refusedNow returns the refusal to store. The result is nil if the entry was not refused.
+func (s *server) refusedNow(r *RepairRefusal) *audit.Refusal {
+	if r == nil {
+		return nil
+	}
+	return &audit.Refusal{Code: r.Code, Detail: r.Detail, FixBy: string(r.FixBy), At: s.now()}
+}
+
+// keepRefusals stores why entries were refused, and removes the earlier refusals of entries that have a run now. In a dry run, there are no
+// approvals, and nothing is stored.
+func (s *server) keepRefusals(ctx context.Context, answer RepairAnswer, approvals map[string]audit.Approval) error {
+	var all []audit.Approval
+	for _, r := range answer.Repairs {
+		if a, kept := approvals[r.FindingID]; kept {
+			all = append(all, a)
+		}
+	}
+	return s.Audits.Approve(ctx, all)
 }
 
 // The type `repairing` is the state of one request to apply repairs.

@@ -47,11 +47,10 @@ type workshop struct {
 	asked    audit.Filter // the filter of the last plan
 }
 
-// auditReader is another name of api.Audits. Under the name Audits, the embedded field would hide the method Audits. The tests of
-// repairs call no method of the embedded field.
+// auditReader is another name of api.Audits. Under the name Audits, the embedded field would hide the method Audits.
 type auditReader = api.Audits
 
-// The type `shelf` contains the plans of the test.
+// The type `shelf` contains the plans of the test. The approvals are in the world's database.
 type shelf struct {
 	auditReader
 	plans map[string]audit.Plan
@@ -64,6 +63,16 @@ func (s *shelf) Plan(_ context.Context, id string) (audit.Plan, error) {
 		return p, fmt.Errorf("reading plan %s: %w", id, audit.ErrNotFound)
 	}
 	return p, nil
+}
+
+// Finding implements [api.Audits]. The shelf has a finding for each entry of its plan.
+func (s *shelf) Finding(_ context.Context, id string) (audit.Finding, error) {
+	p := s.plans[planID]
+	e, ok := p.Entry(id)
+	if !ok {
+		return audit.Finding{}, audit.ErrNotFound
+	}
+	return audit.Finding{ID: e.FindingID, Code: e.Code, Severity: e.Severity, Status: audit.New, MerchantID: e.MerchantID}, nil
 }
 
 // planner implements [api.Auditor].
@@ -113,7 +122,7 @@ func newWorkshop(t *testing.T, n int) *workshop {
 			Action: audit.AssignRole, Values: map[string]string{"project_id": "p", "user_id": "u", "role_id": "r"},
 		})
 	}
-	s := &workshop{world: w, shelf: &shelf{plans: map[string]audit.Plan{planID: plan}}, now: now, refuses: map[string]error{}}
+	s := &workshop{world: w, shelf: &shelf{auditReader: w.Store.Audits(), plans: map[string]audit.Plan{planID: plan}}, now: now, refuses: map[string]error{}}
 	runs := w.Service.Runs
 	handler, err := api.New(api.Options{
 		Runs: runs, Starter: runs, Actions: runs, Repairs: s, Merchants: w.Store.Merchants(), Audits: s.shelf, Auditor: planner{workshop: s},
@@ -163,13 +172,14 @@ func refusedAs(r api.RepairResult) string {
 func TestAPlanOfRepairs(t *testing.T) {
 	s := newWorkshop(t, 2)
 	made := s.send("POST", "/v1/repair-plans", `{"severity": "high", "code": ["role-missing", "tag-missing"], "merchant_id": "`+nobody+
-		`", "customer_id": "`+here+`", "cloud": "default", "project_id": "p"}`)
+		`", "customer_id": "`+here+`", "cloud": "default", "project_id": "p", "user_id": "u", "subscription_id": "`+nobody+`",
+		"audit_id": "`+here+`", "finding_id": ["`+findingID(1)+`"]}`)
 	if made.status != http.StatusCreated || made.header.Get("Location") != "/v1/repair-plans/"+planID {
 		t.Fatalf("got %d %s, %v", made.status, made.body, made.header)
 	}
 	want := audit.Filter{
 		Severity: audit.High, Codes: []audit.Code{audit.RoleMissing, audit.TagMissing}, MerchantID: nobody, CustomerID: here, Cloud: "default",
-		ProjectID: "p",
+		ProjectID: "p", UserID: "u", SubscriptionID: nobody, AuditID: here, IDs: []string{findingID(1)},
 	}
 	if !reflect.DeepEqual(s.asked, want) {
 		t.Errorf("the plan was made with %+v, want %+v", s.asked, want)
@@ -208,6 +218,140 @@ func TestAPlanOfRepairs(t *testing.T) {
 		if got := s.send("GET", "/v1/repair-plans/"+id, ""); got.status != 404 || read[api.Problem](t, got).Type != "/problems/plan-not-found" {
 			t.Errorf("plan %s: got %d %s", id, got.status, got.body)
 		}
+	}
+}
+
+// A plan shows which entries are approved, by whom, which have a run, and why others were refused.
+func TestAPlanShowsWhatHasBecomeOfItsEntries(t *testing.T) {
+	s := newWorkshop(t, 4)
+	approve := func(status int, entries string) api.RepairPlan {
+		t.Helper()
+		got := s.send("PUT", "/v1/repair-plans/"+planID+"/approvals", `{"entries": [`+entries+`]}`)
+		if got.status != status {
+			t.Fatalf("got %d %s, want %d", got.status, got.body, status)
+		}
+		return read[api.RepairPlan](t, got)
+	}
+	entry := func(i int, approved bool) string {
+		return fmt.Sprintf(`{"finding_id": %q, "approved": %t}`, findingID(i), approved)
+	}
+	shown := func() (all []string) {
+		t.Helper()
+		for _, e := range read[api.RepairPlan](t, s.send("GET", "/v1/repair-plans/"+planID, "")).Entries {
+			one := "open"
+			if e.Approval != nil {
+				one = "approved by " + e.Approval.Who
+			}
+			if e.RepairRunID != nil && e.RepairRunState != nil {
+				one += ", started"
+			}
+			if e.Refused != nil && e.RefusedAt.Equal(s.now) {
+				one += ", refused: " + e.Refused.Code + " " + e.Refused.Detail + " " + string(e.Refused.FixBy)
+			}
+			all = append(all, one)
+		}
+		return all
+	}
+	check := func(want ...string) {
+		t.Helper()
+		if got := shown(); !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	check("open", "open", "open", "open")
+	if p := approve(http.StatusOK, entry(0, true)+", "+entry(1, true)+", "+entry(2, false)); p.Entries[0].Approval == nil || !p.Entries[0].Approval.At.Equal(s.now) {
+		t.Errorf("the answer lacks the approval: %+v", p.Entries[0])
+	}
+	check("approved by local:ann", "approved by local:ann", "open", "open")
+	first := s.now
+	s.now = s.now.Add(time.Minute)
+	if p := approve(http.StatusOK, entry(0, true)+", "+entry(1, false)+", "+entry(2, true)); !p.Entries[0].Approval.At.Equal(first) ||
+		!p.Entries[2].Approval.At.Equal(s.now) {
+		t.Errorf("approved at %s and %s, want %s and %s", p.Entries[0].Approval.At, p.Entries[2].Approval.At, first, s.now)
+	}
+	check("approved by local:ann", "open", "approved by local:ann", "open")
+	if n := s.runs(); n != 0 || len(s.admitted) > 0 {
+		t.Errorf("an approval has started %d runs, and has checked %v", n, s.admitted)
+	}
+	s.refuses[findingID(2)] = &workflows.AdmissionError{Code: "value-changed", Detail: "another role", FixBy: saga.FixByOperator}
+	s.applied(http.StatusOK, `, "dry_run": true`, findingID(2), findingID(3))
+	check("approved by local:ann", "open", "approved by local:ann", "open")
+	s.applied(http.StatusAccepted, "", findingID(2), findingID(3))
+	check("approved by local:ann", "open", "approved by local:ann, refused: value-changed another role operator", "approved by local:ann, started")
+	repairs := func(i int) api.FindingRepair {
+		t.Helper()
+		f := read[api.Finding](t, s.send("GET", "/v1/findings/"+findingID(i), ""))
+		if f.Repairs == nil || len(*f.Repairs) != 1 || (*f.Repairs)[0].PlanID != planID || (*f.Repairs)[0].Approval.Who != "local:ann" {
+			t.Fatalf("the repairs of finding %d: got %+v", i, f.Repairs)
+		}
+		return (*f.Repairs)[0]
+	}
+	if r := repairs(2); r.Refused == nil || r.Refused.Code != "value-changed" || r.RefusedAt == nil || r.RunID != nil {
+		t.Errorf("got %+v, want a refusal", r)
+	}
+	s.refuses = map[string]error{}
+	s.applied(http.StatusAccepted, "", findingID(2))
+	for _, i := range []int{2, 3} {
+		if r := repairs(i); r.Refused != nil || r.RunID == nil || r.RunState == nil {
+			t.Errorf("got %+v, want a run", r)
+		}
+	}
+	check("approved by local:ann", "open", "approved by local:ann, started", "approved by local:ann, started")
+	approve(http.StatusOK, entry(3, false))
+	check("approved by local:ann", "open", "approved by local:ann, started", "approved by local:ann, started") // an approval with a run stays
+
+	approve(http.StatusBadRequest, "")
+	approve(http.StatusBadRequest, entry(0, true)+", "+entry(0, false))
+	approve(http.StatusBadRequest, entry(0, false)+", "+entry(9, true))
+	approve(http.StatusBadRequest, `{"finding_id": "`+findingID(0)+`"}`)
+	approve(http.StatusBadRequest, strings.Repeat(entry(0, true)+", ", 30)+entry(1, true))
+	check("approved by local:ann", "open", "approved by local:ann, started", "approved by local:ann, started")
+	s.now = s.now.Add(audit.PlanLife + time.Microsecond)
+	approve(http.StatusConflict, entry(0, false))
+	if got := s.send("PUT", "/v1/repair-plans/"+nobody+"/approvals", `{"entries": [`+entry(0, true)+`]}`); got.status != http.StatusNotFound {
+		t.Errorf("an unknown plan: got %d %s", got.status, got.body)
+	}
+}
+
+func TestPlansAreListed(t *testing.T) { onBoth(t, plansAreListed) }
+
+func plansAreListed(t *testing.T, database string) {
+	w := newWorldOf(t, database)
+	store := w.Store.Audits()
+	now := time.Date(2026, 3, 4, 5, 6, 7, 8000, time.UTC)
+	var want []string
+	for i := range 5 {
+		p := audit.Plan{ID: fmt.Sprintf("0199f0a4-6c1e-7d3b-9a55-00000000000%d", i), Installation: here, CreatedAt: now, By: "ann", LeftOut: i, Suspect: 2 * i}
+		for n := range i {
+			p.Entries = append(p.Entries, audit.PlanEntry{FindingID: findingID(n), Detail: `"finding_id":`})
+		}
+		must(t, store.CreatePlan(t.Context(), p))
+		want = append([]string{p.ID}, want...)
+	}
+	must(t, store.Approve(t.Context(), []audit.Approval{{PlanID: want[0], FindingID: findingID(1), At: now}, {PlanID: want[0], FindingID: findingID(3), At: now}}))
+	for _, limit := range []string{"1", "2", "5", "200"} {
+		var got []string
+		for q := w.admin("GET", "/v1/repair-plans?limit="+limit, ""); q.path != ""; {
+			page := read[api.RepairPlanList](t, w.call(q))
+			for _, p := range page.Plans {
+				got = append(got, p.ID)
+			}
+			q.path = nextOf(page.Links)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("the list with limit %s: got %v, want %v", limit, got, want)
+		}
+	}
+	got := read[api.RepairPlanList](t, w.call(w.admin("GET", "/v1/repair-plans?limit=1", ""))).Plans[0]
+	wanted := api.RepairPlanSummary{
+		ID: want[0], Installation: here, CreatedAt: now, ExpiresAt: now.Add(audit.PlanLife), By: "ann", Size: 4, Approved: 2, LeftOut: 4, Suspect: 8,
+		Links: api.Links{{Rel: "self", Href: "/v1/repair-plans/" + want[0]}},
+	}
+	if !reflect.DeepEqual(got, wanted) {
+		t.Errorf("got %+v, want %+v", got, wanted)
+	}
+	for _, q := range []request{{path: "/v1/repair-plans", portal: w.Merchant}, {path: "/v1/finding-counts", portal: w.Merchant}} {
+		w.refused(q, http.StatusForbidden, "forbidden")
 	}
 }
 
@@ -281,6 +425,12 @@ func TestTheExamplesOfRepairs(t *testing.T) {
 	must(t, json.Unmarshal(body, &example))
 	for i, e := range example.Entries {
 		s.plans[planID].Entries[i].FindingID = e.FindingID
+	}
+	approvals, err := json.Marshal(s.document.bodies(t, "approveRepairs")["example"])
+	must(t, err)
+	got := s.send("PUT", "/v1/repair-plans/"+planID+"/approvals", string(approvals))
+	if p := read[api.RepairPlan](t, got); got.status != http.StatusOK || p.Entries[0].Approval == nil || p.Entries[1].Approval != nil {
+		t.Errorf("got %d %s", got.status, got.body)
 	}
 	if got := s.send("POST", "/v1/repairs", string(body)); got.status != http.StatusAccepted || s.runs() != 2 {
 		t.Errorf("got %d %s, and %d runs", got.status, got.body, s.runs())

@@ -6,10 +6,12 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
 // Plan lists repairs of open findings. A person approves entries of a plan, and each approved entry becomes a run. A plan is stored, and
-// never changes.
+// never changes: its approvals are stored apart.
 type Plan struct {
 	ID           string // sorts by time
 	Installation string // the id of the installation that has made the plan
@@ -56,12 +58,59 @@ func (p *Plan) Entry(findingID string) (PlanEntry, bool) {
 	return p.Entries[i], true
 }
 
-// PlanStore stores plans.
+// PlanSummary is a plan without its entries.
+type PlanSummary struct {
+	Plan // Entries is empty
+
+	Size     int // the number of entries
+	Approved int // the number of approved entries
+}
+
+// Approval is the approval of an entry of a plan.
+type Approval struct {
+	PlanID    string
+	FindingID string
+	Who       string
+	At        time.Time
+	Refusal   *Refusal // why the entry was refused when it was last applied; nil: it was not refused
+}
+
+// Refusal says why an entry of a plan was not carried out.
+type Refusal struct {
+	Code   string    `json:"code"`
+	Detail string    `json:"detail"`
+	FixBy  string    `json:"fix_by"`
+	At     time.Time `json:"at"`
+}
+
+// RunKey is the idempotency key of a run of a merchant.
+type RunKey struct{ MerchantID, Key string }
+
+// KeyedRun is the newest run of an idempotency key.
+type KeyedRun struct {
+	ID    string
+	State saga.RunState
+}
+
+// PlanStore stores plans, and the approvals of their entries.
 type PlanStore interface {
 	// CreatePlan stores a plan. It returns an error if the plan's id is taken, or if the plan has more than MaxPlanEntries entries.
 	CreatePlan(ctx context.Context, p Plan) error
 	// Plan reads a plan with its entries, or returns ErrNotFound.
 	Plan(ctx context.Context, id string) (Plan, error)
+	// Plans reads at most `limit` plans, newest first. If `before` is the id of a plan, Plans reads only plans older than that plan.
+	Plans(ctx context.Context, before string, limit int) ([]PlanSummary, error)
+
+	// Approvals reads the approvals of a plan, by the ids of the findings.
+	Approvals(ctx context.Context, planID string) (map[string]Approval, error)
+	// ApprovalsOf reads at most `limit` approvals of the repairs of a finding. Those of the newest plans are first.
+	ApprovalsOf(ctx context.Context, findingID string, limit int) ([]Approval, error)
+	// Approve stores approvals. It overwrites the earlier approvals of the same entries.
+	Approve(ctx context.Context, all []Approval) error
+	// Withdraw removes the approvals of the entries for these findings.
+	Withdraw(ctx context.Context, planID string, findingIDs []string) error
+	// KeyedRuns reads the runs of at most MaxPlanEntries idempotency keys. A key without a run is not in the result.
+	KeyedRuns(ctx context.Context, keys []RunKey) (map[RunKey]KeyedRun, error)
 }
 
 // entryOf returns the entry that repairs a finding. The second result is false if Tenantry cannot repair the finding.

@@ -51,6 +51,8 @@ type Store interface {
 
 	// Findings reads at most f.Limit findings, sorted by id.
 	Findings(ctx context.Context, f Filter) ([]Finding, error)
+	// CountFindings counts the findings that are not resolved. An empty cloud or merchant id selects all of them.
+	CountFindings(ctx context.Context, cloud, merchantID string) ([]FindingCount, error)
 	// Finding reads one finding.
 	Finding(ctx context.Context, id string) (Finding, error)
 	// History returns the last changes of a finding's status, oldest first. It returns at most 100 changes.
@@ -118,8 +120,17 @@ type Change struct {
 	Until   *time.Time
 }
 
+// FindingCount is the number of the findings that have the same severity, code and status.
+type FindingCount struct {
+	Severity Severity
+	Code     Code
+	Status   Status
+	Count    int
+}
+
 // Filter selects findings. An empty field selects all findings.
 type Filter struct {
+	IDs                    []string
 	Statuses               []Status
 	Severity               Severity // only findings that are at least this severe
 	Codes                  []Code

@@ -38,6 +38,7 @@ func AuditConformance(t *testing.T, open func(testing.TB) (Store, audit.Store)) 
 		{"Finish: there are many findings", findingsMany},
 		{"Findings: every filter is used", findingsFiltered},
 		{"Findings: the result has several pages", findingsInPages},
+		{"CountFindings: the findings have several severities, codes and states", findingsCounted},
 		{"Accept: the finding is open, accepted or resolved", acceptFinding},
 		{"Accept: several people accept a finding while an audit ends", acceptAtOnce},
 		{"History: the status has changed often", historyLong},
@@ -48,6 +49,9 @@ func AuditConformance(t *testing.T, open func(testing.TB) (Store, audit.Store)) 
 		{"CreatePlan: the id is taken", planTwice},
 		{"CreatePlan: the caller keeps its values", planGiven},
 		{"Plan: the plan does not exist", planUnknown},
+		{"Plans: the result has several pages", planList},
+		{"Approve and Withdraw: entries of plans are approved and refused", planApprovals},
+		{"KeyedRuns: some keys have runs", keyedRuns},
 
 		{"EachRun: every filter is used", eachRunFiltered},
 		{"EachRun: the runs need several pages", eachRunInPages},

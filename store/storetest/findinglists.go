@@ -67,7 +67,7 @@ func findingsFiltered(t *testing.T, s auditFixture) {
 	s.accept(t, "d", epoch, nil)
 	open := []audit.Status{audit.New, audit.Known} // b is new, and a is known; c is resolved, and d accepted
 	for want, filters := range map[string][]audit.Filter{
-		"a b c d": {{}, {Severity: audit.Info}, {Codes: []audit.Code{"x", "y", "z"}}},
+		"a b c d": {{}, {IDs: []string{"d", "a", "x", "c", "b"}}, {Severity: audit.Info}, {Codes: []audit.Code{"x", "y", "z"}}},
 		"a b":     {{Statuses: open}, {Severity: audit.Medium}, {Statuses: open, Severity: audit.Low}},
 		"a": {
 			{Statuses: []audit.Status{audit.Known}},
@@ -84,6 +84,9 @@ func findingsFiltered(t *testing.T, s auditFixture) {
 			{Cloud: "c1", Statuses: open},
 			{MerchantID: "m1", CustomerID: "k1", ProjectID: "p1", SubscriptionID: "s1", UserID: "u1", AuditID: "2", Cloud: "c1", Statuses: open},
 			{AuditID: "2", Statuses: open},
+			{IDs: []string{"a"}},
+			{IDs: []string{"a", "c", "d"}, Statuses: open},
+			{IDs: []string{"a", "b"}, MerchantID: "m1", Cloud: "c1", Statuses: open},
 		},
 		"b": {
 			{Statuses: []audit.Status{audit.New}},
@@ -94,6 +97,7 @@ func findingsFiltered(t *testing.T, s auditFixture) {
 			{UserID: "u2", MerchantID: "m2"},
 			{Statuses: open, After: "a"},
 			{UserID: "u2", Statuses: open},
+			{IDs: []string{"a", "b"}, After: "a"},
 		},
 		"c": {
 			{Statuses: []audit.Status{audit.Resolved}},
@@ -117,6 +121,7 @@ func findingsFiltered(t *testing.T, s auditFixture) {
 			{CustomerID: "k1", After: "a"},
 			{Codes: []audit.Code{"w"}},
 			{After: "d"},
+			{IDs: []string{"x"}},
 		},
 	} {
 		for _, f := range filters {
@@ -129,6 +134,32 @@ func findingsFiltered(t *testing.T, s auditFixture) {
 			if got := strings.Join(ids, " "); err != nil || got != want {
 				t.Errorf("filter %+v: got the findings %q, %v; want %q", f, got, err, want)
 			}
+		}
+	}
+}
+
+func findingsCounted(t *testing.T, s auditFixture) {
+	finding := func(id string, severity audit.Severity, code audit.Code, merchant, cloud string) audit.Finding {
+		return audit.Finding{ID: id, Severity: severity, Code: code, MerchantID: merchant, Cloud: cloud}
+	}
+	a, b, c := finding("a", audit.Low, "x", "m1", "c1"), finding("b", audit.High, "x", "m1", "c1"), finding("c", audit.Low, "x", "m2", "c1")
+	d, e := finding("d", audit.Low, "w", "m2", "c2"), finding("e", audit.Low, "w", "m2", "c2")
+	s.finish(t, ended("1", epoch, a, b, c, d, e))
+	o := ended("2", epoch, b)
+	o.Resolved = []string{"e"}
+	s.finish(t, o)
+	s.accept(t, "d", epoch, nil)
+	for want, of := range map[string][2]string{
+		"high x known 1, low w accepted 1, low x new 2": {}, "high x known 1, low x new 1": {"c1", "m1"}, "low w accepted 1, low x new 1": {"", "m2"},
+		"high x known 1, low x new 2": {"c1", ""}, "": {"c2", "m1"},
+	} {
+		counts, err := s.audits.CountFindings(t.Context(), of[0], of[1])
+		var got []string
+		for _, n := range counts {
+			got = append(got, fmt.Sprint(n.Severity, " ", n.Code, " ", n.Status, " ", n.Count))
+		}
+		if err != nil || strings.Join(got, ", ") != want {
+			t.Errorf("cloud %q, merchant %q: got %q, %v; want %q", of[0], of[1], got, err, want)
 		}
 	}
 }

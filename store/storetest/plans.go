@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tenantry/tenantry/orchestrator/audit"
+	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
 func (f auditFixture) createPlan(t *testing.T, p audit.Plan) {
@@ -141,5 +142,99 @@ func planUnknown(t *testing.T, s auditFixture) {
 	for _, id := range []string{"", "pla", "plan0", "PLAN", "%", "plan\x00", "\x00", "plan\xff", strings.Repeat("plan", 5<<10)} {
 		_, err := s.audits.Plan(t.Context(), id)
 		refused(t, fmt.Sprintf("reading plan %.20q", id), err, audit.ErrNotFound)
+	}
+}
+
+func planList(t *testing.T, s auditFixture) {
+	p := planned(t)
+	s.createPlan(t, p)
+	for _, id := range []string{"plam", "plao"} {
+		s.createPlan(t, audit.Plan{ID: id, CreatedAt: epoch})
+	}
+	s.approve(t, audit.Approval{PlanID: "plan", FindingID: "f1", Who: "a", At: epoch})
+	head := p
+	head.Entries = nil
+	all := []audit.PlanSummary{{Plan: audit.Plan{ID: "plao", CreatedAt: epoch}}, {Plan: head, Size: 2, Approved: 1}, {Plan: audit.Plan{ID: "plam", CreatedAt: epoch}}}
+	for _, c := range []struct {
+		before string
+		limit  int
+		want   []audit.PlanSummary
+	}{{"", 9, all}, {"", 2, all[:2]}, {"plao", 1, all[1:2]}, {"plan", 9, all[2:]}, {"plam", 9, []audit.PlanSummary{}}} {
+		got, err := s.audits.Plans(t.Context(), c.before, c.limit)
+		if err != nil || !reflect.DeepEqual(got, c.want) {
+			t.Errorf("at most %d before %q:\n got %s, %v\nwant %s", c.limit, c.before, encoded(t, got), err, encoded(t, c.want))
+		}
+	}
+}
+
+func (f auditFixture) approve(t *testing.T, all ...audit.Approval) {
+	t.Helper()
+	if err := f.audits.Approve(t.Context(), all); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func planApprovals(t *testing.T, s auditFixture) {
+	refused := &audit.Refusal{Code: "c", Detail: "Ülkü's \"role\" has changed", FixBy: "operator", At: epoch.Add(time.Second)}
+	first := audit.Approval{PlanID: "plan", FindingID: "f1", Who: "Jürgen", At: epoch.Add(time.Microsecond), Refusal: refused}
+	filled(t, first)
+	filled(t, *refused)
+	second := audit.Approval{PlanID: "plan", FindingID: "f2", Who: "b", At: epoch}
+	other := second
+	other.PlanID = "other"
+	check := func(plan string, want ...audit.Approval) {
+		t.Helper()
+		all := map[string]audit.Approval{}
+		for _, a := range want {
+			all[a.FindingID] = a
+		}
+		if got, err := s.audits.Approvals(t.Context(), plan); err != nil || !reflect.DeepEqual(got, all) {
+			t.Errorf("plan %s:\n got %s, %v\nwant %s", plan, encoded(t, got), err, encoded(t, all))
+		}
+	}
+	s.approve(t)
+	check("plan")
+	s.approve(t, first, second, other)
+	check("plan", first, second)
+	first.Refusal, first.Who = nil, "c"
+	s.approve(t, first)
+	for limit, want := range map[int][]audit.Approval{9: {second, other}, 1: {second}} {
+		if got, err := s.audits.ApprovalsOf(t.Context(), "f2", limit); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("at most %d approvals of the finding:\n got %s, %v\nwant %s", limit, encoded(t, got), err, encoded(t, want))
+		}
+	}
+	check("plan", first, second)
+	for _, gone := range [][]string{nil, {"f3"}, {"f2", "f3"}} {
+		if err := s.audits.Withdraw(t.Context(), "plan", gone); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("plan", first)
+	check("other", other)
+	s.approve(t, audit.Approval{PlanID: "bad", FindingID: "f", Who: "a\x00\xff", At: epoch, Refusal: &audit.Refusal{Detail: "b\x00\xff", At: epoch}})
+	got, err := s.audits.Approvals(t.Context(), "bad")
+	if err != nil || !utf8.ValidString(got["f"].Who) || !strings.HasPrefix(got["f"].Who, "a") || !strings.HasPrefix(got["f"].Refusal.Detail, "b") {
+		t.Errorf("texts that cannot be stored as they are: got %+v, %v", got, err)
+	}
+}
+
+func keyedRuns(t *testing.T, s auditFixture) {
+	keyed := func(merchant, key string) saga.NewRun {
+		return s.create(t, func(r *saga.Run) { r.Merchant, r.Key = merchant, key })
+	}
+	first, second := keyed("m", "repair·1"), keyed("n", "repair·1")
+	keyed("m", "another")
+	keys := []audit.RunKey{{MerchantID: "m", Key: "repair·1"}, {MerchantID: "n", Key: "repair·1"}, {MerchantID: "o", Key: "repair·1"}}
+	want := map[audit.RunKey]audit.KeyedRun{
+		keys[0]: {ID: first.Run.ID, State: saga.Running}, keys[1]: {ID: second.Run.ID, State: saga.Running},
+	}
+	for len(keys) < audit.MaxPlanEntries {
+		keys = append(keys, audit.RunKey{MerchantID: "m", Key: fmt.Sprint("unused ", len(keys))})
+	}
+	if got, err := s.audits.KeyedRuns(t.Context(), keys); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, %v; want %v", got, err, want)
+	}
+	if got, err := s.audits.KeyedRuns(t.Context(), nil); err != nil || len(got) > 0 {
+		t.Errorf("without keys: got %v, %v", got, err)
 	}
 }

@@ -1007,8 +1007,11 @@ type Finding struct {
 	ProjectID   *string         `json:"project_id,omitempty"`
 
 	// Repair How the finding can be resolved. If the field `action` is present, a repair plan can contain the finding. Tenantry then makes the change after an operator has approved the repair. If the field is absent, a person must make the change.
-	Repair     Repair     `json:"repair"`
-	ResolvedAt *time.Time `json:"resolved_at,omitempty"`
+	Repair Repair `json:"repair"`
+
+	// Repairs The last 20 approved repairs of the finding. Those of the newest plans are first.
+	Repairs    *[]FindingRepair `json:"repairs,omitempty"`
+	ResolvedAt *time.Time       `json:"resolved_at,omitempty"`
 
 	// RunID The run that created the object.
 	RunID *string `json:"run_id,omitempty"`
@@ -1041,6 +1044,26 @@ type FindingChange struct {
 // FindingCode What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. Later releases may add values: accept unknown values.
 type FindingCode = string
 
+// FindingCount defines model for FindingCount.
+type FindingCount struct {
+	// Code What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. Later releases may add values: accept unknown values.
+	Code FindingCode `json:"code"`
+
+	// Count The number of findings.
+	Count int `json:"count"`
+
+	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
+	Severity Severity `json:"severity"`
+
+	// Status `new`: one audit has seen the finding. `known`: several audits have seen the finding. `resolved`: the last audit that looked for the finding has not seen it. `accepted`: an operator has accepted the finding, with a reason. New and known findings are open.
+	Status FindingStatus `json:"status"`
+}
+
+// FindingCounts defines model for FindingCounts.
+type FindingCounts struct {
+	Counts []FindingCount `json:"counts"`
+}
+
 // FindingID the id of a finding, which consists of 8 to 64 lower-case hexadecimal digits and hyphens
 type FindingID = string
 
@@ -1058,6 +1081,23 @@ type FindingObject struct {
 	// Kind customer, subscription, project, role-assignment, user, group, role, domain, plan, merchant, meter or run.
 	Kind string  `json:"kind"`
 	Name *string `json:"name,omitempty"`
+}
+
+// FindingRepair An approved entry of a repair plan, with its run or the reason for its refusal.
+type FindingRepair struct {
+	// Approval Who has approved the entry.
+	Approval RepairApproval `json:"approval"`
+	PlanID   string         `json:"plan_id"`
+
+	// Refused Why an entry was not carried out.
+	Refused *RepairRefusal `json:"refused,omitempty"`
+
+	// RefusedAt The time of the refusal.
+	RefusedAt *time.Time `json:"refused_at,omitempty"`
+
+	// RunID The run that carries out the entry.
+	RunID    *string   `json:"run_id,omitempty"`
+	RunState *RunState `json:"run_state,omitempty"`
 }
 
 // FindingStatus `new`: one audit has seen the finding. `known`: several audits have seen the finding. `resolved`: the last audit that looked for the finding has not seen it. `accepted`: an operator has accepted the finding, with a reason. New and known findings are open.
@@ -1638,6 +1678,27 @@ type RepairAnswer struct {
 	Repairs []RepairResult `json:"repairs"`
 }
 
+// RepairApproval Who has approved the entry.
+type RepairApproval struct {
+	At  time.Time `json:"at"`
+	Who string    `json:"who"`
+}
+
+// RepairApprovalChange defines model for RepairApprovalChange.
+type RepairApprovalChange struct {
+	// Approved False withdraws the approval.
+	Approved bool `json:"approved"`
+
+	// FindingID the id of a finding, which consists of 8 to 64 lower-case hexadecimal digits and hyphens
+	FindingID FindingID `json:"finding_id"`
+}
+
+// RepairApprovals defines model for RepairApprovals.
+type RepairApprovals struct {
+	// Entries The entries whose approvals change. A finding must not occur more than once.
+	Entries []RepairApprovalChange `json:"entries"`
+}
+
 // RepairPlan Repairs of open findings. An operator can approve some or all of the repairs.
 type RepairPlan struct {
 	// By Who asked for the plan.
@@ -1666,7 +1727,10 @@ type RepairPlan struct {
 type RepairPlanEntry struct {
 	// Action The kind of change that resolves a finding. /docs#RepairAction-ACTION explains each action. Later releases may add values: accept unknown values.
 	Action RepairAction `json:"action"`
-	Cloud  *string      `json:"cloud,omitempty"`
+
+	// Approval Who has approved the entry.
+	Approval *RepairApproval `json:"approval,omitempty"`
+	Cloud    *string         `json:"cloud,omitempty"`
 
 	// Code What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. Later releases may add values: accept unknown values.
 	Code       FindingCode `json:"code"`
@@ -1678,6 +1742,16 @@ type RepairPlanEntry struct {
 	MerchantID string          `json:"merchant_id"`
 	Objects    []FindingObject `json:"objects"`
 	ProjectID  *string         `json:"project_id,omitempty"`
+
+	// Refused Why an entry was not carried out.
+	Refused *RepairRefusal `json:"refused,omitempty"`
+
+	// RefusedAt The time of the refusal.
+	RefusedAt *time.Time `json:"refused_at,omitempty"`
+
+	// RepairRunID The run that carries out the entry.
+	RepairRunID    *string   `json:"repair_run_id,omitempty"`
+	RepairRunState *RunState `json:"repair_run_state,omitempty"`
 
 	// RunID The run that created the object.
 	RunID string `json:"run_id"`
@@ -1693,6 +1767,9 @@ type RepairPlanEntry struct {
 
 // RepairPlanFilter Selects open findings. A field that you omit does not restrict the selection.
 type RepairPlanFilter struct {
+	// AuditID a uuid in lower case, with hyphens
+	AuditID *UUID `json:"audit_id,omitempty"`
+
 	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
 	Cloud *CloudName `json:"cloud,omitempty"`
 
@@ -1702,6 +1779,9 @@ type RepairPlanFilter struct {
 	// CustomerID a uuid in lower case, with hyphens
 	CustomerID *UUID `json:"customer_id,omitempty"`
 
+	// FindingID Only these findings.
+	FindingID *[]FindingID `json:"finding_id,omitempty"`
+
 	// MerchantID a uuid in lower case, with hyphens
 	MerchantID *UUID `json:"merchant_id,omitempty"`
 
@@ -1710,6 +1790,45 @@ type RepairPlanFilter struct {
 
 	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 	Severity *Severity `json:"severity,omitempty"`
+
+	// SubscriptionID a uuid in lower case, with hyphens
+	SubscriptionID *UUID `json:"subscription_id,omitempty"`
+
+	// UserID An id in Keystone, such as 3c2a9c5a6f0b4b3f8f3e0d8e6f5c4b3a, john.doe or m@example.org. Slashes and control characters are not allowed. The id must not be "." or "..".
+	UserID *KeystoneID `json:"user_id,omitempty"`
+}
+
+// RepairPlanList defines model for RepairPlanList.
+type RepairPlanList struct {
+	Links Links               `json:"links"`
+	Plans []RepairPlanSummary `json:"plans"`
+}
+
+// RepairPlanSummary A repair plan without its entries.
+type RepairPlanSummary struct {
+	// Approved The number of approved entries.
+	Approved int `json:"approved"`
+
+	// By Who asked for the plan.
+	By        string    `json:"by"`
+	CreatedAt time.Time `json:"created_at"`
+
+	// ExpiresAt After this time, the plan is refused.
+	ExpiresAt time.Time `json:"expires_at"`
+	ID        string    `json:"id"`
+
+	// Installation The id of the installation that has created the plan.
+	Installation string `json:"installation"`
+
+	// LeftOut The number of findings that have a repair but are not in the plan, because the plan is full.
+	LeftOut int   `json:"left_out"`
+	Links   Links `json:"links"`
+
+	// Size The number of entries.
+	Size int `json:"size"`
+
+	// Suspect The number of findings that have a repair but are not in the plan, because Keystone or BillingStack seems not to show all its objects.
+	Suspect int `json:"suspect"`
 }
 
 // RepairRefusal Why an entry was not carried out.
@@ -2337,6 +2456,15 @@ type ListAuditsParams struct {
 	Marker *UUID `form:"marker,omitempty" json:"marker,omitempty"`
 }
 
+// CountFindingsParams defines parameters for CountFindings.
+type CountFindingsParams struct {
+	// Cloud Only findings in this cloud.
+	Cloud *CloudName `form:"cloud,omitempty" json:"cloud,omitempty"`
+
+	// MerchantID Only findings about this merchant.
+	MerchantID *UUID `form:"merchant_id,omitempty" json:"merchant_id,omitempty"`
+}
+
 // ListFindingsParams defines parameters for ListFindings.
 type ListFindingsParams struct {
 	// Status Only findings with this status. Repeat the parameter to list the findings with any of the given statuses.
@@ -2544,6 +2672,15 @@ type RegisterUserParams struct {
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
+// ListRepairPlansParams defines parameters for ListRepairPlans.
+type ListRepairPlansParams struct {
+	// Limit Maximum number of objects.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Marker The id of the last object on the previous page.
+	Marker *UUID `form:"marker,omitempty" json:"marker,omitempty"`
+}
+
 // ListRunsParams defines parameters for ListRuns.
 type ListRunsParams struct {
 	// Merchant Only runs of this merchant.
@@ -2678,6 +2815,9 @@ type RegisterUserJSONRequestBody = RegisterRequest
 
 // CreateRepairPlanJSONRequestBody defines body for CreateRepairPlan for application/json ContentType.
 type CreateRepairPlanJSONRequestBody = RepairPlanFilter
+
+// ApproveRepairsJSONRequestBody defines body for ApproveRepairs for application/json ContentType.
+type ApproveRepairsJSONRequestBody = RepairApprovals
 
 // ApplyRepairsJSONRequestBody defines body for ApplyRepairs for application/json ContentType.
 type ApplyRepairsJSONRequestBody = RepairRequest
@@ -2853,9 +2993,16 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/audits/{audit_id} (the `GetAudit` operationId).
 	GetAudit(ctx context.Context, auditID AuditID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// CountFindings Count the open and accepted findings
+	//
+	// The answer has one number for each severity, code and status with findings. The gravest severity is first.
+	//
+	// Corresponds with GET /v1/finding-counts (the `CountFindings` operationId).
+	CountFindings(ctx context.Context, params *CountFindingsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListFindings List findings, sorted by id
 	//
-	// Without the parameter `status`, the list contains the open findings: the findings with the status `new` or `known`. The findings in the list do not have the field `history`. To read this field, show a single finding.
+	// Without the parameter `status`, the list contains the open findings: the findings with the status `new` or `known`. The findings in the list do not have the fields `history` and `repairs`. To read these fields, show a single finding.
 	//
 	// Corresponds with GET /v1/findings (the `ListFindings` operationId).
 	ListFindings(ctx context.Context, params *ListFindingsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3224,9 +3371,16 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/overview (the `GetOverview` operationId).
 	GetOverview(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListRepairPlans List repair plans, newest first
+	//
+	// The plans in the list do not have their entries. To read the entries, show a single plan.
+	//
+	// Corresponds with GET /v1/repair-plans (the `ListRepairPlans` operationId).
+	ListRepairPlans(ctx context.Context, params *ListRepairPlansParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// CreateRepairPlanWithBody Plan the repairs of open findings
 	//
-	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan, and the plan never changes. A repeated call creates another plan.
+	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan. Its entries never change: they only get approvals and results. A repeated call creates another plan.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3235,7 +3389,7 @@ type ClientInterface interface {
 
 	// CreateRepairPlan Plan the repairs of open findings
 	//
-	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan, and the plan never changes. A repeated call creates another plan.
+	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan. Its entries never change: they only get approvals and results. A repeated call creates another plan.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3244,8 +3398,28 @@ type ClientInterface interface {
 
 	// GetRepairPlan Show a repair plan
 	//
+	// Each entry shows who has approved it, the run that carries it out, and, if the entry was refused when it was last applied, the reason.
+	//
 	// Corresponds with GET /v1/repair-plans/{plan_id} (the `GetRepairPlan` operationId).
 	GetRepairPlan(ctx context.Context, planID RepairPlanID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ApproveRepairsWithBody Approve entries of a repair plan, or withdraw approvals
+	//
+	// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries that it is sent. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/repair-plans/{plan_id}/approvals (the `ApproveRepairs` operationId).
+	ApproveRepairsWithBody(ctx context.Context, planID RepairPlanID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ApproveRepairs Approve entries of a repair plan, or withdraw approvals
+	//
+	// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries that it is sent. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/repair-plans/{plan_id}/approvals (the `ApproveRepairs` operationId).
+	ApproveRepairs(ctx context.Context, planID RepairPlanID, body ApproveRepairsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ApplyRepairsWithBody Carry out entries of a repair plan
 	//
@@ -3599,9 +3773,26 @@ func (c *Client) GetAudit(ctx context.Context, auditID AuditID, reqEditors ...Re
 	return c.Client.Do(req)
 }
 
+// CountFindings Count the open and accepted findings
+//
+// The answer has one number for each severity, code and status with findings. The gravest severity is first.
+//
+// Corresponds with GET /v1/finding-counts (the `CountFindings` operationId).
+func (c *Client) CountFindings(ctx context.Context, params *CountFindingsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCountFindingsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListFindings List findings, sorted by id
 //
-// Without the parameter `status`, the list contains the open findings: the findings with the status `new` or `known`. The findings in the list do not have the field `history`. To read this field, show a single finding.
+// Without the parameter `status`, the list contains the open findings: the findings with the status `new` or `known`. The findings in the list do not have the fields `history` and `repairs`. To read these fields, show a single finding.
 //
 // Corresponds with GET /v1/findings (the `ListFindings` operationId).
 func (c *Client) ListFindings(ctx context.Context, params *ListFindingsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4420,9 +4611,26 @@ func (c *Client) GetOverview(ctx context.Context, reqEditors ...RequestEditorFn)
 	return c.Client.Do(req)
 }
 
+// ListRepairPlans List repair plans, newest first
+//
+// The plans in the list do not have their entries. To read the entries, show a single plan.
+//
+// Corresponds with GET /v1/repair-plans (the `ListRepairPlans` operationId).
+func (c *Client) ListRepairPlans(ctx context.Context, params *ListRepairPlansParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListRepairPlansRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // CreateRepairPlanWithBody Plan the repairs of open findings
 //
-// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan, and the plan never changes. A repeated call creates another plan.
+// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan. Its entries never change: they only get approvals and results. A repeated call creates another plan.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4441,7 +4649,7 @@ func (c *Client) CreateRepairPlanWithBody(ctx context.Context, contentType strin
 
 // CreateRepairPlan Plan the repairs of open findings
 //
-// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan, and the plan never changes. A repeated call creates another plan.
+// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan. Its entries never change: they only get approvals and results. A repeated call creates another plan.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4460,9 +4668,49 @@ func (c *Client) CreateRepairPlan(ctx context.Context, body CreateRepairPlanJSON
 
 // GetRepairPlan Show a repair plan
 //
+// Each entry shows who has approved it, the run that carries it out, and, if the entry was refused when it was last applied, the reason.
+//
 // Corresponds with GET /v1/repair-plans/{plan_id} (the `GetRepairPlan` operationId).
 func (c *Client) GetRepairPlan(ctx context.Context, planID RepairPlanID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetRepairPlanRequest(c.Server, planID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ApproveRepairsWithBody Approve entries of a repair plan, or withdraw approvals
+//
+// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries that it is sent. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/repair-plans/{plan_id}/approvals (the `ApproveRepairs` operationId).
+func (c *Client) ApproveRepairsWithBody(ctx context.Context, planID RepairPlanID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewApproveRepairsRequestWithBody(c.Server, planID, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ApproveRepairs Approve entries of a repair plan, or withdraw approvals
+//
+// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries that it is sent. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/repair-plans/{plan_id}/approvals (the `ApproveRepairs` operationId).
+func (c *Client) ApproveRepairs(ctx context.Context, planID RepairPlanID, body ApproveRepairsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewApproveRepairsRequest(c.Server, planID, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5161,6 +5409,72 @@ func NewGetAuditRequest(server string, auditID AuditID) (*http.Request, error) {
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCountFindingsRequest constructs an http.Request for the CountFindings method
+func NewCountFindingsRequest(server string, params *CountFindingsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/finding-counts")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Cloud != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cloud", *params.Cloud, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.MerchantID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "merchant_id", *params.MerchantID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -7200,6 +7514,72 @@ func NewGetOverviewRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewListRepairPlansRequest constructs an http.Request for the ListRepairPlans method
+func NewListRepairPlansRequest(server string, params *ListRepairPlansParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/repair-plans")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Marker != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "marker", *params.Marker, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewCreateRepairPlanRequest calls the generic CreateRepairPlan builder with application/json body
 func NewCreateRepairPlanRequest(server string, body CreateRepairPlanJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -7270,6 +7650,53 @@ func NewGetRepairPlanRequest(server string, planID RepairPlanID) (*http.Request,
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewApproveRepairsRequest calls the generic ApproveRepairs builder with application/json body
+func NewApproveRepairsRequest(server string, planID RepairPlanID, body ApproveRepairsJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewApproveRepairsRequestWithBody(server, planID, "application/json", bodyReader)
+}
+
+// NewApproveRepairsRequestWithBody constructs an http.Request for the ApproveRepairs method, with any body, and a specified content type
+func NewApproveRepairsRequestWithBody(server string, planID RepairPlanID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "plan_id", planID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/repair-plans/%s/approvals", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -8226,9 +8653,18 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/audits/{audit_id} (the `GetAudit` operationId).
 	GetAuditWithResponse(ctx context.Context, auditID AuditID, reqEditors ...RequestEditorFn) (*GetAuditResponse, error)
 
+	// CountFindingsWithResponse Count the open and accepted findings
+	//
+	// The answer has one number for each severity, code and status with findings. The gravest severity is first.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/finding-counts (the `CountFindings` operationId).
+	CountFindingsWithResponse(ctx context.Context, params *CountFindingsParams, reqEditors ...RequestEditorFn) (*CountFindingsResponse, error)
+
 	// ListFindingsWithResponse List findings, sorted by id
 	//
-	// Without the parameter `status`, the list contains the open findings: the findings with the status `new` or `known`. The findings in the list do not have the field `history`. To read this field, show a single finding.
+	// Without the parameter `status`, the list contains the open findings: the findings with the status `new` or `known`. The findings in the list do not have the fields `history` and `repairs`. To read these fields, show a single finding.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -8631,9 +9067,18 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/overview (the `GetOverview` operationId).
 	GetOverviewWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOverviewResponse, error)
 
+	// ListRepairPlansWithResponse List repair plans, newest first
+	//
+	// The plans in the list do not have their entries. To read the entries, show a single plan.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/repair-plans (the `ListRepairPlans` operationId).
+	ListRepairPlansWithResponse(ctx context.Context, params *ListRepairPlansParams, reqEditors ...RequestEditorFn) (*ListRepairPlansResponse, error)
+
 	// CreateRepairPlanWithBodyWithResponse Plan the repairs of open findings
 	//
-	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan, and the plan never changes. A repeated call creates another plan.
+	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan. Its entries never change: they only get approvals and results. A repeated call creates another plan.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -8642,7 +9087,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateRepairPlanWithResponse Plan the repairs of open findings
 	//
-	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan, and the plan never changes. A repeated call creates another plan.
+	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan. Its entries never change: they only get approvals and results. A repeated call creates another plan.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -8651,10 +9096,30 @@ type ClientWithResponsesInterface interface {
 
 	// GetRepairPlanWithResponse Show a repair plan
 	//
+	// Each entry shows who has approved it, the run that carries it out, and, if the entry was refused when it was last applied, the reason.
+	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /v1/repair-plans/{plan_id} (the `GetRepairPlan` operationId).
 	GetRepairPlanWithResponse(ctx context.Context, planID RepairPlanID, reqEditors ...RequestEditorFn) (*GetRepairPlanResponse, error)
+
+	// ApproveRepairsWithBodyWithResponse Approve entries of a repair plan, or withdraw approvals
+	//
+	// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries that it is sent. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/repair-plans/{plan_id}/approvals (the `ApproveRepairs` operationId).
+	ApproveRepairsWithBodyWithResponse(ctx context.Context, planID RepairPlanID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ApproveRepairsResponse, error)
+
+	// ApproveRepairsWithResponse Approve entries of a repair plan, or withdraw approvals
+	//
+	// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries that it is sent. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/repair-plans/{plan_id}/approvals (the `ApproveRepairs` operationId).
+	ApproveRepairsWithResponse(ctx context.Context, planID RepairPlanID, body ApproveRepairsJSONRequestBody, reqEditors ...RequestEditorFn) (*ApproveRepairsResponse, error)
 
 	// ApplyRepairsWithBodyWithResponse Carry out entries of a repair plan
 	//
@@ -9509,6 +9974,110 @@ func (r GetAuditResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetAuditResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CountFindingsResponse401Headers the declared response headers of an HTTP 401 response for CountFindings
+type CountFindingsResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// CountFindingsResponse429Headers the declared response headers of an HTTP 429 response for CountFindings
+type CountFindingsResponse429Headers struct {
+	RetryAfter *int
+}
+
+// CountFindingsResponse503Headers the declared response headers of an HTTP 503 response for CountFindings
+type CountFindingsResponse503Headers struct {
+	RetryAfter *int
+}
+
+type CountFindingsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *FindingCounts
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Internal
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *CountFindingsResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *CountFindingsResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *CountFindingsResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CountFindingsResponse) GetJSON200() *FindingCounts {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r CountFindingsResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r CountFindingsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r CountFindingsResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r CountFindingsResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r CountFindingsResponse) GetApplicationProblemJSON500() *Internal {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r CountFindingsResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r CountFindingsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CountFindingsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CountFindingsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CountFindingsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -14178,6 +14747,110 @@ func (r GetOverviewResponse) ContentType() string {
 	return ""
 }
 
+// ListRepairPlansResponse401Headers the declared response headers of an HTTP 401 response for ListRepairPlans
+type ListRepairPlansResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// ListRepairPlansResponse429Headers the declared response headers of an HTTP 429 response for ListRepairPlans
+type ListRepairPlansResponse429Headers struct {
+	RetryAfter *int
+}
+
+// ListRepairPlansResponse503Headers the declared response headers of an HTTP 503 response for ListRepairPlans
+type ListRepairPlansResponse503Headers struct {
+	RetryAfter *int
+}
+
+type ListRepairPlansResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RepairPlanList
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadRequest
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Internal
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ListRepairPlansResponse401Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ListRepairPlansResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ListRepairPlansResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListRepairPlansResponse) GetJSON200() *RepairPlanList {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ListRepairPlansResponse) GetApplicationProblemJSON400() *BadRequest {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ListRepairPlansResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ListRepairPlansResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ListRepairPlansResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r ListRepairPlansResponse) GetApplicationProblemJSON500() *Internal {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ListRepairPlansResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ListRepairPlansResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListRepairPlansResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListRepairPlansResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListRepairPlansResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // CreateRepairPlanResponse201Headers the declared response headers of an HTTP 201 response for CreateRepairPlan
 type CreateRepairPlanResponse201Headers struct {
 	Location *string
@@ -14415,6 +15088,145 @@ func (r GetRepairPlanResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetRepairPlanResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// ApproveRepairsResponse401Headers the declared response headers of an HTTP 401 response for ApproveRepairs
+type ApproveRepairsResponse401Headers struct {
+	WWWAuthenticate *string
+}
+
+// ApproveRepairsResponse415Headers the declared response headers of an HTTP 415 response for ApproveRepairs
+type ApproveRepairsResponse415Headers struct {
+	AcceptEncoding *string
+}
+
+// ApproveRepairsResponse429Headers the declared response headers of an HTTP 429 response for ApproveRepairs
+type ApproveRepairsResponse429Headers struct {
+	RetryAfter *int
+}
+
+// ApproveRepairsResponse503Headers the declared response headers of an HTTP 503 response for ApproveRepairs
+type ApproveRepairsResponse503Headers struct {
+	RetryAfter *int
+}
+
+type ApproveRepairsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RepairPlan
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *BadBody
+	// ApplicationProblemJSON401 the response for an HTTP 401 `application/problem+json` response
+	ApplicationProblemJSON401 *Unauthorized
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Forbidden
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *Problem
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *TooLarge
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *NotJSON
+	// ApplicationProblemJSON429 the response for an HTTP 429 `application/problem+json` response
+	ApplicationProblemJSON429 *TooManyRequests
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Internal
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *Unavailable
+	// Headers401 the parsed response headers for an HTTP 401 response
+	Headers401 *ApproveRepairsResponse401Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *ApproveRepairsResponse415Headers
+	// Headers429 the parsed response headers for an HTTP 429 response
+	Headers429 *ApproveRepairsResponse429Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ApproveRepairsResponse503Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ApproveRepairsResponse) GetJSON200() *RepairPlan {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r ApproveRepairsResponse) GetApplicationProblemJSON400() *BadBody {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON401 returns the response for an HTTP 401 `application/problem+json` response
+func (r ApproveRepairsResponse) GetApplicationProblemJSON401() *Unauthorized {
+	return r.ApplicationProblemJSON401
+}
+
+// GetApplicationProblemJSON403 returns the response for an HTTP 403 `application/problem+json` response
+func (r ApproveRepairsResponse) GetApplicationProblemJSON403() *Forbidden {
+	return r.ApplicationProblemJSON403
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r ApproveRepairsResponse) GetApplicationProblemJSON404() *Problem {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSON409 returns the response for an HTTP 409 `application/problem+json` response
+func (r ApproveRepairsResponse) GetApplicationProblemJSON409() *Problem {
+	return r.ApplicationProblemJSON409
+}
+
+// GetApplicationProblemJSON413 returns the response for an HTTP 413 `application/problem+json` response
+func (r ApproveRepairsResponse) GetApplicationProblemJSON413() *TooLarge {
+	return r.ApplicationProblemJSON413
+}
+
+// GetApplicationProblemJSON415 returns the response for an HTTP 415 `application/problem+json` response
+func (r ApproveRepairsResponse) GetApplicationProblemJSON415() *NotJSON {
+	return r.ApplicationProblemJSON415
+}
+
+// GetApplicationProblemJSON429 returns the response for an HTTP 429 `application/problem+json` response
+func (r ApproveRepairsResponse) GetApplicationProblemJSON429() *TooManyRequests {
+	return r.ApplicationProblemJSON429
+}
+
+// GetApplicationProblemJSON500 returns the response for an HTTP 500 `application/problem+json` response
+func (r ApproveRepairsResponse) GetApplicationProblemJSON500() *Internal {
+	return r.ApplicationProblemJSON500
+}
+
+// GetApplicationProblemJSON503 returns the response for an HTTP 503 `application/problem+json` response
+func (r ApproveRepairsResponse) GetApplicationProblemJSON503() *Unavailable {
+	return r.ApplicationProblemJSON503
+}
+
+// GetBody returns the raw response body bytes
+func (r ApproveRepairsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ApproveRepairsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ApproveRepairsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ApproveRepairsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -16293,9 +17105,24 @@ func (c *ClientWithResponses) GetAuditWithResponse(ctx context.Context, auditID 
 	return ParseGetAuditResponse(rsp)
 }
 
+// CountFindingsWithResponse Count the open and accepted findings
+//
+// The answer has one number for each severity, code and status with findings. The gravest severity is first.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/finding-counts (the `CountFindings` operationId).
+func (c *ClientWithResponses) CountFindingsWithResponse(ctx context.Context, params *CountFindingsParams, reqEditors ...RequestEditorFn) (*CountFindingsResponse, error) {
+	rsp, err := c.CountFindings(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCountFindingsResponse(rsp)
+}
+
 // ListFindingsWithResponse List findings, sorted by id
 //
-// Without the parameter `status`, the list contains the open findings: the findings with the status `new` or `known`. The findings in the list do not have the field `history`. To read this field, show a single finding.
+// Without the parameter `status`, the list contains the open findings: the findings with the status `new` or `known`. The findings in the list do not have the fields `history` and `repairs`. To read these fields, show a single finding.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -16968,9 +17795,24 @@ func (c *ClientWithResponses) GetOverviewWithResponse(ctx context.Context, reqEd
 	return ParseGetOverviewResponse(rsp)
 }
 
+// ListRepairPlansWithResponse List repair plans, newest first
+//
+// The plans in the list do not have their entries. To read the entries, show a single plan.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/repair-plans (the `ListRepairPlans` operationId).
+func (c *ClientWithResponses) ListRepairPlansWithResponse(ctx context.Context, params *ListRepairPlansParams, reqEditors ...RequestEditorFn) (*ListRepairPlansResponse, error) {
+	rsp, err := c.ListRepairPlans(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListRepairPlansResponse(rsp)
+}
+
 // CreateRepairPlanWithBodyWithResponse Plan the repairs of open findings
 //
-// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan, and the plan never changes. A repeated call creates another plan.
+// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan. Its entries never change: they only get approvals and results. A repeated call creates another plan.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -16985,7 +17827,7 @@ func (c *ClientWithResponses) CreateRepairPlanWithBodyWithResponse(ctx context.C
 
 // CreateRepairPlanWithResponse Plan the repairs of open findings
 //
-// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan, and the plan never changes. A repeated call creates another plan.
+// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan. Its entries never change: they only get approvals and results. A repeated call creates another plan.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17000,6 +17842,8 @@ func (c *ClientWithResponses) CreateRepairPlanWithResponse(ctx context.Context, 
 
 // GetRepairPlanWithResponse Show a repair plan
 //
+// Each entry shows who has approved it, the run that carries it out, and, if the entry was refused when it was last applied, the reason.
+//
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /v1/repair-plans/{plan_id} (the `GetRepairPlan` operationId).
@@ -17009,6 +17853,36 @@ func (c *ClientWithResponses) GetRepairPlanWithResponse(ctx context.Context, pla
 		return nil, err
 	}
 	return ParseGetRepairPlanResponse(rsp)
+}
+
+// ApproveRepairsWithBodyWithResponse Approve entries of a repair plan, or withdraw approvals
+//
+// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries that it is sent. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/repair-plans/{plan_id}/approvals (the `ApproveRepairs` operationId).
+func (c *ClientWithResponses) ApproveRepairsWithBodyWithResponse(ctx context.Context, planID RepairPlanID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ApproveRepairsResponse, error) {
+	rsp, err := c.ApproveRepairsWithBody(ctx, planID, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseApproveRepairsResponse(rsp)
+}
+
+// ApproveRepairsWithResponse Approve entries of a repair plan, or withdraw approvals
+//
+// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries that it is sent. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/repair-plans/{plan_id}/approvals (the `ApproveRepairs` operationId).
+func (c *ClientWithResponses) ApproveRepairsWithResponse(ctx context.Context, planID RepairPlanID, body ApproveRepairsJSONRequestBody, reqEditors ...RequestEditorFn) (*ApproveRepairsResponse, error) {
+	rsp, err := c.ApproveRepairs(ctx, planID, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseApproveRepairsResponse(rsp)
 }
 
 // ApplyRepairsWithBodyWithResponse Carry out entries of a repair plan
@@ -17883,6 +18757,107 @@ func ParseGetAuditResponse(rsp *http.Response) (*GetAuditResponse, error) {
 		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers GetAuditResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCountFindingsResponse parses an HTTP response from a CountFindingsWithResponse call
+func ParseCountFindingsResponse(rsp *http.Response) (*CountFindingsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CountFindingsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest FindingCounts
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers CountFindingsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers CountFindingsResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers CountFindingsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -23918,6 +24893,107 @@ func ParseGetOverviewResponse(rsp *http.Response) (*GetOverviewResponse, error) 
 	return response, nil
 }
 
+// ParseListRepairPlansResponse parses an HTTP response from a ListRepairPlansWithResponse call
+func ParseListRepairPlansResponse(rsp *http.Response) (*ListRepairPlansResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListRepairPlansResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RepairPlanList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadRequest
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ListRepairPlansResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 429:
+		var headers ListRepairPlansResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers ListRepairPlansResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseCreateRepairPlanResponse parses an HTTP response from a CreateRepairPlanWithResponse call
 func ParseCreateRepairPlanResponse(rsp *http.Response) (*CreateRepairPlanResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -24148,6 +25224,145 @@ func ParseGetRepairPlanResponse(rsp *http.Response) (*GetRepairPlanResponse, err
 		response.Headers429 = &headers
 	case rsp.StatusCode == 503:
 		var headers GetRepairPlanResponse503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers503 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseApproveRepairsResponse parses an HTTP response from a ApproveRepairsWithResponse call
+func ParseApproveRepairsResponse(rsp *http.Response) (*ApproveRepairsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ApproveRepairsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RepairPlan
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest BadBody
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 401:
+		var dest Unauthorized
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON401 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Forbidden
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest TooLarge
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest NotJSON
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 429:
+		var dest TooManyRequests
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON429 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Internal
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest Unavailable
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 401:
+		var headers ApproveRepairsResponse401Headers
+		if values := rsp.Header.Values("WWW-Authenticate"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "WWW-Authenticate", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.WWWAuthenticate = &value
+		}
+		response.Headers401 = &headers
+	case rsp.StatusCode == 415:
+		var headers ApproveRepairsResponse415Headers
+		if values := rsp.Header.Values("Accept-Encoding"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Accept-Encoding", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.AcceptEncoding = &value
+		}
+		response.Headers415 = &headers
+	case rsp.StatusCode == 429:
+		var headers ApproveRepairsResponse429Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		response.Headers429 = &headers
+	case rsp.StatusCode == 503:
+		var headers ApproveRepairsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
