@@ -116,6 +116,17 @@ func New(o Options) (handler http.Handler, serve func(ctx context.Context), err 
 	in.POST("/merchants/:id/disable", c.disableMerchant)
 	in.POST("/merchants/:id/enable", c.enableMerchant)
 	in.POST("/merchants/:id/keys", c.rotateKey)
+	in.GET("/findings", c.findings)
+	in.GET("/findings/:id", c.finding)
+	in.POST("/findings/:id/accept", c.accept)
+	in.POST("/findings/:id/withdraw", c.withdraw)
+	in.GET("/audits", c.audits)
+	in.POST("/audits", c.startAudit)
+	in.GET("/audits/:id", c.audit)
+	in.GET("/repair-plans", c.repairPlans)
+	in.POST("/repair-plans", c.planRepairs)
+	in.GET("/repair-plans/:id", c.repairPlan)
+	in.POST("/repair-plans/:id/:action", c.repair)
 	return e, c.live.serve, nil
 }
 

@@ -3,6 +3,7 @@ package console
 import (
 	"fmt"
 	"html/template"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,11 @@ var functions = template.FuncMap{
 	"static":  func(name string) string { return Path + "/static/" + name },
 	"ref":     refer,
 	"words":   func(s any) string { return strings.ReplaceAll(escape.Line(plainOf(s)), "-", " ") },
+	"audit": func(section string) bool {
+		return slices.Contains([]string{"findings", "audits", "repair-plans"}, section)
+	},
+	"object": objectPath,
+	"who":    who,
 }
 
 // plainOf returns the text of a string, of a pointer to a string, or of a value of a string type. A nil pointer has an empty text.
@@ -47,6 +53,12 @@ func short(id any) string {
 		return text
 	}
 	return "…" + text[len(text)-8:]
+}
+
+// The function `who` returns the name of a person without the id that the API adds.
+func who(name any) string {
+	text, _, _ := strings.Cut(plainOf(name), " (user ")
+	return escape.Line(text)
 }
 
 // The function `took` returns the time between the beginning and the end, or until now.
@@ -104,16 +116,16 @@ func roughly(d time.Duration) string {
 // moodOf returns the class of a state, which chooses its colour and its symbol.
 func moodOf(state string) string {
 	switch state {
-	case "succeeded", "active", "enabled", "posted", "valid", "ok", "closed", "alive":
+	case "succeeded", "active", "enabled", "posted", "valid", "ok", "closed", "alive", "complete", "resolved":
 		return "good"
 	case "stuck", "failed", "undo_failed", "missing", "differing", "conflict", "critical", "high", "down", "misconfigured", "unavailable", "open",
-		"lease ended":
+		"lease ended", "refused", "expired":
 		return "bad"
-	case "waiting", "unknown", "suspended", "ending", "disabled", "undecided", "medium", "unmatched", "degraded":
+	case "waiting", "unknown", "suspended", "ending", "disabled", "undecided", "medium", "unmatched", "degraded", "incomplete", "approved":
 		return "wait"
 	case "running", "undoing", "compensating":
 		return "busy"
-	case "undone", "compensated", "skipped", "ended", "revoked":
+	case "undone", "compensated", "skipped", "ended", "revoked", "accepted":
 		return "gone"
 	case "would-create", "would-adopt":
 		return "adds"

@@ -67,7 +67,9 @@ func objectPath(kind, id string) string {
 		kind = "project"
 		id, _, _ = strings.Cut(id, "/")
 	}
-	sections := map[string]string{"subscription": "/subscriptions/", "customer": "/customers/", "project": "/tenants/", "user": "/users/"}
+	sections := map[string]string{
+		"subscription": "/subscriptions/", "customer": "/customers/", "project": "/tenants/", "user": "/users/", "run": "/runs/", "merchant": "/merchants/",
+	}
 	section := sections[kind]
 	if section == "" || id == "" {
 		return ""

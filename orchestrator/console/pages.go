@@ -28,6 +28,7 @@ func newPages() (pages, error) {
 	for _, name := range []string{
 		"sign-in", "runs", "run", "error", "subscriptions", "subscription", "customer", "tenant", "user",
 		"change", "merchants", "merchant", "merchant-key", "health", "settings",
+		"findings", "finding", "audits", "audit", "repair-plans", "repair-plan",
 	} {
 		page, err := template.Must(common.Clone()).ParseFS(templates, "templates/"+name+".html")
 		if err != nil {
