@@ -17,7 +17,7 @@ that you approve. These commands are for operators.
 
 func (p *program) audit() *cobra.Command {
 	c := group("audit", "Compare Keystone and BillingStack with the runs, and repair differences", auditHelp+connectHelp+localHelp+exitHelp,
-		p.auditRun(), p.auditList(), p.auditShow(), p.auditFindings(), p.auditFinding(), p.auditAccept(), p.auditPlan(), p.auditApply())
+		p.auditRun(), p.auditList(), p.auditShow(), p.auditFindings(), p.auditFinding(), p.auditAccept(), p.auditPlan(), p.auditPlans(), p.auditApply())
 	addLocalFlag(c)
 	return c
 }

@@ -36,6 +36,10 @@ func (p *program) auditPlan() *cobra.Command {
 	customer := flags.String("customer", "", "only findings about this customer")
 	cloud := flags.String("cloud", "", "only findings in this cloud")
 	project := flags.String("project", "", "only findings about this project")
+	subscription := flags.String("subscription", "", "only findings about this subscription")
+	user := flags.String("user", "", "only findings about the user with this Keystone id")
+	of := flags.String("audit", "", "only findings that were last seen by this audit")
+	findings := flags.StringSlice("finding", nil, "only the findings with these ids; a comma-separated list, may be repeated")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *path == "" {
 			return usage("-o is required: the file to write, or - for standard output")
@@ -50,7 +54,8 @@ func (p *program) auditPlan() *cobra.Command {
 		defer s.close()
 		answer, err := s.CreateRepairPlanWithResponse(cmd.Context(), client.RepairPlanFilter{
 			Severity: some(client.Severity(*severity)), Code: list(*codes...), MerchantID: some(*merchant), CustomerID: some(*customer),
-			Cloud: some(*cloud), ProjectID: some(*project),
+			Cloud: some(*cloud), ProjectID: some(*project), SubscriptionID: some(*subscription), UserID: some(*user), AuditID: some(*of),
+			FindingID: list(*findings...),
 		})
 		if err != nil {
 			return unsent(cmd.Context(), err)
@@ -62,6 +67,60 @@ func (p *program) auditPlan() *cobra.Command {
 		return p.writePlan(*path, *force, plan)
 	}
 	return c
+}
+
+const auditPlansHelp = `List the repair plans that the server keeps, newest first, with the number of approved entries. "tenantry audit apply" and the console
+approve entries.
+
+`
+
+func (p *program) auditPlans() *cobra.Command {
+	c := &cobra.Command{
+		Use: "plans", Short: "List repair plans, newest first", Args: exactly(), Long: auditPlansHelp + connectHelp + localHelp,
+	}
+	limit := c.Flags().Int("limit", 0, "maximum number of plans, 1 to 200; 0 means 50")
+	marker := c.Flags().String("marker", "", "only plans that are older than the plan with this id; use the last plan of the previous page")
+	f := formatFlag(c)
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		s, err := p.connect(cmd, p.asOperator)
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		answer, err := s.ListRepairPlansWithResponse(cmd.Context(), &client.ListRepairPlansParams{Limit: some(*limit), Marker: some(*marker)})
+		if err != nil {
+			return unsent(cmd.Context(), err)
+		}
+		page, err := thePlans(answer.JSON200, answer.StatusCode(), answer.Body)
+		if err != nil {
+			return err
+		}
+		if more(page.Links) && len(page.Plans) > 0 {
+			defer p.say("there are more plans: repeat the command with --marker %s", page.Plans[len(page.Plans)-1].ID)
+		}
+		return f.print(p.out, page, func(w io.Writer) {
+			row(w, "PLAN", "MADE", "EXPIRES", "BY", "ENTRIES", "APPROVED")
+			for _, one := range page.Plans {
+				row(w, one.ID, one.CreatedAt.Format(timeLayout), one.ExpiresAt.Format(timeLayout), one.By, one.Size, one.Approved)
+			}
+		})
+	}
+	return c
+}
+
+// thePlans returns the page of plans in a server's answer. It returns the same errors as theRun.
+func thePlans(page *client.RepairPlanList, status int, body []byte) (client.RepairPlanList, error) {
+	if page == nil {
+		return client.RepairPlanList{}, problemError(status, body)
+	}
+	whole := page.Plans != nil
+	for _, one := range page.Plans {
+		whole = whole && uuidForm.MatchString(one.ID) && !one.CreatedAt.IsZero() && !one.ExpiresAt.IsZero()
+	}
+	if !whole {
+		return client.RepairPlanList{}, formatError(status)
+	}
+	return *page, nil
 }
 
 // writePlan writes a plan to a file, and says what is in the plan.

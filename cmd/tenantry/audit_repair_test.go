@@ -174,15 +174,35 @@ func approve(text string) string {
 	return strings.ReplaceAll(text, "approve: false\n", "approve: true\n")
 }
 
+func TestPlansAreListed(t *testing.T) {
+	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	plans := client.RepairPlanList{
+		Plans: []client.RepairPlanSummary{{ID: somePlan, By: "ann", CreatedAt: at, ExpiresAt: at.AddDate(0, 0, 7), Size: 12, Approved: 3}},
+		Links: client.Links{{Rel: "next", Href: "/v1/repair-plans?marker=" + somePlan}},
+	}
+	env := (&fake{status: http.StatusOK, answer: encoded(t, plans)}).start(t)
+	code, out, stderr := line(t, env, "audit", "plans")
+	want := "PLAN MADE EXPIRES BY ENTRIES APPROVED " + somePlan + " 2026-03-04 05:06:07Z 2026-03-11 05:06:07Z ann 12 3"
+	if got := strings.Join(strings.Fields(out), " "); code != 0 || got != want || !strings.Contains(stderr, "--marker "+somePlan) {
+		t.Errorf("got %d, %s%s, want %s", code, out, stderr, want)
+	}
+	for _, answer := range []string{`{}`, `{"plans": [{"id": "x"}], "links": []}`} {
+		if code, out, stderr := line(t, (&fake{status: http.StatusOK, answer: answer}).start(t), "audit", "plans"); code != exitUnreachable || out != "" || stderr == "" {
+			t.Errorf("the answer %s: got %d, %s%s", answer, code, out, stderr)
+		}
+	}
+}
+
 func TestAPlanIsWrittenToAFile(t *testing.T) {
 	r := &repairer{t: t, plan: planOf(1)}
 	r.plan.LeftOut, r.plan.Suspect = 2, 3
 	env := r.start()
 	name, text := r.planned(env, "--severity", "high", "--code", "role-missing,tag-missing", "--merchant", someMerchant, "--customer", somePlan,
-		"--cloud", "default", "--project", "p")
+		"--cloud", "default", "--project", "p", "--user", "u", "--subscription", "s", "--audit", "a", "--finding", "f1,f2", "--finding", "f3")
 	want := client.RepairPlanFilter{
 		Severity: some(client.SeverityHigh), Code: &[]string{"role-missing", "tag-missing"}, MerchantID: some(someMerchant), CustomerID: some(somePlan),
-		Cloud: some("default"), ProjectID: some("p"),
+		Cloud: some("default"), ProjectID: some("p"), UserID: some("u"), SubscriptionID: some("s"), AuditID: some("a"),
+		FindingID: &[]string{"f1", "f2", "f3"},
 	}
 	if !reflect.DeepEqual(r.asked, want) {
 		t.Errorf("the command asked for %+v, want %+v", r.asked, want)

@@ -52,6 +52,7 @@ func auditCommands() []auditCommand {
 	accept := "audit accept " + f.ID
 	return []auditCommand{
 		{"audit list", http.StatusOK, client.AuditList{Audits: []client.Audit{a}}},
+		{"audit plans", http.StatusOK, client.RepairPlanList{Plans: []client.RepairPlanSummary{{ID: a.ID, By: evil, CreatedAt: at, ExpiresAt: at}}}},
 		{"audit show " + a.ID, http.StatusOK, a},
 		{"audit show " + a.ID, http.StatusOK, running},
 		{"audit run --no-wait", http.StatusAccepted, a},
