@@ -34,7 +34,7 @@ var parts = map[string][]string{
 		"0030_repair_approvals.sql",
 		// an amount and a row of usage belong to a plan and a subscription
 		"usageagain.go", "usagebilling.go", "usagehours.go", "usagerows.go", "usageterms.go", "usageunmatched.go",
-		"auditusage.go", "0020_usage_hours.sql", "0021_usage_rows.sql", "0025_usage_terms.sql",
+		"auditusage.go", "0020_usage_hours.sql", "0021_usage_rows.sql", "0028_usage_terms.sql",
 	},
 	"cmd/tenantry": {
 		"audit_findings.go", "audit_run.go", "audit_tables.go", "audit_plan.go", "audit_apply.go", "repair_file.go", "whois.go",
