@@ -11,9 +11,6 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/labstack/echo/v4"
-	"golang.org/x/text/cases"
-	"golang.org/x/text/runes"
-	"golang.org/x/text/transform"
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/tenantry/tenantry/keystone"
@@ -150,7 +147,7 @@ func (s *server) limitLogin(c echo.Context, m merchants.Merchant, name string) e
 	if visitor != "" {
 		visitor = m.ID + " " + visitor
 	}
-	policies, left, reached, wait := s.Logins.Take(s.now(), m.ID+" "+looseName(name), visitor, m.ID)
+	policies, left, reached, wait := s.Logins.Take(s.now(), m.ID+" "+loginrate.LooseName(name), visitor, m.ID)
 	h := c.Response().Header()
 	h.Add("RateLimit-Policy", policies)
 	h.Add("RateLimit", left)
@@ -161,15 +158,6 @@ func (s *server) limitLogin(c echo.Context, m merchants.Merchant, name string) e
 		kind: loginRateExceeded, detail: "there are too many logins and registrations: the limit " + reached + " is reached", retryAfter: wait,
 		policy: reached,
 	}
-}
-
-// looseName returns the same text for all names that Keystone may take for the same name. On MySQL, Keystone ignores case and accents.
-func looseName(name string) string {
-	loose, _, err := transform.String(transform.Chain(norm.NFKD, runes.Remove(runes.In(unicode.Mn)), cases.Fold(), norm.NFKC), name)
-	if err != nil {
-		return keystone.FoldedName(name)
-	}
-	return loose
 }
 
 // visitorOf returns the visitor's address. For an IPv6 address, the result is the /64 network of the address: see loginrate.Network. The

@@ -3,6 +3,7 @@ package loginrate
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -21,7 +22,7 @@ const (
 	loginsOfMerchant = 30
 	// Window is the time to which the limits apply.
 	Window = time.Minute
-	// maxBuckets bounds the memory of one limit. A bucket needs about 200 bytes.
+	// maxBuckets bounds the memory of one limit. A bucket needs about 150 bytes.
 	maxBuckets = 50_000
 )
 
@@ -30,6 +31,7 @@ const (
 type Limits struct {
 	mu     sync.Mutex
 	limits []limit
+	swept  time.Time // when the full buckets were dropped
 }
 
 // The type `limit` is one of the limits. It has a token bucket for each key. A new bucket is full: it has `quota` tokens. An
@@ -37,17 +39,20 @@ type Limits struct {
 type limit struct {
 	name    string // the name of the limit in the headers RateLimit-Policy and RateLimit
 	quota   int
-	buckets map[string]*rate.Limiter
+	buckets map[hash]*rate.Limiter
 }
+
+// The type `hash` is the hash of a key, so that a long key needs no more memory than a short one.
+type hash [sha256.Size]byte
 
 // New returns the limits for a number of attempts per minute with one name, and of one visitor. The limit of a merchant is 30 times as high. Zero
 // means 10.
 func New(perName int) *Limits {
 	perName = cmp.Or(perName, defaultRate)
 	return &Limits{limits: []limit{
-		{name: "login-name", quota: perName, buckets: map[string]*rate.Limiter{}},
-		{name: "login-visitor", quota: perName, buckets: map[string]*rate.Limiter{}},
-		{name: "login-merchant", quota: perName * loginsOfMerchant, buckets: map[string]*rate.Limiter{}},
+		{name: "login-name", quota: perName, buckets: map[hash]*rate.Limiter{}},
+		{name: "login-visitor", quota: perName, buckets: map[hash]*rate.Limiter{}},
+		{name: "login-merchant", quota: perName * loginsOfMerchant, buckets: map[hash]*rate.Limiter{}},
 	}}
 }
 
@@ -58,6 +63,12 @@ func New(perName int) *Limits {
 func (l *Limits) Take(now time.Time, keys ...string) (policies, left, reached string, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if now.Sub(l.swept) >= Window {
+		for i := range l.limits {
+			l.limits[i].sweep(now)
+		}
+		l.swept = now
+	}
 	var taken []*rate.Reservation
 	// The merchant's limit is checked first: an attempt above this limit makes no bucket for the name and the visitor.
 	for i := len(l.limits) - 1; i >= 0 && reached == ""; i-- {
@@ -94,26 +105,32 @@ func (l *Limits) Take(now time.Time, keys ...string) (policies, left, reached st
 	return strings.Join(policy, ", "), strings.Join(rest, ", "), reached, wait
 }
 
-// The method `bucket` returns the bucket of a key. If there are too many buckets, it first drops the full ones, which are equal to new ones.
-// If there are still too many, the result is nil.
+// The method `sweep` drops the full buckets, which are equal to new ones.
+func (l *limit) sweep(now time.Time) {
+	maps.DeleteFunc(l.buckets, func(_ hash, b *rate.Limiter) bool { return b.TokensAt(now) >= float64(l.quota) })
+}
+
+// The method `bucket` returns the bucket of a key. If there are too many buckets, it first drops the full ones. If there are still too many, the
+// result is nil.
 func (l *limit) bucket(key string, now time.Time) *rate.Limiter {
-	if b := l.buckets[key]; b != nil {
+	id := hash(sha256.Sum256([]byte(key)))
+	if b := l.buckets[id]; b != nil {
 		return b
 	}
 	if len(l.buckets) >= maxBuckets {
-		maps.DeleteFunc(l.buckets, func(_ string, b *rate.Limiter) bool { return b.TokensAt(now) >= float64(l.quota) })
+		l.sweep(now)
 	}
 	if len(l.buckets) >= maxBuckets {
 		return nil
 	}
 	b := rate.NewLimiter(rate.Every(Window/time.Duration(l.quota)), l.quota)
-	l.buckets[key] = b
+	l.buckets[id] = b
 	return b
 }
 
 // The method `left` returns the number of further attempts that the key may make now.
 func (l *limit) left(key string, now time.Time) int {
-	if b := l.buckets[key]; b != nil {
+	if b := l.buckets[sha256.Sum256([]byte(key))]; b != nil {
 		return max(0, int(b.TokensAt(now)))
 	}
 	return l.quota

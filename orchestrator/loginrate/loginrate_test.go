@@ -56,3 +56,26 @@ func TestOldBucketsAreDropped(t *testing.T) {
 		t.Errorf("a minute later: reached %q, and there are %d buckets", reached, len(l.limits[0].buckets))
 	}
 }
+
+// Full buckets are dropped once a minute, and a long key needs no more memory than a short one.
+func TestBucketsAreDroppedEachMinute(t *testing.T) {
+	l, now := New(10), time.Unix(1e9, 0)
+	for i := range 100 {
+		l.Take(now, strings.Repeat("x", 60_000)+fmt.Sprint(i), fmt.Sprint("visitor ", i), "")
+	}
+	l.Take(now.Add(2*Window), "name", "", "")
+	if names, visitors := len(l.limits[0].buckets), len(l.limits[1].buckets); names != 1 || visitors != 0 {
+		t.Errorf("two minutes later, %d names and %d visitors have buckets", names, visitors)
+	}
+}
+
+func TestNamesThatKeystoneMayTakeForTheSameName(t *testing.T) {
+	for _, name := range []string{"OLGA", "olga ", "\u00f3lga", "o\u0301lga", "\uff4flga", "olga\u00a0"} {
+		if loose := LooseName(name); loose != "olga" {
+			t.Errorf("%q becomes %q", name, loose)
+		}
+	}
+	if loose := LooseName("olga2"); loose != "olga2" {
+		t.Errorf("another name becomes %q", loose)
+	}
+}
