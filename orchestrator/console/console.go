@@ -59,6 +59,7 @@ type console struct {
 	sessions sessions
 	pages    pages
 	live     *live
+	checks   chan struct{} // has an element for each sign-in that is being checked
 }
 
 //go:embed static
@@ -70,7 +71,7 @@ func New(o Options) (handler http.Handler, serve func(ctx context.Context), err 
 	if err != nil {
 		return nil, nil, err
 	}
-	c := &console{Options: o, sessions: newSessions(o.SignIns), pages: made}
+	c := &console{Options: o, sessions: newSessions(o.SignIns), pages: made, checks: make(chan struct{}, maxChecks)}
 	c.live = newLive(c)
 	e := echo.New()
 	e.IPExtractor = echo.ExtractIPDirect()
@@ -186,7 +187,7 @@ func (p *problem) Unwrap() error { return p.cause }
 // The method `fail` answers with the page of an error.
 func (c *console) fail(err error, e echo.Context) {
 	if e.Response().Committed {
-		c.Log.Error().Err(err).Str("request_id", requestID(e)).Msg("console")
+		c.logFault(e, err, "console")
 		return
 	}
 	p, ok := errors.AsType[*problem](err)
@@ -200,14 +201,23 @@ func (c *console) fail(err error, e echo.Context) {
 		}
 	}
 	if p.status >= http.StatusInternalServerError {
-		c.Log.Error().Err(err).Str("request_id", requestID(e)).Msg("console")
+		c.logFault(e, err, "console")
 	}
 	if p.status == http.StatusUnauthorized {
 		c.signOutSession(e)
 	}
 	if err := c.show(e, p.status, "error", p.title, p); err != nil {
-		c.Log.Error().Err(err).Str("request_id", requestID(e)).Msg("console")
+		c.logFault(e, err, "console")
 	}
+}
+
+// The method `logFault` logs why a request could not be answered. If the client has gone away meanwhile, this is not a fault of the service.
+func (c *console) logFault(e echo.Context, err error, message string) {
+	level := zerolog.ErrorLevel
+	if e.Request().Context().Err() != nil {
+		level = zerolog.DebugLevel
+	}
+	c.Log.WithLevel(level).Err(err).Str("request_id", requestID(e)).Msg(message)
 }
 
 // Title and Detail are for the template.

@@ -6,11 +6,14 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
 
@@ -69,25 +72,43 @@ func within(path string) string {
 
 func (c *console) signIn(e echo.Context) error {
 	f := signInForm{
-		How: e.FormValue("how"), User: e.FormValue("user"), Domain: e.FormValue("domain"), Key: e.FormValue("key"), Next: e.FormValue("next"),
+		How: e.FormValue("how"), User: e.FormValue("user"), Domain: e.FormValue("domain"), Key: strings.TrimSpace(e.FormValue("key")),
+		Next: e.FormValue("next"),
 	}
 	if e.Get(keySession) == nil {
 		return c.showSignIn(e, http.StatusForbidden, f)
 	}
-	// The names of users are those of Keystone, not of a merchant. All of them share the limit of a merchant with an empty id.
-	visitor := loginrate.Network(e.RealIP())
-	if _, _, reached, wait := c.Logins.Take(c.Now(), " "+keystone.FoldedName(f.Domain+" "+f.User+f.Key), " "+visitor, " "); reached != "" {
+	secret := e.FormValue(secretFields[f.How])
+	if f.How != byPassword {
+		secret = strings.TrimSpace(secret)
+	}
+	if f.Fault = f.unusable(secret); f.Fault != "" {
+		return c.showSignIn(e, http.StatusUnauthorized, signInForm{How: f.How, Domain: "Default", Next: f.Next, Fault: f.Fault})
+	}
+	select {
+	case c.checks <- struct{}{}:
+		defer func() { <-c.checks }()
+	default:
+		e.Response().Header().Set(echo.HeaderRetryAfter, "1")
+		f.Fault = "Too many people sign in at this moment. Try again."
+		return c.showSignIn(e, http.StatusServiceUnavailable, f)
+	}
+	// There is no limit for all sign-ins together: with it, anybody could keep everybody from signing in.
+	if _, _, reached, wait := c.Logins.Take(c.Now(), f.limitKey(), visitorKey(e.Request()), ""); reached != "" {
 		e.Response().Header().Set(echo.HeaderRetryAfter, fmt.Sprint(int(wait/time.Second)+1))
 		f.Fault = fmt.Sprintf("There were too many attempts. Try again in %s.", duration(wait))
+		if f.How == byPassword {
+			f.Fault += " A Keystone token can still be used."
+		}
 		return c.showSignIn(e, http.StatusTooManyRequests, f)
 	}
-	p, expires, err := c.identifyPerson(e, f)
+	p, expires, err := c.identifyPerson(e, f, secret)
 	switch {
 	case errors.Is(err, errRefused):
-		f.Fault, err = strings.TrimPrefix(err.Error(), errRefused.Error()+": "), nil
-		return errors.Join(err, c.showSignIn(e, http.StatusUnauthorized, f))
+		f.Fault = strings.TrimPrefix(err.Error(), errRefused.Error()+": ")
+		return c.showSignIn(e, http.StatusUnauthorized, f)
 	case err != nil:
-		c.Log.Error().Err(err).Str("request_id", requestID(e)).Msg("signing in to the console")
+		c.logFault(e, err, "signing in to the console")
 		f.Fault = "Keystone or the database cannot be used now, so nobody can sign in. The log of the service has the cause. Until this is fixed," +
 			" an operator can use \"tenantry runs --local\" on a host of the service."
 		return c.showSignIn(e, http.StatusServiceUnavailable, f)
@@ -96,6 +117,73 @@ func (c *console) signIn(e echo.Context) error {
 		return err
 	}
 	return e.Redirect(http.StatusSeeOther, within(f.Next))
+}
+
+// maxChecks is the maximum number of sign-ins that are checked at the same time. It protects Keystone and the database.
+const maxChecks = 16
+
+// secretFields are the fields of the forms that contain the secret.
+var secretFields = map[string]string{byPassword: "password", byToken: "token", byKey: "secret"}
+
+// The method `unusable` returns why nobody can sign in with this form. If somebody may, the result is empty. Such attempts are not counted.
+func (f signInForm) unusable(secret string) string {
+	switch f.How {
+	case byPassword:
+		if !usable(f.User) || !usable(f.Domain) || !usable(secret) {
+			return "Enter a user name, a domain and a password."
+		}
+	case byToken:
+		if secret == "" || len(secret) > maxToken || !graphic(secret) {
+			return "The token is not valid, or has expired."
+		}
+	case byKey:
+		if len(f.Key) > maxName || !graphic(f.Key) || !usable(f.Key) || !usable(secret) {
+			return "Enter an API key and its secret."
+		}
+	default:
+		return "Choose a way to sign in."
+	}
+	return ""
+}
+
+// usable reports whether the text can be a name or a password.
+func usable(text string) bool {
+	return text != "" && len(text) <= maxName && utf8.ValidString(text) && !keystone.HasControl(text)
+}
+
+// graphic reports whether the text has only characters that can be in a header.
+func graphic(text string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+// The method `limitKey` returns the key of the limit for one name. It depends only on the fields of the form that was sent. Tokens have no such
+// limit, because nobody can guess a token.
+func (f signInForm) limitKey() string {
+	switch f.How {
+	case byPassword:
+		return fmt.Sprintf("console password %q %q", loginrate.LooseName(f.Domain), loginrate.LooseName(f.User))
+	case byKey:
+		return fmt.Sprintf("console key %q", f.Key)
+	}
+	return ""
+}
+
+// The function `visitorKey` returns the key of the limit for one visitor. Behind a proxy on this host, the visitor is the last one in
+// X-Forwarded-For, because the proxy itself has added it. If the proxy sends no address, the result is empty: otherwise, all people behind the
+// proxy would be one visitor.
+func visitorKey(r *http.Request) string {
+	address, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		address = r.RemoteAddr
+	}
+	if loopback(r.RemoteAddr) && r.Header.Get(echo.HeaderXForwardedProto) != "" {
+		all := strings.Split(strings.Join(r.Header.Values(echo.HeaderXForwardedFor), ","), ",")
+		address = strings.TrimSpace(all[len(all)-1])
+		if _, err := netip.ParseAddr(address); err != nil {
+			return ""
+		}
+	}
+	return "console " + loginrate.Network(address)
 }
 
 func (c *console) signOut(e echo.Context) error {
@@ -112,20 +200,18 @@ func refused(format string, args ...any) error {
 }
 
 // identifyPerson checks the credential in the form, and returns the person and the time at which the credential expires.
-func (c *console) identifyPerson(e echo.Context, f signInForm) (person, time.Time, error) {
+func (c *console) identifyPerson(e echo.Context, f signInForm, secret string) (person, time.Time, error) {
 	ctx, cancel := context.WithTimeout(e.Request().Context(), signInTime)
 	defer cancel()
 	ctx = upstream.WithCaller(ctx, upstream.CallerOf(e.Request().Context()))
 	switch f.How {
 	case byPassword:
-		return c.withPassword(ctx, f, e.FormValue("password"))
+		return c.withPassword(ctx, f, secret)
 	case byToken:
-		return c.withToken(ctx, strings.TrimSpace(e.FormValue("token")))
-	case byKey:
-		p, err := c.withKey(ctx, strings.TrimSpace(f.Key), strings.TrimSpace(e.FormValue("secret")))
-		return p, time.Time{}, err
+		return c.withToken(ctx, secret)
 	}
-	return person{}, time.Time{}, refused("Choose a way to sign in.")
+	p, err := c.withKey(ctx, f.Key, secret)
+	return p, time.Time{}, err
 }
 
 // signInTime is the time limit for the calls of a sign-in.
@@ -133,9 +219,6 @@ const signInTime = 20 * time.Second
 
 func (c *console) withPassword(ctx context.Context, f signInForm, password string) (p person, expires time.Time, err error) {
 	wrong := refused("The domain, the name or the password is wrong, or the user is locked or disabled. Keystone does not say which.")
-	if f.User == "" || password == "" || len(f.User) > maxName || len(f.Domain) > maxName || len(password) > maxName {
-		return p, expires, refused("Enter a user name and a password.")
-	}
 	identity, err := c.Identity(merchants.DefaultCloud)
 	if err != nil {
 		return p, expires, err
@@ -167,9 +250,6 @@ const maxName = 1024
 
 func (c *console) withToken(ctx context.Context, token string) (p person, expires time.Time, err error) {
 	invalid := refused("The token is not valid, or has expired.")
-	if token == "" || len(token) > maxToken || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return p, expires, invalid
-	}
 	identity, err := c.Identity(merchants.DefaultCloud)
 	if err != nil {
 		return p, expires, err
@@ -229,9 +309,6 @@ func (c *console) isOperator(roles []keystone.Role) bool {
 
 func (c *console) withKey(ctx context.Context, key, secret string) (p person, err error) {
 	wrong := refused("The API key or its secret is wrong, or the merchant is disabled.")
-	if key == "" || secret == "" || len(key) > maxName || len(secret) > maxName {
-		return p, refused("Enter an API key and its secret.")
-	}
 	k, m, err := c.Merchants.Key(ctx, key)
 	switch {
 	case errors.Is(err, merchants.ErrNotFound):
