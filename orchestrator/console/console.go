@@ -170,6 +170,7 @@ func (c *console) sameOrigin(next echo.HandlerFunc) echo.HandlerFunc {
 type problem struct {
 	status        int
 	title, detail string
+	ends          bool // the session ends, because its credential is not accepted any more
 	cause         error
 }
 
@@ -203,8 +204,10 @@ func (c *console) fail(err error, e echo.Context) {
 	if p.status >= http.StatusInternalServerError {
 		c.logFault(e, err, "console")
 	}
-	if p.status == http.StatusUnauthorized {
-		c.signOutSession(e)
+	if p.ends {
+		if err := c.endSession(e); err != nil {
+			c.logFault(e, err, "ending a session of the console")
+		}
 	}
 	if err := c.show(e, p.status, "error", p.title, p); err != nil {
 		c.logFault(e, err, "console")

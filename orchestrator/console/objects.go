@@ -220,7 +220,7 @@ func partOf[T any](body *T, response *http.Response, text []byte) (got *T, fault
 
 // faultOf returns what a page says about a refusal of the API. Only a person who is signed out gets an error instead.
 func faultOf(refused error) (fault string, err error) {
-	if p, ok := errors.AsType[*problem](refused); ok && p.status != http.StatusUnauthorized {
+	if p, ok := errors.AsType[*problem](refused); ok && !p.ends {
 		return p.title + ": " + p.detail, nil
 	}
 	return "", refused

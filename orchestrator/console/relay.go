@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -50,12 +51,16 @@ func refusal(response *http.Response, text []byte) error {
 }
 
 func refusalWith(status int, text []byte) error {
-	var p struct{ Title, Detail string }
+	var p struct{ Type, Title, Detail string }
 	if err := json.Unmarshal(text, &p); err != nil || p.Title == "" {
 		return fmt.Errorf("the API answered with status %d", status)
 	}
-	if status == http.StatusUnauthorized {
-		p.Title, p.Detail = "You are signed out", "Your token has expired or was revoked. Sign in again."
+	disabled := strings.HasSuffix(p.Type, "/merchant-disabled")
+	switch {
+	case disabled:
+		p.Title, p.Detail = "You are signed out", "The merchant is disabled. An operator of Tenantry can enable the merchant again."
+	case status == http.StatusUnauthorized:
+		p.Title, p.Detail = "You are signed out", "Your token or API key has expired or was revoked. Sign in again."
 	}
-	return &problem{status: status, title: p.Title, detail: p.Detail}
+	return &problem{status: status, title: p.Title, detail: p.Detail, ends: disabled || status == http.StatusUnauthorized}
 }

@@ -230,7 +230,7 @@ func (c *console) act(e echo.Context) error {
 	}
 	if taken == nil {
 		err := refusal(response, text)
-		if p, ok := err.(*problem); ok && p.status != http.StatusUnauthorized && p.status != http.StatusNotFound { //nolint:errorlint // refusal does not wrap
+		if p, ok := err.(*problem); ok && !p.ends && p.status != http.StatusNotFound { //nolint:errorlint // refusal does not wrap
 			return c.showRun(e, p.status, p.title+": "+p.detail, why)
 		}
 		return err

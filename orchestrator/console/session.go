@@ -1,10 +1,12 @@
 package console
 
 import (
+	"context"
 	"encoding/gob"
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -43,11 +45,22 @@ type sessions struct{ tls, plain *scs.SessionManager }
 func newSessions(store SignIns) sessions {
 	manager := func(name string, secure bool) *scs.SessionManager {
 		m := scs.New()
-		m.Lifetime, m.Store, m.HashTokenInStore = sessionTime, store, true
+		m.Lifetime, m.Store, m.HashTokenInStore, m.Codec = sessionTime, store, true, codec{}
 		m.Cookie = scs.SessionCookie{Name: name, Path: "/", HttpOnly: true, Secure: secure, SameSite: http.SameSiteLaxMode, Persist: true}
 		return m
 	}
 	return sessions{tls: manager("__Host-tenantry", true), plain: manager("tenantry-console", false)}
+}
+
+// The type `codec` takes a session that another release has stored, and that this release cannot read, for a session without a person.
+type codec struct{ scs.GobCodec }
+
+// Decode implements [scs.Codec].
+func (c codec) Decode(content []byte) (deadline time.Time, values map[string]any, err error) {
+	if deadline, values, err = c.GobCodec.Decode(content); err != nil || values == nil {
+		return time.Time{}, map[string]any{}, nil //nolint:nilerr // see above
+	}
+	return deadline, values, nil
 }
 
 // The method `of` returns the manager for a request. The result is nil if the request has neither TLS nor a loopback address, so that nobody's
@@ -84,21 +97,33 @@ func (c *console) withSession(next echo.HandlerFunc) echo.HandlerFunc {
 		if m == nil || strings.HasPrefix(r.URL.Path, Path+"/static/") {
 			return next(e)
 		}
-		token := ""
-		if cookie, err := r.Cookie(m.Cookie.Name); err == nil {
-			token = cookie.Value
+		e.Set(keySession, m)
+		if r.URL.Path == Path+"/sign-out" { // a sign-out needs only the cookie
+			return next(e)
 		}
-		ctx, err := m.Load(r.Context(), token)
+		ctx, err := m.Load(r.Context(), cookieOf(m, r))
 		if err != nil {
+			e.Set(keySession, nil)
 			return err
 		}
 		e.SetRequest(r.WithContext(ctx))
-		e.Set(keySession, m)
 		if p, ok := m.Get(ctx, keyPerson).(person); ok {
 			e.Set(keyPerson, p)
 		}
 		return next(e)
 	}
+}
+
+// sessionCookie is what a cookie of a session looks like.
+var sessionCookie = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
+
+// cookieOf returns the value of the cookie of a session. If the value cannot be that of a session, the result is empty.
+func cookieOf(m *scs.SessionManager, r *http.Request) string {
+	cookie, err := r.Cookie(m.Cookie.Name)
+	if err != nil || !sessionCookie.MatchString(cookie.Value) {
+		return ""
+	}
+	return cookie.Value
 }
 
 func personOf(e echo.Context) (person, bool) {
@@ -153,17 +178,26 @@ func (c *console) begin(e echo.Context, p person, expires time.Time) error {
 	return nil
 }
 
-// signOutSession ends the session of a request, if there is one.
-func (c *console) signOutSession(e echo.Context) {
+// deletionTime is the time limit for the deletion of a session.
+const deletionTime = 5 * time.Second
+
+// endSession removes the cookie of a request, and deletes its session, if there is one. It deletes the session even if the browser goes away
+// meanwhile.
+func (c *console) endSession(e echo.Context) error {
 	m, ok := e.Get(keySession).(*scs.SessionManager)
 	if !ok {
-		return
+		return nil
 	}
-	if err := m.Destroy(e.Request().Context()); err != nil {
-		c.Log.Error().Err(err).Str("request_id", requestID(e)).Msg("ending a session of the console")
-	}
-	m.WriteSessionCookie(e.Request().Context(), e.Response(), "", time.Time{})
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(e.Request().Context()), deletionTime)
+	defer cancel()
 	e.Set(keyPerson, nil)
+	m.WriteSessionCookie(ctx, e.Response(), "", time.Time{})
+	cookie := cookieOf(m, e.Request())
+	if cookie == "" {
+		return nil
+	}
+	defer c.live.end(hashed(cookie))
+	return c.SignIns.DeleteCtx(ctx, hashed(cookie))
 }
 
 // sessionID returns the id of the request's session in the store: see SessionManager.HashTokenInStore.

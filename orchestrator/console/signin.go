@@ -187,8 +187,14 @@ func visitorKey(r *http.Request) string {
 }
 
 func (c *console) signOut(e echo.Context) error {
-	c.live.end(sessionID(e))
-	c.signOutSession(e)
+	if err := c.endSession(e); err != nil {
+		return &problem{
+			status: http.StatusServiceUnavailable, title: "The sign-out did not succeed",
+			detail: "This browser has no access any more, but the database could not be used to end the session. A copy of the cookie works until the" +
+				" session ends by itself: after eight hours, or when the token expires or is revoked.",
+			cause: err,
+		}
+	}
 	return e.Redirect(http.StatusSeeOther, Path+"/sign-in")
 }
 
