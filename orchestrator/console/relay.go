@@ -31,8 +31,15 @@ func (c *console) asPerson(e echo.Context) (*client.ClientWithResponses, error) 
 		in.Header.Set("X-Openstack-Request-Id", requestID(e))
 		return nil
 	})
-	return client.NewClientWithResponses("http://console", client.WithHTTPClient(&http.Client{Transport: over}), credential)
+	return client.NewClientWithResponses("http://console", client.WithHTTPClient(direct{over}), credential)
 }
+
+// The type `direct` sends requests without an http.Client, whose errors contain the address of the request. An address may contain a name that was
+// searched for, and errors are logged.
+type direct struct{ over http.RoundTripper }
+
+// Do implements the interface of the API's client.
+func (d direct) Do(r *http.Request) (*http.Response, error) { return d.over.RoundTrip(r) }
 
 // The function `answered` returns the body of an answer of the API. If the API has refused the request, the error has a page of its own.
 func answered[T any](body *T, err error, response *http.Response, text []byte) (*T, error) {
