@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"slices"
 
@@ -114,7 +113,7 @@ func (s *server) caller(c echo.Context, o operation) (caller, error) {
 	key, secret, basic := r.BasicAuth()
 	authorization, tokens := r.Header.Values(echo.HeaderAuthorization), r.Header.Values(headerAuthToken)
 	switch {
-	case (basic || len(tokens) > 0) && !s.TLS && r.TLS == nil && !loopback(r.RemoteAddr):
+	case (basic || len(tokens) > 0) && !s.TLS && r.TLS == nil && !loginrate.Loopback(r.RemoteAddr):
 		return caller{}, refuse(tlsRequired, "API keys and tokens are accepted over TLS only")
 	case r.Header.Get(echo.HeaderAuthorization) != "" && len(tokens) > 0:
 		return caller{}, refuse(twoCredentials, "both Authorization and X-Auth-Token were sent: send one of them")
@@ -267,15 +266,6 @@ func (s *server) identity(cloud string) (keystone.Identity, error) {
 		return nil, &problemError{kind: configurationFault, detail: "the merchant's cloud is not configured", cause: err}
 	}
 	return identity, nil
-}
-
-func loopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
 }
 
 // maxToken is the maximum length of a token in a request, in bytes. Keystone accepts only headers that are shorter than maxToken.

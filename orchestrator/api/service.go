@@ -2,13 +2,12 @@ package api
 
 import (
 	"context"
-	"net"
 	"net/http"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/tenantry/tenantry/orchestrator/loginrate"
 )
 
 // ListVersions lists the versions of the API in the format of OpenStack.
@@ -83,9 +82,7 @@ func viewChecks(all []Dependency) []CheckResult {
 	return checks
 }
 
-// mayLookInside reports whether the caller is an operator, or is on the same host. The caller does not count as a caller on the same host
-// if a proxy has forwarded the request. The same applies if the header Host names another host, because a web page may have sent the
-// request through the browser of a user on this host.
+// mayLookInside reports whether the caller is an operator, or is on the same host: see loginrate.Local.
 func (s *server) mayLookInside(c echo.Context) bool {
 	r := c.Request()
 	if len(r.Header.Values(headerAuthToken)) > 0 {
@@ -95,11 +92,5 @@ func (s *server) mayLookInside(c echo.Context) bool {
 		_, err := s.caller(c, s.document.operations["getReadiness"])
 		return err == nil
 	}
-	for name := range r.Header {
-		if name == "Forwarded" || name == "Via" || strings.HasPrefix(name, "X-Forwarded-") || name == "X-Real-Ip" {
-			return false
-		}
-	}
-	host := (&url.URL{Host: r.Host}).Hostname()
-	return loopback(r.RemoteAddr) && (host == "localhost" || loopback(net.JoinHostPort(host, "0")))
+	return loginrate.Local(r)
 }

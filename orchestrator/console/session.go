@@ -3,7 +3,6 @@ package console
 import (
 	"context"
 	"encoding/gob"
-	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -13,6 +12,7 @@ import (
 	"github.com/alexedwards/scs/v2"
 	"github.com/labstack/echo/v4"
 
+	"github.com/tenantry/tenantry/orchestrator/loginrate"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
@@ -63,30 +63,24 @@ func (c codec) Decode(content []byte) (deadline time.Time, values map[string]any
 	return deadline, values, nil
 }
 
-// The method `of` returns the manager for a request. The result is nil if the request has neither TLS nor a loopback address, so that nobody's
+// The method `of` returns the manager for a request. The result is nil if the request has no TLS and a browser on this host has not sent it, so that nobody's
 // password or cookie is sent over a network in plain text. A proxy on this host that ends TLS must send X-Forwarded-Proto: https. The browser
 // protects the session even if another client sends this header: it does not send or accept the cookie __Host- without TLS.
 func (s sessions) of(r *http.Request) *scs.SessionManager {
 	switch {
-	case r.TLS != nil, loopback(r.RemoteAddr) && r.Header.Get(echo.HeaderXForwardedProto) == "https":
+	case r.TLS != nil, loginrate.Loopback(r.RemoteAddr) && r.Header.Get(echo.HeaderXForwardedProto) == "https":
 		return s.tls
-	case loopback(r.RemoteAddr) && loopbackHost(r.Host) && r.Header.Get(echo.HeaderXForwardedFor) == "":
+	case sentHere(r):
 		return s.plain
 	}
 	return nil
 }
 
-func loopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	ip := net.ParseIP(host)
-	return err == nil && ip != nil && ip.IsLoopback()
-}
-
-// loopbackHost reports whether the header Host names this host. Otherwise, the page of another site could have made the name of its own host
-// lead to this one.
-func loopbackHost(header string) bool {
-	host := (&url.URL{Host: header}).Hostname()
-	return host == "localhost" || loopback(net.JoinHostPort(host, "0"))
+// sentHere reports whether a browser on this host has sent the request, and not a page that another host's name has led to.
+func sentHere(r *http.Request) bool {
+	origin := r.Header.Get(echo.HeaderOrigin)
+	u, err := url.Parse(origin)
+	return loginrate.Local(r) && (origin == "" || err == nil && loginrate.LoopbackHost(u.Host))
 }
 
 // withSession loads the session of a request.

@@ -176,7 +176,7 @@ func visitorKey(r *http.Request) string {
 	if err != nil {
 		address = r.RemoteAddr
 	}
-	if loopback(r.RemoteAddr) && r.Header.Get(echo.HeaderXForwardedProto) != "" {
+	if loginrate.Loopback(r.RemoteAddr) && r.Header.Get(echo.HeaderXForwardedProto) != "" {
 		all := strings.Split(strings.Join(r.Header.Values(echo.HeaderXForwardedFor), ","), ",")
 		address = strings.TrimSpace(all[len(all)-1])
 		if _, err := netip.ParseAddr(address); err != nil {

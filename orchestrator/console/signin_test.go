@@ -355,6 +355,12 @@ func TestSignInOverPlainHTTP(t *testing.T) {
 		{"by a name that leads to this host", sent("127.0.0.1:4000", "evil.example"), ""},
 		{"through a proxy without TLS", sent("127.0.0.1:4000", "tenantry.example", "X-Forwarded-For", "192.0.2.1"), ""},
 		{"through a proxy without TLS that keeps no Host", sent("127.0.0.1:4000", "127.0.0.1:9292", "X-Forwarded-For", "192.0.2.1"), ""},
+		{"through a proxy that sends only X-Real-IP", sent("127.0.0.1:4000", "127.0.0.1:9292", "X-Real-Ip", "192.0.2.1"), ""},
+		{"through a proxy that sends only Forwarded", sent("127.0.0.1:4000", "127.0.0.1:9292", "Forwarded", "for=192.0.2.1;proto=http"), ""},
+		{"through a proxy that sends only Via", sent("127.0.0.1:4000", "127.0.0.1:9292", "Via", "1.1 nginx"), ""},
+		{"through a proxy that sends only X-Forwarded-Host", sent("127.0.0.1:4000", "127.0.0.1:9292", "X-Forwarded-Host", "tenantry.example"), ""},
+		{"through a proxy that sends nothing", sent("127.0.0.1:4000", "127.0.0.1:9292", "Origin", "https://tenantry.example", "Sec-Fetch-Site", "same-origin"), ""},
+		{"on the host, from a form", sent("127.0.0.1:4000", "127.0.0.1:9292", "Origin", "http://127.0.0.1:9292"), "tenantry-console="},
 		{"through a proxy with TLS", sent("127.0.0.1:4000", "tenantry.example", "X-Forwarded-Proto", "https", "X-Forwarded-For", "192.0.2.1"), "__Host-tenantry="},
 	} {
 		cookie := c.page.header.Get("Set-Cookie")
