@@ -60,6 +60,8 @@ type console struct {
 	pages    pages
 	live     *live
 	checks   chan struct{} // has an element for each sign-in that is being checked
+
+	searching chan struct{} // has an element for each search by a user's name
 }
 
 //go:embed static
@@ -71,7 +73,9 @@ func New(o Options) (handler http.Handler, serve func(ctx context.Context), err 
 	if err != nil {
 		return nil, nil, err
 	}
-	c := &console{Options: o, sessions: newSessions(o.SignIns), pages: made, checks: make(chan struct{}, maxChecks)}
+	c := &console{
+		Options: o, sessions: newSessions(o.SignIns), pages: made, checks: make(chan struct{}, maxChecks), searching: make(chan struct{}, maxSearches),
+	}
 	c.live = newLive(c)
 	e := echo.New()
 	e.IPExtractor = echo.ExtractIPDirect()

@@ -164,7 +164,10 @@ func TestManySignInsAtTheSameTime(t *testing.T) {
 			return roundTrip(func(r *http.Request) (*http.Response, error) {
 				if upstream != service.BillingStack && strings.HasSuffix(r.URL.Path, "/auth/tokens") && r.Header.Get("X-Subject-Token") != "" {
 					asked <- struct{}{}
-					<-release
+					select {
+					case <-release:
+					case <-time.After(30 * time.Second): // so that the test fails, and does not hang
+					}
 				}
 				return next.RoundTrip(r)
 			})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -256,6 +257,10 @@ func (c *console) searches(
 	switch {
 	case errors.Is(err, keystone.ErrNotFound):
 		return nil, "Nothing has this id, and no user has this name."
+	case errors.Is(err, errManyDomains):
+		return nil, fmt.Sprintf("No user has this name in the first %d domains, and the other ones are not searched. Search by an id instead.", maxDomains)
+	case errors.Is(err, errManySearches):
+		return nil, "Too many people search for users at this moment. Try again, or search by an id."
 	case err != nil:
 		return nil, "Keystone could not be asked for a user of this name. Search by an id instead."
 	}
@@ -263,38 +268,67 @@ func (c *console) searches(
 	return all, ""
 }
 
-// userNamed returns the id of the user with this name in the domains of the merchants' customers.
+// The reasons for which a search by a user's name can have no result.
+var (
+	errManyDomains  = errors.New("there are too many domains")
+	errManySearches = errors.New("there are too many searches")
+)
+
+// userNamed returns the id of the user with this name in the domains of the customers of the default cloud's merchants. If there are more than
+// maxDomains domains, and the first ones have no such user, the error is errManyDomains.
 func (c *console) userNamed(ctx context.Context, name string) (string, error) {
+	select {
+	case c.searching <- struct{}{}:
+		defer func() { <-c.searching }()
+	default:
+		return "", errManySearches
+	}
 	identity, err := c.Identity(merchants.DefaultCloud)
 	if err != nil {
 		return "", err
 	}
-	settings, err := c.Merchants.Settings(ctx, maxDomains)
+	settings, err := c.Merchants.Settings(ctx, maxSettings)
 	if err != nil {
 		return "", err
 	}
-	names := map[string]bool{c.Domain: true}
+	var names []string
 	for _, m := range settings {
-		names[cmp.Or(m.Domain, c.Domain)] = true
+		if m.Cloud == merchants.DefaultCloud {
+			names = append(names, cmp.Or(m.Domain, c.Domain))
+		}
 	}
-	for nameOrID := range names {
-		domain, err := identity.Domain(ctx, nameOrID)
-		if err != nil {
-			return "", err
-		}
-		u, err := identity.FindUser(ctx, domain.ID, name)
-		if err == nil {
-			return u.ID, nil
-		}
+	slices.Sort(names)
+	names = slices.Compact(append([]string{c.Domain}, slices.DeleteFunc(names, func(name string) bool { return name == c.Domain })...))
+	for _, nameOrID := range names[:min(len(names), maxDomains)] {
+		id, err := userIn(ctx, identity, nameOrID, name)
 		if !errors.Is(err, keystone.ErrNotFound) {
-			return "", err
+			return id, err
 		}
+	}
+	if len(names) > maxDomains {
+		return "", errManyDomains
 	}
 	return "", keystone.ErrNotFound
 }
 
-// maxDomains is the maximum number of domains in which a user is searched by name.
-const maxDomains = 50
+// userIn returns the id of the user with this name in a domain. If there is no such user or no such domain, the error is keystone.ErrNotFound.
+func userIn(ctx context.Context, identity keystone.Identity, domainNameOrID, name string) (string, error) {
+	domain, err := identity.Domain(ctx, domainNameOrID)
+	if err != nil {
+		return "", err
+	}
+	u, err := identity.FindUser(ctx, domain.ID, name)
+	return u.ID, err
+}
+
+const (
+	// maxDomains is the maximum number of domains in which a user is searched by name.
+	maxDomains = 10
+	// maxSettings is the maximum number of merchants' settings that are read for the names of the domains.
+	maxSettings = 1000
+	// maxSearches is the maximum number of searches by a user's name at the same time. Each asks Keystone several times.
+	maxSearches = 4
+)
 
 func runPath(id string) string { return Path + "/runs/" + url.PathEscape(id) }
 
