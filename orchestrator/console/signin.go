@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -62,12 +63,16 @@ func (c *console) showSignIn(e echo.Context, status int, f signInForm) error {
 }
 
 // The function `within` returns a path of the console. If the argument is not such a path, the result is the first page.
-func within(path string) string {
-	u, err := url.Parse(path)
-	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || !strings.HasPrefix(u.Path, Path+"/") || strings.Contains(u.Path, "\\") {
+func within(next string) string {
+	u, err := url.Parse(next)
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || strings.Contains(u.Path, "\\") {
 		return Path + "/runs"
 	}
-	return (&url.URL{Path: u.Path, RawQuery: u.RawQuery}).String()
+	to := path.Clean(u.Path)
+	if !strings.HasPrefix(to, Path+"/") {
+		return Path + "/runs"
+	}
+	return (&url.URL{Path: to, RawQuery: u.RawQuery}).String()
 }
 
 func (c *console) signIn(e echo.Context) error {

@@ -386,6 +386,9 @@ func TestAfterTheSignInThePageIsShownThatWasAskedFor(t *testing.T) {
 		"/\\evil.example/console/":         "/console/runs",
 		"/console/\\evil":                  "/console/runs",
 		"/v1/runs":                         "/console/runs",
+		"/console/../v1/runs":              "/console/runs",
+		"/console/%2e%2e/v1/runs":          "/console/runs",
+		"/console/..//evil.example":        "/console/runs",
 		"javascript:alert(1)":              "/console/runs",
 	} {
 		v := w.visitor(t)
