@@ -2,6 +2,7 @@ package console
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -25,7 +26,7 @@ type runPage struct {
 	Now     time.Time
 	Events  []client.Event
 	Earlier bool   // there are earlier events, which the page does not show
-	All     bool   // the page shows all events
+	All     bool   // all events were asked for; the page shows at most maxEvents
 	Portal  bool   // for a merchant's portal
 	Live    string // the address of the live updates
 	Done    string // the action that was just stored
@@ -138,20 +139,36 @@ func (c *console) showRun(e echo.Context, status int, fault, why string) error {
 	p, _ := personOf(e)
 	page := runPage{Run: *run, Now: c.Now(), Portal: p.Portal(), Fault: fault, Why: why, Done: doneText(e.QueryParam("done"))}
 	page.Live = Path + "/live?run=" + url.QueryEscape(shownAs(*run))
-	if page.Events, page.Earlier, err = lastEvents(e, api, id, e.QueryParam("events") == "all"); err != nil {
+	page.All = e.QueryParam("events") == "all"
+	number := eventsOnPage
+	if page.All {
+		number = maxEvents
+	}
+	if page.Events, page.Earlier, err = c.lastEvents(ctx, api, id, number); err != nil {
 		return err
 	}
 	return c.show(e, status, "run", run.Workflow+" "+short(run.ID), page)
 }
 
-// maxEvents is the maximum number of events that are read for a page.
+// maxEvents is the maximum number of events on a page.
 const maxEvents = 5000
 
-// lastEvents reads the last events of a run, or all of them. The result `earlier` reports whether there are events before them.
-func lastEvents(e echo.Context, api *client.ClientWithResponses, id string, all bool) (events []client.Event, earlier bool, err error) {
+// lastEvents reads the last events of a run that the person may see. The result `earlier` reports whether there are events before them.
+func (c *console) lastEvents(
+	ctx context.Context, api *client.ClientWithResponses, id string, number int,
+) (events []client.Event, earlier bool, err error) {
+	last, err := c.Follower.LastEvents(ctx, []string{id}, 1)
+	if err != nil {
+		return nil, false, err
+	}
 	var after int64
-	for len(events) < maxEvents {
-		answer, err := api.ListRunEventsWithResponse(e.Request().Context(), id, &client.ListRunEventsParams{After: &after, Limit: new(1000)})
+	for _, e := range last[id] {
+		after = max(0, e.Seq-int64(number))
+	}
+	earlier = after > 0
+	for len(events) < number {
+		limit := min(number-len(events), 1000)
+		answer, err := api.ListRunEventsWithResponse(ctx, id, &client.ListRunEventsParams{After: &after, Limit: &limit})
 		if err != nil {
 			return nil, false, err
 		}
@@ -160,15 +177,12 @@ func lastEvents(e echo.Context, api *client.ClientWithResponses, id string, all 
 			return nil, false, err
 		}
 		events = append(events, page.Events...)
-		if len(page.Events) < 1000 {
+		if len(page.Events) < limit {
 			break
 		}
 		after = page.Events[len(page.Events)-1].Seq
 	}
-	if !all && len(events) > eventsOnPage {
-		return events[len(events)-eventsOnPage:], true, nil
-	}
-	return events, false, nil
+	return events, earlier, nil
 }
 
 // The actions of the page, and what is said after each of them.
