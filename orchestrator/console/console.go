@@ -3,7 +3,7 @@
 //
 // The console is a client of the HTTP API: it passes each request of a page to the API's handler in this process, with the credential of the
 // person who has signed in. So the API alone decides what this person may see and do. Only live updates read the store, through saga.Follower,
-// because many pages together must cost few queries.
+// because many pages together must cost few queries. The page of a run, which the API has shown, asks saga.Follower for the number of its last event.
 package console
 
 import (
@@ -12,6 +12,8 @@ import (
 	"errors"
 	"io/fs"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -64,6 +66,9 @@ type console struct {
 	searching chan struct{} // has an element for each search by a user's name
 }
 
+// reading are the methods of pages. net/http sends no body in the answer to HEAD.
+var reading = []string{http.MethodGet, http.MethodHead}
+
 //go:embed static
 var static embed.FS
 
@@ -86,51 +91,54 @@ func New(o Options) (handler http.Handler, serve func(ctx context.Context), err 
 		return nil, nil, err
 	}
 	files := http.StripPrefix(Path+"/static/", http.FileServerFS(assets))
-	e.GET(Path+"/static/*", func(c echo.Context) error {
+	e.Match(reading, Path+"/static/*", func(c echo.Context) error {
+		if strings.HasSuffix(c.Request().URL.Path, "/") { // http.FileServer would list the files
+			return echo.ErrNotFound
+		}
 		c.Response().Header().Set(echo.HeaderCacheControl, "private, max-age=3600")
 		files.ServeHTTP(c.Response(), c.Request())
 		return nil
 	})
-	e.GET(Path+"/sign-in", c.signInPage)
+	e.Match(reading, Path+"/sign-in", c.signInPage)
 	e.POST(Path+"/sign-in", c.signIn)
 	e.POST(Path+"/sign-out", c.signOut)
 
 	in := e.Group(Path, c.signedIn)
-	in.GET("", func(c echo.Context) error { return c.Redirect(http.StatusSeeOther, Path+"/runs") })
-	in.GET("/", func(c echo.Context) error { return c.Redirect(http.StatusSeeOther, Path+"/runs") })
-	in.GET("/runs", c.runs)
-	in.GET("/runs/:id", c.run)
+	in.Match(reading, "", func(c echo.Context) error { return c.Redirect(http.StatusSeeOther, Path+"/runs") })
+	in.Match(reading, "/", func(c echo.Context) error { return c.Redirect(http.StatusSeeOther, Path+"/runs") })
+	in.Match(reading, "/runs", c.runs)
+	in.Match(reading, "/runs/:id", c.run)
 	in.POST("/runs/:id/:action", c.act)
 	in.GET("/live", c.follow)
-	in.GET("/subscriptions", c.subscriptions)
-	in.GET("/subscriptions/:id", c.subscription)
-	in.GET("/subscriptions/:id/*", c.toSubscription)
+	in.Match(reading, "/subscriptions", c.subscriptions)
+	in.Match(reading, "/subscriptions/:id", c.subscription)
+	in.Match(reading, "/subscriptions/:id/*", c.toSubscription)
 	in.POST("/subscriptions/:id/hold", c.holdEnding)
 	in.POST("/subscriptions/:id/release", c.releaseEnding)
 	in.POST("/subscriptions/:id/:action/dry-run", c.foresee)
 	in.POST("/subscriptions/:id/:action", c.change)
-	in.GET("/customers/:id", c.customer)
-	in.GET("/tenants/:id", c.tenant)
-	in.GET("/users/:id", c.user)
-	in.GET("/health", c.health)
-	in.GET("/health/now", c.healthNow)
-	in.GET("/settings", c.settings)
-	in.GET("/merchants", c.merchants)
-	in.GET("/merchants/:id", c.merchant)
+	in.Match(reading, "/customers/:id", c.customer)
+	in.Match(reading, "/tenants/:id", c.tenant)
+	in.Match(reading, "/users/:id", c.user)
+	in.Match(reading, "/health", c.health)
+	in.Match(reading, "/health/now", c.healthNow)
+	in.Match(reading, "/settings", c.settings)
+	in.Match(reading, "/merchants", c.merchants)
+	in.Match(reading, "/merchants/:id", c.merchant)
 	in.POST("/merchants/:id", c.changeMerchant)
 	in.POST("/merchants/:id/disable", c.disableMerchant)
 	in.POST("/merchants/:id/enable", c.enableMerchant)
 	in.POST("/merchants/:id/keys", c.rotateKey)
-	in.GET("/findings", c.findings)
-	in.GET("/findings/:id", c.finding)
+	in.Match(reading, "/findings", c.findings)
+	in.Match(reading, "/findings/:id", c.finding)
 	in.POST("/findings/:id/accept", c.accept)
 	in.POST("/findings/:id/withdraw", c.withdraw)
-	in.GET("/audits", c.audits)
+	in.Match(reading, "/audits", c.audits)
 	in.POST("/audits", c.startAudit)
-	in.GET("/audits/:id", c.audit)
-	in.GET("/repair-plans", c.repairPlans)
+	in.Match(reading, "/audits/:id", c.audit)
+	in.Match(reading, "/repair-plans", c.repairPlans)
 	in.POST("/repair-plans", c.planRepairs)
-	in.GET("/repair-plans/:id", c.repairPlan)
+	in.Match(reading, "/repair-plans/:id", c.repairPlan)
 	in.POST("/repair-plans/:id/:action", c.repair)
 	return e, c.live.serve, nil
 }
@@ -148,9 +156,18 @@ func (c *console) harden(next echo.HandlerFunc) echo.HandlerFunc {
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set(echo.HeaderCacheControl, "no-store")
 		r := e.Request()
+		if c.sessions.of(r) == c.sessions.tls && ownsHost(r.Host) {
+			h.Set(echo.HeaderStrictTransportSecurity, "max-age=31536000")
+		}
 		r.Body = http.MaxBytesReader(e.Response(), r.Body, maxForm)
 		return next(e)
 	}
+}
+
+// ownsHost reports whether a browser may be told to use TLS for all of the host in the header Host. Other services may be on the other ports of a
+// host, without TLS, so the console must be at the default port. Browsers ignore the header if they do not trust the certificate.
+func ownsHost(host string) bool {
+	return (&url.URL{Host: host}).Port() == "" && !loginrate.LoopbackHost(host)
 }
 
 // maxForm is the maximum size of a form in bytes. A token of Keystone can have 8 KiB.
