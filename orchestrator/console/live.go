@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
@@ -38,6 +39,9 @@ const (
 	checkSessions = 15 * time.Second
 	writeTime     = 30 * time.Second // the maximum time of one write to a slow browser
 	heartbeat     = 20 * time.Second
+	// streamTime is the maximum time of a stream of updates, apart from one heartbeat. After it, the browser asks for the updates again, and the API
+	// checks the person's credential again. The real time is up to a fifth shorter, so that the browsers do not all come back at once.
+	streamTime = 5 * time.Minute
 )
 
 // The type `live` sends the changes of runs to the pages that show them. All pages share its queries: they do not depend on the number of pages.
@@ -368,7 +372,7 @@ func (w *watching) send(updates []byte) {
 const maxWaiting = 1 << 20
 
 // The method `follow` streams updates to a page. The query names the runs of the page: `run` for the page of one run, or `row` for each run of a
-// list. See shownAs for their format. The parameter `newest` asks for the news that there are newer runs.
+// list. See shownAs for their format. The parameter `newest` asks for the news that there are newer runs. The stream ends after about streamTime.
 func (c *console) follow(e echo.Context) error {
 	p, _ := personOf(e)
 	q := e.QueryParams()
@@ -391,6 +395,10 @@ func (c *console) follow(e echo.Context) error {
 		}
 		w.runs[id] = time.UnixMicro(micros)
 	}
+	if err := c.mayFollow(e, q.Get("run")); err != nil {
+		return err
+	}
+	until := c.Now().Add(streamTime - rand.N(streamTime/5)) //nolint:gosec // not a secret
 	ctx, cancel := context.WithCancel(e.Request().Context())
 	defer cancel()
 	w.end = cancel
@@ -415,16 +423,43 @@ func (c *console) follow(e echo.Context) error {
 	}
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
-	err := write([]byte("retry: 3000\n\n"))
-	for err == nil {
+	text := []byte("retry: 3000\n\n")
+	for c.Now().Before(until) {
+		if err := write(text); err != nil {
+			return nil // the browser is gone
+		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case updates := <-w.updates:
-			err = write(updates)
+		case text = <-w.updates:
 		case <-beat.C:
-			err = write([]byte(": still here\n\n"))
+			text = []byte(": still here\n\n")
 		}
 	}
-	return nil // the browser is gone
+	return nil
+}
+
+// mayFollow asks the API whether the credential of the person is still valid, and whether the person may read the run. If the page is a list, the
+// parameter `shown` is empty. Otherwise, see shownAs.
+func (c *console) mayFollow(e echo.Context, shown string) error {
+	api, err := c.asPerson(e)
+	if err != nil {
+		return err
+	}
+	ctx := e.Request().Context()
+	if shown == "" {
+		answer, err := api.ListRunsWithResponse(ctx, &client.ListRunsParams{Limit: new(1)})
+		if err != nil {
+			return err
+		}
+		_, err = answered(answer.JSON200, err, answer.HTTPResponse, answer.Body)
+		return err
+	}
+	id, _, _ := strings.Cut(shown, ".")
+	answer, err := api.GetRunWithResponse(ctx, id, &client.GetRunParams{})
+	if err != nil {
+		return err
+	}
+	_, err = answered(answer.JSON200, err, answer.HTTPResponse, answer.Body)
+	return err
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/console"
 	"github.com/tenantry/tenantry/orchestrator/loginrate"
+	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 	"github.com/tenantry/tenantry/store"
@@ -153,6 +154,21 @@ func (v *visitor) open(address string) *stream {
 	return s
 }
 
+// statusOf returns the status of a stream, and closes it.
+func (v *visitor) statusOf(address string) int {
+	v.t.Helper()
+	r, err := http.NewRequestWithContext(v.t.Context(), http.MethodGet, v.w.URL+address, nil)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	resp, err := v.client.Do(r)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); !is(); {
@@ -171,7 +187,11 @@ func TestOpenPagesAreUpdated(t *testing.T) {
 	id := w.orderWaits(t, w.Merchant)
 	operator, portal, stranger := other.operator(t), other.merchant(t, w.Merchant), other.merchant(t, w.Other)
 	list, detail, theirs := operator.follow("/console/runs"), operator.follow("/console/runs/"+id), portal.follow("/console/runs/"+id)
-	spy := stranger.open(between(operator.get("/console/runs/"+id).text, `sse-connect="`, `"`))
+	address := between(operator.get("/console/runs/"+id).text, `sse-connect="`, `"`)
+	if status := stranger.statusOf(address); status != http.StatusNotFound {
+		t.Errorf("another merchant follows the run: %d", status)
+	}
+	spy := stranger.open(strings.Replace(address, "run=", "row=", 1)) // as if a list had shown the run
 	w.down.Store(false)
 	operator.post("/console/runs/"+id+"/retry", url.Values{"why": {"it is up again"}})
 	newer := w.order(t, w.Merchant)
@@ -196,6 +216,48 @@ func TestOpenPagesAreUpdated(t *testing.T) {
 		case <-time.After(10 * time.Second):
 			t.Error("the updates go on after the sign-out")
 		}
+	}
+}
+
+// A person whose credential is no longer valid gets no updates: the API refuses new streams, and the open streams end after about five minutes, at
+// the next update or heartbeat.
+func TestARevokedCredentialGetsNoUpdates(t *testing.T) {
+	w := newWorld(t)
+	w.down.Store(true)
+	id := w.orderWaits(t, w.Merchant)
+	operator, portal := w.visitor(t), w.merchant(t, w.Merchant)
+	if p := operator.post("/console/sign-in", url.Values{"how": {"token"}, "token": {w.OperatorToken}}); p.at != "/console/runs" {
+		t.Fatal(p.at)
+	}
+	open := map[string]*stream{}
+	for _, path := range []string{"/console/runs", "/console/runs/" + id} {
+		open["an operator's "+path], open["a merchant's "+path] = operator.follow(path), portal.follow(path)
+	}
+	now := time.Now()
+	if _, err := w.Store.Merchants().Update(t.Context(), w.Merchant.ID, func(m *merchants.Merchant) error { m.DisabledAt = &now; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	w.Keystone.RevokeToken(w.OperatorToken)
+	w.later.Store(int64(6 * time.Minute))
+	soon, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	defer cancel()
+	for name, s := range open {
+		select {
+		case <-s.done:
+		case <-soon.Done():
+			t.Errorf("%s is still updated", name)
+		}
+	}
+	for _, c := range []struct {
+		who    *visitor
+		status int
+	}{{operator, http.StatusUnauthorized}, {portal, http.StatusForbidden}} {
+		if status := c.who.statusOf("/console/live?run=" + id + ".0"); status != c.status {
+			t.Errorf("a new stream: got %d, want %d", status, c.status)
+		}
+	}
+	if status := portal.statusOf("/console/live?row=" + id + ".0"); status != http.StatusForbidden {
+		t.Errorf("a new stream of a list: got %d, want 403", status)
 	}
 }
 
