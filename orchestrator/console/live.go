@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -28,7 +29,10 @@ const (
 	lookEvery     = time.Second
 	queriesAtOnce = 6
 	// livePages and livePagesOfOne are the maximum numbers of pages with live updates, of all people and of one person.
-	livePages, livePagesOfOne = 1000, 100
+	livePages, livePagesOfOne = 1000, 20
+	// runsInQuery and merchantsInQuery are the maximum numbers of runs and merchants in one query. SQLite accepts 32,766 variables, and 500 parts of
+	// a UNION.
+	runsInQuery, merchantsInQuery = 5000, 100
 	// liveRuns is the maximum number of runs of a page.
 	liveRuns = runsOnPage + attentionOnPage
 	// changedAtOnce is the maximum number of runs that are read after one search.
@@ -57,7 +61,7 @@ type live struct {
 // The type `watching` is an open page.
 type watching struct {
 	session string
-	who     string               // counts the pages of one person
+	who     string               // the person, for limits; all people with API keys of one merchant count as one
 	portal  string               // the id of the merchant; empty for an operator
 	runs    map[string]time.Time // the runs of the page, and when each was last changed, as the page shows it
 	detail  bool                 // the page is about one run
@@ -148,9 +152,9 @@ func (l *live) serve(ctx context.Context) {
 			}
 		}
 		err := l.look(ctx)
-		if now := time.Now(); err == nil && now.Sub(checked) >= checkSessions {
+		if now := time.Now(); now.Sub(checked) >= checkSessions { // also if the search has failed
 			checked = now
-			err = l.check(ctx)
+			err = errors.Join(err, l.check(ctx))
 		}
 		if err != nil && ctx.Err() == nil {
 			l.c.Log.Error().Err(err).Msg("live updates of the console")
@@ -204,16 +208,11 @@ func (l *live) look(ctx context.Context) error {
 		}
 	}
 	l.mu.Unlock()
-	if len(shown)+len(merchants) == 0 {
-		return nil
-	}
-	if err := l.query(ctx, 1); err != nil {
-		return err
-	}
-	updated, newest, err := l.c.Follower.Updated(ctx, slices.Collect(maps.Keys(shown)), slices.Collect(maps.Keys(merchants)))
+	updated, newest, err := l.updated(ctx, slices.Collect(maps.Keys(shown)), slices.Collect(maps.Keys(merchants)))
 	if err != nil {
 		return err
 	}
+	l.forget(shown, updated)
 	l.tellNewest(newest)
 	changed, withEvents := l.changed(updated)
 	if len(changed) == 0 {
@@ -236,11 +235,40 @@ func (l *live) look(ctx context.Context) error {
 		}
 	}
 	for _, run := range runs {
-		if err := l.tell(run, events[run.ID]); err != nil {
-			return err
-		}
+		l.tell(run, events[run.ID])
 	}
 	return nil
+}
+
+// The method `updated` reads what Follower.Updated reads, with as many queries as are necessary.
+func (l *live) updated(ctx context.Context, ids, merchants []string) (map[string]time.Time, map[string]string, error) {
+	updated, newest := map[string]time.Time{}, map[string]string{}
+	for len(ids)+len(merchants) > 0 {
+		if err := l.query(ctx, 1); err != nil {
+			return nil, nil, err
+		}
+		n, m := min(len(ids), runsInQuery), min(len(merchants), merchantsInQuery)
+		times, runs, err := l.c.Follower.Updated(ctx, ids[:n], merchants[:m])
+		if err != nil {
+			return nil, nil, err
+		}
+		maps.Copy(updated, times)
+		maps.Copy(newest, runs)
+		ids, merchants = ids[n:], merchants[m:]
+	}
+	return updated, newest, nil
+}
+
+// The method `forget` drops the runs that were searched for and do not exist, so that made-up ids cost one query.
+func (l *live) forget(searched map[string]bool, found map[string]time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for w := range l.pages {
+		maps.DeleteFunc(w.runs, func(id string, _ time.Time) bool {
+			_, exists := found[id]
+			return searched[id] && !exists
+		})
+	}
 }
 
 // The method `changed` returns the runs that a page shows as they were before, and those of them whose events a page shows.
@@ -276,8 +304,9 @@ func (l *live) tellNewest(newest map[string]string) {
 	}
 }
 
-// The method `tell` sends a run to the pages that show it as it was before. The part of a page is made once for all pages with the same part.
-func (l *live) tell(run *saga.Run, events []saga.Event) error {
+// The method `tell` sends a run to the pages that show it as it was before. The part of a page is made once for all pages with the same part. If
+// it cannot be made, the pages wait for the next change of the run.
+func (l *live) tell(run *saga.Run, events []saga.Event) {
 	type part struct{ portal, detail bool }
 	made := map[part][]byte{}
 	l.mu.Lock()
@@ -292,16 +321,19 @@ func (l *live) tell(run *saga.Run, events []saga.Event) error {
 			continue
 		}
 		as := part{w.portal != "", w.detail}
-		if made[as] == nil {
+		updates, tried := made[as]
+		if !tried {
 			var err error
-			if made[as], err = l.make(run, events, as.portal, as.detail); err != nil {
-				return err
+			if updates, err = l.make(run, events, as.portal, as.detail); err != nil {
+				l.c.Log.Error().Err(err).Msg("live updates of the console")
 			}
+			made[as] = updates
 		}
 		w.runs[run.ID] = run.UpdatedAt
-		w.send(made[as])
+		if updates != nil {
+			w.send(updates)
+		}
 	}
-	return nil
 }
 
 // The method `make` makes the updates of a run.
@@ -371,6 +403,14 @@ func (w *watching) send(updates []byte) {
 // maxWaiting is the number of bytes that may wait for a slow browser.
 const maxWaiting = 1 << 20
 
+// The method `who` returns the name of the person for limits. All API keys of a merchant count as one person.
+func (p person) who() string {
+	if p.Portal() {
+		return "merchant " + p.Merchant
+	}
+	return "operator " + p.Name
+}
+
 // The method `follow` streams updates to a page. The query names the runs of the page: `run` for the page of one run, or `row` for each run of a
 // list. See shownAs for their format. The parameter `newest` asks for the news that there are newer runs. The stream ends after about streamTime.
 func (c *console) follow(e echo.Context) error {
@@ -378,7 +418,7 @@ func (c *console) follow(e echo.Context) error {
 	q := e.QueryParams()
 	ids := q["row"]
 	w := &watching{
-		session: sessionID(e), who: p.Name + " " + p.Merchant, portal: p.Merchant, runs: map[string]time.Time{}, newest: q.Get("newest"),
+		session: sessionID(e), who: p.who(), portal: p.Merchant, runs: map[string]time.Time{}, newest: q.Get("newest"),
 		updates: make(chan []byte, 1),
 	}
 	if id := q.Get("run"); id != "" {
