@@ -54,8 +54,9 @@ type live struct {
 	begun chan struct{} // receives when a page is opened
 	quota *rate.Limiter // one token is one query
 
-	mu    sync.Mutex
-	pages map[*watching]struct{}
+	mu     sync.Mutex
+	pages  map[*watching]struct{}
+	served string // the person whose run was read last: see changed
 }
 
 // The type `watching` is an open page.
@@ -271,19 +272,41 @@ func (l *live) forget(searched map[string]bool, found map[string]time.Time) {
 	}
 }
 
-// The method `changed` returns the runs that a page shows as they were before, and those of them whose events a page shows.
+// The method `changed` returns the runs that a page shows as they were before, and those of them whose events a page shows. If there are too many,
+// each person has one run in turn. The next search goes on with the next person.
 func (l *live) changed(updated map[string]time.Time) (all, withEvents []string) {
-	found, detailed := map[string]bool{}, map[string]bool{}
+	stale, detailed := map[string]map[string]bool{}, map[string]bool{} // the runs, by person; and whether their events are shown
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for w := range l.pages {
 		for id, at := range w.runs {
-			if now, known := updated[id]; known && !now.Equal(at) && (found[id] || len(found) < changedAtOnce) {
-				found[id], detailed[id] = true, detailed[id] || w.detail
+			if now, known := updated[id]; known && !now.Equal(at) {
+				if stale[w.who] == nil {
+					stale[w.who] = map[string]bool{}
+				}
+				stale[w.who][id], detailed[id] = true, detailed[id] || w.detail
 			}
 		}
 	}
-	for id := range found {
+	people := slices.Sorted(maps.Keys(stale))
+	first, found := slices.BinarySearch(people, l.served)
+	if found {
+		first++
+	}
+	people = slices.Concat(people[first:], people[:first])
+	taken := map[string]bool{}
+	for len(people) > 0 && len(taken) < changedAtOnce {
+		who := people[0]
+		people = people[1:]
+		for id := range stale[who] {
+			delete(stale[who], id)
+			if !taken[id] {
+				taken[id], l.served, people = true, who, append(people, who)
+				break
+			}
+		}
+	}
+	for id := range taken {
 		all = append(all, id)
 		if detailed[id] {
 			withEvents = append(withEvents, id)

@@ -141,3 +141,38 @@ func TestSessionsAreCheckedWithoutASearch(t *testing.T) {
 		t.Error("the page of an ended session is still updated")
 	}
 }
+
+// A person with many pages whose runs have changed does not delay other people's pages.
+func TestNobodyWaitsForSomebodyElsesPages(t *testing.T) {
+	l, _, _ := following(t)
+	for page := range livePagesOfOne {
+		l.open(t, "m", fmt.Sprintf("run-%d-", page), liveRuns)
+	}
+	var others []*watching
+	for i := range changedAtOnce { // on both sides of "m" in the order of names
+		others = append(others, l.open(t, fmt.Sprint("a", i), fmt.Sprintf("run-a%d-", i), 1), l.open(t, fmt.Sprint("z", i), fmt.Sprintf("run-z%d-", i), 1))
+	}
+	for range len(others)/changedAtOnce + 1 {
+		if err := l.look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waiting := 0
+	for _, w := range others {
+		if len(w.updates) == 0 {
+			waiting++
+		}
+	}
+	if waiting > 0 {
+		t.Errorf("%d of %d pages were not updated", waiting, len(others))
+	}
+	honest := l.open(t, "honest", "run-honest-", 1)
+	for range 2 {
+		if err := l.look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(honest.updates) == 0 {
+		t.Error("a new page was not updated within two searches")
+	}
+}
