@@ -2,8 +2,11 @@ package console_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/tenantry/tenantry/orchestrator/merchants"
 )
 
 // An operator finds a failed run among 500, reads why it failed, repeats it with a reason, and watches the new run succeed. The browser is closed in
@@ -43,6 +46,27 @@ func TestAnOperatorRepeatsARunInChromium(t *testing.T) {
 	do(t, again, chromedp.WaitVisible(`h1 .state.good`)) // a live update, because nobody has loaded the page again
 	screens(t, again, "run-succeeded")
 	browser.check(t, w.URL)
+}
+
+// After five minutes, the updates of a page end, and the browser asks for them again. As soon as the API refuses them, the browser stops, and the page
+// says so.
+func TestUpdatesContinueUntilTheyAreRefusedInChromium(t *testing.T) {
+	w := newWorld(t)
+	w.down.Store(true)
+	id := w.orderWaits(t, w.Merchant)
+	ctx := browse(t)
+	do(t, ctx, chromedp.Navigate(w.URL+"/console/runs/"+id), chromedp.WaitVisible(`details:last-of-type summary`),
+		chromedp.Click(`details:last-of-type summary`), chromedp.WaitVisible(`input[name=key]`), chromedp.SendKeys(`input[name=key]`, w.Merchant.Key),
+		chromedp.SendKeys(`input[name=secret]`, w.Merchant.Secret+"\r"), chromedp.WaitVisible(`h1 .state.wait`))
+	w.later.Store(int64(6 * time.Minute)) // the open stream sends no further update
+	w.down.Store(false)
+	do(t, ctx, chromedp.WaitVisible(`h1 .state.good`))
+	now := time.Now()
+	if _, err := w.Store.Merchants().Update(t.Context(), w.Merchant.ID, func(m *merchants.Merchant) error { m.DisabledAt = &now; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	w.later.Store(int64(12 * time.Minute))
+	do(t, ctx, chromedp.WaitVisible(`div[hx-ext=sse]:not([sse-connect]) .fault`))
 }
 
 // A merchant finds a subscription, looks at its usage, ends the subscription after it has seen what would happen, and restores it.

@@ -16,6 +16,19 @@
     try { await navigator.clipboard.writeText(b.dataset.copy); b.classList.add("copied"); setTimeout(() => b.classList.remove("copied"), 1200); } catch { /* the browser has refused */ }
   });
   document.addEventListener("htmx:afterSettle", (e) => buttons(e.target));
+  // The browser connects again if the updates end, and htmx if they are refused. A refusal that stays is asked for once more, and then ends the updates.
+  document.addEventListener("htmx:sseError", async (e) => {
+    const page = e.target, address = page.getAttribute("sse-connect");
+    if (!address || e.detail.source.readyState !== EventSource.CLOSED) return;
+    const asked = new AbortController();
+    try {
+      const answer = await fetch(address, { redirect: "manual", signal: asked.signal });
+      const later = answer.ok || answer.status === 429 || answer.status >= 500;
+      if (later || !page.hasAttribute("sse-connect")) return;
+      page.removeAttribute("sse-connect");
+      page.insertAdjacentHTML("afterbegin", '<p class="fault" role="alert">This page is no longer updated. Reload it.</p>');
+    } catch { /* the service is away: htmx tries again */ } finally { asked.abort(); }
+  });
   buttons(document);
   setInterval(() => ages(document), 10000);
 })();
