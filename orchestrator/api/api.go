@@ -132,8 +132,8 @@ func New(o Options) (*API, error) {
 	o.Heartbeat = cmp.Or(o.Heartbeat, heartbeat)
 	s := &server{
 		Options: o, document: document,
-		bodies: shares{limit: maxBodies}, admissions: shares{limit: admissions}, waiting: shares{limit: admissions * waitingPerAdmission},
-		validations: shares{limit: maxValidations}, streams: shares{limit: maxStreams}, answers: shares{limit: maxAnswers},
+		bodies: sharesOf(maxBodies), admissions: sharesOf(admissions), waiting: sharesOf(admissions * waitingPerAdmission),
+		validations: sharesOf(maxValidations), streams: sharesOf(maxStreams), answers: sharesOf(maxAnswers),
 	}
 	s.docs = sync.OnceValues(func() (*docs, error) { return newDocs(document) })
 	e := echo.New()

@@ -2,6 +2,7 @@ package api
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
+	"github.com/tenantry/tenantry/orchestrator/share"
 )
 
 const (
@@ -23,44 +25,21 @@ const (
 	maxStreams          = 512      // concurrent streams of events
 )
 
-// The type `shares` divides a limited number of units among callers. A unit is, for example, a byte of memory or a concurrent
-// request. One limit applies to all callers together, and another limit applies to each caller.
-type shares struct {
-	limit int
+// The type `shares` is a limit that is divided among callers, and whose errors are problems.
+type shares struct{ share.Limit }
 
-	mu   sync.Mutex
-	used int
-	by   map[string]int // the number of used units, by caller
-}
+func sharesOf(units int) shares { return shares{share.Limit{Units: units}} }
 
-// The method `take` reserves n units for a caller. If n units are too many, `take` returns a problem. A caller without units may take all
-// free units. A caller that has units already may have no more than three times the number of units that stay free. If callers take their
-// units in small parts, no caller has more than three quarters of the limit. If two callers always take as many units as possible, they
-// have equal shares after they have freed their first units. The returned function `leave` frees the units. Further calls of `leave` do
-// nothing.
+// The method `take` reserves n units for a caller, as share.Limit specifies. If n units are too many, `take` returns a problem.
 func (s *shares) take(caller string, n int) (leave func(), refused *problemError) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	free := s.limit - s.used - n
-	switch uses := s.by[caller]; {
-	case free < 0:
-		return func() {}, refuse(overloaded, "the service has too many requests under way")
-	case uses > 0 && uses+n > 3*free:
-		return func() {}, refuse(tooManyRequests, "you have too many requests under way")
+	leave, err := s.Take(caller, n)
+	switch {
+	case errors.Is(err, share.ErrFull):
+		refused = refuse(overloaded, "the service has too many requests under way")
+	case err != nil:
+		refused = refuse(tooManyRequests, "you have too many requests under way")
 	}
-	if s.by == nil {
-		s.by = map[string]int{}
-	}
-	s.used += n
-	s.by[caller] += n
-	return sync.OnceFunc(func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.used -= n
-		if s.by[caller] -= n; s.by[caller] == 0 {
-			delete(s.by, caller)
-		}
-	}), nil
+	return leave, refused
 }
 
 // Context keys of requests with a body.

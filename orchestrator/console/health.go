@@ -252,7 +252,7 @@ func (c *console) healthNow(e echo.Context) error {
 		return err
 	}
 	var part bytes.Buffer
-	if err := c.pages["health"].ExecuteTemplate(&part, "now", page); err != nil {
+	if err := c.pages.templates["health"].ExecuteTemplate(&part, "now", page); err != nil {
 		return fmt.Errorf("making the part of the page health: %w", err)
 	}
 	return e.HTMLBlob(http.StatusOK, part.Bytes())

@@ -398,7 +398,7 @@ func (l *live) make(run *saga.Run, events []saga.Event, portal, detail bool) ([]
 
 func (l *live) render(page, block, name string, content any) ([]byte, error) {
 	var made bytes.Buffer
-	if err := l.c.pages[page].ExecuteTemplate(&made, block, content); err != nil {
+	if err := l.c.pages.templates[page].ExecuteTemplate(&made, block, content); err != nil {
 		return nil, fmt.Errorf("making the update %s: %w", name, err)
 	}
 	return update(name, made.String()), nil
