@@ -127,7 +127,9 @@ func barsOf(run client.Run, now time.Time) []bar {
 		end = *run.EndedAt
 	}
 	all := max(end.Sub(run.CreatedAt), time.Millisecond)
-	share := func(t time.Time) int { return min(1000, max(0, int(1000*t.Sub(run.CreatedAt)/all))) }
+	share := func(t time.Time) int {
+		return min(1000, max(0, int(1000*(float64(t.Sub(run.CreatedAt))/float64(all)))))
+	}
 	bars := make([]bar, len(run.Steps))
 	for i, s := range run.Steps {
 		bars[i].Step = s
