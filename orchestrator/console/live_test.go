@@ -249,16 +249,16 @@ func TestARevokedCredentialGetsNoUpdates(t *testing.T) {
 			t.Errorf("%s is still updated", name)
 		}
 	}
-	for _, c := range []struct {
-		who    *visitor
-		status int
-	}{{operator, http.StatusUnauthorized}, {portal, http.StatusForbidden}} {
-		if status := c.who.statusOf("/console/live?run=" + id + ".0"); status != c.status {
-			t.Errorf("a new stream: got %d, want %d", status, c.status)
-		}
+	if status := operator.statusOf("/console/live?run=" + id + ".0"); status != http.StatusUnauthorized {
+		t.Errorf("a new stream of an operator: got %d, want 401", status)
 	}
 	if status := portal.statusOf("/console/live?row=" + id + ".0"); status != http.StatusForbidden {
 		t.Errorf("a new stream of a list: got %d, want 403", status)
+	}
+	for name, v := range map[string]*visitor{"operator": operator, "merchant": portal} { // the refusals have ended the sessions
+		if p := v.get("/console/live?run=" + id + ".0"); !strings.HasPrefix(p.at, "/console/sign-in") {
+			t.Errorf("then a new stream of the %s: %d at %s", name, p.status, p.at)
+		}
 	}
 }
 
