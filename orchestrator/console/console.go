@@ -10,10 +10,10 @@ import (
 	"context"
 	"embed"
 	"errors"
-	"io/fs"
+	"mime"
 	"net/http"
 	"net/url"
-	"strings"
+	"path"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -72,6 +72,18 @@ var reading = []string{http.MethodGet, http.MethodHead}
 //go:embed static
 var static embed.FS
 
+// staticFile answers with an embedded file. It ignores the header Range: the parser of net/http has no limit in the releases of Go that GO-2026-6609
+// names.
+func staticFile(e echo.Context) error {
+	name := e.Param("name")
+	content, err := static.ReadFile("static/" + name)
+	if err != nil {
+		return echo.ErrNotFound
+	}
+	e.Response().Header().Set(echo.HeaderCacheControl, "private, max-age=3600")
+	return e.Blob(http.StatusOK, mime.TypeByExtension(path.Ext(name)), content)
+}
+
 // New returns the handler of the console, and the function that sends live updates to open pages until ctx ends.
 func New(o Options) (handler http.Handler, serve func(ctx context.Context), err error) {
 	made, err := newPages()
@@ -86,19 +98,7 @@ func New(o Options) (handler http.Handler, serve func(ctx context.Context), err 
 	e.IPExtractor = echo.ExtractIPDirect()
 	e.HTTPErrorHandler = c.fail
 	e.Use(c.identify, c.logAccess, c.harden, recoverPanics, c.sameOrigin, c.withSession)
-	assets, err := fs.Sub(static, "static")
-	if err != nil {
-		return nil, nil, err
-	}
-	files := http.StripPrefix(Path+"/static/", http.FileServerFS(assets))
-	e.Match(reading, Path+"/static/*", func(c echo.Context) error {
-		if strings.HasSuffix(c.Request().URL.Path, "/") { // http.FileServer would list the files
-			return echo.ErrNotFound
-		}
-		c.Response().Header().Set(echo.HeaderCacheControl, "private, max-age=3600")
-		files.ServeHTTP(c.Response(), c.Request())
-		return nil
-	})
+	e.Match(reading, Path+"/static/:name", staticFile)
 	e.Match(reading, Path+"/sign-in", c.signInPage)
 	e.POST(Path+"/sign-in", c.signIn)
 	e.POST(Path+"/sign-out", c.signOut)
