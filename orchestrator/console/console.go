@@ -75,7 +75,7 @@ var static embed.FS
 // staticFile answers with an embedded file. It ignores the header Range: the parser of net/http has no limit in the releases of Go that GO-2026-6609
 // names.
 func staticFile(e echo.Context) error {
-	name := e.Param("name")
+	name := e.Param("*")
 	content, err := static.ReadFile("static/" + name)
 	if err != nil {
 		return echo.ErrNotFound
@@ -98,7 +98,7 @@ func New(o Options) (handler http.Handler, serve func(ctx context.Context), err 
 	e.IPExtractor = echo.ExtractIPDirect()
 	e.HTTPErrorHandler = c.fail
 	e.Use(c.identify, c.logAccess, c.harden, recoverPanics, c.sameOrigin, c.withSession)
-	e.Match(reading, Path+"/static/:name", staticFile)
+	e.Match(reading, Path+"/static/*", staticFile)
 	e.Match(reading, Path+"/sign-in", c.signInPage)
 	e.POST(Path+"/sign-in", c.signIn)
 	e.POST(Path+"/sign-out", c.signOut)
