@@ -94,15 +94,17 @@ func TestAServiceThatCannotBeAskedIsNotProven(t *testing.T) {
 	}
 }
 
-// Without a setting, only identity, billing, Tenantry's own type and the older interfaces of Cinder are exempt.
+// Without a setting, only identity, billing, Tenantry's own types and the older interfaces of Cinder are exempt.
 func TestOnlyTheseServiceTypesAreExempt(t *testing.T) {
 	w := start(t)
-	w.catalog = append(w.services(), w.service("tenantry", "/tenantry", "RegionOne"), w.service("dns", "/dns", "RegionOne"))
+	w.catalog = append(w.services(), w.service("tenantry", "/tenantry", "RegionOne"), w.service("dns", "/dns", "RegionOne"),
+		w.service("subscription-orchestration", "/tenantry", "RegionOne"))
 	cfg := w.config()
 	cfg.Ignore = []string{"dns"}
 	want := map[string]string{
 		"identity": "asked only for the project itself", "billing": "bills outlive the project", "tenantry": "Tenantry itself",
-		"volumev2": "an older interface of the service volumev3", "dns": "named in TENANTRY_EMPTINESS_IGNORE",
+		"subscription-orchestration": "Tenantry itself",
+		"volumev2":                   "an older interface of the service volumev3", "dns": "named in TENANTRY_EMPTINESS_IGNORE",
 	}
 	for _, s := range read(t, cfg).Asked {
 		if s.Exempt != want[s.Type] {

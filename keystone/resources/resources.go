@@ -15,10 +15,10 @@
 // A Prover does not ask for resources that use no capacity, such as key pairs and server groups. A Prover does not ask services and
 // endpoints that are disabled in Keystone, because the catalog does not contain them.
 //
-// A Prover asks Keystone (type identity) only for the project. Billing (type billing) and Tenantry (type tenantry) are exempt, and
-// so are the service types that an operator ignores. An endpoint of type volume or volumev2 is exempt if volumev3 or block-storage
-// has the same address in the same region: the endpoint is then an older interface of this service. If the catalog has any other
-// type that a Prover cannot ask, the project is not proven empty.
+// A Prover asks Keystone (type identity) only for the project. Billing (type billing) and Tenantry (types tenantry and
+// subscription-orchestration) are exempt, and so are the service types that an operator ignores. An endpoint of type volume or volumev2 is
+// exempt if volumev3 or block-storage has the same address in the same region: the endpoint is then an older interface of this service. If
+// the catalog has any other type that a Prover cannot ask, the project is not proven empty.
 //
 // # Not proven
 //
