@@ -18,19 +18,6 @@ import (
 	"github.com/tenantry/tenantry/keystone/conn"
 )
 
-// The function `real` returns the configuration of the real Keystone, with the administrator's credential.
-func real(t *testing.T) conn.Config {
-	t.Helper()
-	address := os.Getenv("TENANTRY_TEST_KEYSTONE_URL")
-	if address == "" {
-		t.Fatal("there is no Keystone: run the test with `deploy/testservices/run`")
-	}
-	t.Log("real: keystone")
-	return conn.Config{URL: address, Credential: conn.Credential{
-		Username: "admin", UserDomainID: "default", Password: os.Getenv("TENANTRY_TEST_KEYSTONE_PASSWORD"), ProjectName: "admin", ProjectDomainID: "default",
-	}}
-}
-
 // newSetup returns a setup whose names no other test uses.
 func newSetup() Setup {
 	n := uuid.NewString()
