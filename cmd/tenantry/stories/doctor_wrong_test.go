@@ -3,12 +3,14 @@ package stories_test
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -137,11 +139,10 @@ var wrongSetUps = []wrongSetUp{
 	{
 		"an older schema", func(w *setUp) func() {
 			w.migrated()
-			w.superuser(w.database, `DROP INDEX series_project; CREATE INDEX series_project ON series (cloud, project_id);
-				ALTER TABLE series DROP COLUMN last_day; DELETE FROM goose_db_version WHERE version_id = 22`)
+			w.superuser(w.database, fmt.Sprintf("%s; DELETE FROM goose_db_version WHERE version_id = %d", newest.down, newest.version))
 			return nil
 		},
-		"schema", "the database has version 21 of the schema, and this release needs version 22", doctor.Command, "tenantry migrate",
+		"schema", fmt.Sprintf("the database has version %d of the schema, and this release needs version %d", newest.version-1, newest.version), doctor.Command, "tenantry migrate",
 	},
 	{
 		"a newer schema", func(w *setUp) func() {
@@ -314,3 +315,25 @@ func merchantsRole(w *setUp) (mend func()) {
 	w.cloud.call(w.t, http.MethodDelete, "/roles/"+id, nil, nil)
 	return nil
 }
+
+// The variable `newest` is the newest migration of the database: its number, and the statements that revert it.
+var newest = func() (m struct {
+	version int
+	down    string
+},
+) {
+	all, err := filepath.Glob("../../../store/migrations/*.sql")
+	if err != nil || len(all) == 0 {
+		panic(fmt.Sprint("there are no migrations: ", err))
+	}
+	file := slices.Max(all)
+	content, err := os.ReadFile(file)
+	if err != nil {
+		panic(err)
+	}
+	_, m.down, _ = strings.Cut(string(content), "-- +goose Down\n")
+	if _, err := fmt.Sscanf(filepath.Base(file), "%d_", &m.version); err != nil {
+		panic(err)
+	}
+	return m
+}()
