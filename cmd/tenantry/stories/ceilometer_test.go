@@ -5,6 +5,7 @@ import (
 	_ "embed" // the script
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/big"
 	"math/rand/v2"
 	"os"
@@ -101,20 +102,39 @@ func TestCeilometerPublishesToTenantry(t *testing.T) {
 	env := []string{"TENANTRY_LISTEN=" + address, "TENANTRY_USAGE_SPOOL=" + t.TempDir(), "TENANTRY_METERS=" + meters}
 	r := s.serve(env...)
 	m := s.metered(r.url)
-	publish := func(samples []measurement, random *rand.Rand, each func(n int)) (refused int) {
+	// The publisher gets a post when the one before was answered, so that a kill always hits the next post. The function `each` is called after each
+	// answer. If it has killed the replica, it returns a function that starts the replica again while the publisher repeats the next post.
+	publish := func(samples []measurement, random *rand.Rand, each func(n int) (again func())) (refused int) {
 		t.Helper()
 		publisher := exec.CommandContext(t.Context(), "/usr/bin/python3", "-I", "-c", ceilometerScript,
 			"http://"+m.key+":"+m.secret+"@"+address+"/v1/usage/ceilometer")
-		publisher.Stdin = strings.NewReader(postsOf(t, samples, random))
+		posts := strings.SplitAfter(postsOf(t, samples, random), "\n")
+		feed, err := publisher.StdinPipe()
+		s.ok(err)
 		var complaints strings.Builder
 		publisher.Stderr = &complaints
 		answered, err := publisher.StdoutPipe() // a line for each post, with the number of refusals so far
 		s.ok(err)
 		s.ok(publisher.Start())
+		give := func() {
+			_, err := io.WriteString(feed, posts[0])
+			s.ok(err)
+			if posts = posts[1:]; len(posts) == 0 || posts[0] == "" {
+				s.ok(feed.Close())
+				posts = nil
+			}
+		}
+		give()
 		lines, last := bufio.NewScanner(answered), ""
 		for n := 1; lines.Scan(); n++ {
 			last = lines.Text()
-			each(n)
+			start := each(n)
+			if len(posts) > 0 {
+				give()
+			}
+			if start != nil {
+				start()
+			}
 		}
 		if err := publisher.Wait(); err != nil {
 			t.Fatalf("the publisher: %v\n%.3000s", err, complaints.String())
@@ -125,7 +145,10 @@ func TestCeilometerPublishesToTenantry(t *testing.T) {
 		}
 		return refused
 	}
-	again := func() { r.kill(); s.fiveMinutesPass(); r = s.serve(env...) }
+	kill := func() (again func()) {
+		r.kill()
+		return func() { s.fiveMinutesPass(); r = s.serve(env...) }
+	}
 	url := func() string { return r.url }
 
 	const hours = 6
@@ -140,10 +163,11 @@ func TestCeilometerPublishesToTenantry(t *testing.T) {
 			early = append(early, one)
 		}
 	}
-	refused := publish(early, random, func(n int) {
+	refused := publish(early, random, func(n int) func() {
 		if n%60 == 0 && n <= 180 {
-			again()
+			return kill()
 		}
+		return nil
 	})
 	m.measures(r.url, expected(early))
 	for _, row := range m.account(r.url).Rows {
@@ -152,11 +176,12 @@ func TestCeilometerPublishesToTenantry(t *testing.T) {
 		}
 	}
 	m.isBilled(url, true, func() map[string]*big.Rat { return billable(expected(early)) })
-	refused += publish(late, random, func(n int) {
+	refused += publish(late, random, func(n int) func() {
 		if n%20 == 0 && n <= 40 {
 			m.tenMinutesPass()
-			again()
+			return kill()
 		}
+		return nil
 	})
 	m.measures(r.url, expected(all))
 	m.isBilled(url, true, func() map[string]*big.Rat { return billable(expected(all)) })
