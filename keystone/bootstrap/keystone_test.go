@@ -62,7 +62,7 @@ var own = sync.OnceValues(func() (url string, err error) {
 	}
 	url = "http://127.0.0.1:" + port + "/v3"
 	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
-		resp, err := http.Get(url) //nolint:bodyclose // closed below
+		resp, err := http.Get(url)
 		if err == nil {
 			_ = resp.Body.Close()
 			return url, nil
