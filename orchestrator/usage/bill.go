@@ -75,8 +75,8 @@ type Billing struct {
 const productDigits = 12
 
 // Bill returns the rows for an hour. The usage of the meters of one product is added. If there are earlier rows of a window with the same plan,
-// product and price, the new row has the difference to their sum. If there is no difference, there is no new row. A row of zero is never made. If
-// the window now belongs to another plan, one row takes back the usage of the old plan at the old price, and another row has the usage of the new
+// product and price, the new row has the difference to their sum. A new row whose value would be zero is not
+// made. If the window now belongs to another plan, one row takes back the usage of the old plan at the old price, and another row has the usage of the new
 // plan.
 //
 // A meter that has earlier rows in the window keeps its product, unit, divisor and price, even if the merchant has changed the plan, the product or

@@ -200,7 +200,7 @@ var wrongSetUps = []wrongSetUp{
 		"a full disk", func(w *setUp) func() {
 			small, err := newDisk(w.t, filepath.Join(w.dir, "spool"), 80<<20, os.Getuid())
 			if err != nil {
-				w.t.Skipf("only root can mount a small disk: %v", err)
+				w.t.Fatalf("run this test as root, which may mount a small disk: %v", err)
 			}
 			w.ok(small.fill())
 			w.env["TENANTRY_USAGE_SPOOL"], w.env["TENANTRY_USAGE_SPOOL_MIB"] = small.dir, "16"
