@@ -25,7 +25,8 @@ type watched struct {
 }
 
 // The method `tell` sends a copy of the stored run to the run's watchers. If the argument `run` is nil, another replica has changed
-// the stored run before the time `now`. A slow watcher receives only the newest copy.
+// the stored run before the time `now`. A slow watcher receives only the newest copy. If the watcher has not received the copy of an ended run
+// yet, the report of another replica does not replace this copy: the database also reports the end of a run to the replica that has executed it.
 func (w *watchers) tell(runID string, run *saga.Run, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -39,11 +40,15 @@ func (w *watchers) tell(runID string, run *saga.Run, now time.Time) {
 		watched.told = now
 	}
 	for c := range watched.changes {
+		next := run
 		select {
-		case <-c:
+		case waiting := <-c:
+			if run == nil && waiting != nil && waiting.State.Ended() {
+				next = waiting
+			}
 		default:
 		}
-		c <- run
+		c <- next
 	}
 }
 
