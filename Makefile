@@ -46,12 +46,14 @@ uninstall: ## remove what `make install` has installed, with the same variables;
 demo: build ## show a subscription and a compensation, with everything in one process; KEEP=1 keeps it running
 	bin/tenantry demo $(if $(KEEP),--keep)
 
-# Most packages wait for much of their time, so one package more than there are cores is tested at once.
+# Most packages wait for much of their time, so one package more than there are cores is tested at once. The longest packages begin
+# first, so that none of them runs alone at the end.
 PACKAGES = $(shell expr $$(nproc) + 1)
+LONGEST := ./cmd/tenantry/stories ./workflows ./orchestrator/console ./workflows/simulation
 
 test: ## run all tests, with a real PostgreSQL, PgBouncer, Keystone, Glance and Chromium
 	@mkdir -p bin
-	@deploy/testservices/run -- $(GOTESTSUM) --format pkgname --format-hide-empty-pkg --jsonfile bin/test.json -- -p $(PACKAGES) -timeout 20m ./...
+	@deploy/testservices/run -- $(GOTESTSUM) --format pkgname --format-hide-empty-pkg --jsonfile bin/test.json -- -p $(PACKAGES) -timeout 20m $(LONGEST) ./...
 	@deploy/testservices/count-real bin/test.json
 
 readme-test: ## run the commands of the README on a real Keystone, as `make test` does too
