@@ -11,6 +11,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/service"
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
+	"github.com/tenantry/tenantry/orchestrator/service/servicetest/chromium"
 )
 
 // tripping opens the circuit of an upstream after one failed call.
@@ -108,19 +109,19 @@ func TestAnOperatorWatchesTheHealthInChromium(t *testing.T) {
 	w := newWorld(t, tripping)
 	w.Service.CheckDependencies(t.Context())
 	w.followUps(t)
-	ctx := browse(t)
-	browser := watchful(t, ctx)
-	do(t, ctx, w.signIn("/console/health")...)
-	do(t, ctx, chromedp.WaitVisible(`.tiles`))
-	screens(t, ctx, "health")
-	do(t, ctx, chromedp.Focus(`#to-attention`))
+	ctx := chromium.Start(t)
+	browser := chromium.Watch(t, ctx)
+	chromium.Do(t, ctx, w.signIn("/console/health")...)
+	chromium.Do(t, ctx, chromedp.WaitVisible(`.tiles`))
+	chromium.Screens(t, ctx, "health")
+	chromium.Do(t, ctx, chromedp.Focus(`#to-attention`))
 	w.down.Store(true)
 	w.orderWaits(t, w.Merchant)
-	do(t, ctx, chromedp.WaitVisible(`section[aria-labelledby=h-queue] .state.wait`))
-	if id := read(t, ctx, chromedp.Evaluate[string](`document.activeElement.id`)); id != "to-attention" {
+	chromium.Do(t, ctx, chromedp.WaitVisible(`section[aria-labelledby=h-queue] .state.wait`))
+	if id := chromium.Read(t, ctx, chromedp.Evaluate[string](`document.activeElement.id`)); id != "to-attention" {
 		t.Errorf("the focus has moved to %q", id)
 	}
 	w.Service.CheckDependencies(t.Context())
-	screens(t, ctx, "health-down")
-	browser.check(t, w.URL)
+	chromium.Screens(t, ctx, "health-down")
+	browser.Check(t, w.URL)
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"github.com/tenantry/tenantry/orchestrator/service/servicetest/chromium"
 )
 
 // nameOf is a JavaScript function that returns how a person would name an element that can have the focus.
@@ -24,15 +26,15 @@ func TestARunIsActedOnWithTheKeyboard(t *testing.T) {
 	if p := w.operator(t).post("/console/runs/"+id+"/hold", url.Values{"why": {"nothing changes while the test looks"}}); p.status != http.StatusOK {
 		t.Fatalf("holding the run: %d %s", p.status, p.text)
 	}
-	ctx := browse(t)
-	do(t, ctx, w.signIn("/console/runs/"+id)...)
-	do(t, ctx, chromedp.WaitVisible(`.failure`), chromedp.WaitVisible(`button[formaction$="/compensate"]`), chromedp.WaitVisible(`button.copy`))
-	want := read(t, ctx, chromedp.Evaluate[[]string](`[...document.querySelectorAll("a[href], button, input, select, [tabindex='0']")].
+	ctx := chromium.Start(t)
+	chromium.Do(t, ctx, w.signIn("/console/runs/"+id)...)
+	chromium.Do(t, ctx, chromedp.WaitVisible(`.failure`), chromedp.WaitVisible(`button[formaction$="/compensate"]`), chromedp.WaitVisible(`button.copy`))
+	want := chromium.Read(t, ctx, chromedp.Evaluate[[]string](`[...document.querySelectorAll("a[href], button, input, select, [tabindex='0']")].
 		filter(e => e.checkVisibility()).map(`+nameOf+`)`))
 	var got []string
 	for range len(want) + 1 {
-		do(t, ctx, chromedp.KeyEvent(kb.Tab))
-		now := read(t, ctx, chromedp.Evaluate[struct {
+		chromium.Do(t, ctx, chromedp.KeyEvent(kb.Tab))
+		now := chromium.Read(t, ctx, chromedp.Evaluate[struct {
 			Name    string
 			Visible bool
 		}](`(e => { const style = getComputedStyle(e), at = e.getBoundingClientRect();
@@ -54,7 +56,7 @@ func TestARunIsActedOnWithTheKeyboard(t *testing.T) {
 		}
 	}
 	w.down.Store(false)
-	do(t, ctx, chromedp.Focus(`input[name=why]`), chromedp.KeyEvent("it is up"), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter),
+	chromium.Do(t, ctx, chromedp.Focus(`input[name=why]`), chromedp.KeyEvent("it is up"), chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.Enter),
 		chromedp.WaitVisible(`.done`), chromedp.WaitVisible(`h1 .state.good`))
 }
 
@@ -63,17 +65,17 @@ func TestThePagesWorkWithoutScripts(t *testing.T) {
 	w := newWorld(t)
 	w.order(t, w.Merchant)
 	failed := w.refused(t)
-	ctx := browse(t)
-	browser := watchful(t, ctx)
+	ctx := chromium.Start(t)
+	browser := chromium.Watch(t, ctx)
 	if _, err := chromedp.Call(ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
 		t.Fatal(err)
 	}
-	do(t, ctx, w.signIn("/console")...)
-	do(t, ctx, chromedp.WaitVisible(`table.runs`), chromedp.SetValue(`select[name=state]`, "compensated"), chromedp.Click(`.filter button`),
+	chromium.Do(t, ctx, w.signIn("/console")...)
+	chromium.Do(t, ctx, chromedp.WaitVisible(`table.runs`), chromedp.SetValue(`select[name=state]`, "compensated"), chromedp.Click(`.filter button`),
 		chromedp.WaitVisible(`.reset`), chromedp.Click(`a[href="/console/runs/`+failed+`"]`), chromedp.WaitVisible(`.failure`),
 		chromedp.SendKeys(`input[name=why]`, "the plan is for sale again"), chromedp.Click(`button[formaction$="/retry"]`), chromedp.WaitVisible(`.done`))
-	if n := len(read(t, ctx, chromedp.Nodes(`button.copy:not([hidden])`, chromedp.AtLeast(0)))); n != 0 {
+	if n := len(chromium.Read(t, ctx, chromedp.Nodes(`button.copy:not([hidden])`, chromedp.AtLeast(0)))); n != 0 {
 		t.Errorf("the script of the page has run: it shows %d buttons that copy", n)
 	}
-	browser.check(t, w.URL)
+	browser.Check(t, w.URL)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
+	"github.com/tenantry/tenantry/orchestrator/service/servicetest/chromium"
 )
 
 // The method `register` stores merchants with these names, and returns their ids.
@@ -229,23 +230,23 @@ func TestAnOperatorManagesAMerchantInChromium(t *testing.T) {
 	for range 3 {
 		w.orderWaits(t, w.Merchant)
 	}
-	ctx := browse(t)
-	browser := watchful(t, ctx)
-	do(t, ctx, w.signIn("/console/merchants")...)
-	do(t, ctx, chromedp.WaitVisible(`table.merchants`))
-	screens(t, ctx, "merchants")
+	ctx := chromium.Start(t)
+	browser := chromium.Watch(t, ctx)
+	chromium.Do(t, ctx, w.signIn("/console/merchants")...)
+	chromium.Do(t, ctx, chromedp.WaitVisible(`table.merchants`))
+	chromium.Screens(t, ctx, "merchants")
 	at := `a[href="/console/merchants/` + w.Merchant.ID + `"]`
-	do(t, ctx, chromedp.SendKeys(`input[name=q]`, "shop\r"), chromedp.WaitVisible(`.reset`), chromedp.Click(at), chromedp.WaitVisible(`summary`),
+	chromium.Do(t, ctx, chromedp.SendKeys(`input[name=q]`, "shop\r"), chromedp.WaitVisible(`.reset`), chromedp.Click(at), chromedp.WaitVisible(`summary`),
 		chromedp.Click(`summary`), chromedp.WaitVisible(`input[name=max_live_runs]`))
-	screens(t, ctx, "merchant")
-	do(t, ctx, chromedp.SendKeys(`input[name=max_live_runs]`, "3"), chromedp.Click(`.fields button`), chromedp.WaitVisible(`.done`))
-	screens(t, ctx, "merchant-changed")
-	do(t, ctx, chromedp.Click(`form[action$="/keys"] button`), chromedp.WaitVisible(`.secret`))
-	if secret := shownSecret.FindString(read(t, ctx, chromedp.Text(`.secret`))); secret == "" {
+	chromium.Screens(t, ctx, "merchant")
+	chromium.Do(t, ctx, chromedp.SendKeys(`input[name=max_live_runs]`, "3"), chromedp.Click(`.fields button`), chromedp.WaitVisible(`.done`))
+	chromium.Screens(t, ctx, "merchant-changed")
+	chromium.Do(t, ctx, chromedp.Click(`form[action$="/keys"] button`), chromedp.WaitVisible(`.secret`))
+	if secret := shownSecret.FindString(chromium.Read(t, ctx, chromedp.Text(`.secret`))); secret == "" {
 		t.Error("the page lacks the secret")
-	} else if at := read(t, ctx, chromedp.Location()); strings.Contains(at, secret) {
+	} else if at := chromium.Read(t, ctx, chromedp.Location()); strings.Contains(at, secret) {
 		t.Errorf("the secret is in the address %s", at)
 	}
-	screens(t, ctx, "merchant-key")
-	browser.check(t, w.URL)
+	chromium.Screens(t, ctx, "merchant-key")
+	browser.Check(t, w.URL)
 }

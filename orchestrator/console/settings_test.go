@@ -9,6 +9,7 @@ import (
 
 	"github.com/tenantry/tenantry/orchestrator/service"
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
+	"github.com/tenantry/tenantry/orchestrator/service/servicetest/chromium"
 )
 
 // configured gives the service settings to show. The test of the command checks that the list has no secrets.
@@ -61,10 +62,10 @@ func TestTheSettingsAreShownWithTheirSources(t *testing.T) {
 
 func TestAnOperatorReadsTheSettingsInChromium(t *testing.T) {
 	w := newWorld(t, configured)
-	ctx := browse(t)
-	browser := watchful(t, ctx)
-	do(t, ctx, w.signIn("/console/runs")...)
-	do(t, ctx, chromedp.WaitVisible(`nav a[href="/console/settings"]`), chromedp.Click(`nav a[href="/console/settings"]`), chromedp.WaitVisible(`table.settings`))
-	screens(t, ctx, "settings")
-	browser.check(t, w.URL)
+	ctx := chromium.Start(t)
+	browser := chromium.Watch(t, ctx)
+	chromium.Do(t, ctx, w.signIn("/console/runs")...)
+	chromium.Do(t, ctx, chromedp.WaitVisible(`nav a[href="/console/settings"]`), chromedp.Click(`nav a[href="/console/settings"]`), chromedp.WaitVisible(`table.settings`))
+	chromium.Screens(t, ctx, "settings")
+	browser.Check(t, w.URL)
 }
