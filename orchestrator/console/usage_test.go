@@ -1,8 +1,6 @@
 package console_test
 
 import (
-	"crypto/rand"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -14,66 +12,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/tenantry/tenantry/billing"
-	"github.com/tenantry/tenantry/orchestrator/merchants"
-	"github.com/tenantry/tenantry/orchestrator/usage"
+	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
 )
-
-// The type `metering` sends samples of a tenant as Ceilometer does.
-type metering struct {
-	w      *world
-	t      *testing.T
-	key    usage.MeterKey
-	secret string
-	tenant string
-}
-
-func (w *world) metered(t *testing.T, tenant string) metering {
-	t.Helper()
-	key, secret, err := usage.NewKey(rand.Reader, merchants.DefaultCloud, time.Now())
-	if err == nil {
-		err = w.Store.Usage().CreateMeterKey(t.Context(), key)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return metering{w, t, key, secret, tenant}
-}
-
-// The type `sample` is a sample of a counter.
-type sample struct {
-	meter  string
-	at     time.Time
-	volume int
-}
-
-func (m metering) post(samples ...sample) {
-	m.t.Helper()
-	var all []map[string]any
-	for _, s := range samples {
-		all = append(all, map[string]any{
-			"name": s.meter, "type": "cumulative", "unit": "vcpu<i>", "volume": s.volume, "project_id": m.tenant, "resource_id": "vm",
-			"timestamp": s.at.UTC().Format("2006-01-02T15:04:05.000000"), "source": "openstack", "id": uuid.NewString(),
-		})
-	}
-	text, err := json.Marshal(all)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	r, err := http.NewRequestWithContext(m.t.Context(), http.MethodPost, m.w.URL+"/v1/usage/ceilometer", strings.NewReader(string(text)))
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	r.SetBasicAuth(m.key.Key, m.secret)
-	r.Header.Set("Content-Type", "application/json")
-	resp, err := m.w.Client.Do(r)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusAccepted {
-		m.t.Fatalf("a post of samples: %d", resp.StatusCode)
-	}
-}
 
 // used subscribes the user, and lets 20 hours pass in which two counters rise and are billed, and 4 hours that cannot be billed yet, because
 // BillingStack is down. No product has the name of the second counter.
@@ -91,17 +31,18 @@ func (w *world) used(t *testing.T) made {
 	begin := time.Now().UTC().Truncate(time.Hour).Add(-24 * time.Hour)
 	w.later.Store(int64(time.Until(begin)))
 	s := w.subscribed(t, w.Merchant)
-	m := w.metered(t, s.tenant)
+	m := w.Meter(t, s.tenant)
 	volume := 0
 	hours := func(from, to int, row string, rows int) {
-		var samples []sample
+		var samples []servicetest.Sample
 		for h := from; h < to; h++ {
 			volume += 3 + (h*h*7)%23
 			at := begin.Add(time.Duration(h+1)*time.Hour - time.Second)
-			samples = append(samples, sample{"<b>cpu</b>", at, volume}, sample{"memory", at, 2*volume + h})
+			samples = append(samples, servicetest.Sample{Meter: "<b>cpu</b>", Unit: "vcpu<i>", At: at, Volume: volume},
+				servicetest.Sample{Meter: "memory", Unit: "vcpu<i>", At: at, Volume: 2*volume + h})
 		}
 		w.later.Store(int64(time.Until(begin.Add(time.Duration(to)*time.Hour + 16*time.Minute))))
-		m.post(samples...)
+		m.Post(t, samples...)
 		portal, deadline := w.merchant(t, w.Merchant), time.Now().Add(time.Minute)
 		for strings.Count(portal.get(s.page()).text, `<rect class="`+row+`"`) < rows {
 			if time.Now().After(deadline) {
