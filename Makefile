@@ -58,7 +58,7 @@ test: ## run all tests, with a real PostgreSQL, PgBouncer, Keystone, Glance and 
 
 screens: ## write pictures of all web pages to bin/screens, wide and narrow, light and dark; `make test` looks at the same pages, but writes no pictures
 	TENANTRY_TEST_SCREENS=$(CURDIR)/bin/screens deploy/testservices/run -- \
-		go test -count=1 -p 1 -timeout 30m -run Chromium ./orchestrator/console
+		go test -count=1 -p 1 -timeout 30m -run Chromium ./orchestrator/console ./orchestrator/portal
 
 readme-test: ## run the commands of the README on a real Keystone, as `make test` does too
 	go test -count=1 -v ./deploy/readmetest

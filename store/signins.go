@@ -9,7 +9,7 @@ import (
 	"gorm.io/gorm/clause"
 )
 
-// SignIns stores the sessions of people who have signed in to the console. The content of a session is sealed with the secret key, because it
+// SignIns stores the sessions of people who have signed in to the console or to a portal. The content of a session is sealed with the secret key, because it
 // contains a credential. SignIns implements scs.CtxStore.
 type SignIns struct {
 	store *Store
@@ -39,7 +39,7 @@ func (t *SignIns) FindCtx(ctx context.Context, id string) (content []byte, found
 	var rows []signInRow
 	err = columns(t.store.db.WithContext(ctx)).Where("id = ?", id).Find(&rows).Error
 	if err != nil {
-		return nil, false, fmt.Errorf("reading a session of the console: %w", err)
+		return nil, false, fmt.Errorf("reading a session: %w", err)
 	}
 	if len(rows) == 0 || rows[0].ExpiresAt <= t.now().UnixMicro() || rows[0].KeyID != t.store.seal.keyID {
 		return nil, false, nil
@@ -60,7 +60,7 @@ func (t *SignIns) CommitCtx(ctx context.Context, id string, content []byte, expi
 		return err
 	}
 	if err := t.store.db.WithContext(ctx).Clauses(clause.OnConflict{UpdateAll: true}).Create(&row).Error; err != nil {
-		return fmt.Errorf("storing a session of the console: %w", err)
+		return fmt.Errorf("storing a session: %w", err)
 	}
 	return nil
 }
@@ -68,7 +68,7 @@ func (t *SignIns) CommitCtx(ctx context.Context, id string, content []byte, expi
 // DeleteCtx deletes a session. If there is no such session, DeleteCtx does nothing.
 func (t *SignIns) DeleteCtx(ctx context.Context, id string) error {
 	if err := t.store.db.WithContext(ctx).Delete(&signInRow{ID: id}).Error; err != nil {
-		return fmt.Errorf("deleting a session of the console: %w", err)
+		return fmt.Errorf("deleting a session: %w", err)
 	}
 	return nil
 }
@@ -89,7 +89,7 @@ func (t *SignIns) Among(ctx context.Context, ids []string) (map[string]bool, err
 	var found []string
 	err := t.store.db.WithContext(ctx).Model(&signInRow{}).Where("id IN ? AND expires_at > ?", ids, t.now().UnixMicro()).Pluck("id", &found).Error
 	if err != nil {
-		return nil, fmt.Errorf("reading the sessions of the console: %w", err)
+		return nil, fmt.Errorf("reading sessions: %w", err)
 	}
 	all := map[string]bool{}
 	for _, id := range found {

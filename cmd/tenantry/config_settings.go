@@ -146,6 +146,10 @@ func (c *Config) settings() []setting {
 			key: "meters", otherwise: "each meter is billed as the product with the meter's name", example: "/etc/tenantry/meters.yaml",
 			meaning: "YAML file that maps the meters of Ceilometer to products in BillingStack: see \"Metered usage\" in docs/operations.md. The file is read when the service starts.",
 		}),
+		of(&c.Portals, file, about{
+			key: "portals", otherwise: "no portals", example: "/etc/tenantry/portals.yaml",
+			meaning: "YAML file with the merchants whose portals Tenantry serves at `/portal/MERCHANT`: see docs/portal.md. The file is read when the service starts.",
+		}),
 		of(&c.UsageSpool, file, about{
 			key: "usage_spool", otherwise: "no spool", example: "/var/lib/tenantry/spool",
 			meaning: "Folder in which the samples of Ceilometer wait while the database is away. Each replica needs a folder of its own, on a local disk. Without a spool, the API answers Ceilometer with 503 meanwhile, and Ceilometer drops the samples.",

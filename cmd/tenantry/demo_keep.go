@@ -3,7 +3,16 @@ package main
 // keepHelp prints curl commands that call the running demo.
 func (t *story) keepHelp() {
 	t.line(`
-The demo runs until you press ^C. In another shell:
+The demo runs until you press ^C. In a browser:
+
+  the merchant's portal, where visitors register and subscribe
+    %s/portal/%s/
+  the console: user "admin", password "demo", or the API key below
+    %s/console
+  the documentation of the API
+    %s/docs
+
+In another shell:
 
   export API=%s KEYSTONE=%s
   export BILLING=%s
@@ -35,9 +44,6 @@ The demo runs until you press ^C. In another shell:
 
   # a Keystone admin: list the tenants; then BillingStack's subscriptions
   curl -s -H "X-Auth-Token: $ADMIN" "$KEYSTONE/projects?tags=tenantry"
-  curl -s "$BILLING/merchants/$MERCHANT/subscriptions"
-
-The console is at %s/console: sign in as user "admin" with the password "demo", or with the API key.
-The API's documentation is at %s/docs.`,
-		t.URL, t.keystoneURL, t.BillingURL, t.merchant.ID, t.plans[0].ID, t.apiKey, t.apiSecret, t.firstRun, t.URL, t.URL)
+  curl -s "$BILLING/merchants/$MERCHANT/subscriptions"`,
+		t.URL, t.merchant.ID, t.URL, t.URL, t.URL, t.keystoneURL, t.BillingURL, t.merchant.ID, t.plans[0].ID, t.apiKey, t.apiSecret, t.firstRun)
 }

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 )
 
@@ -81,7 +82,7 @@ func gone(t *testing.T, temporary, out string) {
 func TestDemoKeepsRunning(t *testing.T) {
 	temporary := t.TempDir()
 	t.Setenv("TMPDIR", temporary)
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	reader, writer := io.Pipe()
 	var out, stderr bytes.Buffer
@@ -91,17 +92,23 @@ func TestDemoKeepsRunning(t *testing.T) {
 		_ = writer.Close()
 	}()
 	lines := bufio.NewScanner(io.TeeReader(reader, &out))
-	var docs string
+	var pages []string // the links, and what a browser sees there
 	for lines.Scan() {
-		if _, after, found := strings.Cut(lines.Text(), "documentation is at "); found {
-			docs = strings.TrimSuffix(after, ".")
-			resp, err := http.Get(docs)
-			if err != nil {
-				t.Fatal(err)
+		if link := strings.TrimSpace(lines.Text()); strings.HasPrefix(link, "http://") && len(pages) < 3 {
+			pages = append(pages, link)
+			if len(pages) < 3 {
+				continue
 			}
-			_ = resp.Body.Close()
-			if resp.StatusCode != http.StatusOK {
-				t.Errorf("%s: got %d, want 200", docs, resp.StatusCode)
+			for i, want := range []string{"0.02 EUR", "Sign in", "Tenantry"} {
+				resp, err := http.Get(pages[i])
+				if err != nil {
+					t.Fatal(err)
+				}
+				text, err := io.ReadAll(resp.Body)
+				_ = resp.Body.Close()
+				if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(text), want) {
+					t.Errorf("%s: got %d, want 200 and %q: %s", pages[i], resp.StatusCode, want, text)
+				}
 			}
 			http.DefaultClient.CloseIdleConnections()
 			cancel()
@@ -110,7 +117,7 @@ func TestDemoKeepsRunning(t *testing.T) {
 			t.Errorf("got the secret %q", secret)
 		}
 	}
-	if got := <-code; got != 0 || docs == "" {
+	if got := <-code; got != 0 || len(pages) != 3 || !strings.Contains(pages[0], "/portal/") {
 		t.Errorf("got %d, %s\n%s", got, &stderr, &out)
 	}
 	gone(t, temporary, out.String())

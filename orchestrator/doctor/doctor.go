@@ -94,6 +94,7 @@ var checks = []check{
 	{"clock-database", []string{"database"}, quick, clockOfDatabase},
 	{"disk", []string{"configuration"}, quick, disk},
 	{"meters", []string{"configuration"}, quick, meters},
+	{"portals", []string{"configuration", "schema"}, quick, portals},
 	{"spool", []string{"configuration"}, quick, spool},
 	{"keystone-settings", nil, quick, keystoneSettings},
 	{"keystone", []string{"keystone-settings"}, slow, keystoneAnswers},

@@ -67,6 +67,8 @@ type Config struct {
 	UsageSpool    string // folder in which samples wait while the database is away; empty: there is no spool
 	UsageSpoolMiB int    // maximum size of the files in UsageSpool, in MiB; zero means 1024
 
+	Portals string // YAML file with the merchants' portals; empty: there are none
+
 	MaxLiveRuns int // maximum number of live runs of a merchant that has no maximum of its own; further orders are refused
 	Admissions  int // maximum number of orders that are checked and accepted at once; zero means 384
 	LoginRate   int // maximum number of logins and registrations per minute for one name, and for one visitor of a portal; zero means 10

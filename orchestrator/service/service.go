@@ -115,6 +115,10 @@ func Start(ctx context.Context, o Options) (_ *Service, err error) {
 	if err != nil {
 		return nil, err
 	}
+	sites, err := readSites(o)
+	if err != nil {
+		return nil, err
+	}
 	var migrations int
 	if s.Store, migrations, err = Open(ctx, o.Config); err != nil {
 		return nil, err
@@ -158,7 +162,7 @@ func Start(ctx context.Context, o Options) (_ *Service, err error) {
 		s.spool = records
 		opened.add(records.Close)
 	}
-	made, err := wire(parts{Options: o, store: s.Store, installation: installation, billingURL: s.BillingURL, spool: records, meters: meters})
+	made, err := wire(parts{Options: o, store: s.Store, installation: installation, billingURL: s.BillingURL, spool: records, meters: meters, sites: sites})
 	if err != nil {
 		return nil, &ConfigurationError{err}
 	}
@@ -194,17 +198,22 @@ func ReadMeters(path string) (found usage.Meters, err error) {
 		defer func() { _ = file.Close() }() // an error of Close does not matter, because the file has been read
 		found, err = usage.ReadMeters(file)
 	}
+	return found, inFile("meters", path, err)
+}
+
+// inFile returns the faults of a file that a setting names. Each fault is a *ConfigurationError.
+func inFile(setting, path string, err error) error {
 	if err == nil {
-		return found, nil
+		return nil
 	}
 	faults := []error{err}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		faults = joined.Unwrap()
 	}
 	for i, fault := range faults {
-		faults[i] = &ConfigurationError{fmt.Errorf("meters: %s: %w", path, fault)}
+		faults[i] = &ConfigurationError{fmt.Errorf("%s: %s: %w", setting, path, fault)}
 	}
-	return nil, errors.Join(faults...)
+	return errors.Join(faults...)
 }
 
 // openSpool opens the spool, if one is configured.
@@ -295,7 +304,7 @@ func (s *Service) run(ctx context.Context, w wired, watch bool) {
 				s.log.Error().Err(err).Msg("deleting expired tokens")
 			}
 			if err := w.signIns.DeleteExpired(ctx); err != nil && ctx.Err() == nil {
-				s.log.Error().Err(err).Msg("deleting expired sessions of the console")
+				s.log.Error().Err(err).Msg("deleting expired sessions")
 			}
 			select {
 			case <-ctx.Done():

@@ -19,6 +19,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/console"
 	"github.com/tenantry/tenantry/orchestrator/engine"
 	"github.com/tenantry/tenantry/orchestrator/loginrate"
+	"github.com/tenantry/tenantry/orchestrator/portal"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
@@ -38,6 +39,7 @@ type parts struct {
 	billingURL   string        // the configured URL, or the URL of the embedded BillingStack
 	spool        *spool.Shared // nil if no spool is configured
 	meters       usage.Meters  // the content of the file Options.Meters
+	sites        []portal.Site // the content of the file Options.Portals
 }
 
 // The type `wired` is the result of the function `wire`: the engine, the checks and the HTTP API.
@@ -48,7 +50,7 @@ type wired struct {
 	closer  *usage.Closer
 	biller  *usage.Biller
 	health  *health
-	handler http.Handler // of the API and the console
+	handler http.Handler // of the API, the console and the portals
 	signIns *store.SignIns
 	console func(context.Context) // sends live updates to the pages of the console, until the context ends
 }
@@ -151,10 +153,17 @@ func wire(p parts) (w wired, err error) {
 		Domain: p.Domain, Now: clock.Now, Version: p.Version, Log: p.Log,
 	})
 	w.console = live
+	if err != nil {
+		return w, err
+	}
+	portals, err := newPortals(p, served, w.signIns)
 	w.handler = http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == console.Path || strings.HasPrefix(r.URL.Path, console.Path+"/") {
+		switch path := r.URL.Path; {
+		case path == console.Path, strings.HasPrefix(path, console.Path+"/"):
 			pages.ServeHTTP(out, r)
-		} else {
+		case len(p.sites) > 0 && strings.HasPrefix(path, portal.Path):
+			portals.ServeHTTP(out, r)
+		default:
 			served.ServeHTTP(out, r)
 		}
 	})

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/tenantry/tenantry/billing/billingtest"
 	"github.com/tenantry/tenantry/orchestrator/doctor"
 	"github.com/tenantry/tenantry/store/storetest"
@@ -218,6 +220,25 @@ var wrongSetUps = []wrongSetUp{
 		"meters", "divide_by", doctor.Instruction, "correct the file",
 	},
 	{
+		"a portal whose API key does not exist", func(w *setUp) func() {
+			w.migrated()
+			w.portal(uuid.NewString(), "tk_x", "ts_x")
+			return func() { w.portal(w.merchant("--sign-up")) }
+		},
+		"portals", "is not accepted", doctor.Instruction, "tenantry merchant rotate-key",
+	},
+	{
+		"a portal that cannot register users", func(w *setUp) func() { w.portal(w.merchant()); return nil },
+		"portals", "may neither register users", doctor.Command, "--sign-up=true",
+	},
+	{
+		"a wrong file of portals", func(w *setUp) func() {
+			w.portal("ACME", "tk_x", "ts_x")
+			return func() { w.portal(w.merchant("--sign-up")) }
+		},
+		"portals", "merchant is not the id of a merchant", doctor.Instruction, "docs/portal.md",
+	},
+	{
 		"a spool that is no folder", func(w *setUp) func() {
 			path := filepath.Join(w.dir, "file")
 			w.ok(os.WriteFile(path, nil, 0o600))
@@ -302,6 +323,34 @@ func skewedKeystone(w *setUp) (mend func()) {
 		a.Header().Set("Date", time.Now().UTC().Add(3*time.Minute).Format(http.TimeFormat))
 	}
 	return func() { w.keystone.around = nil }
+}
+
+// The method `merchant` registers a merchant, and returns its id, and its API key with the secret.
+func (w *setUp) merchant(options ...string) (id, key, secret string) {
+	w.t.Helper()
+	id = uuid.NewString()
+	out, code := w.shell("exec tenantry merchant create "+id+" --name ACME "+strings.Join(options, " "), w.environ())
+	for word := range strings.FieldsSeq(out) {
+		switch {
+		case strings.HasPrefix(word, "tk_"):
+			key = word
+		case strings.HasPrefix(word, "ts_"):
+			secret = word
+		}
+	}
+	if code != 0 || key == "" || secret == "" {
+		w.t.Fatalf("creating a merchant: %d, %s", code, out)
+	}
+	return id, key, secret
+}
+
+// The method `portal` configures the portal of a merchant.
+func (w *setUp) portal(merchant, key, secret string) {
+	w.t.Helper()
+	path := filepath.Join(w.dir, "portals.yaml")
+	w.ok(os.WriteFile(filepath.Join(w.dir, "portal.secret"), []byte(secret), 0o600))
+	w.ok(os.WriteFile(path, []byte("portals: [{merchant: "+merchant+", name: ACME, key: "+key+", secret_file: portal.secret}]\n"), 0o600))
+	w.env["TENANTRY_PORTALS"] = path
 }
 
 // merchantsRole deletes a role that only a merchant needs.

@@ -41,6 +41,8 @@ type Options struct {
 	Around func(upstream string, next http.RoundTripper) http.RoundTripper
 	// If TLS is true, the service serves the API over TLS. Client trusts the certificate.
 	TLS bool
+	// If Portal is true, the service serves the portals of both merchants.
+	Portal bool
 	// Change can change the service's options after the other fields of Options were applied.
 	Change func(*service.Options)
 	// AtEnd can check the effects of the test. AtEnd is called after the service has stopped. Keystone, BillingStack and the store can
@@ -90,6 +92,9 @@ func New(t testing.TB, o Options) *Installation {
 	options := in.options(o)
 	if o.TLS {
 		options.TLSCert, options.TLSKey, in.Client = certify(t)
+	}
+	if o.Portal {
+		options.Portals = portals(t, in.Merchant, in.Other)
 	}
 	if o.Change != nil {
 		o.Change(&options)

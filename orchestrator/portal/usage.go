@@ -1,0 +1,96 @@
+package portal
+
+import (
+	"cmp"
+	"context"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/shopspring/decimal"
+
+	"github.com/tenantry/tenantry/orchestrator/api/client"
+)
+
+// usageTime is the time whose usage a page shows: the longest range of one request.
+const usageTime = 7 * 24 * time.Hour
+
+// The type `usage` is the usage of a subscription since a time.
+type usage struct {
+	From  time.Time
+	Lines []usageLine
+	Total string // of all lines with a price
+}
+
+// The type `usageLine` is the usage of one product.
+type usageLine struct {
+	Product string
+	Amount  string
+	Total   string // empty if the product has no fixed price
+}
+
+// usageOf adds the rows that BillingStack gets for a subscription. The amounts are exact decimals, so the sum of the page is the sum of the bill.
+func (p *portal) usageOf(ctx context.Context, id string) (*usage, error) {
+	now := p.Now()
+	made := &usage{From: now.Add(-usageTime)}
+	type sum struct {
+		amount, total decimal.Decimal
+		priced        bool
+	}
+	sums := map[string]sum{}
+	from := made.From
+	for range maxPages {
+		list, _, err := read[client.UsageList](p.api.GetUsage(ctx, p.Merchant, id, &client.GetUsageParams{From: &from, To: &now}))
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range list.Rows {
+			s := sums[row.Product]
+			amount, err := decimal.NewFromString(row.Value)
+			if err != nil {
+				return nil, err
+			}
+			s.amount = s.amount.Add(amount)
+			if row.Total != nil {
+				total, err := decimal.NewFromString(*row.Total)
+				if err != nil {
+					return nil, err
+				}
+				s.total, s.priced = s.total.Add(total), true
+			}
+			sums[row.Product] = s
+		}
+		next, ok := nextFrom(list.Links)
+		if !ok || !next.After(from) {
+			break
+		}
+		from = next
+	}
+	var total decimal.Decimal
+	for product, s := range sums {
+		line := usageLine{Product: product, Amount: s.amount.String()}
+		if s.priced {
+			line.Total, total = s.total.StringFixed(2), total.Add(s.total)
+		}
+		made.Lines = append(made.Lines, line)
+	}
+	made.Total = total.StringFixed(2)
+	slices.SortFunc(made.Lines, func(a, b usageLine) int { return cmp.Compare(a.Product, b.Product) })
+	return made, nil
+}
+
+// nextFrom returns the time from which the next page has the usage.
+func nextFrom(links client.Links) (time.Time, bool) {
+	for _, l := range links {
+		if l.Rel != "next" {
+			continue
+		}
+		u, err := url.Parse(l.Href)
+		if err != nil {
+			return time.Time{}, false
+		}
+		from, err := time.Parse(time.RFC3339Nano, u.Query().Get("from"))
+		return from, err == nil
+	}
+	return time.Time{}, false
+}
