@@ -11,7 +11,7 @@ import (
 )
 
 // maxAnswer is the maximum size of an answer of the API in bytes.
-const maxAnswer = 16 << 20
+const maxAnswer = 8 << 20
 
 // errUnchanged means that an object still has the ETag that the request named.
 var errUnchanged = errors.New("unchanged")
@@ -38,27 +38,23 @@ func read[T any](response *http.Response, err error) (answer T, header http.Head
 	return answer, response.Header, nil
 }
 
-// readAll reads all pages of a list. The function `call` calls the API for the page after the object with the id `marker`; nil means the first page.
-func readAll[T any](call func(marker *string) (page []T, links client.Links, err error), id func(T) string) (all []T, err error) {
+// readAll reads the pages of a list, up to the given number of objects. The function `call` calls the API for the page after the object with the id `marker`; nil means the first page.
+func readAll[T any](most int, call func(marker *string) (page []T, links client.Links, err error), id func(T) string) (all []T, err error) {
 	var marker *string
-	for range maxPages {
+	for {
 		page, links, err := call(marker)
 		if err != nil {
 			return nil, err
 		}
-		if all = append(all, page...); len(page) == 0 || !hasNext(links) {
-			break
+		if all = append(all, page...); len(page) == 0 || len(all) >= most || !hasNext(links) {
+			return all[:min(len(all), most)], nil
 		}
 		marker = new(id(page[len(page)-1]))
 	}
-	return all, nil
 }
 
-// The limits of the lists that are read from the API.
-const (
-	pageSize = 200
-	maxPages = 10
-)
+// pageSize is the number of objects in a page of a list.
+const pageSize = 50
 
 func hasNext(links client.Links) bool {
 	for _, l := range links {

@@ -32,7 +32,7 @@ func (p *portal) orderFor(r *http.Request, id string) (form order, err error) {
 		return form, err
 	}
 	if form.Plan = find(all, id); form.Plan == nil {
-		return form, &siteError{http.StatusNotFound, "Not for sale", "We do not sell this plan any more. Choose another one."}
+		return form, errNotForSale
 	}
 	u, _ := p.userOf(r)
 	mine, err := p.allOf(r.Context(), u)
@@ -64,11 +64,14 @@ func (p *portal) order(w http.ResponseWriter, r *http.Request) error {
 		return p.toRun(w, r, run)
 	}
 	refused, _ := asRefusal(err)
-	if refused.kind() == "user-token-invalid" {
+	switch fields := refused.fields(); {
+	case refused.kind() == "user-token-invalid":
 		return err
+	case fields["plan_id"] != "":
+		return errNotForSale
 	}
 	form, failed := p.orderFor(r, id)
-	if failed != nil { // for example, because the plan is not for sale any more
+	if failed != nil {
 		return failed
 	}
 	if form.Customer, form.Name, form.Nonce = customer, r.PostFormValue("name"), nonce; !refused.Retryable {

@@ -37,6 +37,7 @@ type portal struct {
 	api      *client.Client
 	sessions sessions
 	pages    pages
+	catalog  catalog
 }
 
 //go:embed static

@@ -1,6 +1,7 @@
 package portal_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -163,15 +164,55 @@ func TestAPlanVanishes(t *testing.T) {
 	order := v.form("order?plan="+gone, "plan", gone, "name", "Ann")
 	change := v.form(subscription, "plan", gone)
 	w.vanish(t, gone)
-	for what, p := range map[string]page{
-		"the order": v.post("order", order), "the page of the order": v.get("order?plan=" + gone), "no plan": v.get("order?plan=x"),
-	} {
+	if p := v.get("order?plan=" + gone); p.status != http.StatusOK {
+		t.Errorf("the plans are read again at once: got %d", p.status)
+	}
+	ordered := v.post("order", order)
+	w.later.Store(int64(6 * time.Second))
+	for what, p := range map[string]page{"the order": ordered, "the page of the order": v.get("order?plan=" + gone), "no plan": v.get("order?plan=x")} {
 		if p.status != http.StatusNotFound || !strings.Contains(p.text, "Choose another one") {
 			t.Errorf("%s: got %d\n%s", what, p.status, p.text)
 		}
 	}
 	if p := v.post(subscription+"/change-plan", change); p.status < 400 || p.status > 499 || !strings.Contains(p.text, `class="fault"`) || !strings.Contains(p.text, "Large") {
 		t.Errorf("changing to the plan: %d\n%s", p.status, p.text)
+	}
+}
+
+// A merchant with many plans makes no page without limits. Many visitors at once cost the API few calls.
+func TestThePageOfPlansHasLimits(t *testing.T) {
+	w := newWorld(t)
+	product := make([]billing.Product, 25)
+	for i := range product {
+		var err error
+		product[i], err = w.Billing.CreateProduct(t.Context(), w.Merchant.ID, billing.Product{
+			ID: uuid.NewString(), Name: fmt.Sprint("product ", i), Description: "about it",
+		})
+		must(t, err)
+	}
+	everything := billing.Plan{ID: "00000000-0000-4000-8000-000000000000", Name: "Everything"} // the first one: plans are sorted by id
+	_, err := w.Billing.CreatePlan(t.Context(), w.Merchant.ID, everything)
+	must(t, err)
+	for _, p := range product {
+		must(t, w.Billing.AddPlanItem(t.Context(), w.Merchant.ID, everything.ID, p.ID))
+	}
+	for i := range 100 {
+		w.plan(t, fmt.Sprint("plan ", i))
+	}
+	var all sync.WaitGroup
+	pages := make([]page, 20)
+	for i := range pages {
+		v := w.visitor(t)
+		all.Go(func() { pages[i] = v.get("") })
+	}
+	all.Wait()
+	for _, p := range pages {
+		if n := strings.Count(p.text, `<li class="card">`); p.status != http.StatusOK || n != 100 || strings.Count(p.text, "about it") != 20 || !strings.Contains(p.text, "and 5 more") {
+			t.Fatalf("got %d with %d plans", p.status, n)
+		}
+	}
+	if n := strings.Count(w.Log.String(), `"path":"/v1/merchants/`+w.Merchant.ID+`/plans"`); n < 2 || n >= len(pages) { // the list has two pages
+		t.Errorf("%d visitors cost %d calls of the API", len(pages), n)
 	}
 }
 
@@ -395,6 +436,7 @@ func TestAPortalWhoseKeyIsRefused(t *testing.T) {
 	disabled := time.Now()
 	_, err := w.Store.Merchants().Update(t.Context(), w.Merchant.ID, func(m *merchants.Merchant) error { m.DisabledAt = &disabled; return nil })
 	must(t, err)
+	w.later.Store(int64(6 * time.Second)) // the plans are read again
 	for _, path := range []string{"", "subscriptions"} {
 		if p := v.get(path); p.status != http.StatusForbidden || !strings.Contains(p.text, "Contact us") || strings.Contains(p.text, w.Merchant.Key) {
 			t.Errorf("%q: got %d\n%s", path, p.status, p.text)

@@ -129,6 +129,7 @@ var fieldTexts = map[string]string{
 	"email":         "Use 1 to 255 characters.",
 	"password":      "Use 1 to 4096 characters, and no invisible ones.",
 	"customer/name": "Use 1 to 60 characters.",
+	"plan_id":       "This plan is not for sale any more.",
 }
 
 // The method `fields` returns the faults of the fields of a form, by the names of the fields.
@@ -145,10 +146,11 @@ func (p *refused) fields() map[string]string {
 
 // The errors of this site.
 var (
-	errNotFound = &siteError{http.StatusNotFound, "Not found", "There is no such page."}
-	errInsecure = &siteError{http.StatusForbidden, "Not encrypted", "This site needs an encrypted connection. Open its address with https://."}
-	errForm     = &siteError{http.StatusBadRequest, "Not a form of this site", "Open the page again, and send its form."}
-	errTooLarge = &siteError{http.StatusRequestEntityTooLarge, "Too large", "Type less into the form."}
+	errNotFound   = &siteError{http.StatusNotFound, "Not found", "There is no such page."}
+	errInsecure   = &siteError{http.StatusForbidden, "Not encrypted", "This site needs an encrypted connection. Open its address with https://."}
+	errForm       = &siteError{http.StatusBadRequest, "Not a form of this site", "Open the page again, and send its form."}
+	errNotForSale = &siteError{http.StatusNotFound, "Not for sale", "We do not sell this plan any more. Choose another one."}
+	errTooLarge   = &siteError{http.StatusRequestEntityTooLarge, "Too large", "Type less into the form."}
 )
 
 // The type `siteError` is an error with a page of its own.

@@ -125,6 +125,15 @@ func TestTextIsReadableOnEachColour(t *testing.T) {
 	}
 }
 
+func TestALongTextIsCut(t *testing.T) {
+	if got := short(strings.Repeat("é", maxText)); got != strings.Repeat("é", maxText) {
+		t.Errorf("got %d bytes", len(got))
+	}
+	if got := short(strings.Repeat("é", maxText+1)); got != strings.Repeat("é", maxText)+"…" {
+		t.Errorf("got %d bytes", len(got))
+	}
+}
+
 func TestThePriceOfAnItem(t *testing.T) {
 	fixed := func(price any) []any { return []any{map[string]any{"type": "fixed", "price": price}} }
 	for _, c := range []struct {

@@ -24,13 +24,16 @@ type subscription struct {
 // The type `owned` are the subscriptions of a user, the newest first.
 type owned []subscription
 
-// maxCustomers is the maximum number of customers whose subscriptions a user sees. Users seldom have more than one customer.
-const maxCustomers = 20
+// A user sees the subscriptions of the newest orders, and of few customers: users seldom have more than one.
+const (
+	maxOrders    = 500
+	maxCustomers = 20
+)
 
 // allOf returns the subscriptions that the user has ordered. A portal with a database would store which subscriptions are whose. This one asks the
 // ledger of Tenantry: they are those of the succeeded orders of the user.
 func (p *portal) allOf(ctx context.Context, u user) (owned, error) {
-	runs, err := readAll(func(marker *string) ([]client.Run, client.Links, error) {
+	runs, err := readAll(maxOrders, func(marker *string) ([]client.Run, client.Links, error) {
 		list, _, err := read[client.RunList](p.api.ListRuns(ctx, &client.ListRunsParams{
 			User: &u.ID, Workflow: new("subscribe"), State: &[]client.RunState{client.RunStateSucceeded}, Limit: new(pageSize), Marker: marker,
 		}))
@@ -68,7 +71,7 @@ func (p *portal) allOf(ctx context.Context, u user) (owned, error) {
 }
 
 func (p *portal) allOfCustomer(ctx context.Context, customer string) (all []subscription, err error) {
-	found, err := readAll(func(marker *string) ([]client.BilledSubscription, client.Links, error) {
+	found, err := readAll(maxOrders, func(marker *string) ([]client.BilledSubscription, client.Links, error) {
 		list, _, err := read[client.SubscriptionList](p.api.ListSubscriptions(ctx, p.Merchant, &client.ListSubscriptionsParams{
 			Customer: &customer, Limit: new(pageSize), Marker: marker,
 		}))
@@ -148,7 +151,7 @@ func (p *portal) showSubscription(w http.ResponseWriter, r *http.Request, status
 		return err
 	}
 	d.name(plans)
-	d.Others = slices.DeleteFunc(plans, func(other plan) bool { return other.ID == d.PlanID })
+	d.Others = slices.DeleteFunc(slices.Clone(plans), func(other plan) bool { return other.ID == d.PlanID })
 	if d.Usage, err = p.usageOf(r.Context(), d.ID); err != nil { // the rest of the page is useful without it
 		p.Log.Warn().Err(err).Str("subscription_id", d.ID).Msg("portal")
 	}

@@ -15,6 +15,9 @@ import (
 // usageTime is the time whose usage a page shows: the longest range of one request.
 const usageTime = 7 * 24 * time.Hour
 
+// maxUsagePages is the maximum number of answers that are added. An answer has about 2,000 usages.
+const maxUsagePages = 10
+
 // The type `usage` is the usage of a subscription since a time.
 type usage struct {
 	From  time.Time
@@ -39,7 +42,7 @@ func (p *portal) usageOf(ctx context.Context, id string) (*usage, error) {
 	}
 	sums := map[string]sum{}
 	from := made.From
-	for range maxPages {
+	for range maxUsagePages {
 		list, _, err := read[client.UsageList](p.api.GetUsage(ctx, p.Merchant, id, &client.GetUsageParams{From: &from, To: &now}))
 		if err != nil {
 			return nil, err
