@@ -46,10 +46,10 @@ uninstall: ## remove what `make install` has installed, with the same variables;
 demo: build ## show a subscription and a compensation, with everything in one process; KEEP=1 keeps it running
 	bin/tenantry demo $(if $(KEEP),--keep)
 
-# Most packages wait for much of their time, so one package more than there are cores is tested at once. The longest packages begin
-# first, so that none of them runs alone at the end.
+# Most packages wait for much of their time, so one package more than there are cores is tested at once. The two longest packages begin first.
+# The simulation is the last package: it uses all cores, and its results do not depend on the load.
 PACKAGES = $(shell expr $$(nproc) + 1)
-LONGEST := ./cmd/tenantry/stories ./workflows ./orchestrator/console ./workflows/simulation
+LONGEST := ./cmd/tenantry/stories ./workflows
 
 test: ## run all tests, with a real PostgreSQL, PgBouncer, Keystone, Glance and Chromium
 	@mkdir -p bin

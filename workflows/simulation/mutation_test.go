@@ -231,31 +231,43 @@ func (b blind) RoundTrip(req *http.Request) (*http.Response, error) {
 
 var killsFlag = flag.Int("kills", 0, "try each mutation of TestEveryMutationIsNoticed on this `number` of seeds, and count the seeds that notice the mutation")
 
+// The map `noticedBy` has the first seeds that notice mutations, for those that many seeds do not notice. Such a seed is tried first, because each
+// seed costs a tenth of a second. If it does not notice the mutation any more, all others are tried, too.
+var noticedBy = map[string]int{}
+
 func TestEveryMutationIsNoticed(t *testing.T) {
 	for name, m := range mutants {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			kills := 0
-			for seed := range cmp.Or(*killsFlag, 1000) {
+			notices := func(seed int) bool {
 				changes := (m.define != nil || m.plans != nil || m.switches != nil) && !m.registers && !m.usage
 				if m.registers && seed%mixed != registering || m.usage && !hasUsage(uint64(seed)) {
-					continue
+					return false
 				}
 				if changes && seed%mixed != mixed-1 { // the plan of this seed changes no subscription
-					continue
+					return false
 				}
 				p := newPlan(uint64(seed))
 				if m.repairs && p.Aftermath == nil {
-					continue
+					return false
 				} else if !m.repairs {
 					p.Aftermath = nil
 				}
 				broken := inBubble(t, p, m, false).broken
-				if len(broken) == 0 {
+				if len(broken) > 0 && *killsFlag == 0 {
+					t.Logf("%q is noticed by seed %d: %s", name, seed, broken[0])
+				}
+				return len(broken) > 0
+			}
+			if seed, known := noticedBy[name]; known && *killsFlag == 0 && notices(seed) {
+				return
+			}
+			for seed := range cmp.Or(*killsFlag, 1000) {
+				if !notices(seed) {
 					continue
 				}
 				if kills++; *killsFlag == 0 {
-					t.Logf("seed %d: %s", seed, broken[0])
 					return
 				}
 			}
