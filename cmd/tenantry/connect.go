@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/keystone/clouds"
 	"github.com/tenantry/tenantry/orchestrator/api/client"
+	"github.com/tenantry/tenantry/orchestrator/loopback"
 	"github.com/tenantry/tenantry/orchestrator/service"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
@@ -110,7 +110,7 @@ func (p *program) server(credential string) (string, error) {
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Scheme != "http" && u.Scheme != "https":
 		return "", usage("%s must be an http:// or https:// URL without user, password and parameters", envURL)
-	case u.Scheme == "http" && !loopback(u.Hostname()):
+	case u.Scheme == "http" && !loopback.Host(u.Hostname()):
 		return "", usage("%s must be an https:// URL: %s is sent over http:// only to a loopback address", envURL, credential)
 	}
 	return address, nil
@@ -138,11 +138,6 @@ func withToken(token string) client.RequestEditorFn {
 		r.Header.Set("X-Auth-Token", token)
 		return nil
 	}
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // The function `unsent` returns err with the exit code for a request that got no answer.

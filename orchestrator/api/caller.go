@@ -10,6 +10,7 @@ import (
 
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/loginrate"
+	"github.com/tenantry/tenantry/orchestrator/loopback"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 	"github.com/tenantry/tenantry/orchestrator/upstream/coalesce"
@@ -113,7 +114,7 @@ func (s *server) caller(c echo.Context, o operation) (caller, error) {
 	key, secret, basic := r.BasicAuth()
 	authorization, tokens := r.Header.Values(echo.HeaderAuthorization), r.Header.Values(headerAuthToken)
 	switch {
-	case (basic || len(tokens) > 0) && !s.TLS && r.TLS == nil && !loginrate.Loopback(r.RemoteAddr):
+	case (basic || len(tokens) > 0) && !s.TLS && r.TLS == nil && !loopback.Address(r.RemoteAddr):
 		return caller{}, refuse(tlsRequired, "API keys and tokens are accepted over TLS only")
 	case r.Header.Get(echo.HeaderAuthorization) != "" && len(tokens) > 0:
 		return caller{}, refuse(twoCredentials, "both Authorization and X-Auth-Token were sent: send one of them")

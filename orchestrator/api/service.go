@@ -7,7 +7,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/tenantry/tenantry/orchestrator/loginrate"
+	"github.com/tenantry/tenantry/orchestrator/loopback"
 )
 
 // ListVersions lists the versions of the API in the format of OpenStack.
@@ -82,7 +82,7 @@ func viewChecks(all []Dependency) []CheckResult {
 	return checks
 }
 
-// mayLookInside reports whether the caller is an operator, or is on the same host: see loginrate.Local.
+// mayLookInside reports whether the caller is an operator, or is on the same host: see loopback.Request.
 func (s *server) mayLookInside(c echo.Context) bool {
 	r := c.Request()
 	if len(r.Header.Values(headerAuthToken)) > 0 {
@@ -92,5 +92,5 @@ func (s *server) mayLookInside(c echo.Context) bool {
 		_, err := s.caller(c, s.document.operations["getReadiness"])
 		return err == nil
 	}
-	return loginrate.Local(r)
+	return loopback.Request(r)
 }

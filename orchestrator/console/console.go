@@ -22,6 +22,7 @@ import (
 
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/loginrate"
+	"github.com/tenantry/tenantry/orchestrator/loopback"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
@@ -167,7 +168,8 @@ func (c *console) harden(next echo.HandlerFunc) echo.HandlerFunc {
 // ownsHost reports whether a browser may be told to use TLS for all of the host in the header Host. Other services may be on the other ports of a
 // host, without TLS, so the console must be at the default port. Browsers ignore the header if they do not trust the certificate.
 func ownsHost(host string) bool {
-	return (&url.URL{Host: host}).Port() == "" && !loginrate.LoopbackHost(host)
+	u := &url.URL{Host: host}
+	return u.Port() == "" && !loopback.Host(u.Hostname())
 }
 
 // maxForm is the maximum size of a form in bytes. A token of Keystone can have 8 KiB.

@@ -12,7 +12,7 @@ import (
 	"github.com/alexedwards/scs/v2"
 	"github.com/labstack/echo/v4"
 
-	"github.com/tenantry/tenantry/orchestrator/loginrate"
+	"github.com/tenantry/tenantry/orchestrator/loopback"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
@@ -68,7 +68,7 @@ func (c codec) Decode(content []byte) (deadline time.Time, values map[string]any
 // protects the session even if another client sends this header: it does not send or accept the cookie __Host- without TLS.
 func (s sessions) of(r *http.Request) *scs.SessionManager {
 	switch {
-	case r.TLS != nil, loginrate.Loopback(r.RemoteAddr) && r.Header.Get(echo.HeaderXForwardedProto) == "https":
+	case r.TLS != nil, loopback.Address(r.RemoteAddr) && r.Header.Get(echo.HeaderXForwardedProto) == "https":
 		return s.tls
 	case sentHere(r):
 		return s.plain
@@ -80,7 +80,7 @@ func (s sessions) of(r *http.Request) *scs.SessionManager {
 func sentHere(r *http.Request) bool {
 	origin := r.Header.Get(echo.HeaderOrigin)
 	u, err := url.Parse(origin)
-	return loginrate.Local(r) && (origin == "" || err == nil && loginrate.LoopbackHost(u.Host))
+	return loopback.Request(r) && (origin == "" || err == nil && loopback.Host(u.Hostname()))
 }
 
 // withSession loads the session of a request.

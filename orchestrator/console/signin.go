@@ -20,6 +20,7 @@ import (
 
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/loginrate"
+	"github.com/tenantry/tenantry/orchestrator/loopback"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
@@ -181,7 +182,7 @@ func visitorKey(r *http.Request) string {
 	if err != nil {
 		address = r.RemoteAddr
 	}
-	if loginrate.Loopback(r.RemoteAddr) && r.Header.Get(echo.HeaderXForwardedProto) != "" {
+	if loopback.Address(r.RemoteAddr) && r.Header.Get(echo.HeaderXForwardedProto) != "" {
 		all := strings.Split(strings.Join(r.Header.Values(echo.HeaderXForwardedFor), ","), ",")
 		address = strings.TrimSpace(all[len(all)-1])
 		if _, err := netip.ParseAddr(address); err != nil {

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/loopback"
 )
 
 const mib = 1 << 20
@@ -92,7 +94,7 @@ func ports(ctx context.Context, x *examination) []Line {
 	lines := []Line{port(ctx, x.Listen, "TENANTRY_LISTEN", x.serves)}
 	if x.BillingURL == "" {
 		host, number, _ := net.SplitHostPort(x.BillingListen) //nolint:errcheck // the configuration was checked
-		if !isLoopback(host) && !x.BillingRemote {
+		if !loopback.Host(host) && !x.BillingRemote {
 			lines = append(lines, fail(setting("TENANTRY_BILLING_LISTEN=127.0.0.1:%s", number),
 				"the embedded BillingStack does not authenticate its callers, and %s is not a loopback address", x.BillingListen))
 		} else {
@@ -182,7 +184,7 @@ func fetch(ctx context.Context, url string, into any) error {
 func publicAddress(ctx context.Context, x *examination) []Line {
 	host, _, _ := net.SplitHostPort(x.Listen) //nolint:errcheck // the configuration was checked
 	var lines []Line
-	if x.TLSCert == "" && !isLoopback(host) {
+	if x.TLSCert == "" && !loopback.Host(host) {
 		lines = append(lines, warn(instruction("set TENANTRY_TLS_CERT and TENANTRY_TLS_KEY; or set TENANTRY_LISTEN to a loopback address, and let a proxy with TLS on this host "+
 			"pass the requests on"), "the API listens on %s without TLS: it refuses the credentials of callers on other hosts, with 403 tls-required", x.Listen))
 	}
@@ -199,7 +201,7 @@ func publicAddress(ctx context.Context, x *examination) []Line {
 	switch {
 	case u.Scheme == "http" && x.TLSCert != "":
 		return append(lines, fail(setting("TENANTRY_URL=%s", quote(secure.String())), "TENANTRY_URL begins with http://, but the API uses TLS"))
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+	case u.Scheme == "http" && !loopback.Host(u.Hostname()):
 		return append(lines, fail(instruction("let the API or a proxy on this host use TLS, and set TENANTRY_URL=%s", quote(secure.String())),
 			"TENANTRY_URL begins with http://: clients refuse to send their credentials there in plain text"))
 	}
@@ -232,7 +234,7 @@ func (x *examination) proxy(ctx context.Context, public *url.URL) *Line {
 // The method `direct` reports whether a URL leads to the service itself, and not to a proxy.
 func (x *examination) direct(public *url.URL) bool {
 	host, number, err := net.SplitHostPort(dialable(x.Listen))
-	return err == nil && public.Port() == number && (public.Hostname() == host || isLoopback(public.Hostname()) && isLoopback(host))
+	return err == nil && public.Port() == number && (public.Hostname() == host || loopback.Host(public.Hostname()) && loopback.Host(host))
 }
 
 func certificate(_ context.Context, x *examination) []Line {

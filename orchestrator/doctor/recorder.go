@@ -3,11 +3,12 @@ package doctor
 import (
 	"crypto/x509"
 	"errors"
-	"net"
 	"net/http"
 	"net/url"
 	"sync"
 	"time"
+
+	"github.com/tenantry/tenantry/orchestrator/loopback"
 )
 
 // The type `recorder` is a transport that records what the answers of a server show: the server's clock and its certificates.
@@ -51,7 +52,7 @@ func (r *recorder) transport(address, variable string) []Line {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case u.Scheme != "https" && isLoopback(u.Hostname()):
+	case u.Scheme != "https" && loopback.Host(u.Hostname()):
 		return []Line{ok("no TLS, and a loopback address")}
 	case u.Scheme != "https":
 		return []Line{warn(instruction("set %s to an https:// address", variable),
@@ -88,11 +89,6 @@ func fixOfReach(err error, what, address, variable, ca string) Fix {
 		return instruction("set %s to an address with a name that the certificate of %s contains", variable, what)
 	}
 	return instruction("start %s at %s, or set %s to its right address", what, address, variable)
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }

@@ -1,4 +1,4 @@
-package loginrate
+package loopback
 
 import (
 	"net/http"
@@ -28,8 +28,19 @@ func TestWhoIsOnThisHost(t *testing.T) {
 		if c.header != "" {
 			r.Header.Set(c.header, "x")
 		}
-		if local := Local(r); local != c.local {
+		if local := Request(r); local != c.local {
 			t.Errorf("%+v: %v", c, local)
+		}
+	}
+}
+
+func TestHosts(t *testing.T) {
+	for host, want := range map[string]bool{
+		"localhost": true, "127.0.0.1": true, "127.1.2.3": true, "::1": true, "": false, "0.0.0.0": false, "::": false, "192.0.2.1": false,
+		"tenantry.example": false, "127.0.0.1.example": false,
+	} {
+		if got := Host(host); got != want {
+			t.Errorf("%q: got %t", host, got)
 		}
 	}
 }
