@@ -37,8 +37,8 @@ func serviceVariables(s bootstrap.Setup, c Config, authURL, cacert string, b *bo
 	} else {
 		all = append(all, variableLine{"OS_PROJECT_NAME", s.Project}, variableLine{"OS_PROJECT_DOMAIN_ID", b.UserDomainID()})
 	}
-	if cacert != "" {
-		all = append(all, variableLine{"OS_CACERT", cacert})
+	if path, err := filepath.Abs(cacert); err == nil && cacert != "" { // the service may start in another folder
+		all = append(all, variableLine{"OS_CACERT", path})
 	}
 	for _, name := range otherLogin {
 		if !slices.ContainsFunc(all, func(v variableLine) bool { return v.name == name }) {
@@ -200,25 +200,32 @@ func (f *credentialsFile) removeNew() error {
 	return os.Remove(f.path)
 }
 
-// The function `envValue` returns a value as a shell and systemd read it. The value has no newline.
+// The function `envValue` returns a value as a shell and systemd read it. The value has no newline. The value is in double quotes, because only
+// these can contain an escaped quotation mark in both: systemd does not join several quoted texts to one value, as a shell does.
 func envValue(value string) string {
 	if plainValue.MatchString(value) {
 		return value
 	}
-	return "'" + strings.ReplaceAll(value, "'", `'\''`) + "'"
+	return `"` + special.ReplaceAllString(value, `\$0`) + `"`
 }
 
 // plainValue matches a value that a shell and systemd read as it is.
 var plainValue = regexp.MustCompile(`^[A-Za-z0-9_@%+:,./-]*$`)
 
+// The variable `special` matches the characters that a shell and systemd do not read as they are between double quotes.
+var special = regexp.MustCompile("[\"\\\\$`]")
+
 // The function `ofEnvValue` is the inverse of `envValue`.
 func ofEnvValue(text string) (value string, ok bool) {
 	value = text
-	if strings.HasPrefix(text, "'") && strings.HasSuffix(text, "'") && len(text) > 1 {
-		value = strings.ReplaceAll(text[1:len(text)-1], `'\''`, "'")
+	if strings.HasPrefix(text, `"`) && strings.HasSuffix(text, `"`) && len(text) > 1 {
+		value = escaped.ReplaceAllString(text[1:len(text)-1], "$1")
 	}
 	return value, envValue(value) == text
 }
+
+// The variable `escaped` matches an escaped character between double quotes.
+var escaped = regexp.MustCompile(`\\(.)`)
 
 // passwordIn reads a password from a file, or from standard input if the path is "-". One newline at the end is not a part of the
 // password. The error does not contain the password.

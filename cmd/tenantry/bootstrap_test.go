@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -82,5 +83,60 @@ func TestAFileOfCredentials(t *testing.T) {
 	}
 	if _, err := file("").password(true); err == nil || !strings.Contains(err.Error(), "chmod 600") {
 		t.Errorf("a readable file: got %v", err)
+	}
+}
+
+// A shell and systemd read the same value from the file, whatever characters a password has.
+func TestAShellAndSystemdReadTheSameValue(t *testing.T) {
+	const systemd = "/usr/lib/systemd/user-environment-generators/30-systemd-environment-d-generator"
+	folder := t.TempDir()
+	path := filepath.Join(folder, "environment.d", "service.conf")
+	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, value := range []string{"", "plain", "two words", "it's", `"`, `a\b\`, "`id`", "#;é", `'"\`, "$HOME"} {
+		if back, ok := ofEnvValue(envValue(value)); !ok || back != value {
+			t.Errorf("%q is written as %s, and read as %q", value, envValue(value), back)
+		}
+		if err := os.WriteFile(path, []byte("NAME="+envValue(value)+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.CommandContext(t.Context(), "sh", "-c", `. "$0"; printf %s "$NAME"`, path).Output()
+		if err != nil || string(out) != value {
+			t.Errorf("%q: a shell reads %q, %v", value, out, err)
+		}
+		if strings.Contains(value, "$") {
+			continue // this program of systemd replaces variables, which systemd does not do in the files of a service
+		}
+		read := exec.CommandContext(t.Context(), systemd)
+		read.Env = []string{"XDG_CONFIG_HOME=" + folder}
+		printed, err := read.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The program prints NAME=VALUE. It puts a value with special characters between double quotes, and escapes it for a shell.
+		out, err = exec.CommandContext(t.Context(), "sh", "-c", string(printed)+"\nprintf %s \"$NAME\"").Output()
+		if err != nil || string(out) != value {
+			t.Errorf("%q: systemd reads %q, %v, from %s", value, out, err, printed)
+		}
+	}
+}
+
+// The service may start in another folder than the one in which bootstrap was typed.
+func TestTheFileOfCredentialsHasTheWholePathOfTheAuthority(t *testing.T) {
+	folder, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for given, want := range map[string]string{"": "", "ca.pem": filepath.Join(folder, "ca.pem"), "/etc/ca.pem": "/etc/ca.pem"} {
+		got := ""
+		for _, v := range serviceVariables(bootstrap.Setup{}, Config{}, "http://k/v3", given, &bootstrap.Bootstrap{}, "canary") {
+			if v.name == "OS_CACERT" {
+				got = v.value
+			}
+		}
+		if got != want {
+			t.Errorf("%q: got %q, want %q", given, got, want)
+		}
 	}
 }
