@@ -180,14 +180,16 @@ func (p *program) applyBootstrap(ctx context.Context, f bootstrapFlags, config C
 	}
 	if len(objects) > 0 {
 		result := bootstrapResult{Objects: objects, Policy: bootstrap.Policy(s)}
-		printed := f.format.print(p.out, result, func(w io.Writer) { bootstrapTable(w, result) })
-		err = errors.Join(ofBootstrap(err), printed)
+		err = errors.Join(err, f.format.print(p.out, result, func(w io.Writer) { bootstrapTable(w, result) }))
 	}
 	if err != nil {
 		return ofBootstrap(err)
 	}
 	if s.Persona == bootstrap.Admin {
 		p.say("tenantry: warning: whoever has the password of user %s can change everything in the cloud: see docs/keystone.md", s.User)
+	}
+	if file.object == nil && f.credentials != "" {
+		p.say("tenantry: %s was not written, because user %s existed before: only a new user gets a file", f.credentials, s.User)
 	}
 	if file.object == nil { // no file has the settings
 		p.say("tenantry: tenantry serve needs these settings: %s", settingsOf(config, serviceDomain(s, b)))

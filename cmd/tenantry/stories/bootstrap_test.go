@@ -129,6 +129,10 @@ func TestBootstrapPreparesAKeystoneForASubscribe(t *testing.T) {
 			if code != 0 || second.states()["exists"] != len(second.Objects) || len(second.Objects) != len(first.Objects) {
 				t.Fatalf("repeated: got %d, %s", code, again)
 			}
+			if _, code, other := u.bootstrap(nil, "--apply", "--persona", persona, "--credentials", file+"2"); code != 0 ||
+				!strings.Contains(other, file+"2 was not written, because user tenantry existed before") {
+				t.Errorf("another file for the same user: got %d, %s", code, other)
+			}
 			settings := variablesIn(t, file)
 			password := valueIn(settings, "OS_PASSWORD")
 			if strings.Contains(all+again, password) || len(password) != 43 {
