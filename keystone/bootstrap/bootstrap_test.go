@@ -133,14 +133,7 @@ func TestDifferencesAreShownAndLeft(t *testing.T) {
 	if _, _, err := apply(t, cfg, s, "canary-password"); err != nil {
 		t.Fatal(err)
 	}
-	run := func(line string) {
-		t.Helper()
-		cmd := exec.Command("bash", "-c", line)
-		cmd.Env = administrator(cfg)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v: %s", line, err, out)
-		}
-	}
+	run := func(line string) { t.Helper(); bash(t, cfg, line) }
 	run("openstack domain set --disable " + s.Domain + "; openstack user set --disable " + s.User + "; openstack service set --disable --name x " + s.Type +
 		"; openstack implied role create " + s.UserRoles[1] + " --implied-role " + s.OperatorRole)
 	other := s
@@ -204,12 +197,7 @@ func TestACredentialWithoutRightsIsRefused(t *testing.T) {
 	if _, _, err := apply(t, cfg, s, "canary-password"); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("bash", "-c", "openstack role remove --user "+s.User+" --project "+s.Project+" admin && openstack role add --user "+s.User+
-		" --project "+s.Project+" member")
-	cmd.Env = administrator(cfg)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	bash(t, cfg, "openstack role remove --user "+s.User+" --project "+s.Project+" admin && openstack role add --user "+s.User+" --project "+s.Project+" member")
 	member := cfg
 	member.Credential = conn.Credential{
 		Username: s.User, UserDomainID: "default", Password: "canary-password", ProjectName: s.Project, ProjectDomainID: "default",
@@ -219,10 +207,27 @@ func TestACredentialWithoutRightsIsRefused(t *testing.T) {
 	}
 }
 
-// The function `administrator` returns the environment of the openstack command.
-func administrator(cfg conn.Config) []string {
-	return append(os.Environ(), "OS_AUTH_URL="+cfg.URL, "OS_USERNAME=admin", "OS_PASSWORD="+cfg.Credential.Password, "OS_PROJECT_NAME=admin",
+// If the catalog has two services of the type already, the printed line does not create a third one.
+func TestThePrintedLineCreatesNoThirdService(t *testing.T) {
+	cfg, s := real(t), newSetup()
+	bash(t, cfg, "openstack service create "+s.Type+"; openstack service create "+s.Type)
+	bash(t, cfg, s.lineOfService())
+	if n := strings.Count(bash(t, cfg, "openstack service list -f value -c Type"), s.Type); n != 2 {
+		t.Errorf("the catalog has %d services of the type", n)
+	}
+}
+
+// The function `bash` executes a line with the administrator's credential, and returns its output.
+func bash(t *testing.T, cfg conn.Config, line string) string {
+	t.Helper()
+	cmd := exec.Command("bash", "-c", line)
+	cmd.Env = append(os.Environ(), "OS_AUTH_URL="+cfg.URL, "OS_USERNAME=admin", "OS_PASSWORD="+cfg.Credential.Password, "OS_PROJECT_NAME=admin",
 		"OS_USER_DOMAIN_ID=default", "OS_PROJECT_DOMAIN_ID=default", "OS_IDENTITY_API_VERSION=3")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v: %s", line, err, out)
+	}
+	return string(out)
 }
 
 func TestTheGuardOnlyCreates(t *testing.T) {

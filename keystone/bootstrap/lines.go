@@ -48,7 +48,7 @@ func (s Setup) lineOfRegion() string {
 }
 
 func (s Setup) lineOfService() string {
-	return openstack("service show", [][]string{{"-f", "value"}, {"-c", "id"}}, s.Type) + " || " +
+	return openstack("service list", [][]string{{"-f", "value"}, {"-c", "Type"}}) + " | grep -Fx -e " + Quote(s.Type) + " || " +
 		openstack("service create", [][]string{{"--name", s.Name}, {"--description", description}, {"--enable"}}, s.Type)
 }
 
