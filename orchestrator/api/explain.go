@@ -1,7 +1,6 @@
 package api
 
 import (
-	"cmp"
 	"net/http"
 	"slices"
 	"time"
@@ -62,7 +61,7 @@ func (s *server) explainRun(to explain.Reader, run *saga.Run, view Run) Explanat
 	if until != nil {
 		r.Until = clock(*until)
 	}
-	if f := cmp.Or(r.Reason, r.Cause); f != nil {
+	if f := r.Fault(); f != nil {
 		r.Project = projectOf(run, f.Step)
 	}
 	return viewExplanation(explain.OfRun(r, to))

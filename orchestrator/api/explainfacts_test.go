@@ -29,6 +29,28 @@ func TestACommandNamesNoProjectOfAnotherStep(t *testing.T) {
 	}
 }
 
+// A command names the project of the failure that the explanation is about, and not that of an earlier failure.
+func TestACommandNamesTheProjectOfTheErrorThatMatters(t *testing.T) {
+	s := &server{Options: Options{Now: time.Now}}
+	disabled := func(step string) *saga.Failure {
+		return &saga.Failure{Code: "tenant-disabled", Step: step, FixBy: saga.FixByOperator}
+	}
+	undoing := saga.StepRow{Name: "second", InFlight: saga.CallUndo, Error: disabled("second")}
+	refused := saga.StepRow{Name: "second", State: saga.StepUndoFailed, Error: disabled("second")}
+	objects := []saga.Object{{Kind: "project", ID: "p1", Step: "first"}, {Kind: "project", ID: "p2", Step: "second"}}
+	for name, run := range map[string]*saga.Run{
+		"an attempt is repeated": {State: saga.Compensating, Cause: disabled("first"), Steps: []saga.StepRow{undoing}},
+		"an undo is refused": {
+			State: saga.Stuck, Steps: []saga.StepRow{refused}, Reason: &saga.Reason{Kind: saga.WaitsForOperator, Failure: *disabled("first")},
+		},
+	} {
+		run.ID, run.Objects = "r", objects
+		if x := s.explainRun(explain.ForOperator, run, Run{}); len(x.Next) == 0 || text(x.Next[0].Command) != "openstack project set --enable p2" {
+			t.Errorf("%s: got %+v", name, x.Next)
+		}
+	}
+}
+
 func TestTheExplanationOfARunSaysUntilWhenItWaits(t *testing.T) {
 	s := &server{Options: Options{Now: time.Now}}
 	at := time.Date(2026, 11, 27, 3, 10, 0, 0, time.UTC)

@@ -172,6 +172,7 @@ func explanations() string {
 		{"that is ending", Subscription{State: "ending"}},
 		{"whose tenant is kept", Subscription{State: "ending", HeldBy: "operator olga", HeldWhy: "a dispute"}},
 		{"whose tenant is not empty", Subscription{State: "ending", Reason: &Fault{Code: "tenant-not-empty", Detail: "2 servers", FixBy: Operator}}},
+		{"whose service is down", Subscription{State: "ending", Reason: down}},
 		{"that has ended", Subscription{State: "ended"}},
 		{"of a newer release", Subscription{State: "moon"}},
 	} {

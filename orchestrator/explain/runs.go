@@ -108,7 +108,7 @@ type Run struct {
 // OfRun explains a run.
 func OfRun(r Run, to Reader) Explanation {
 	x := Explanation{FixBy: Nobody}
-	fault := r.fault()
+	fault := r.Fault()
 	if fault != nil {
 		r.Step, r.Service, x.FixBy = cmp.Or(fault.Step, r.Step), cmp.Or(fault.Service, r.Service), fault.FixBy
 	}
@@ -128,9 +128,9 @@ func OfRun(r Run, to Reader) Explanation {
 	return x
 }
 
-// The method `fault` returns the failure that matters most: a refused undo, the reason of a wait, the error of the attempt that is being
+// Fault returns the failure that the explanation is about: a refused undo, the reason of a wait, the error of the attempt that is being
 // repeated, or the cause of the compensation. The result is nil if the run has no failure, or if it has succeeded.
-func (r Run) fault() *Fault {
+func (r Run) Fault() *Fault {
 	switch {
 	case r.State == "succeeded":
 		return nil

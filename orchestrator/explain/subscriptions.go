@@ -63,6 +63,9 @@ func OfSubscription(s Subscription, to Reader) Explanation {
 	if !known {
 		e = Entry{What: "This release does not know the state of the subscription."}
 	}
+	if s.Reason != nil {
+		s.Service = s.Reason.Service
+	}
 	x := Explanation{What: s.text(e.What), Means: e.Means, FixBy: e.fixer()}
 	all := e.Do
 	switch {
