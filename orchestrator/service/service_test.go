@@ -115,6 +115,28 @@ func TestTheEmbeddedBillingStackAnswersLoopbackNamesOnly(t *testing.T) {
 	}
 }
 
+// The tables of a database are new only at the first start, so that only the first start lets the doctor look at the set-up.
+func TestTheTablesAreNewOnce(t *testing.T) {
+	for _, url := range []string{storetest.SQLite(t), storetest.PostgreSQL(t)} {
+		for _, first := range []bool{true, false} {
+			s, err := service.Start(t.Context(), service.Options{
+				Config: service.Config{
+					Listen: "127.0.0.1:0", DatabaseURL: url, SecretKey: make([]byte, store.KeySize), KeystoneConnections: 1,
+					BillingListen: "127.0.0.1:0", BillingConnections: 1,
+				},
+				Cloud: func(string) (conn.Config, error) {
+					return conn.Config{URL: "http://127.0.0.1:1/v3", Credential: anyCredential}, nil
+				},
+			})
+			must(t, err)
+			must(t, s.Stop())
+			if s.NewTables != first {
+				t.Errorf("%s: the tables are new: %t, want %t", url, s.NewTables, first)
+			}
+		}
+	}
+}
+
 // A test can run its own workflow on a complete service. The test's transport wrapper sees only the requests of the run. The run
 // and BillingStack can be read after the service has stopped.
 func TestAWorkflowOfATestRuns(t *testing.T) {
