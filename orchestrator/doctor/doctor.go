@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/keystone/conn"
+	"github.com/tenantry/tenantry/orchestrator/explain"
 	"github.com/tenantry/tenantry/orchestrator/service"
 )
 
@@ -197,6 +198,9 @@ func fail(f Fix, format string, args ...any) Line {
 func instruction(format string, args ...any) Fix {
 	return Fix{Instruction, fmt.Sprintf(format, args...)}
 }
+
+// The function `command` returns a command for the shell. Each word is quoted if the shell would change it.
+func command(words ...string) Fix { return Fix{Command, explain.Command(words...)} }
 
 func setting(format string, args ...any) Fix { return Fix{Setting, fmt.Sprintf(format, args...)} }
 

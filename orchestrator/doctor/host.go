@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tenantry/tenantry/orchestrator/explain"
 	"github.com/tenantry/tenantry/orchestrator/loopback"
 )
 
@@ -200,9 +201,9 @@ func publicAddress(ctx context.Context, x *examination) []Line {
 	secure.Scheme = "https"
 	switch {
 	case u.Scheme == "http" && x.TLSCert != "":
-		return append(lines, fail(setting("TENANTRY_URL=%s", quote(secure.String())), "TENANTRY_URL begins with http://, but the API uses TLS"))
+		return append(lines, fail(setting("TENANTRY_URL=%s", explain.ShellWord(secure.String())), "TENANTRY_URL begins with http://, but the API uses TLS"))
 	case u.Scheme == "http" && !loopback.Host(u.Hostname()):
-		return append(lines, fail(instruction("let the API or a proxy on this host use TLS, and set TENANTRY_URL=%s", quote(secure.String())),
+		return append(lines, fail(instruction("let the API or a proxy on this host use TLS, and set TENANTRY_URL=%s", explain.ShellWord(secure.String())),
 			"TENANTRY_URL begins with http://: clients refuse to send their credentials there in plain text"))
 	}
 	if line := x.proxy(ctx, u); line != nil {

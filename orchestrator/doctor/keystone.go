@@ -12,6 +12,7 @@ import (
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/keystone/clouds"
 	"github.com/tenantry/tenantry/keystone/conn"
+	"github.com/tenantry/tenantry/orchestrator/explain"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/service"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
@@ -139,7 +140,7 @@ func scope(ctx context.Context, x *examination) []Line {
 	case errors.Is(err, keystone.ErrUnscoped):
 		fix := instruction("assign a role to the user on a project, and set OS_PROJECT_NAME and OS_PROJECT_DOMAIN_NAME to this project")
 		if len(x.scopes) > 0 {
-			fix = setting("OS_PROJECT_ID=%s", quote(x.scopes[0].ID))
+			fix = setting("OS_PROJECT_ID=%s", explain.ShellWord(x.scopes[0].ID))
 		}
 		return []Line{fail(fix, "the login has no scope; %s", x.usable())}
 	case upstream.RefusedLogin(err) != nil:
@@ -275,7 +276,7 @@ func fixOfDomain(f service.Fault) Fix {
 	case is(f.Err, keystone.ErrAmbiguous, keystone.ErrForbidden) && f.Merchant == "":
 		return instruction("set TENANTRY_DOMAIN to the id of the domain")
 	case is(f.Err, keystone.ErrAmbiguous, keystone.ErrForbidden):
-		return instruction("type the domain's id in: tenantry merchant update %s --domain ID", quote(f.Merchant))
+		return instruction("type the domain's id in: tenantry merchant update %s --domain ID", explain.ShellWord(f.Merchant))
 	}
 	return instruction("correct this, and type tenantry doctor again")
 }
@@ -293,7 +294,7 @@ func (x *examination) fixOfRole(f service.Fault) Fix {
 			roles []string
 		}{{"TENANTRY_CUSTOMER_ROLES", x.CustomerRoles}, {"TENANTRY_SUBSCRIPTION_ROLES", x.SubscriptionRoles}} {
 			if rest := slices.DeleteFunc(slices.Clone(s.roles), func(role string) bool { return role == f.Name }); len(rest) > 0 && len(rest) < len(s.roles) {
-				settings = append(settings, s.name+"="+quote(strings.Join(rest, ",")))
+				settings = append(settings, s.name+"="+explain.ShellWord(strings.Join(rest, ",")))
 			} else if len(rest) == 0 {
 				return instruction("set %s to other roles", s.name)
 			}
@@ -302,7 +303,7 @@ func (x *examination) fixOfRole(f service.Fault) Fix {
 	case f.Merchant == "":
 		return instruction("rename one of the roles, or set TENANTRY_CUSTOMER_ROLES and TENANTRY_SUBSCRIPTION_ROLES to other roles")
 	}
-	return instruction("type other roles in: tenantry merchant update %s --customer-roles ROLES --subscription-roles ROLES", quote(f.Merchant))
+	return instruction("type other roles in: tenantry merchant update %s --customer-roles ROLES --subscription-roles ROLES", explain.ShellWord(f.Merchant))
 }
 
 // otherClouds checks the clouds of merchants, and the entries of clouds.yaml for audits and for the check that a tenant is empty.
@@ -350,7 +351,7 @@ func (x *examination) otherCloud(ctx context.Context, name string, n service.Nee
 // inCloud returns the fix for another cloud: a command of openstack must name the cloud.
 func inCloud(name string, f Fix) Fix {
 	if rest, found := strings.CutPrefix(f.Text, "openstack "); found {
-		f.Text = "openstack --os-cloud " + quote(name) + " " + rest
+		f.Text = "openstack --os-cloud " + explain.ShellWord(name) + " " + rest
 	}
 	return f
 }

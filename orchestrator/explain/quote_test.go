@@ -1,20 +1,23 @@
 package explain
 
 import (
+	"os/exec"
 	"strings"
 	"testing"
 )
 
 func TestShellWord(t *testing.T) {
 	for text, want := range map[string]string{
-		"a-b_c.d/e9": "a-b_c.d/e9", "": "''", "a b": "'a b'", "a'b": `'a'\''b'`, "$(x)": "'$(x)'", "a\nb": "'a\nb'", "é": "'é'", "`x`": "'`x`'",
+		"a-b_c.d/e9": "a-b_c.d/e9", "https://u@h:1/a+b%20?c": "'https://u@h:1/a+b%20?c'", "a=b,c:d@e%f+g": "a=b,c:d@e%f+g", "": "''", "a b": "'a b'", "a'b": `'a'\''b'`, "$(x)": "'$(x)'", "a\nb": "'a\nb'", "é": "'é'", "`x`": "'`x`'",
 	} {
 		if got := ShellWord(text); got != want {
 			t.Errorf("%q: got %s, want %s", text, got, want)
 		}
 	}
-	if strings.Contains(Command("a", "b;c"), " b;c") {
-		t.Error("a word is not quoted")
+	words := []string{"printf", `%s\n`, "plain", "two words", `it's "$HOME" $(id)`, "a;b", "", "*", "-x", "~", "ü\x1b"}
+	out, err := exec.CommandContext(t.Context(), "sh", "-c", Command(words...)).Output()
+	if want := strings.Join(words[2:], "\n") + "\n"; err != nil || string(out) != want {
+		t.Errorf("a shell reads %q, %v, want %q", out, err, want)
 	}
 }
 
