@@ -30,9 +30,9 @@ type Self interface {
 type Holder struct {
 	Reach
 
-	UserID   string
-	UserName string
-	DomainID string // of the user
+	UserID       string
+	UserName     string
+	UserDomainID string
 
 	// Application is the application credential with which the user has logged in, or nil.
 	Application *ApplicationCredential

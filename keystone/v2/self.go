@@ -23,7 +23,7 @@ func (c *Cloud) Scopes(ctx context.Context) ([]keystone.Project, error) {
 // Holder implements [keystone.Self].
 func (c *Cloud) Holder(ctx context.Context) (keystone.Holder, error) {
 	t, reach, err := c.ownToken(ctx)
-	return keystone.Holder{Reach: reach, UserID: t.UserID, UserName: t.UserName, DomainID: t.UserDomainID}, err
+	return keystone.Holder{Reach: reach, UserID: t.UserID, UserName: t.UserName, UserDomainID: t.UserDomainID}, err
 }
 
 // EachPower implements [keystone.Self].

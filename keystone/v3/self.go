@@ -26,7 +26,7 @@ func (c *Cloud) Holder(ctx context.Context) (keystone.Holder, error) {
 	if err != nil {
 		return keystone.Holder{}, err
 	}
-	h := keystone.Holder{Reach: reach, UserID: body.User.ID, UserName: c.Masked(ctx, body.User.Name, ""), DomainID: body.User.Domain.ID}
+	h := keystone.Holder{Reach: reach, UserID: body.User.ID, UserName: c.Masked(ctx, body.User.Name, ""), UserDomainID: body.User.Domain.ID}
 	if body.ApplicationCredential == nil {
 		return h, nil
 	}

@@ -17,16 +17,6 @@ const maxPowers = 20
 
 // blastRadius says what whoever has the service's credential can do beyond what Tenantry needs.
 func blastRadius(ctx context.Context, x *examination) []Line {
-	var powers []keystone.Power
-	n := 0
-	err := x.cloud.EachPower(ctx, x.holder, func(p keystone.Power) {
-		if n++; len(powers) < maxPowers {
-			powers = append(powers, p)
-		}
-	})
-	if err != nil {
-		return []Line{skipped("not assessed: %s", service.Reason(err))}
-	}
 	names := map[string]string{}
 	for _, r := range x.holder.Roles {
 		names[r.ID] = r.Name
@@ -36,22 +26,39 @@ func blastRadius(ctx context.Context, x *examination) []Line {
 			names[r.ID] = r.Name
 		}
 	}
-	var lines []Line
-	var others []string
-	for _, p := range powers {
-		role, place := cmp.Or(names[p.RoleID], p.RoleID), x.place(ctx, p)
-		text := role + " on " + place
+	var admin, unused []keystone.Power
+	more := 0
+	err := x.cloud.EachPower(ctx, x.holder, func(p keystone.Power) {
+		of := &unused
 		switch {
-		case keystone.IsAdminRole(role):
-			lines = append(lines, warn(instruction("use a user with fewer rights: see \"A narrower service user\" in docs/operations.md"),
-				"the user has the role admin on %s. With Keystone's default policy, whoever has this credential is an administrator of the whole cloud, and can "+
-					"change every user, project and role assignment. Tenantry needs only projects and role assignments in its own domains", place))
-		case !x.inScope(p):
-			others = append(others, text)
+		case keystone.IsAdminRole(names[p.RoleID]):
+			of = &admin
+		case x.inScope(p):
+			return
 		}
+		if len(*of) == maxPowers {
+			more++
+			return
+		}
+		*of = append(*of, p)
+	})
+	if err != nil {
+		return []Line{skipped("not assessed: %s", service.Reason(err))}
 	}
-	if n > len(powers) {
-		others = append(others, fmt.Sprintf("%d more", n-len(powers)))
+	var lines []Line
+	for _, p := range admin {
+		lines = append(lines, everything("the user has the role admin on %s", x.place(ctx, p)))
+	}
+	// The token also has the roles that the assigned roles imply.
+	if len(admin) == 0 && slices.ContainsFunc(x.holder.Roles, func(r keystone.Role) bool { return keystone.IsAdminRole(r.Name) }) {
+		lines = append(lines, everything("the user has the role admin on %s, because another role of the user implies it", x.scopePlace(ctx)))
+	}
+	var others []string
+	for _, p := range unused {
+		others = append(others, cmp.Or(names[p.RoleID], p.RoleID)+" on "+x.place(ctx, p))
+	}
+	if more > 0 {
+		others = append(others, fmt.Sprintf("%d more", more))
 	}
 	if len(others) > 0 {
 		lines = append(lines, warn(instruction("remove the roles that nothing else needs: %s lists them",
@@ -64,10 +71,23 @@ func blastRadius(ctx context.Context, x *examination) []Line {
 	return orOK(lines, "the user has only the roles that Tenantry uses")
 }
 
+// The function `everything` returns the warning about a user who has role admin.
+func everything(format string, args ...any) Line {
+	return warn(instruction("use a user with fewer rights: see \"A narrower service user\" in docs/operations.md"), "%s. With Keystone's default policy, whoever has "+
+		"this credential is an administrator of the whole cloud, and can change every user, project and role assignment. Tenantry needs only projects and role "+
+		"assignments in its own domains", fmt.Sprintf(format, args...))
+}
+
 // inScope reports whether the role is assigned on the scope of the service's token.
 func (x *examination) inScope(p keystone.Power) bool {
 	h := x.holder
 	return !p.Inherited && (h.System && p.System || h.ProjectID != "" && h.ProjectID == p.ProjectID || h.DomainID != "" && h.DomainID == p.DomainID)
+}
+
+// scopePlace describes the scope of the service's token.
+func (x *examination) scopePlace(ctx context.Context) string {
+	h := x.holder
+	return x.place(ctx, keystone.Power{Granted: keystone.Granted{ProjectID: h.ProjectID, DomainID: h.DomainID}, System: h.System})
 }
 
 // The method `place` describes where a role is assigned.

@@ -150,9 +150,7 @@ func scope(ctx context.Context, x *examination) []Line {
 		return []Line{fail(instruction("correct this, and type tenantry doctor again"), "%s", service.Reason(err))}
 	}
 	x.holder = holder
-	return []Line{ok("%s", x.place(ctx, keystone.Power{
-		Granted: keystone.Granted{ProjectID: holder.ProjectID, DomainID: holder.DomainID}, System: holder.System,
-	}))}
+	return []Line{ok("%s", x.scopePlace(ctx))}
 }
 
 // The method `usable` names the projects that the service's user could use as the scope.

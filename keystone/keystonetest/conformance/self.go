@@ -32,7 +32,7 @@ func describedSelf(_ *testing.T, f *fixture) {
 	cloud, own := f.service()
 	h, err := cloud.Holder(f.ctx)
 	f.ok(err)
-	if h.UserID != own.UserID || h.UserName == "" || h.DomainID != "default" || h.ProjectID != own.ProjectID || h.Application != nil || len(h.Roles) == 0 {
+	if h.UserID != own.UserID || h.UserName == "" || h.UserDomainID != "default" || h.DomainID != "" || h.ProjectID != own.ProjectID || h.Application != nil || len(h.Roles) == 0 {
 		f.Errorf("got holder %+v, want user %s", h, own.UserID)
 	}
 	same(f, "powers", f.powers(cloud), map[keystone.Power]int{
