@@ -151,8 +151,9 @@ type Role struct {
 
 // Domain is a Keystone domain, which contains users and projects. Identity v2.0 has only the domain "default".
 type Domain struct {
-	ID   string `json:"id"`
-	Name string `json:"name"`
+	ID       string `json:"id"`
+	Name     string `json:"name"`
+	Disabled bool   `json:"-"` // its users cannot log in, and nobody gets a token for its projects
 }
 
 // DefaultDomain is the only domain of Identity v2.0. Each Keystone with Identity v3 has it too, unless an administrator has removed it.

@@ -54,7 +54,7 @@ func TestTheDoctorWithIdentityV2(t *testing.T) {
 		"credentials": {Status: doctor.OK, Text: "Keystone accepts the login of user admin"},
 		"scope":       {Status: doctor.OK, Text: "project admin ("},
 		"permissions": {Status: doctor.OK, Text: "the user has the roles admin"},
-		"roles":       {Status: doctor.OK, Text: "Keystone has each of the 2 roles; Identity v2.0 does not show which roles they imply"},
+		"roles":       {Status: doctor.OK, Text: "Keystone has all roles of users (2); Identity v2.0 does not show which roles they imply"},
 	} {
 		if got := all[check]; len(got) != 1 || got[0].Status != want.Status || !strings.HasPrefix(got[0].Text, want.Text) {
 			t.Errorf("%s: got %+v, want %+v", check, got, want)

@@ -275,11 +275,10 @@ func (b *Bootstrap) findDomain(ctx context.Context, o *Object) error {
 	if o.Name == b.setup.UserDomain {
 		b.userDomain = d.ID
 	}
-	found, err := b.list(ctx, "domains", "", d.Name)
-	if err == nil && slices.ContainsFunc(found, func(e entity) bool { return e.ID == d.ID && e.disabled() }) {
+	if d.Disabled {
 		o.differ("it is disabled", openstack("domain set", [][]string{{"--enable"}}, d.ID))
 	}
-	return err
+	return nil
 }
 
 func (b *Bootstrap) findProject(ctx context.Context, o *Object) (err error) {

@@ -37,11 +37,11 @@ func (c *Cloud) findDomain(ctx context.Context, nameOrID string) (d keystone.Dom
 	if keystone.ValidID(nameOrID) {
 		err = c.Do(ctx, conn.Read, op, func(ctx context.Context) error {
 			var answer struct {
-				Domain keystone.Domain `json:"domain"`
+				Domain domainBody `json:"domain"`
 			}
 			err := domains.Get(ctx, c.Own, conn.Segment(nameOrID)).ExtractInto(&answer)
 			// The returned id may differ from the requested id, because Keystone ignores the case of ids on MySQL.
-			if d = answer.Domain; err == nil && d.ID == "" {
+			if d = answer.Domain.domain(); err == nil && d.ID == "" {
 				return conn.ErrIncomplete
 			}
 			return err
@@ -53,17 +53,30 @@ func (c *Cloud) findDomain(ctx context.Context, nameOrID string) (d keystone.Dom
 	if nameOrID == "" { // without a name, Keystone would list all domains
 		return d, conn.NotFound(op)
 	}
-	found, err := conn.List[keystone.Domain](ctx, c.Conn, conn.Listing{Op: op, Path: "domains", Query: url.Values{"name": {nameOrID}}})
+	found, err := conn.List[domainBody](ctx, c.Conn, conn.Listing{Op: op, Path: "domains", Query: url.Values{"name": {nameOrID}}})
 	if err != nil {
 		return d, err
 	}
 	for i := range found {
 		found[i].Name = c.Masked(ctx, found[i].Name, nameOrID)
 	}
-	if d, err = conn.Single(op, found, func(d keystone.Domain) string { return d.Name }); err != nil {
+	one, err := conn.Single(op, found, func(b domainBody) string { return b.Name })
+	if err != nil {
 		return keystone.Domain{}, err
 	}
-	return d, conn.CheckIDs(op, d.ID)
+	return one.domain(), conn.CheckIDs(op, one.ID)
+}
+
+// domainBody is a domain in the JSON format of Keystone.
+type domainBody struct {
+	keystone.Domain
+
+	Enabled *bool `json:"enabled"`
+}
+
+func (b domainBody) domain() keystone.Domain {
+	b.Disabled = b.Enabled != nil && !*b.Enabled
+	return b.Domain
 }
 
 // FindProject implements [keystone.Identity].

@@ -239,24 +239,37 @@ func permissions(_ context.Context, x *examination) []Line {
 
 func domain(ctx context.Context, x *examination) []Line {
 	n := x.needs(ctx)[merchants.DefaultCloud]
-	var lines []Line
-	for _, f := range n.CheckDomains(ctx, x.cloud) {
+	return orOK(faultsOfDomains(ctx, x.cloud, n), "Keystone has all domains of users and tenants (%d)", len(n.Domains))
+}
+
+// faultsOfDomains returns the domains that a cloud lacks, or that are disabled.
+func faultsOfDomains(ctx context.Context, c keystone.Cloud, n service.Needs) (lines []Line) {
+	for _, f := range n.CheckDomains(ctx, c) {
 		lines = append(lines, fail(fixOfDomain(f), "%s", upstream.ForOperator(f.Err)))
 	}
-	return orOK(lines, "Keystone has each of the %d domains of users and tenants", len(n.Domains))
+	for _, name := range sorted(n.Domains) {
+		if d, err := c.Domain(ctx, name); err == nil && d.Disabled {
+			lines = append(lines, fail(command("openstack", "domain", "set", "--enable", d.ID), "domain %s is disabled, so its users cannot log in", name))
+		}
+	}
+	return lines
+}
+
+// faultsOfRoles returns the roles that a cloud lacks, or that users must not get.
+func (x *examination) faultsOfRoles(ctx context.Context, c keystone.Cloud, n service.Needs) (lines []Line) {
+	for _, f := range n.CheckRoles(ctx, c) {
+		lines = append(lines, fail(x.fixOfRole(f), "%s", upstream.ForOperator(f.Err)))
+	}
+	return lines
 }
 
 func roles(ctx context.Context, x *examination) []Line {
 	n := x.needs(ctx)[merchants.DefaultCloud]
-	var lines []Line
-	for _, f := range n.CheckRoles(ctx, x.cloud) {
-		lines = append(lines, fail(x.fixOfRole(f), "%s", upstream.ForOperator(f.Err)))
-	}
-	text := "Keystone has each of the %d roles, and none implies a role that users must not get"
+	text := "Keystone has all roles of users (%d), and none implies a role that users must not get"
 	if len(x.holder.NotShown) > 0 {
-		text = "Keystone has each of the %d roles; Identity v2.0 does not show which roles they imply"
+		text = "Keystone has all roles of users (%d); Identity v2.0 does not show which roles they imply"
 	}
-	return orOK(lines, text, len(n.Roles))
+	return orOK(x.faultsOfRoles(ctx, x.cloud, n), text, len(n.Roles))
 }
 
 // The method `needs` returns what orders need from Keystone. The merchants are read only if the database has the schema of this release.
@@ -337,11 +350,8 @@ func (x *examination) otherCloud(ctx context.Context, name string, n service.Nee
 		return []Line{fail(fix, "cloud %s: %s", name, service.Reason(err))}
 	}
 	var lines []Line
-	for _, f := range n.CheckDomains(ctx, c) {
-		lines = append(lines, fail(inCloud(name, fixOfDomain(f)), "cloud %s: %s", name, upstream.ForOperator(f.Err)))
-	}
-	for _, f := range n.CheckRoles(ctx, c) {
-		lines = append(lines, fail(inCloud(name, x.fixOfRole(f)), "cloud %s: %s", name, upstream.ForOperator(f.Err)))
+	for _, fault := range slices.Concat(faultsOfDomains(ctx, c, n), x.faultsOfRoles(ctx, c, n)) {
+		lines = append(lines, fail(inCloud(name, *fault.Fix), "cloud %s: %s", name, fault.Text))
 	}
 	return orOK(lines, "cloud %s answers, and accepts the login of %s", name, config.Credential)
 }

@@ -81,6 +81,13 @@ var wrongSetUps = []wrongSetUp{
 		"permissions", "has the roles reader", doctor.Instruction, "--role admin",
 	},
 	{"no domain", func(w *setUp) func() { w.env["TENANTRY_DOMAIN"] = w.name + " 2"; return nil }, "domain", "not found", doctor.Command, "openstack domain create 'doctor-"},
+	{
+		"a disabled domain", func(w *setUp) func() {
+			w.cloud.call(w.t, http.MethodPatch, "/domains/"+w.domain, map[string]any{"domain": map[string]any{"enabled": false}}, nil)
+			return nil
+		},
+		"domain", "is disabled, so its users cannot log in", doctor.Command, "openstack domain set --enable ",
+	},
 	{"no role", func(w *setUp) func() { w.env["TENANTRY_SUBSCRIPTION_ROLES"] = w.name; return nil }, "roles", "not found", doctor.Command, "openstack role create doctor-"},
 	{
 		"a role that makes users operators", func(w *setUp) func() {
