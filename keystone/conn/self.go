@@ -3,6 +3,7 @@ package conn
 import (
 	"context"
 	"encoding/json"
+	"errors"
 
 	"github.com/tenantry/tenantry/keystone"
 	"github.com/tenantry/tenantry/orchestrator/upstream"
@@ -51,5 +52,8 @@ func (c *Conn) Scopes(ctx context.Context, path, field string, limits upstream.L
 		})
 		return err
 	}, token)
+	if e, ok := errors.AsType[*upstream.Error](err); ok && (e.Class == upstream.Permanent || e.Class == upstream.Blocked) {
+		return nil, nil
+	}
 	return found, err
 }

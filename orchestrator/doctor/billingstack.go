@@ -20,7 +20,7 @@ func billingStack(ctx context.Context, x *examination) []Line {
 		return []Line{fail(instruction("set TENANTRY_BILLING_URL to an address such as http://billing.example.org:9091/v2"), "%v", err)}
 	}
 	if err := client.Ping(ctx); err != nil {
-		return []Line{fail(fixOfReach(err, "BillingStack", x.BillingURL, "TENANTRY_BILLING_URL", ""), "%s: %s", x.BillingURL, service.Reason(err))}
+		return []Line{fail(server{name: "BillingStack", address: x.BillingURL, variable: "TENANTRY_BILLING_URL"}.fix(err), "%s: %s", x.BillingURL, service.Reason(err))}
 	}
 	x.billing = client
 	return []Line{ok("%s", x.BillingURL)}

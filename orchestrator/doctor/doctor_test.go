@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"io"
@@ -236,6 +237,27 @@ func TestTheProxyInFrontOfTheService(t *testing.T) {
 			t.Errorf("%s: got %+v, want %s with %q", name, got, c.want, c.text)
 		}
 		s.Close()
+	}
+}
+
+// The server may send certificates that the trust in it does not depend on: for example, a second chain that has expired.
+func TestTheCertificatesThatMatter(t *testing.T) {
+	until := func(hours int) *x509.Certificate {
+		return &x509.Certificate{NotAfter: time.Date(2026, 11, 27, hours, 0, 0, 0, time.UTC)}
+	}
+	leaf, authority, expired := until(20), until(23), until(1)
+	for name, c := range map[string]struct {
+		verified [][]*x509.Certificate
+		want     *x509.Certificate // the one that ends first
+	}{
+		"not checked": {nil, expired},
+		"one chain":   {[][]*x509.Certificate{{leaf, authority}}, leaf},
+		"two chains":  {[][]*x509.Certificate{{leaf, expired}, {leaf, authority}}, leaf},
+	} {
+		got := end(chain(&tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf, expired}, VerifiedChains: c.verified}))
+		if !got.Equal(c.want.NotAfter) {
+			t.Errorf("%s: got %v, want %v", name, got, c.want.NotAfter)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,12 +47,18 @@ const ussuri = 14
 
 func keystoneAnswers(ctx context.Context, x *examination) []Line {
 	version, err := x.cloud.Version(ctx)
-	if e, answered := errors.AsType[*upstream.Error](err); answered && (e.Status != 0 || errors.Is(err, conn.ErrIncomplete)) {
+	e, answered := errors.AsType[*upstream.Error](err)
+	switch {
+	case answered && e.Status != 0 && proxyFor(x.config.URL) != "": // perhaps the proxy has answered
+		return []Line{fail(keystoneAt(x.config.URL).fix(err), "%s: %s", x.config.URL, service.Reason(err))}
+	case answered && e.Status >= http.StatusInternalServerError:
+		return []Line{fail(instruction("look at the logs of Keystone and of the proxy in front of it, and start Keystone again"),
+			"%s answers, but fails: %s", x.config.URL, service.Reason(err))}
+	case answered && (e.Status != 0 || errors.Is(err, conn.ErrIncomplete)):
 		return []Line{fail(instruction("set OS_AUTH_URL to the address of Keystone's Identity API, such as http://keystone.example.org:5000/v3"),
 			"%s is not the address of an Identity API: %s", x.config.URL, service.Reason(err))}
-	}
-	if err != nil {
-		return []Line{fail(fixOfReach(err, "Keystone", x.config.URL, "OS_AUTH_URL", "OS_CACERT"), "%s: %s", x.config.URL, service.Reason(err))}
+	case err != nil:
+		return []Line{fail(keystoneAt(x.config.URL).fix(err), "%s: %s", x.config.URL, service.Reason(err))}
 	}
 	if minor, isV3 := strings.CutPrefix(version, "v3."); !isV3 {
 		return []Line{warn(instruction("upgrade Keystone, and use Identity v3"),
@@ -60,6 +67,11 @@ func keystoneAnswers(ctx context.Context, x *examination) []Line {
 		return []Line{warn(instruction("upgrade Keystone"), "Identity %s: this Keystone is older than Ussuri (2020), and gets no corrections of vulnerabilities any more", version)}
 	}
 	return []Line{ok("Identity %s; Keystone does not show its release, so its known vulnerabilities are not assessed", version)}
+}
+
+// keystoneAt describes the Keystone of the default cloud.
+func keystoneAt(address string) server {
+	return server{"Keystone", address, "OS_AUTH_URL", "OS_CACERT", true}
 }
 
 func keystoneTLS(_ context.Context, x *examination) []Line {
@@ -100,8 +112,10 @@ func credentials(ctx context.Context, x *examination) []Line {
 	case refused != nil:
 		return []Line{fail(instruction("set OS_USERNAME, OS_USER_DOMAIN_NAME and OS_PASSWORD to the service's user; %s shows whether Keystone has the user, and whether "+
 			"the user is enabled", command(slices.Concat([]string{"openstack", "user", "show"}, userFlags(c))...).Text), "%s", refused.Text)}
-	case err != nil && (!answered || e.Class != upstream.Permanent && e.Class != upstream.Blocked):
-		return []Line{fail(fixOfReach(err, "Keystone", x.config.URL, "OS_AUTH_URL", "OS_CACERT"), "%s", service.Reason(err))}
+	case answered && (e.Class == upstream.Permanent || e.Class == upstream.Blocked):
+		return []Line{fail(instruction("set OS_AUTH_URL to the address of Keystone itself, or let the proxy in front of Keystone pass logins on"), "%s", service.Reason(err))}
+	case err != nil:
+		return []Line{fail(keystoneAt(x.config.URL).fix(err), "%s", service.Reason(err))}
 	}
 	if !byApplication {
 		return []Line{ok("Keystone accepts the login of %s", c)}
@@ -343,7 +357,7 @@ func (x *examination) otherCloud(ctx context.Context, name string, n service.Nee
 		return []Line{fail(instruction("add the cloud to clouds.yaml, or correct its entry"), "cloud %s: %s", name, oneLine(err))}
 	}
 	if err := c.Ping(ctx); err != nil {
-		fix := fixOfReach(err, "Keystone", config.URL, "auth_url of the entry in clouds.yaml", "cacert of the entry")
+		fix := server{"Keystone", config.URL, "auth_url of the entry in clouds.yaml", "cacert of the entry", true}.fix(err)
 		if upstream.RefusedLogin(err) != nil || errors.Is(err, keystone.ErrUnscoped) {
 			fix = instruction("correct the credential in the entry of the cloud in clouds.yaml")
 		}

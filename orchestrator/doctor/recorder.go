@@ -1,10 +1,11 @@
 package doctor
 
 import (
+	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,9 +36,23 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 		r.clock.see(before, after, shown, time.Second)
 	}
 	if resp.TLS != nil {
-		r.certificates = resp.TLS.PeerCertificates
+		r.certificates = chain(resp.TLS)
 	}
 	return resp, nil
+}
+
+// The function `chain` returns the certificates on which the trust in a server depends. The server may send further ones, which may have expired.
+// Of several chains, the result is the one that ends last. If the certificate was not checked, the result has all certificates of the server.
+func chain(s *tls.ConnectionState) []*x509.Certificate {
+	if len(s.VerifiedChains) == 0 {
+		return s.PeerCertificates
+	}
+	return slices.MaxFunc(s.VerifiedChains, func(a, b []*x509.Certificate) int { return end(a).Compare(end(b)) })
+}
+
+// The function `end` returns the time at which the first certificate of a chain ends.
+func end(chain []*x509.Certificate) time.Time {
+	return slices.MinFunc(chain, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) }).NotAfter
 }
 
 // expirySoon is the remaining time of a certificate or a credential at which the doctor warns.
@@ -60,35 +75,11 @@ func (r *recorder) transport(address, variable string) []Line {
 	case len(r.certificates) == 0:
 		return []Line{skipped("not assessed: no answer has come over TLS")}
 	}
-	leaf := r.certificates[0]
-	end := leaf.NotAfter
-	for _, c := range r.certificates {
-		if c.NotAfter.Before(end) {
-			end = c.NotAfter
-		}
+	at := end(r.certificates)
+	if time.Until(at) < expirySoon {
+		return []Line{warn(instruction("renew the certificate of %s", u.Host), "the certificate of %s ends at %s", u.Host, day(at))}
 	}
-	if left := time.Until(end); left < expirySoon {
-		return []Line{warn(instruction("renew the certificate of %s", u.Host), "the certificate of %s ends at %s", u.Host, day(end))}
-	}
-	return []Line{ok("the certificate of %s ends at %s", u.Host, day(end))}
-}
-
-// fixOfReach returns the fix for a server that cannot be reached. The parameter variable is the setting with the server's address.
-func fixOfReach(err error, what, address, variable, ca string) Fix {
-	_, authority := errors.AsType[x509.UnknownAuthorityError](err)
-	_, name := errors.AsType[x509.HostnameError](err)
-	invalid, isInvalid := errors.AsType[x509.CertificateInvalidError](err)
-	switch {
-	case isInvalid && invalid.Reason == x509.Expired:
-		return instruction("renew the certificate of %s at %s", what, address)
-	case authority && ca != "":
-		return instruction("set %s to a PEM file with the certificate of the authority that issued the certificate of %s", ca, what)
-	case authority:
-		return instruction("add the certificate of the authority that issued the certificate of %s to the certificates of this host", what)
-	case name:
-		return instruction("set %s to an address with a name that the certificate of %s contains", variable, what)
-	}
-	return instruction("start %s at %s, or set %s to its right address", what, address, variable)
+	return []Line{ok("the certificate of %s ends at %s", u.Host, day(at))}
 }
 
 func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }

@@ -3,6 +3,7 @@ package stories_test
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -108,6 +109,23 @@ func TestTheReportOfTheDoctor(t *testing.T) {
 		t.Errorf("got %d and\n%s", code, out)
 	}
 	w.noSecretIn(out)
+}
+
+// If requests to Keystone go through a proxy, the fix names the proxy, whether the proxy does not answer or refuses the requests.
+func TestTheDoctorNamesTheProxy(t *testing.T) {
+	refusing := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusForbidden) }))
+	t.Cleanup(refusing.Close)
+	for name, proxy := range map[string]string{"absent": unreachable, "refusing": refusing.Listener.Addr().String()} {
+		w := &setUp{t: t, dir: t.TempDir(), secrets: []string{"canary"}, env: map[string]string{
+			"OS_AUTH_URL": "http://keystone.invalid:5000/v3", "OS_USERNAME": "tenantry", "OS_PASSWORD": "canary", "OS_PROJECT_NAME": "service",
+			"OS_USER_DOMAIN_ID": "default", "OS_PROJECT_DOMAIN_ID": "default", "HTTP_PROXY": "http://ann:canary@" + proxy,
+		}}
+		lines, _ := w.doctor()
+		at := slices.IndexFunc(lines, func(l doctor.Line) bool { return l.Check == "keystone" })
+		if l := lines[at]; l.Status != doctor.Fail || !strings.Contains(l.Fix.Text, "to the proxy "+proxy+";") || !strings.Contains(l.Fix.Text, "NO_PROXY") {
+			t.Errorf("%s: got %s", name, shown(lines[at:at+1]))
+		}
+	}
 }
 
 // Each set-up is wrong in one way. The doctor finds this fault and no other one, and the set-up is right after the fix was applied as printed.

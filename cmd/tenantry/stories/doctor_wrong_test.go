@@ -52,6 +52,15 @@ var wrongSetUps = []wrongSetUp{
 		return without("OS_AUTH_URL", w.env["TENANTRY_BILLING_URL"][:len(w.env["TENANTRY_BILLING_URL"])-len("/v2")])(w)
 	}, "keystone", "", doctor.Instruction, "OS_AUTH_URL"},
 	{
+		"a failing Keystone", func(w *setUp) func() {
+			w.keystone.around = func(a *httptest.ResponseRecorder, _ *http.Request, _ http.Handler) {
+				a.WriteHeader(http.StatusServiceUnavailable)
+			}
+			return func() { w.keystone.around = nil }
+		},
+		"keystone", "answers, but fails: ", doctor.Instruction, "start Keystone again",
+	},
+	{
 		"the expired certificate of Keystone", expiredKeystone,
 		"keystone", "certificate has expired", doctor.Instruction, "renew the certificate of Keystone",
 	},
