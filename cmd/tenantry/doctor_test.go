@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -92,5 +93,29 @@ func TestTheDoctorIsInterrupted(t *testing.T) {
 	}
 	if !slices.Equal(names, doctor.Names()) {
 		t.Errorf("got %q", names)
+	}
+}
+
+// If a newer release has migrated the database, the doctor nevertheless knows that the database has a secret key.
+func TestTheLostKeyOfANewerDatabase(t *testing.T) {
+	keystoneEnv(t, "http://127.0.0.1:1/v3")
+	path := filepath.Join(t.TempDir(), "t.db")
+	env := []string{"HOME=" + t.TempDir(), "TENANTRY_DATABASE_URL=sqlite:" + path}
+	if code, out, stderr := line(t, env, "migrate"); code != 0 {
+		t.Fatalf("got %d, %s%s", code, out, stderr)
+	}
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.ExecContext(t.Context(), "INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, true)")
+	if err := errors.Join(err, db.Close(), os.Remove(path+".key")); err != nil {
+		t.Fatal(err)
+	}
+	_, out, _ := line(t, env, "doctor")
+	for _, want := range []string{"\nfail     schema                the database has version 9999 of the schema", "\nfail     secret-key            " + path + ".key is missing"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("got %s, want %s", out, want)
+		}
 	}
 }

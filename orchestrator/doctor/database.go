@@ -1,10 +1,12 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/tenantry/tenantry/store"
@@ -14,9 +16,10 @@ func database(ctx context.Context, x *examination) []Line {
 	address := store.Address(x.DatabaseURL)
 	if path := x.sqliteFile(); path != "" {
 		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			if dir := existing(path); !writable(dir) {
+			dir := existing(path)
+			if err := writable(dir); err != nil {
 				return []Line{fail(instruction("allow the user of the service to write the folder %s, or set TENANTRY_DATABASE_URL to another path", dir),
-					"%s does not exist, and cannot be created", path)}
+					"%s does not exist, and cannot be created: %v", path, err)}
 			}
 			return []Line{ok("%s does not exist; the first start creates it", address)}
 		}
@@ -27,6 +30,10 @@ func database(ctx context.Context, x *examination) []Line {
 	}
 	if err != nil {
 		fix := instruction("start PostgreSQL at %s, or set TENANTRY_DATABASE_URL to the right server, user, password and database", address)
+		if x.DatabaseListenURL != "" {
+			fix = instruction("start the server that the error names, or set TENANTRY_DATABASE_URL (%s) and TENANTRY_DATABASE_LISTEN_URL (%s) to the right servers, users, "+
+				"passwords and databases", address, store.Address(x.DatabaseListenURL))
+		}
 		if x.sqliteFile() != "" {
 			fix = instruction("allow the user of the service to read and write the file and its folder, or set TENANTRY_DATABASE_URL to another path")
 		}
@@ -41,6 +48,7 @@ func schema(ctx context.Context, x *examination) []Line {
 		return []Line{ok("the first start creates the tables")}
 	}
 	found, err := x.store.Schema(ctx)
+	x.schema = found
 	switch {
 	case err != nil:
 		return []Line{fail(instruction("allow the user of the database to read the tables"), "%v", err)}
@@ -48,13 +56,10 @@ func schema(ctx context.Context, x *examination) []Line {
 		return []Line{fail(instruction("use the release of Tenantry that migrated the database, or a newer one"),
 			"the database has version %d of the schema, and this release knows only version %d", found.Version, found.Release)}
 	case found.Version > 0 && found.Version < found.Release:
-		x.schema = found // "rights" is skipped
 		return []Line{fail(command("tenantry", "migrate"),
 			"the database has version %d of the schema, and this release needs version %d; first stop the servers of the older release",
 			found.Version, found.Release)}
-	}
-	x.schema = found
-	if found.Version == 0 {
+	case found.Version == 0:
 		return []Line{ok("the database has no tables; the first start creates them")}
 	}
 	return []Line{ok("version %d", found.Version)}
@@ -83,8 +88,8 @@ func rights(ctx context.Context, x *examination) []Line {
 	if r.User == "" {
 		path := x.sqliteFile()
 		const write = 2
-		if !writable(existing(dirOf(path))) || !accessible(path, write) {
-			return []Line{fail(instruction("allow the user of the service to write the file and its folder"), "%s or its folder cannot be written", path)}
+		if err := cmp.Or(writable(existing(dirOf(path))), syscall.Access(path, write)); err != nil {
+			return []Line{fail(instruction("allow the user of the service to write the file and its folder"), "%s or its folder cannot be written: %v", path, err)}
 		}
 	}
 	return []Line{ok("the tables can be read and written")}
@@ -96,11 +101,15 @@ func secretKey(ctx context.Context, x *examination) []Line {
 	if key == nil && x.ReadKey != nil {
 		source = x.KeyFile
 		if info, err := os.Stat(x.KeyFile); err == nil && info.Mode()&0o077 != 0 {
-			lines = append(lines, fail(command("chmod", "600", x.KeyFile), "other users may read or change %s, which contains the secret key", x.KeyFile))
+			lines = append(lines, fail(protect(x.KeyFile, info), "other users may read or change %s, which contains the secret key", x.KeyFile))
 		}
 		var err error
 		if key, err = x.ReadKey(); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return append(lines, fail(instruction("restore %s from the backup", x.KeyFile), "%v", err))
+			fix := instruction("restore %s from the backup", x.KeyFile)
+			if errors.Is(err, fs.ErrPermission) {
+				fix = instruction("type tenantry doctor as the user of the service, who must own %s", x.KeyFile)
+			}
+			return append(lines, fail(fix, "%v", err))
 		}
 	}
 	known, same := false, false

@@ -86,7 +86,7 @@ const (
 // The variable `checks` contains all checks in the order of the report. A check comes after the checks that it depends on.
 var checks = []check{
 	{"configuration", nil, quick, configuration},
-	{"files", nil, quick, files},
+	{"files", []string{"configuration"}, quick, files},
 	{"database", []string{"configuration"}, slow, database},
 	{"schema", []string{"database"}, quick, schema},
 	{"rights", []string{"schema"}, quick, rights},

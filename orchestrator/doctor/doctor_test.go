@@ -8,7 +8,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -19,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tenantry/tenantry/keystone/conn"
 	"github.com/tenantry/tenantry/orchestrator/service"
 )
 
@@ -258,6 +262,81 @@ func TestTheCertificatesThatMatter(t *testing.T) {
 		if !got.Equal(c.want.NotAfter) {
 			t.Errorf("%s: got %v, want %v", name, got, c.want.NotAfter)
 		}
+	}
+}
+
+// After the fix, the service can still read the file. Only its owner may type chmod.
+func TestAFileOfAnotherUser(t *testing.T) {
+	for path, want := range map[string]FixKind{ownFile(t): Command, foreignFile(t): Instruction} {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := protect(path, info)
+		if got.Kind != want || want == Command && got.Text != "chmod 600 "+path || want == Instruction && !strings.HasSuffix(got.Text, " && chmod 640 "+path) {
+			t.Errorf("%s: got %+v, want %s", path, got, want)
+		}
+	}
+}
+
+func TestTheSecretKeyOfAnotherUser(t *testing.T) {
+	x := &examination{Options: Options{KeyFile: foreignFile(t), ReadKey: func() ([]byte, error) { return nil, fmt.Errorf("reading: %w", fs.ErrPermission) }}}
+	got := secretKey(t.Context(), x)
+	if last := got[len(got)-1]; last.Status != Fail || !strings.Contains(last.Fix.Text, "as the user of the service") {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func ownFile(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "tenantry.yaml")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// foreignFile returns the path of a file of another user.
+func foreignFile(t *testing.T) string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return "/etc/passwd"
+	}
+	path := ownFile(t)
+	if err := os.Chown(path, 1, 1); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// If the settings are wrong, the paths of the files are not known.
+func TestNothingIsSaidAboutUnknownFiles(t *testing.T) {
+	for _, line := range Examine(t.Context(), Options{
+		Faults: []error{errors.New("lease: wrong")}, Cloud: func(string) (conn.Config, error) { return conn.Config{}, errors.New("no cloud") },
+	}) {
+		if line.Check == "files" && line.Status != Skipped {
+			t.Errorf("got %+v", line)
+		}
+	}
+}
+
+// The running server may have been started before its settings were changed.
+func TestAServerWithOtherSettingsIsSeen(t *testing.T) {
+	for name, start := range map[string]func(http.Handler) *httptest.Server{"without TLS": httptest.NewServer, "with TLS": httptest.NewTLSServer} {
+		s := start(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `{"ready": true, "status": "ok", "version": "1"}`)
+		}))
+		for _, certificate := range []string{"", "/tls.crt"} {
+			x := &examination{Options: Options{Config: service.Config{Listen: s.Listener.Addr().String(), TLSCert: certificate, BillingURL: "http://b/v2"}}}
+			want := Warn
+			if (certificate == "") == (s.TLS == nil) {
+				want = OK
+			}
+			if got := ports(t.Context(), x); len(got) != 1 || got[0].Status != want || x.serves != (want == OK) {
+				t.Errorf("%s, and the certificate %q is set: got %+v, want %s", name, certificate, got, want)
+			}
+		}
+		s.Close()
 	}
 }
 

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -32,18 +34,25 @@ func configuration(_ context.Context, x *examination) []Line {
 func files(_ context.Context, x *examination) []Line {
 	var lines []Line
 	for _, path := range append(x.SecretFiles, x.TLSKey) {
-		if exposed(path) {
-			lines = append(lines, warn(command("chmod", "600", path), "other users may read or change the file %s, which contains secrets", path))
+		// A group may read the file, because an administrator may have made the group for this purpose.
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o027 != 0 {
+			lines = append(lines, warn(protect(path, info), "other users may read or change the file %s, which contains secrets", path))
 		}
 	}
-	return orOK(lines, "only the user of this process may read the files with secrets")
+	return orOK(lines, "other users may read or change no file with secrets")
 }
 
-// The function `exposed` reports whether other users may read or write the file. A group may read it, because an administrator may have made the
-// group for this purpose.
-func exposed(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.Mode().IsRegular() && info.Mode()&0o027 != 0
+// The function `protect` returns the fix for a file that other users may read or change. The user of this process can still read the file
+// afterwards, also if another user owns it.
+func protect(path string, info fs.FileInfo) Fix {
+	if s, known := info.Sys().(*syscall.Stat_t); !known || int(s.Uid) == os.Geteuid() {
+		return command("chmod", "600", path)
+	}
+	group := strconv.Itoa(os.Getegid())
+	if g, err := user.LookupGroupId(group); err == nil {
+		group = g.Name
+	}
+	return instruction("type as root: %s && %s", command("chgrp", group, path).Text, command("chmod", "640", path).Text)
 }
 
 func meters(_ context.Context, x *examination) []Line {
@@ -72,9 +81,10 @@ func spool(_ context.Context, x *examination) []Line {
 	if x.UsageSpool == "" {
 		return []Line{ok("no spool: while the database is away, samples of Ceilometer are refused")}
 	}
-	if dir := existing(x.UsageSpool); !writable(dir) {
+	dir := existing(x.UsageSpool)
+	if err := writable(dir); err != nil {
 		return []Line{fail(instruction("allow the user of the service to write the folder %s, or set TENANTRY_USAGE_SPOOL to another folder", dir),
-			"the folder %s cannot be written", dir)}
+			"the folder %s cannot be written: %v", dir, err)}
 	}
 	return []Line{ok("%s can be written", x.UsageSpool)}
 }
@@ -92,9 +102,15 @@ func existing(path string) string {
 	}
 }
 
-// The function `writable` reports whether the user of this process may create files in the folder.
-func writable(dir string) bool {
+// The function `writable` returns an error if the user of this process cannot create files in the folder.
+func writable(dir string) error {
 	const write, search = 2, 1
 	info, err := os.Stat(dir)
-	return err == nil && info.IsDir() && syscall.Access(dir, write|search) == nil
+	switch {
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return syscall.ENOTDIR
+	}
+	return syscall.Access(dir, write|search)
 }

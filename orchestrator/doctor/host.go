@@ -61,8 +61,6 @@ func space(what, dir string, wanted uint64) Line {
 
 func dirOf(path string) string { return filepath.Dir(path) }
 
-func accessible(path string, mode uint32) bool { return syscall.Access(path, mode) == nil }
-
 // An idle replica has about 30 open files. Up to 384 orders are admitted at once, and each has a connection. As many other callers may wait for
 // their runs or watch events.
 const (
@@ -79,7 +77,8 @@ func openFiles(ctx context.Context, x *examination) []Line {
 	}
 	needed := uint64(idleFiles+callerFiles+poolFiles) + uint64(x.KeystoneConnections*len(x.needs(ctx))+2*x.BillingConnections) //nolint:gosec // they are positive
 	if limit.Cur < needed {
-		return []Line{fail(instruction("raise the hard limit of open files for the service to 4096: LimitNOFILE=4096 with systemd, or nofile in /etc/security/limits.conf"),
+		enough := max(4096, needed)
+		return []Line{fail(instruction("raise the hard limit of open files for the service to %d: LimitNOFILE=%[1]d with systemd, or nofile in /etc/security/limits.conf", enough),
 			"a process may open %d files, and the service needs up to %d with this configuration", limit.Cur, needed)}
 	}
 	return []Line{ok("a process may open %d files, and the service needs up to %d", limit.Cur, needed)}
@@ -87,12 +86,16 @@ func openFiles(ctx context.Context, x *examination) []Line {
 
 // The function `ports` tries to listen on the addresses of the service.
 func ports(ctx context.Context, x *examination) []Line {
-	scheme := "http"
+	scheme, other := "http", "https"
 	if x.TLSCert != "" {
-		scheme = "https"
+		scheme, other = other, scheme
 	}
 	x.serves = answersAsTenantry(ctx, scheme+"://"+dialable(x.Listen)+"/readyz") != nil
 	lines := []Line{port(ctx, x.Listen, "TENANTRY_LISTEN", x.serves)}
+	if lines[0].Status == Fail && answersAsTenantry(ctx, other+"://"+dialable(x.Listen)+"/readyz") != nil {
+		lines[0] = warn(instruction("restart the server of Tenantry"), "the server of Tenantry on %s was started with other settings: it uses %s, and not %s",
+			x.Listen, other, scheme)
+	}
 	if x.BillingURL == "" {
 		host, number, _ := net.SplitHostPort(x.BillingListen) //nolint:errcheck // the configuration was checked
 		if !loopback.Host(host) && !x.BillingRemote {

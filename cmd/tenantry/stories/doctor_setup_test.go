@@ -176,6 +176,24 @@ func (w *setUp) applicationCredential(role string, expires time.Duration, option
 	w.env["OS_APPLICATION_CREDENTIAL_ID"], w.env["OS_APPLICATION_CREDENTIAL_SECRET"] = made.Made.ID, made.Made.Secret
 }
 
+// awaitExpiry waits until Keystone refuses the application credential.
+func (w *setUp) awaitExpiry() {
+	w.t.Helper()
+	body := fmt.Sprintf(`{"auth": {"identity": {"methods": ["application_credential"], "application_credential": {"id": %q, "secret": %q}}}}`,
+		w.env["OS_APPLICATION_CREDENTIAL_ID"], w.env["OS_APPLICATION_CREDENTIAL_SECRET"])
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		resp, err := http.Post(w.cloud.direct+"/auth/tokens", "application/json", strings.NewReader(body))
+		w.ok(err)
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusCreated {
+			return
+		}
+		if time.Now().After(deadline) {
+			w.t.Fatal("the application credential does not expire")
+		}
+	}
+}
+
 // The method `superuser` executes a statement as a superuser of PostgreSQL.
 func (w *setUp) superuser(database, statement string) {
 	w.t.Helper()

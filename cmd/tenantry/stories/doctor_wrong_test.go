@@ -69,8 +69,8 @@ var wrongSetUps = []wrongSetUp{
 	{"a wrong domain of the user", func(w *setUp) func() { return without("OS_USER_DOMAIN_ID", w.domain)(w) }, "credentials", "refuses the login", doctor.Instruction, "OS_USER_DOMAIN_NAME"},
 	{
 		"an expired application credential", func(w *setUp) func() {
-			w.applicationCredential("admin", 2*time.Second)
-			time.Sleep(3 * time.Second)
+			w.applicationCredential("admin", 5*time.Second) // Keystone refuses a time that is over when the request arrives
+			w.awaitExpiry()
 			return func() { w.applicationCredential("admin", 0) }
 		},
 		"credentials", "has expired or was deleted", doctor.Instruction, "openstack application credential create --role admin",
@@ -153,6 +153,13 @@ var wrongSetUps = []wrongSetUp{
 			return without("TENANTRY_DATABASE_URL", u.String())(w)
 		},
 		"database", "password authentication failed", doctor.Instruction, "TENANTRY_DATABASE_URL",
+	},
+	{
+		"no PostgreSQL behind the connection pooler", func(w *setUp) func() {
+			w.env["TENANTRY_DATABASE_LISTEN_URL"] = "postgres://ann:canary-database@" + unreachable + "/tenantry"
+			return func() { delete(w.env, "TENANTRY_DATABASE_LISTEN_URL") }
+		},
+		"database", "connection refused", doctor.Instruction, "TENANTRY_DATABASE_LISTEN_URL (postgres://127.0.0.1:1/tenantry)",
 	},
 	{
 		"an older schema", func(w *setUp) func() {
@@ -260,7 +267,7 @@ var wrongSetUps = []wrongSetUp{
 			w.ok(os.WriteFile(path, nil, 0o600))
 			return without("TENANTRY_USAGE_SPOOL", filepath.Join(path, "spool"))(w)
 		},
-		"spool", "cannot be written", doctor.Instruction, "TENANTRY_USAGE_SPOOL",
+		"spool", "cannot be written: not a directory", doctor.Instruction, "TENANTRY_USAGE_SPOOL",
 	},
 	{
 		"an expired certificate", func(w *setUp) func() {
