@@ -158,8 +158,7 @@ func scope(ctx context.Context, x *examination) []Line {
 		}
 		return []Line{fail(fix, "the login has no scope; %s", x.usable())}
 	case upstream.RefusedLogin(err) != nil:
-		fix := x.grantOnScope()
-		return []Line{fail(fix, "the password is right, but the user has no role on the configured %s, or it does not exist or is disabled; %s", scopeName(x.config.Credential), x.usable())}
+		return []Line{fail(x.fixOfScope(), "the password is right, but the user has no role on %s; %s", scopeName(x.config.Credential), x.usable())}
 	case err != nil:
 		return []Line{fail(instruction("correct this, and type tenantry doctor again"), "%s", service.Reason(err))}
 	}
@@ -182,11 +181,23 @@ func (x *examination) usable() string {
 func scopeName(c conn.Credential) string {
 	switch {
 	case c.System:
-		return "scope, the system"
+		return "the system"
 	case c.ProjectID+c.ProjectName != "":
-		return "project " + cmp.Or(c.ProjectName, c.ProjectID)
+		return "project " + cmp.Or(c.ProjectName, c.ProjectID) + ", or the project does not exist or is disabled"
 	}
-	return "domain " + cmp.Or(c.DomainName, c.DomainID)
+	return "domain " + cmp.Or(c.DomainName, c.DomainID) + ", or the domain does not exist or is disabled"
+}
+
+// fixOfScope returns the fix for a user who has no role on the configured scope. If the user has a role on a project, the scope may be wrong.
+func (x *examination) fixOfScope() Fix {
+	c, grant := x.config.Credential, x.grantOnScope()
+	switch {
+	case len(x.scopes) > 0 && c.ProjectID+c.ProjectName != "":
+		return instruction("set OS_PROJECT_NAME and the project's domain to a project of the user; or give the user a role on the configured project: %s", grant.Text)
+	case !c.System && c.ProjectID+c.ProjectName == "":
+		return instruction("type %s; a Keystone older than 2024.2 has no managers of domains, and needs a project and the role admin as the scope", grant.Text)
+	}
+	return grant
 }
 
 // grantOnScope returns the command that assigns role admin to the service's user in the scope of its credential. On a domain, role manager is

@@ -97,6 +97,24 @@ var wrongSetUps = []wrongSetUp{
 		},
 		"domain", "is disabled, so its users cannot log in", doctor.Command, "openstack domain set --enable ",
 	},
+	{
+		"another project", func(w *setUp) func() {
+			w.newProject(w.name + "-other")
+			return without("OS_PROJECT_NAME", w.name+"-other")(w)
+		},
+		"scope", "the user has a role on: doctor-", doctor.Instruction, "set OS_PROJECT_NAME",
+	},
+	{
+		"a domain on which the user has no role", func(w *setUp) func() {
+			delete(w.env, "OS_PROJECT_NAME")
+			w.env["OS_DOMAIN_ID"] = w.domain
+			return func() {
+				delete(w.env, "OS_DOMAIN_ID")
+				w.env["OS_PROJECT_NAME"] = w.name
+			}
+		},
+		"scope", "the user has no role on domain ", doctor.Instruction, "a project and the role admin as the scope",
+	},
 	{"no role", func(w *setUp) func() { w.env["TENANTRY_SUBSCRIPTION_ROLES"] = w.name; return nil }, "roles", "not found", doctor.Command, "openstack role create doctor-"},
 	{
 		"a role that makes users operators", func(w *setUp) func() {
