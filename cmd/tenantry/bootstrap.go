@@ -18,8 +18,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-const bootstrapHelp = `Create the objects that Tenantry needs in Keystone: the roles of users and operators, the domain of users and tenants, the
-service user with its project and its role, and Tenantry's service with a public and an internal endpoint in the catalog.
+const bootstrapHelp = `Create the objects that Tenantry needs in Keystone. These are the roles of users and operators, the domain of users and
+tenants, and the service user with its project and its role. In the catalog, they are Tenantry's service, with a public
+and an internal endpoint.
 
 With --apply, the command reads the objects first, and then creates the missing objects. It never changes or removes
 an object that exists: if an object differs, the output says how, and shows the command line that would change it. You
@@ -37,10 +38,10 @@ The file of --credentials gets the service user's OS_* variables with the passwo
 serve" reads them as its environment. The file is new, and only its owner can read it. If the file exists, its password
 is used. The password of a user who exists is never changed.
 
---persona admin gives the service user the role admin on its project. Keystone then allows it everything in the cloud.
---persona domain-manager gives it the roles manager and service on the domain of users. This needs Keystone 2024.2 or
-later, and a policy on Keystone's hosts. The command always prints this policy. It cannot ask Keystone whether it has
-the policy, so the default is admin, which every Keystone supports: see docs/keystone.md.
+--persona admin gives the service user the role admin on its project. Keystone then allows this user everything in the
+cloud. --persona domain-manager gives the user the roles manager and service on the domain of users. This persona needs
+Keystone 2024.2 or later, and a policy on Keystone's hosts. The command always prints this policy. It cannot find out
+whether Keystone has the policy, so the default is admin, which works with every Keystone: see docs/keystone.md.
 
 `
 

@@ -13,7 +13,7 @@ import (
 const doctorHelp = `Check the set-up of a server, and print how to mend each fault. The command reads the settings of "tenantry serve" from the same
 environment. It needs no running server, and changes nothing in the database, Keystone or BillingStack. Type it as the user who runs the server.
 
-Each line has the status of a check: ok, warn, fail, or skipped. A check is skipped if an earlier check has failed that it needs, or if its subject
+Each line has the status of a check: ok, warn, fail, or skipped. A check is skipped if it needs an earlier check that has failed, or if its subject
 cannot be seen. Below a warning or a fault is its fix:
   run  a command for the shell; an administrator of the cloud must type the commands of "openstack"
   sql  a statement for an administrator of PostgreSQL

@@ -43,8 +43,8 @@ func (p *program) meterKeyCreate() *cobra.Command {
 	c := &cobra.Command{
 		Use: "create", Short: "Create a meter key for a cloud", Args: exactly(),
 		Long: "Create a meter key for a cloud. Samples that are sent with the key belong to this cloud. The secret is shown only once, because it\n" +
-			"is not stored. Key and secret can be part of a URL as they are.\n\n" +
-			"A cloud is refused if no merchant has it, and clouds.yaml has no such entry. Samples of a cloud that no merchant has are dropped.",
+			"is not stored. You can write key and secret into a URL without encoding them.\n\n" +
+			"The command refuses a cloud that no merchant uses and that has no entry in clouds.yaml. Samples of a cloud that no merchant uses are dropped.",
 	}
 	cloud := c.Flags().String("cloud", merchants.DefaultCloud, "cloud of the samples: the name of an entry of clouds.yaml, or \"default\" for the cloud that OS_* variables describe")
 	f := formatFlag(c)

@@ -17,8 +17,8 @@ import (
 const serveHelp = `Migrate the database, serve the HTTP API and execute runs until SIGTERM or SIGINT. On a signal, the server stops
 accepting requests and hands its runs to the other replicas. The database must be reachable at the start. Keystone and
 BillingStack may be unreachable; the log and /readyz report their states. Without TENANTRY_BILLING_URL, an embedded
-BillingStack listens on TENANTRY_BILLING_LISTEN. At the first start, which creates the tables of the database, the log says in up to
-three lines what "tenantry doctor" would print.
+BillingStack listens on TENANTRY_BILLING_LISTEN. The first start creates the tables of the database, and then logs the
+result of "tenantry doctor" in up to three lines.
 
 OS_* variables, or OS_CLOUD and clouds.yaml, configure the address of Keystone and the service's credential.
 docs/configuration.md describes all settings.

@@ -20,7 +20,7 @@ import (
 func (p *program) usage() *cobra.Command {
 	return group("usage", "Show the usage of subscriptions and how it is billed, and bill it again",
 		"Show the usage that Tenantry has computed from the samples of Ceilometer. A portal uses its merchant's API key; an operator may see\n"+
-			"the usage of any merchant. Only an operator may let usage be billed again.\n\n"+connectHelp+exitHelp,
+			"the usage of any merchant. Only an operator may have usage billed again.\n\n"+connectHelp+exitHelp,
 		p.usageShow(), p.usageUnmatched(), p.usageBill())
 }
 
@@ -29,8 +29,8 @@ func (p *program) usageShow() *cobra.Command {
 		Use: "show SUBSCRIPTION --merchant ID", Short: "Show the usage of a subscription, and the rows for BillingStack", Args: exactly("SUBSCRIPTION"),
 		Long: "Show the usage of a subscription, sorted by time and meter. The usage of an hour is computed 15 minutes after its end, and again\n" +
 			"when late samples come in. The amount of a gauge is in unit-hours. The range has at most 7 days.\n\n" +
-			"The column BILLED AS has the name of the product. It is empty (-) if the usage is not part of the rows: if its product is not in the\n" +
-			"plan, if it is in the list of \"tenantry usage unmatched\", if it waits to be billed, or if it is zero.\n\n" +
+			"The column BILLED AS has the name of the product. It is empty (-) if the usage is not part of the rows. There are four reasons: the\n" +
+			"product is not in the plan, \"tenantry usage unmatched\" lists the usage, the usage waits to be billed, or the usage is zero.\n\n" +
 			"The second table has the rows that runs of the workflow post-usage post to BillingStack. If the usage of an hour changes, another row\n" +
 			"has the difference. The column BILLINGSTACK has the state of a row:\n\n" +
 			"  waiting    no run has posted the row yet\n" +
@@ -133,7 +133,7 @@ func nextHours(links client.Links) (*client.GetUsageParams, error) {
 	return &client.GetUsageParams{From: &from, To: &to}, nil
 }
 
-// reasonsHelp returns one line for each reason why usage is not billed, or not as it should be.
+// reasonsHelp returns one line for each reason why usage is not billed as it should be.
 func reasonsHelp() string {
 	var b strings.Builder
 	for _, reason := range explain.UsageReasons() {
@@ -145,8 +145,8 @@ func reasonsHelp() string {
 
 func (p *program) usageUnmatched() *cobra.Command {
 	c := &cobra.Command{
-		Use: "unmatched --merchant ID", Short: "List usage that is not billed, or not as it should be", Args: exactly(),
-		Long: "List usage that is not billed, or not as it should be, of the last 30 days. There is one line for all hours with the same reason:\n\n" +
+		Use: "unmatched --merchant ID", Short: "List usage that is not billed as it should be", Args: exactly(),
+		Long: "List the usage of the last 30 days that is not billed as it should be. There is one line for all hours with the same reason:\n\n" +
 			reasonsHelp() + "\n" +
 			"For no-product, product-ambiguous, other-unit and several-units, a line is about all subscriptions of the merchant, and has no amount.\n" +
 			"For unpriced and differs, the column METER has the name of the product.\n\n" + connectHelp,
@@ -187,14 +187,15 @@ func (p *program) usageUnmatched() *cobra.Command {
 func (p *program) usageBill() *cobra.Command {
 	c := &cobra.Command{
 		Use: "bill --merchant ID --from TIME --to TIME --why REASON", Short: "Bill the usage of hours again; for operators", Args: exactly(),
-		Long: "Bill the stored usage of hours again, two minutes later. Use this command after the cause of unmatched usage is gone: for example, after\n" +
-			"the merchant has created a product, or after you have corrected the file of the setting meters and restarted all replicas. Usage that\n" +
-			"could not be billed then becomes rows, and its hours disappear from \"tenantry usage unmatched\". This command shows the first and the last\n" +
-			"hour of each entry.\n\n" +
-			"A meter that was billed in an hour keeps its product, unit, divisor and price. With --current, it takes those of now: if they differ, one\n" +
-			"row takes back the usage of the old product at the old price, and another row has the usage of the new one.\n\n" +
-			"You can repeat the command: if nothing has changed, there are no rows. With --subscription, the entries of \"tenantry usage unmatched\" that are about several subscriptions keep their hours. The log of the server\n" +
-			"has the reason. The range has at most 31 days. Many hours need several calls: there is one line for each call.\n\n" +
+		Long: "Bill the stored usage of hours again, two minutes later. Use this command after the cause of unmatched usage is gone. For example, use it\n" +
+			"after the merchant has created a product, or after you have corrected the file of the setting meters and restarted all replicas. Usage\n" +
+			"that could not be billed then becomes rows, and its hours disappear from \"tenantry usage unmatched\". That list shows the first and the\n" +
+			"last hour of each entry.\n\n" +
+			"A meter that was billed in an hour keeps its product, unit, divisor and price. With --current, it gets the present values. If they\n" +
+			"differ, one row takes back the usage of the old product at the old price, and another row has the usage of the new product.\n\n" +
+			"You can repeat the command: if nothing has changed, there are no rows. With --subscription, the entries of \"tenantry usage unmatched\"\n" +
+			"that are about several subscriptions keep their hours. The log of the server has the reason. The range has at most 31 days. For many\n" +
+			"hours, the command sends several calls, and prints one line for each call.\n\n" +
 			"  HOURS     the hours with stored usage that are billed again; an hour of each project counts\n" +
 			"  PROJECTS  the number of these projects\n\n" + connectHelp + exitHelp,
 	}
@@ -202,8 +203,8 @@ func (p *program) usageBill() *cobra.Command {
 	subscription := c.Flags().String("subscription", "", "only the usage of this subscription")
 	from := timeFlag(c, "from", "only hours that begin at this time (RFC 3339) or later (required)")
 	to := timeFlag(c, "to", "only hours that begin before this time (RFC 3339) (required)")
-	current := c.Flags().Bool("current", false, "bill with the products, units, divisors and prices of now, also usage that was billed before")
-	why := c.Flags().String("why", "", "the reason, which the log of the server has (required)")
+	current := c.Flags().Bool("current", false, "bill with the present products, units, divisors and prices, also usage that was billed before")
+	why := c.Flags().String("why", "", "the reason, for the log of the server (required)")
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := checkMerchant(*merchant); err != nil {

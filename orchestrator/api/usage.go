@@ -119,7 +119,7 @@ func viewRow(r *usage.BilledRow) UsageRow {
 	return view
 }
 
-// ListUnmatchedUsage lists the merchant's usage that is not billed, or not as it should be.
+// ListUnmatchedUsage lists the merchant's usage that is not billed as it should be.
 func (s *server) ListUnmatchedUsage(c echo.Context, merchantID string, p ListUnmatchedUsageParams) error {
 	merchant, err := s.merchantOf(c, merchantID)
 	if err != nil {

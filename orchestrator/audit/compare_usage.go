@@ -112,7 +112,7 @@ func (w *world) passUsage(u *Unmatched) {
 	}
 }
 
-// compareUsage reports usage that is not billed, or not as it should be.
+// compareUsage reports the usage that is not billed as it should be.
 func (c *comparison) compareUsage() {
 	for id, u := range c.usage {
 		if u == nil {

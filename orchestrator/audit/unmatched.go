@@ -2,7 +2,7 @@ package audit
 
 import "time"
 
-// Unmatched is usage of a merchant that is not billed, or not as it should be. It stands for all hours from First to Last in which there was
+// Unmatched is usage of a merchant that is not billed as it should be. It stands for all hours from First to Last in which there was
 // such usage. An entry ends 30 days after its last hour.
 type Unmatched struct {
 	Reason     UsageReason
@@ -16,7 +16,7 @@ type Unmatched struct {
 	First, Last      time.Time
 }
 
-// UsageReason says why usage is not billed, or not as it should be. The values are those of usage.Reason.
+// UsageReason says why usage is not billed as it should be. The values are those of usage.Reason.
 type UsageReason string
 
 // The reasons.

@@ -99,7 +99,7 @@ var failures = join(ofUpstream("keystone"), ofUpstream("billingstack"), map[stri
 	"configuration-fault": {
 		What: "The cloud, the domain or a role of the merchant does not exist, or the service refuses the role.", FixBy: by(Operator),
 		Do: []Step{
-			{Text: "Look at the checks of the service, and correct the setting or create what is missing.", Command: "curl $TENANTRY_URL/readyz"},
+			{Text: "Look at the checks of the service. Then correct the setting, or create the missing object.", Command: "curl $TENANTRY_URL/readyz"},
 		},
 	},
 	"merchant-disabled": {
@@ -181,9 +181,9 @@ var failures = join(ofUpstream("keystone"), ofUpstream("billingstack"), map[stri
 	"tenant-enabled": {
 		What: "Somebody has enabled the tenant of the ended subscription.", FixBy: by(Operator),
 		Do: []Step{
-			{Text: "If the subscription shall end, disable the project.", Command: "openstack project set --disable {project}"},
+			{Text: "If the subscription should end, disable the project.", Command: "openstack project set --disable {project}"},
 			{
-				Text:    "If it shall not end, restore the subscription.",
+				Text:    "If the subscription should not end, restore it.",
 				Command: "tenantry subscriptions restore {subscription} --merchant {merchant} --why REASON",
 			},
 		},
@@ -210,7 +210,7 @@ var failures = join(ofUpstream("keystone"), ofUpstream("billingstack"), map[stri
 		What: "The run must remove the tenant, but could not ask a service for the tenant's resources. Tenantry tries the removal again" +
 			" a day later.",
 		Why: "The error names the service.", FixBy: by(Operator),
-		Do: do("Give Tenantry's credential the permission that the error names, or let the service answer again.",
+		Do: do("Give Tenantry's credential the permission that the error names, or repair the service.",
 			"If the service keeps nothing of a tenant, add its type to TENANTRY_EMPTINESS_IGNORE."),
 	},
 	"tenant-not-ours": {
@@ -243,7 +243,7 @@ var failures = join(ofUpstream("keystone"), ofUpstream("billingstack"), map[stri
 		Do: do("If the subscription was ended again since the request, send the request again."),
 	},
 	"subscription-not-ended": {
-		What: "The subscription's tenant is not removed, or another run removes the subscription.", FixBy: by(Nobody),
+		What: "The subscription's tenant has not been removed, or another run removes the subscription.", FixBy: by(Nobody),
 	},
 	"subscription-not-ready": {
 		What: "A run is still making the subscription.", FixBy: by(Merchant), Do: do("Wait until this run has ended, or cancel it."),
@@ -347,7 +347,7 @@ var failures = join(ofUpstream("keystone"), ofUpstream("billingstack"), map[stri
 	},
 	"password-expired": {
 		What: "Keystone says that the password has expired, although the run has just set it.",
-		Why:  "Keystone's rules for the age of passwords leave a new user no time.", FixBy: by(Administrator),
+		Why:  "With Keystone's rules for the age of passwords, the password of a new user expires at once.", FixBy: by(Administrator),
 		Do: do("Change the section [security_compliance] of Keystone's configuration."),
 	},
 	"mfa-required": {

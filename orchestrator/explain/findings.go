@@ -183,8 +183,8 @@ var findings = map[string]Entry{
 	},
 
 	"usage-unmatched": {
-		What: "Usage is not billed, because it has no subscription, or because BillingStack does not have its plan, has no product for" +
-			" it, or has several such products, or because of its unit.",
+		What: "Usage is not billed. It has no subscription, or its unit is wrong, or BillingStack does not have its plan. Or BillingStack has" +
+			" no product for it, or several products.",
 		Why:   "A person must decide whom to bill, or what the merchant sells.",
 		Means: "the usage is billed to nobody", FixBy: by(Operator),
 	},
@@ -197,9 +197,9 @@ var findings = map[string]Entry{
 		Means: "nobody pays for the usage unless it gets a price in BillingStack", FixBy: by(Operator),
 	},
 	"usage-waiting": {
-		What: "Usage of the merchant has waited for more than a day to be billed, or to be posted to BillingStack. The detail says since when," +
-			" how much usage waits, and why it could not be billed the last time.",
-		Why:   "Tenantry tries again by itself, but something has kept it from succeeding for a day.",
+		What: "Usage of the merchant has waited for more than a day to be billed, or to be posted to BillingStack. The detail says since when" +
+			" usage has waited, how much usage waits, and why the last attempt to bill it failed.",
+		Why:   "Tenantry tries again by itself, but has not succeeded for a day.",
 		Means: "the usage is billed to nobody until it no longer waits", FixBy: by(Operator),
 	},
 	"usage-differs": {
@@ -210,7 +210,7 @@ var findings = map[string]Entry{
 	"suspect-absence": {
 		What: "Very many objects seem to be absent, possibly because the upstream does not show all its objects. The audit therefore does not" +
 			" report these objects as absent.",
-		Why:   "A repair of objects that exist after all would do harm.",
+		Why:   "If the objects exist, a repair would do harm.",
 		Means: "perhaps nobody: an upstream may show less than it has", FixBy: by(Operator),
 		Do: do("compare the upstream's address and credential with their earlier values; then audit again"),
 	},

@@ -5,29 +5,29 @@ import (
 	"slices"
 )
 
-// UsageReasons returns the reasons why usage is not billed, or not as it should be, sorted.
+// UsageReasons returns the reasons why usage is not billed as it should be, sorted.
 func UsageReasons() []string { return slices.Sorted(maps.Keys(usages)) }
 
-// Usage returns the entry of a reason why usage is not billed, or not as it should be, and reports whether the table has it.
+// Usage returns the entry of a reason why usage is not billed as it should be, and reports whether the table has it.
 func Usage(reason string) (Entry, bool) {
 	e, known := usages[reason]
 	return e, known
 }
 
 var billAgain = Step{
-	Text: "Then let the earlier hours be billed again.", Command: "tenantry usage bill --merchant {merchant} --from TIME --to TIME --why REASON",
+	Text: "Then bill the earlier hours again.", Command: "tenantry usage bill --merchant {merchant} --from TIME --to TIME --why REASON",
 }
 
-// The table of the reasons why usage is not billed, or not as it should be.
+// The table of the reasons why usage is not billed as it should be.
 var usages = map[string]Entry{
 	"no-subscription": {
 		What:  "The project had no subscription at this time, for example because it is a customer's tenant.",
 		Means: "The usage is billed to nobody.",
-		FixBy: by(Nobody, Operator), Do: do("Nothing, or ask who uses it."),
+		FixBy: by(Nobody, Operator), Do: do("Nothing, or ask who uses the project."),
 	},
 	"subscription-over": {
 		What: "Something still runs in the tenant of an ended subscription.", Means: "The usage is billed to nobody.", FixBy: by(Operator),
-		Do: do("Remove it, or restore the subscription."),
+		Do: do("Remove the resources of the tenant, or restore the subscription."),
 	},
 	"plan-gone": {
 		What:  "BillingStack does not have the plan of the subscription.",
@@ -39,11 +39,11 @@ var usages = map[string]Entry{
 		What:  "The merchant has no product for the meter.",
 		Means: "Nobody is affected, unless the merchant sells the meter.",
 		FixBy: by(Merchant),
-		Do:    []Step{{Text: "If you sell it, create a product or correct `TENANTRY_METERS`. Later hours are then billed."}, billAgain},
+		Do:    []Step{{Text: "If you sell the meter, create a product or correct `TENANTRY_METERS`. Later hours are then billed."}, billAgain},
 	},
 	"product-ambiguous": {
 		What: "The plan has several products with this name.", Means: "The usage is billed to nobody.", FixBy: by(Merchant),
-		Do: []Step{{Text: "Rename one of them. Later hours are then billed."}, billAgain},
+		Do: []Step{{Text: "Rename one of these products. Later hours are then billed."}, billAgain},
 	},
 	"other-unit": {
 		What:  "The file of meters states another unit for this meter.",
@@ -63,7 +63,7 @@ var usages = map[string]Entry{
 		FixBy: by(Merchant),
 		Do: []Step{
 			{
-				Text:    "Give the product a fixed price, and let these hours be billed again.",
+				Text:    "Give the product a fixed price, and bill these hours again.",
 				Command: "tenantry usage bill --merchant {merchant} --from TIME --to TIME --current --why REASON",
 			},
 			{Text: "Or correct these rows in BillingStack."},
@@ -71,7 +71,7 @@ var usages = map[string]Entry{
 	},
 	"differs": {
 		What:  "BillingStack has other numbers under the id of a row, for example because samples were lost when a database was restored.",
-		Why:   "Tenantry does not change them, and does not bill the difference.",
+		Why:   "Tenantry does not change these numbers, and does not bill the difference.",
 		Means: "The customer pays for another amount.",
 		FixBy: by(Operator),
 		Do: do("Compare both with `tenantry usage show`.",

@@ -30,7 +30,7 @@ type Metered struct {
 // Reason says what is wrong with usage.
 type Reason string
 
-// The reasons why usage is not billed, or not as it should be.
+// The reasons why usage is not billed as it should be.
 const (
 	NoSubscription   Reason = "no-subscription"   // the project had no subscription at this time
 	NotLive          Reason = "subscription-over" // the subscription had ended
@@ -48,7 +48,7 @@ func (r Reason) OfMeter() bool {
 	return r == NoProduct || r == AmbiguousProduct || r == OtherUnit || r == SeveralUnits
 }
 
-// Unmatched is usage that is not billed, or not as it should be. If the reason is Unpriced or Differing, Meter is the name of the product.
+// Unmatched is usage that is not billed as it should be. If the reason is Unpriced or Differing, Meter is the name of the product.
 type Unmatched struct {
 	Metered
 
