@@ -80,7 +80,7 @@ func (p changePage) Certain() bool {
 	return p.Would == nil || p.Would.State == client.DryRunStateSucceeded
 }
 
-// changeOf returns the change in the address, what was typed, and the subscription.
+// changeOf returns the change in the address, the person's input, and the subscription.
 func changeOf(e echo.Context) (ch change, t typed, of target, err error) {
 	i := slices.IndexFunc(changes, func(c change) bool { return c.name == e.Param("action") })
 	if i < 0 {
@@ -187,12 +187,12 @@ func (c *console) refuseChange(e echo.Context, t typed, got reply) error {
 
 func quoted(key string) string { return `"` + key + `"` }
 
-// changedText has what is said after an action that has no run.
+// changedText has the texts that a page shows after an action that has no run.
 var changedText = map[string]string{
 	"hold": "The tenant is kept until the hold is lifted.", "release": "The hold is lifted. If the removal is due, the tenant is removed now.",
 }
 
-// The hold of an ending subscription is no run, and has no dry run.
+// A hold of an ending subscription is not a run, so there is no dry run of it.
 var (
 	holding = change{name: "hold", ask: func(ctx context.Context, api *client.ClientWithResponses, of target, t typed) (*http.Response, error) {
 		return api.HoldSubscription(ctx, of.merchant, of.id, client.ActionRequest{Why: t.Why})
@@ -225,7 +225,7 @@ func (c *console) changeHold(e echo.Context, ch change) error {
 	return e.Redirect(http.StatusSeeOther, objectPath("subscription", e.Param("id"))+"?done="+url.QueryEscape(ch.name))
 }
 
-// toSubscription leads from the address of a form, which a browser may ask for after a sign-in, to the page of the subscription.
+// toSubscription redirects from the address of a form to the page of the subscription. A browser may request this address after a sign-in.
 func (c *console) toSubscription(e echo.Context) error {
 	return e.Redirect(http.StatusSeeOther, objectPath("subscription", e.Param("id")))
 }

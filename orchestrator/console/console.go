@@ -52,7 +52,7 @@ type Options struct {
 // SignIns stores the sessions of people who have signed in.
 type SignIns interface {
 	scs.CtxStore
-	// Among returns those of the sessions that have not ended.
+	// Among returns the given sessions that have not ended.
 	Among(ctx context.Context, ids []string) (map[string]bool, error)
 }
 
@@ -144,7 +144,7 @@ func New(o Options) (handler http.Handler, serve func(ctx context.Context), err 
 	return e, c.live.serve, nil
 }
 
-// The method `harden` sets the headers that keep a page from doing more than it should, and limits the body of the request.
+// The method `harden` sets the headers that restrict what a page may do, and limits the body of the request.
 func (c *console) harden(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(e echo.Context) error {
 		h := e.Response().Header()
@@ -165,8 +165,8 @@ func (c *console) harden(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// ownsHost reports whether a browser may be told to use TLS for all of the host in the header Host. Other services may be on the other ports of a
-// host, without TLS, so the console must be at the default port. Browsers ignore the header if they do not trust the certificate.
+// ownsHost reports whether a browser may be told to use TLS for all of the host in the header Host. Other ports of the host may belong to services
+// without TLS. The console must therefore be at the default port. Browsers ignore the header if they do not trust the certificate.
 func ownsHost(host string) bool {
 	u := &url.URL{Host: host}
 	return u.Port() == "" && !loopback.Host(u.Hostname())
@@ -175,7 +175,8 @@ func ownsHost(host string) bool {
 // maxForm is the maximum size of a form in bytes. A token of Keystone can have 8 KiB.
 const maxForm = 64 << 10
 
-// sameOrigin refuses requests that another site's page has sent. A client that is not a browser sends no cookie by itself, and is not refused.
+// sameOrigin refuses requests that another site's page has sent. A client that is not a browser is not refused, because it does not send cookies by
+// itself.
 func (c *console) sameOrigin(next echo.HandlerFunc) echo.HandlerFunc {
 	protection := http.NewCrossOriginProtection()
 	return func(e echo.Context) error {

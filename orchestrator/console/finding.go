@@ -51,7 +51,7 @@ func (f findingPage) Acceptable() bool { return f.Status != client.FindingResolv
 // Choosable reports whether a plan can have the finding.
 func (f findingPage) Choosable() bool { return repairable(f.Finding) }
 
-// Difference returns what was expected and what was found, as far as the repair says it.
+// Difference returns the expected and the found values, if the repair has them.
 func (f findingPage) Difference() *difference {
 	if f.Repair.Action == nil || f.Repair.Values == nil {
 		return nil
@@ -88,7 +88,7 @@ func (r findingRepair) State() string {
 // Approved returns when the repair was approved.
 func (r findingRepair) Approved() moment { return moment{r.Approval.At, r.now} }
 
-// Approvals returns the approved repairs of the finding, those of the newest plans first.
+// Approvals returns the approved repairs of the finding. The repairs of the newest plan are first.
 func (f findingPage) Approvals() (all []findingRepair) {
 	if f.Repairs == nil {
 		return nil
@@ -123,7 +123,7 @@ func (f findingPage) Newest() (all []findingChange) {
 	return all
 }
 
-// The type `difference` is what was expected and what was found.
+// The type `difference` has the expected and the found value.
 type difference struct{ What, Found, Expected string }
 
 // differenceOf returns the difference that an action resolves.
@@ -183,7 +183,7 @@ var findingDone = map[string]string{
 	"withdraw": "The acceptance is withdrawn. The finding is open again.",
 }
 
-// showFinding answers with the page of a finding. The parameters are why an action was refused, and what was typed.
+// showFinding answers with the page of a finding. The parameters are the reason why an action was refused, and the person's input.
 func (c *console) showFinding(e echo.Context, status int, fault, why, until string) error {
 	api, err := c.asPerson(e)
 	if err != nil {
@@ -303,7 +303,8 @@ func (c *console) withdraw(e echo.Context) error {
 	return e.Redirect(http.StatusSeeOther, findingPath(found.ID)+"?done=withdraw")
 }
 
-// The method `again` shows a page again with a problem of the API. If the problem is not about what was typed, `again` returns it.
+// The method `again` shows a page again with a problem of the API. If the problem is not about the person's input, `again` returns
+// it.
 func (c *console) again(err error, show func(*problem) error) error {
 	p, ok := err.(*problem) //nolint:errorlint // refusal does not wrap
 	if !ok || p.status == http.StatusUnauthorized || p.status == http.StatusForbidden || p.status == http.StatusNotFound {

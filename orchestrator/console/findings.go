@@ -99,7 +99,7 @@ type findingList struct {
 	Overview   []severityCount
 	Findings   []findingRow
 	Repairable int             // how many findings of the page have a repair
-	By         string          // the field of the API that has found what was typed; empty without a search
+	By         string          // the field of the API with which the search has found findings; empty without a search
 	Chosen     map[string]bool // the findings that were ticked before a refusal
 	Nothing    string          // why the list is empty
 	Next       string          // the address of the next page
@@ -270,7 +270,7 @@ func (l *findingList) addOverview(ctx context.Context, api *client.ClientWithRes
 	return nil
 }
 
-// addCodes adds the codes for the filter: those of findings that are not resolved, those of the list, and the chosen one.
+// addCodes adds the codes for the filter: the codes of findings that are not resolved, the codes in the list, and the chosen code.
 func (l *findingList) addCodes() {
 	for _, of := range l.Overview {
 		for _, one := range of.Codes {
@@ -287,15 +287,15 @@ func (l *findingList) addCodes() {
 	l.Codes = slices.Compact(l.Codes)
 }
 
-// The type `findingSearch` is a query that can find what was typed. The field `by` names the field of the API that has the typed id.
+// The type `findingSearch` is a query for the text in the search field. The field `by` names the field of the API that has the typed id.
 type findingSearch struct {
 	client.ListFindingsParams
 
 	by string
 }
 
-// findingSearches returns the queries that can find what was typed: the id of an object, the name of a tenant or of a user. The first query with a
-// result counts. If there is no query to make, `nothing` says why.
+// findingSearches returns the queries for the text in the search field, which is the id of an object, the name of a tenant or the name of a user.
+// The first query with a result counts. If there is no query to make, `nothing` says why.
 func (c *console) findingSearches(ctx context.Context, with client.ListFindingsParams, typed string) (all []findingSearch, nothing string) {
 	add := func(id string, fields ...string) {
 		for _, by := range fields {
@@ -356,7 +356,7 @@ func (c *console) merchantsOf(ctx context.Context, api *client.ClientWithRespons
 	return page.Merchants, nil
 }
 
-// merchantNamed returns the id of the merchant with this name or id. If there is none, the result is what was typed.
+// merchantNamed returns the id of the merchant with this name or id. If there is none, the result is the text in the search field.
 func merchantNamed(all []client.Merchant, typed string) string {
 	for _, m := range all {
 		if m.Name == typed {

@@ -111,8 +111,8 @@ func graphOf(run client.Run) graph {
 	return g
 }
 
-// The type `bar` is a step with the place of its bar: how long after the run was accepted the step began and ended. The unit is a thousandth of the
-// time of the run.
+// The type `bar` is a step with the place of its bar: the times from the acceptance of the run to the beginning and to the end of the step. The
+// unit is a thousandth of the time of the run.
 type bar struct {
 	client.Step
 

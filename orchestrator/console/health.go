@@ -133,7 +133,7 @@ type queued struct {
 	Now time.Time
 }
 
-// Text writes what the runs wait for.
+// Text returns the text of the reason for which the runs wait.
 func (q queued) Text() string {
 	switch {
 	case q.Executing:
@@ -157,7 +157,7 @@ var reasonTexts = map[string]string{
 // Oldest returns when the oldest of the runs was accepted.
 func (q queued) Oldest() moment { return moment{q.OldestAt, q.Now} }
 
-// Queue returns the live runs by what they wait for.
+// Queue returns the numbers of live runs, by the reason for which they wait.
 func (h healthPage) Queue() (all []queued) {
 	for _, r := range h.LiveRuns {
 		all = append(all, queued{r, h.Now})

@@ -260,7 +260,7 @@ func (l *live) updated(ctx context.Context, ids, merchants []string) (map[string
 	return updated, newest, nil
 }
 
-// The method `forget` drops the runs that were searched for and do not exist, so that made-up ids cost one query.
+// The method `forget` drops the runs that do not exist. An id that somebody has made up therefore costs only one query.
 func (l *live) forget(searched map[string]bool, found map[string]time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -272,8 +272,8 @@ func (l *live) forget(searched map[string]bool, found map[string]time.Time) {
 	}
 }
 
-// The method `changed` returns the runs that a page shows as they were before, and those of them whose events a page shows. If there are too many,
-// each person has one run in turn. The next search goes on with the next person.
+// The method `changed` returns the runs that have changed since a page showed them. It also returns which of these runs have their events on a page.
+// If there are too many, each person has one run in turn. The next search goes on with the next person.
 func (l *live) changed(updated map[string]time.Time) (all, withEvents []string) {
 	stale, detailed := map[string]map[string]bool{}, map[string]bool{} // the runs, by person; and whether their events are shown
 	l.mu.Lock()
@@ -434,7 +434,7 @@ func (p person) who() string {
 	return "operator " + p.Name
 }
 
-// The method `follow` streams updates to a page. The query names the runs of the page: `run` for the page of one run, or `row` for each run of a
+// The method `follow` streams updates to a page. The query names the runs of the page: `run` on the page of one run, or `row` for each run of a
 // list. See shownAs for their format. The parameter `newest` asks for the news that there are newer runs. The stream ends after about streamTime.
 func (c *console) follow(e echo.Context) error {
 	p, _ := personOf(e)

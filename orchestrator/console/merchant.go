@@ -73,7 +73,7 @@ func (m merchantPage) Revocable() (keys []string) {
 	return keys
 }
 
-// What is said after each action.
+// The texts that the page shows after each action.
 var merchantDone = map[string]string{
 	"change":  "The settings were stored. New orders use them; runs that were accepted before keep the old ones.",
 	"disable": "The merchant is disabled: the API refuses the calls of its portal. Runs in progress continue.",
@@ -112,7 +112,7 @@ func (c *console) merchantPage(e echo.Context) (page merchantPage, err error) {
 	return page, err
 }
 
-// keyPages is the maximum number of pages of keys that are read, and keysOnPage the number of keys on such a page.
+// keyPages is the maximum number of pages of keys that are read. keysOnPage is the number of keys on such a page.
 const keyPages, keysOnPage = 5, 200
 
 // keysOf reads the keys of a merchant, and returns them with the newest first.
@@ -267,8 +267,8 @@ type newKey struct {
 	Merchant string // the name of the merchant
 }
 
-// rotateKey creates a key, and answers with the page that shows its secret. Only this answer has the secret. So that a browser that sends the form
-// again creates no second key, the form names the newest key that its page has shown.
+// rotateKey creates a key, and answers with the page that shows its secret. Only this answer has the secret. The form names the newest key that its
+// page has shown. A browser that sends the form again therefore creates no second key.
 func (c *console) rotateKey(e echo.Context) error {
 	page, err := c.merchantPage(e)
 	if err != nil {

@@ -152,8 +152,8 @@ func (o *objectPage) readRuns(ctx context.Context, api *client.ClientWithRespons
 	return nil
 }
 
-// readRunsOfLedger adds those newest runs of the ledger that ListRuns does not find: a run about a customer's subscription does not record the
-// customer.
+// readRunsOfLedger adds the newest runs of the ledger that ListRuns does not find. For example, a run about a customer's subscription does not
+// record the customer.
 func (o *objectPage) readRunsOfLedger(ctx context.Context, api *client.ClientWithResponses) error {
 	var ids []string
 	for _, one := range o.Entries {
@@ -208,8 +208,8 @@ func (o *objectPage) readLedger(e echo.Context, api *client.ClientWithResponses)
 	return nil
 }
 
-// The function `partOf` returns the content of a part of a page. If the API has refused the request for the part, `fault` says why, and the other
-// parts of the page can be shown. Only a person who is signed out gets an error.
+// The function `partOf` returns the content of a part of a page. If the API has refused the request for the part, `fault` has the reason. The
+// page then shows only its other parts. Only a person who is signed out gets an error.
 func partOf[T any](body *T, response *http.Response, text []byte) (got *T, fault string, err error) {
 	if body != nil {
 		return body, "", nil
@@ -218,7 +218,7 @@ func partOf[T any](body *T, response *http.Response, text []byte) (got *T, fault
 	return nil, fault, err
 }
 
-// faultOf returns what a page says about a refusal of the API. Only a person who is signed out gets an error instead.
+// faultOf returns the text that a page shows about a refusal of the API. Only a person who is signed out gets an error instead.
 func faultOf(refused error) (fault string, err error) {
 	if p, ok := errors.AsType[*problem](refused); ok && !p.ends {
 		return p.title + ": " + p.detail, nil

@@ -13,7 +13,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// entriesOnPage is the number of entries on a page of a plan: as many as one call of the API approves or carries out.
+// entriesOnPage is the number of entries on a page of a plan. One call of the API approves or carries out at most this number of entries.
 const entriesOnPage = 30
 
 // The type `repairPlanPage` is the content of the page of a repair plan.
@@ -59,7 +59,7 @@ func (e planEntry) State() string {
 	return "not approved"
 }
 
-// Warning says what a person should know before the approval. The result is empty if the effect can be undone.
+// Warning returns the warning that a person should read before the approval. The result is empty if the effect can be undone.
 func (e planEntry) Warning() string {
 	switch e.Action {
 	case "remove-tenant":
@@ -75,7 +75,7 @@ func (e planEntry) Warning() string {
 // Startable reports whether the entry has no run yet.
 func (e planEntry) Startable() bool { return e.RepairRunID == nil }
 
-// Difference returns what was expected and what was found.
+// Difference returns the expected and the found values.
 func (e planEntry) Difference() *difference { return differenceOf(e.Action, e.Values) }
 
 // Planned returns the values on which the entry was planned.
@@ -117,7 +117,7 @@ func (p repairPlanPage) Elsewhere() int {
 	return n
 }
 
-// The type `typedPlan` is what was typed on the page of a plan.
+// The type `typedPlan` has the person's input on the page of a plan.
 type typedPlan struct {
 	ticked []string // the entries that were ticked; nil without a form
 	shown  []string // the entries that could be ticked
@@ -224,8 +224,8 @@ func (p repairPlanPage) address(first int) string {
 	return planPath(p.ID) + "?from=" + strconv.Itoa(first)
 }
 
-// repair approves the ticked entries of a page, and withdraws the approvals of the others. It then carries out the approved entries, if this was
-// asked for. A dry run changes nothing.
+// repair approves the ticked entries of a page, and withdraws the approvals of all other entries of the page. It then carries out the approved
+// entries, if this was asked for. A dry run changes nothing.
 func (c *console) repair(e echo.Context) error {
 	form, err := e.FormParams()
 	if err != nil {
@@ -286,7 +286,7 @@ func (c *console) approve(e echo.Context, api *client.ClientWithResponses, typed
 	return err
 }
 
-// The method `apply` carries out the ticked entries, or foresees what each of them would do.
+// The method `apply` carries out the ticked entries, or makes a dry run of them.
 func (c *console) apply(e echo.Context, api *client.ClientWithResponses, typed *typedPlan, dry bool) (*client.RepairAnswer, error) {
 	want := client.RepairRequest{PlanID: e.Param("id")}
 	if dry {

@@ -40,7 +40,7 @@ func (r runPage) Accepted() moment { return moment{r.CreatedAt, r.Now} }
 // Took returns how long the run took, or has taken until now.
 func (r runPage) Took() string { return took(r.CreatedAt, r.EndedAt, r.Now) }
 
-// Failure returns what the run waits for, or why it failed.
+// Failure returns the reason for which the run waits, or the failure of the run.
 func (r runPage) Failure() *client.Failure {
 	if r.Reason != nil {
 		return &client.Failure{
@@ -185,7 +185,7 @@ func (c *console) lastEvents(
 	return events, earlier, nil
 }
 
-// The actions of the page, and what is said after each of them.
+// The actions of the page, and the texts that the page shows after each action.
 var actions = map[string]string{
 	"retry":      "The retry was stored. The run continues within seconds.",
 	"skip":       "The step is skipped within seconds.",

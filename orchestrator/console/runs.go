@@ -19,7 +19,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 )
 
-// runsOnPage is the number of runs on a page, and attentionOnPage the number of those that need a person and stand above.
+// runsOnPage is the number of runs on a page. attentionOnPage is the number of runs above them that need a person.
 const (
 	runsOnPage      = 50
 	attentionOnPage = 20
@@ -176,7 +176,8 @@ func (c *console) runs(e echo.Context) error {
 	return c.show(e, http.StatusOK, "runs", "Runs", list)
 }
 
-// typedQuery returns what was typed without spaces around it. An id becomes lower case, as Keystone, BillingStack and Tenantry write ids.
+// typedQuery returns the text in the search field, without spaces around it. An id becomes lower case, as Keystone, BillingStack and Tenantry write
+// ids.
 func typedQuery(text string) string {
 	text = strings.TrimSpace(text)
 	if lower := strings.ToLower(text); dashedID.MatchString(lower) || hexID.MatchString(lower) {
@@ -210,8 +211,8 @@ var (
 	tenantName = regexp.MustCompile(`^bs-(customer|subscription)-([0-9a-f-]{36})$`)
 )
 
-// The method `searches` returns the queries that can find what was typed: an id of an object, of a user or of a merchant, the name of a tenant or
-// of a user, or an idempotency key. The first query with a result counts. If there is no query to make, `nothing` says why.
+// The method `searches` returns the queries for the text in the search field. The text is the id of an object, a user or a merchant, the name of a
+// tenant or a user, or an idempotency key. The first query with a result counts. If there is no query to make, `nothing` says why.
 func (c *console) searches(
 	ctx context.Context, p person, with client.ListRunsParams, typed string,
 ) (all []client.ListRunsParams, nothing string) {
@@ -258,7 +259,7 @@ func (c *console) searches(
 	case errors.Is(err, keystone.ErrNotFound):
 		return nil, "Nothing has this id, and no user has this name."
 	case errors.Is(err, errManyDomains):
-		return nil, fmt.Sprintf("No user has this name in the first %d domains, and the other ones are not searched. Search by an id instead.", maxDomains)
+		return nil, fmt.Sprintf("No user has this name in the first %d domains, and the other domains are not searched. Search by an id instead.", maxDomains)
 	case errors.Is(err, errManySearches):
 		return nil, "Too many people search for users at this moment. Try again, or search by an id."
 	case err != nil:
@@ -274,7 +275,7 @@ var (
 	errManySearches = errors.New("there are too many searches")
 )
 
-// userNamed returns the id of the user with this name in the domains of the customers of the default cloud's merchants. If there are more than
+// userNamed returns the id of the user with this name. It searches the domains of the merchants on the default cloud. If there are more than
 // maxDomains domains, and the first ones have no such user, the error is errManyDomains.
 func (c *console) userNamed(ctx context.Context, name string) (string, error) {
 	select {

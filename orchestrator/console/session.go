@@ -52,7 +52,7 @@ func newSessions(store SignIns) sessions {
 	return sessions{tls: manager("__Host-tenantry", true), plain: manager("tenantry-console", false)}
 }
 
-// The type `codec` takes a session that another release has stored, and that this release cannot read, for a session without a person.
+// If another release has stored a session that this release cannot read, the type `codec` returns a session without a person.
 type codec struct{ scs.GobCodec }
 
 // Decode implements [scs.Codec].
@@ -63,9 +63,9 @@ func (c codec) Decode(content []byte) (deadline time.Time, values map[string]any
 	return deadline, values, nil
 }
 
-// The method `of` returns the manager for a request. The result is nil if the request has no TLS and a browser on this host has not sent it, so that nobody's
-// password or cookie is sent over a network in plain text. A proxy on this host that ends TLS must send X-Forwarded-Proto: https. The browser
-// protects the session even if another client sends this header: it does not send or accept the cookie __Host- without TLS.
+// The method `of` returns the manager for a request. The result is nil if the request has no TLS, unless a browser on this host has sent it.
+// Passwords and cookies are therefore never sent over a network in plain text. A proxy on this host that ends TLS must send X-Forwarded-Proto:
+// https. The browser protects the session even if another client sends this header: it does not send or accept the cookie __Host- without TLS.
 func (s sessions) of(r *http.Request) *scs.SessionManager {
 	switch {
 	case r.TLS != nil, loopback.Address(r.RemoteAddr) && r.Header.Get(echo.HeaderXForwardedProto) == "https":
@@ -76,7 +76,8 @@ func (s sessions) of(r *http.Request) *scs.SessionManager {
 	return nil
 }
 
-// sentHere reports whether a browser on this host has sent the request, and not a page that another host's name has led to.
+// sentHere reports whether a browser on this host has sent the request to a name of this host. A page of another host may have a name that
+// resolves to this host.
 func sentHere(r *http.Request) bool {
 	origin := r.Header.Get(echo.HeaderOrigin)
 	u, err := url.Parse(origin)
@@ -108,10 +109,10 @@ func (c *console) withSession(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// sessionCookie is what a cookie of a session looks like.
+// sessionCookie matches the cookie of a session.
 var sessionCookie = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
 
-// cookieOf returns the value of the cookie of a session. If the value cannot be that of a session, the result is empty.
+// cookieOf returns the value of the cookie of a session. If the value does not have the form of a session's value, the result is empty.
 func cookieOf(m *scs.SessionManager, r *http.Request) string {
 	cookie, err := r.Cookie(m.Cookie.Name)
 	if err != nil || !sessionCookie.MatchString(cookie.Value) {
@@ -125,7 +126,7 @@ func personOf(e echo.Context) (person, bool) {
 	return p, ok
 }
 
-// signedIn sends a person who has not signed in to the page for it.
+// signedIn redirects a person who has not signed in to the page for signing in.
 func (c *console) signedIn(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(e echo.Context) error {
 		p, ok := personOf(e)

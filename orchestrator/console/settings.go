@@ -28,7 +28,7 @@ func (s setting) From() string {
 	return "default"
 }
 
-// About returns what the setting means, without the marks of code.
+// About returns the meaning of the setting, without the backticks around code.
 func (s setting) About() string { return strings.ReplaceAll(s.Meaning, "`", "") }
 
 // Usual returns the default, without the marks of code.

@@ -41,7 +41,7 @@ const (
 
 // The type `signInForm` is the content of the page for signing in.
 type signInForm struct {
-	How, User, Domain, Key, Next string // what was typed, without secrets
+	How, User, Domain, Key, Next string // the person's input, without secrets
 	Fault                        string // why the last attempt failed
 	Insecure                     bool   // nobody can sign in over this connection
 	AdminRole                    string
@@ -174,8 +174,8 @@ func (f signInForm) limitKey() string {
 	return ""
 }
 
-// The function `visitorKey` returns the key of the limit for one visitor. Behind a proxy on this host, the visitor is the last one in
-// X-Forwarded-For, because the proxy itself has added it. If the proxy sends no address, the result is empty: otherwise, all people behind the
+// The function `visitorKey` returns the key of the limit for one visitor. Behind a proxy on this host, the last address in X-Forwarded-For is the
+// visitor's address, because the proxy itself has added it. If the proxy sends no address, the result is empty: otherwise, all people behind the
 // proxy would be one visitor.
 func visitorKey(r *http.Request) string {
 	address, _, err := net.SplitHostPort(r.RemoteAddr)

@@ -92,7 +92,8 @@ func (c *console) subscription(e echo.Context) error {
 	return c.showSubscription(e, http.StatusOK, typed{}, "")
 }
 
-// showSubscription answers with the page of a subscription. The parameters are the status, what was typed, and why it was refused.
+// showSubscription answers with the page of a subscription. The parameters are the status, the person's input, and the reason why the input was
+// refused.
 func (c *console) showSubscription(e echo.Context, status int, t typed, fault string) error {
 	api, err := c.asPerson(e)
 	if err != nil {
@@ -117,7 +118,7 @@ func (c *console) showSubscription(e echo.Context, status int, t typed, fault st
 	return c.show(e, status, "subscription", "Subscription "+short(page.ID), page)
 }
 
-// readRest reads what the subscription names: its plan, its customer and its tenant.
+// readRest reads the objects that the subscription names: its plan, its customer and its tenant.
 func (s *subscriptionPage) readRest(ctx context.Context, api *client.ClientWithResponses) (err error) {
 	plans, err := api.ListPlansWithResponse(ctx, s.Merchant, &client.ListPlansParams{Limit: new(plansOnPage)})
 	if err != nil {

@@ -21,7 +21,7 @@ const (
 	longestUsage = 7 * aDay
 	// maxUsageCalls is the maximum number of calls for the usage on a page. Older usage is then left out.
 	maxUsageCalls = 20
-	// unmatchedOnPage is the maximum number of entries of unmatched usage that are searched for those of the subscription.
+	// unmatchedOnPage is the maximum number of entries of unmatched usage among which the page searches for the entries of the subscription.
 	unmatchedOnPage = 200
 )
 
@@ -104,7 +104,7 @@ func roundedText(d decimal.Decimal) string {
 	return d.Round(places).String()
 }
 
-// maxPlaces is the maximum number of digits after the decimal point: the usage of gauges is rounded to so many digits.
+// maxPlaces is the number of digits after the decimal point to which the usage of gauges is rounded.
 const maxPlaces = 12
 
 // The type `amounts` has amounts by bar and kind.
@@ -346,7 +346,7 @@ func (v usageView) axis(t time.Time) string {
 // X returns the left edge of the bar with this number in the picture.
 func (plot) X(i int) int { return i*barWidth + 1 }
 
-// Label writes what a bar shows.
+// Label returns the text about a bar.
 func (b usageBar) Label() string {
 	all := []string{barTime(b.From, b.To)}
 	for _, p := range b.Parts {

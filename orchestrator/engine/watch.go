@@ -25,8 +25,9 @@ type watched struct {
 }
 
 // The method `tell` sends a copy of the stored run to the run's watchers. If the argument `run` is nil, another replica has changed
-// the stored run before the time `now`. A slow watcher receives only the newest copy. If the watcher has not received the copy of an ended run
-// yet, the report of another replica does not replace this copy: the database also reports the end of a run to the replica that has executed it.
+// the stored run before the time `now`. A slow watcher receives only the newest copy. If the watcher has not yet received the copy of an ended
+// run, the report of another replica does not replace this copy. The reason is that the database also reports the end of a run to the replica
+// that has executed the run.
 func (w *watchers) tell(runID string, run *saga.Run, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -96,8 +97,8 @@ func (e *Engine) Watch(runID string) saga.Watcher {
 	return &watcher{e, runID, run, changes, stop, since}
 }
 
-// The method `read` reads the run from the store, or returns the result of another watcher's read. The other watcher's read must
-// have begun after this watcher's last read, and after the last change that another replica reported.
+// The method `read` reads the run from the store, or returns the result of another watcher's read. The other watcher's read must have begun
+// later than two events: this watcher's last read, and the last change that another replica reported.
 func (w *watcher) read(ctx context.Context) (*saga.Run, error) {
 	select {
 	case w.run.turn <- struct{}{}:

@@ -10,9 +10,9 @@ type Selection struct {
 	Range // the hours that begin in this range
 
 	Merchant     string
-	Subscription string // empty: all usage of the merchant, also that of projects without a subscription
-	// Current lets the usage be billed with the products, units, divisors and prices of now. Without it, a meter that was billed in an hour keeps those
-	// with which it was billed.
+	Subscription string // empty: all usage of the merchant, including the usage of projects without a subscription
+	// With Current, the usage is billed with the present products, units, divisors and prices. Without it, a meter that was billed in an hour keeps
+	// those with which it was billed.
 	Current bool
 }
 
@@ -25,14 +25,14 @@ type Selected struct {
 
 // Rebilling lets usage be billed again, for example after the merchant has created a product.
 type Rebilling interface {
-	// BillAgain lets the stored usage of the selected hours wait to be billed, and removes these hours from the unmatched usage: the bill adds
-	// them again if they are still unmatched. All this happens in one transaction. Hours that will be computed again are left out, because they are
-	// billed afterwards.
+	// BillAgain marks the stored usage of the selected hours as waiting to be billed, and removes these hours from the unmatched usage. The bill
+	// adds them again if they are still unmatched. All this happens in one transaction. Hours that will be computed again are left out, because
+	// they are billed afterwards.
 	//
-	// BillAgain stops at the end of an hour before it selects more than `limit` hours of projects, but it selects at least one hour with all its
-	// projects. BillAgain may be repeated: usage that is billed again without a change makes no row.
+	// BillAgain selects at most `limit` hours of projects. An hour of two projects counts as two. It selects an hour for all projects or for none.
+	// It selects one hour even if the projects of this hour exceed the limit. BillAgain may be repeated: usage that is billed again without a change makes no row.
 	//
-	// An entry of the unmatched usage stands for all hours from its first to its last one. It is removed if all of them are selected. If its
+	// An entry of the unmatched usage stands for all hours from its first to its last one. It is removed if all its hours are selected. If its
 	// first or its last hour is selected, it is shortened. Otherwise it stays. An entry about several subscriptions stays if s.Subscription is
 	// set. An entry with the reason Differing always stays, because a bill does not read BillingStack's usage.
 	BillAgain(ctx context.Context, now time.Time, s Selection, limit int) (Selected, error)

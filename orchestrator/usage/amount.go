@@ -32,7 +32,7 @@ const unitHourDigits = 12
 // meaningless.
 //
 // The points must include all points of the series in the range. They must also include the last point before the range, if there is one.
-// This point may be missing if the kind is Delta, or if the kind is Gauge and the point is at least `hold` older than the range. The
+// This point may be missing in two cases: the kind is Delta, or the kind is Gauge and the point is at least `hold` older than the range. The
 // points may also include other points of the series, which do not change the amount. A caller can therefore add the same points to the
 // tallies of all segments of a window.
 //

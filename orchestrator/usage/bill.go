@@ -14,8 +14,8 @@ type Reading struct {
 	Hour     time.Time
 	Measured []Metered // the usage of the subscriptions, and of projects without a subscription
 	Earlier  []Row     // all rows that were made before for the hour and these subscriptions
-	// Terms has the terms of the subscriptions whose usage an operator has let be billed with the products, units, divisors and prices of then. An
-	// empty list means those of now. A subscription without a list keeps those of its earlier rows.
+	// Terms has the products, units, divisors and prices with which an operator has had usage billed again, by subscription. An empty list means the
+	// present terms. A subscription without a list keeps the terms of its earlier rows.
 	Terms map[string][]Term
 }
 
@@ -38,7 +38,7 @@ const (
 	NoProduct        Reason = "no-product"        // the merchant has no product for the meter
 	AmbiguousProduct Reason = "product-ambiguous" // the plan has several products of this name
 	OtherUnit        Reason = "other-unit"        // the meter is billed in another unit
-	SeveralUnits     Reason = "several-units"     // the hour has several units of the meter, and Meters does not say which one is billed
+	SeveralUnits     Reason = "several-units"     // the hour has several units of the meter, and Meters does not state the unit that is billed
 	Unpriced         Reason = "unpriced"          // the usage is billed, but its product has no fixed price
 	Differing        Reason = "differs"           // BillingStack has other numbers under the id of a row
 )
@@ -79,14 +79,15 @@ const productDigits = 12
 // made. If the window now belongs to another plan, one row takes back the usage of the old plan at the old price, and another row has the usage of the new
 // plan.
 //
-// A meter that has earlier rows in the window keeps its product, unit, divisor and price, even if the merchant has changed the plan, the product or
-// its price since, or the file of meters was changed. If the subscription has r.Terms, they are kept instead. If these differ from the earlier rows,
-// one row takes back the usage of the old product at the old price, and another row has the usage of the new one. Usage of a product that is not in
-// the plan of the subscription is neither billed nor unmatched: the merchant does not sell it in this plan.
+// A meter that has earlier rows in the window keeps its product, unit, divisor and price. This is so even if the merchant has changed the plan, the
+// product or its price since, or if the file of meters was changed. If the subscription has r.Terms, the meter gets these terms instead. If they
+// differ from the terms of the earlier rows, one row takes back the usage of the old product at the old price, and another row has the usage of the
+// new product. Usage of a product that is not in the plan of the subscription is neither billed nor unmatched: the merchant does not sell it in this
+// plan.
 //
-// Amounts of different units are never added. If the unit of a meter is stated, usage with another unit is unmatched. If it is not stated, and the
-// subscription has amounts of several units in the hour, nothing of this meter is billed, and earlier rows are taken back. Once the unit is
-// stated in b.Meters, the usage is billed as if there were no earlier rows.
+// Amounts of different units are never added. If the unit of a meter is stated, usage with another unit is unmatched. If the unit is not stated, and
+// the subscription has amounts of several units in the hour, the usage of this meter is not billed, and earlier rows are taken back. Once the unit
+// is stated in b.Meters, the usage is billed as if there were no earlier rows.
 func (b Billing) Bill(r Reading, c Catalog) (bill Bill) {
 	earlier := slices.SortedFunc(slices.Values(r.Earlier), func(a, b Row) int { return cmp.Compare(a.Revision, b.Revision) })
 	kept := keptOf(earlier, r.Terms)
@@ -221,7 +222,7 @@ type sale struct {
 	price   string // see priceText
 }
 
-// ofAnyPlan names the rows whose revisions are counted together, whatever their plans and prices.
+// ofAnyPlan names rows whose revisions are counted together, even if their plans and prices differ.
 func (s sale) ofAnyPlan() sale {
 	s.plan, s.price = "", ""
 	return s
@@ -235,7 +236,8 @@ func priceText(price *decimal.Decimal) string {
 	return price.String()
 }
 
-// The function `unmatched` leaves out what the reason does not depend on: a missing or ambiguous product is missing for all projects.
+// The function `unmatched` omits the fields on which the reason does not depend. For example, a missing or ambiguous product is missing for all
+// projects.
 func unmatched(m Metered, why Reason) Unmatched {
 	if why.OfMeter() {
 		m.Cloud, m.Project, m.Subscription, m.State = "", "", "", ""

@@ -13,13 +13,13 @@ import (
 const (
 	// billEvery is the interval between two searches for usage to bill.
 	billEvery = 5 * time.Second
-	// billedAtOnce is the maximum number of projects whose usage is billed in one transaction, and merchantsAtOnce the maximum number of
-	// merchants that are billed after one search. A replica bills billersAtOnce merchants at the same time.
+	// billedAtOnce is the maximum number of projects whose usage is billed in one transaction. merchantsAtOnce is the maximum number of merchants
+	// that are billed after one search. A replica bills billersAtOnce merchants at the same time.
 	billedAtOnce    = 50
 	merchantsAtOnce = 100
 	billersAtOnce   = 4
-	// catalogTime is the time limit for reading a merchant's catalog: two requests to BillingStack, each of which waits for its turn and
-	// then for up to 65 s.
+	// catalogTime is the time limit for reading a merchant's catalog with two requests to BillingStack. Each request waits for its turn, and then
+	// up to 65 s for the answer.
 	catalogTime = 3 * time.Minute
 	// billsInARow is the maximum number of transactions in which a merchant's usage is billed with one reading of the catalog.
 	billsInARow = 20
@@ -37,8 +37,8 @@ type Books interface {
 	// left out.
 	Billable(ctx context.Context, now time.Time, limit int) ([]string, error)
 	// Bill reads the oldest hour in which the merchant has usage to bill, of at most `limit` projects. It calls the function `bill`, and stores
-	// its results: rows, unmatched usage and follow-ups. All this happens in one transaction. The usage of the projects then no longer waits to
-	// be billed, unless its subscription is in Bill.Later: this usage waits another hour, and is given up after 30 days. The result is the number
+	// its results: rows, unmatched usage and follow-ups. All this happens in one transaction. Then the usage of the projects no longer waits to
+	// be billed. If the subscription is in Bill.Later, the usage waits for another hour, and is given up after 30 days. The result is the number
 	// of the projects; it is zero if there is nothing to bill, or if another replica is billing it. If Bill returns an error, nothing was stored,
 	// or the answer of the database was lost.
 	Bill(ctx context.Context, now time.Time, merchant string, limit int, bill func(Reading) (Bill, []saga.FollowUp)) (int, error)
@@ -96,7 +96,7 @@ type Biller struct {
 	Fault   func(error) // called with errors that an operator should know; several calls may be made at the same time
 }
 
-// Serve bills usage until ctx ends. A merchant whose usage is slow to bill, or cannot be billed, does not delay the others.
+// Serve bills usage until ctx ends. If the usage of a merchant is slow to bill, or cannot be billed, this does not delay the other merchants.
 func (b *Biller) Serve(ctx context.Context) {
 	timer := time.NewTicker(billEvery)
 	defer timer.Stop()

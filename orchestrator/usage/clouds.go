@@ -16,6 +16,6 @@ type CloudState struct {
 
 // Watch shows the clouds that send samples.
 type Watch interface {
-	// Clouds reads at most `limit` clouds that have a meter key which is not revoked, or have sent samples, sorted by name.
+	// Clouds reads at most `limit` clouds, sorted by name. Each of these clouds has sent samples, or has a meter key that is not revoked.
 	Clouds(ctx context.Context, limit int) ([]CloudState, error)
 }

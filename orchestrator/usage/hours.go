@@ -51,17 +51,17 @@ type Finished struct {
 
 // Hours stores the usage of hours.
 type Hours interface {
-	// TakeDue chooses at most `limit` due hours that ended before the time `ended`, oldest first. A taken hour is not due any more, and is not
-	// taken again before the time for which FinishHour is awaited has passed: TakeTimeout. When TakeDue returns, each sample that is added
+	// TakeDue chooses at most `limit` due hours that ended before the time `ended`, oldest first. A taken hour is no longer due. If FinishHour is not
+	// called within TakeTimeout, the hour can be taken again. When TakeDue returns, each sample that is added
 	// later makes its hour due again. If several replicas call TakeDue at the same time, only one of them takes a given hour.
 	TakeDue(ctx context.Context, now, ended time.Time, limit int) ([]Due, error)
-	// Recorded reads the series of the project that have a point in the hour, and also gauges whose last point before the hour is less than
-	// MaxHold away. A series with many points comes in several parts, one after the other, so that the memory for an hour is bounded. The
+	// Recorded reads the series of the project that have a point in the hour. It also reads gauges whose last point is less than MaxHold before the
+	// hour. To limit the memory for an hour, Recorded returns a series with many points in several parts, one after the other. The
 	// points are valid until the next step of the loop. An error ends the loop. All points are of the same state of the database. The body of
 	// the loop must not use the database, which may have only one connection.
 	Recorded(ctx context.Context, d Due) iter.Seq2[Recorded, error]
-	// FinishHour stores the usage of a taken hour in place of the usage that was stored for the hour before, lets the usage be billed, and makes
-	// the hours f.Again of the project due. All this happens in one transaction. FinishHour may be repeated. If the hour was finished or taken
+	// FinishHour does the following in one transaction: it replaces the stored usage of a taken hour, marks the usage as waiting to be billed, and
+	// makes the hours f.Again of the project due. FinishHour may be repeated. If the hour was finished or taken
 	// again since the call of TakeDue that returned d, FinishHour does nothing, because the usage may lack samples that a later computation has
 	// read.
 	FinishHour(ctx context.Context, now time.Time, d Due, f Finished) error

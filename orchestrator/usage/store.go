@@ -31,15 +31,15 @@ type Store interface {
 	Add(ctx context.Context, now time.Time, b Batch) (Added, error)
 	// Received records that samples of a cloud were received at a time. An earlier time than a recorded one changes nothing.
 	Received(ctx context.Context, cloud string, at time.Time) error
-	// DeleteOld deletes the samples whose day ended before the time `samples`, the series that have no samples any more, the samples apart
-	// that were received before the time `apart`, and the unmatched usage whose last hour began before the time `apart`. DeleteOld may be
-	// repeated.
+	// DeleteOld deletes the samples whose day ended before the time `samples`, and the series that no longer have samples. It also deletes the
+	// samples apart that were received before the time `apart`, and the unmatched usage whose last hour began before the time `apart`. DeleteOld
+	// may be repeated.
 	DeleteOld(ctx context.Context, samples, apart time.Time) error
 }
 
 // Errors of an intake of samples.
 var (
-	// ErrNotJSON means that a post contains no sample, because it is not JSON. Nothing was stored.
+	// ErrNotJSON means that a post is not JSON, and therefore contains no sample. Nothing was stored.
 	ErrNotJSON = errors.New("the body is not a JSON array of samples")
 	// ErrFull means that the database is away, and that the spool is full or missing. Nothing was stored.
 	ErrFull = errors.New("the database is away, and the spool is full or missing")

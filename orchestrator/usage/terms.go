@@ -28,8 +28,8 @@ type kept struct {
 	prices map[sale]*decimal.Decimal // of the products in a window; the sales have no price
 }
 
-// keptOf returns how usage was billed before: by the terms of the subscription, if it has terms, and otherwise by its earlier rows, which are
-// sorted by revision. A row in which the unit of a meter is stated replaces earlier rows in which it is not: see Billing.Bill.
+// keptOf returns the terms with which usage was billed before. If the subscription has no terms, keptOf derives them from its earlier rows,
+// which are sorted by revision. A row that states the unit of a meter replaces earlier rows that do not state it: see Billing.Bill.
 func keptOf(earlier []Row, terms map[string][]Term) kept {
 	k := kept{map[metering]sold{}, map[sale]*decimal.Decimal{}}
 	keepPrice := func(at window, product string, price *decimal.Decimal) {
@@ -60,7 +60,7 @@ func keptOf(earlier []Row, terms map[string][]Term) kept {
 	return k
 }
 
-// termsOf returns the terms of a subscription after a bill: the earlier ones, and those of the usage that was billed now.
+// termsOf returns the terms of a subscription after a bill: the earlier terms, and the terms of the usage that was billed now.
 func termsOf(subscription string, earlier []Term, measured []Metered, products []*sold) []Term {
 	all := map[metering]Term{}
 	for _, t := range earlier {

@@ -50,8 +50,8 @@ const (
 	retryIn = time.Second
 	// keepApart is the time for which samples that cannot be used are kept.
 	keepApart = 30 * 24 * time.Hour
-	// cleanEvery is the interval between two deletions of old samples, cleanTime is the time limit of a deletion, and cleanAgain is the time
-	// after which a failed deletion is repeated.
+	// cleanEvery is the interval between two deletions of old samples. cleanTime is the time limit of a deletion. cleanAgain is the time after which a
+	// failed deletion is repeated.
 	cleanEvery = time.Hour
 	cleanTime  = 10 * time.Minute
 	cleanAgain = time.Minute
@@ -91,8 +91,8 @@ type Intake struct {
 	lines map[string]*line // by cloud; bounded, because posts need the meter key of a cloud
 }
 
-// The type `line` stores the posts of one cloud. Each cloud has its own, so that a cloud that sends too much, or whose posts cannot be stored,
-// does not delay the posts of the other clouds, and does not send them to the spool. If the database is away, each cloud finds this out
+// The type `line` stores the posts of one cloud. Each cloud has its own queue. Suppose that a cloud sends too much, or that its posts cannot be
+// stored. This does not delay the posts of the other clouds, and does not send them to the spool. If the database is away, each cloud finds this out
 // itself, which costs one attempt a second.
 type line struct {
 	group    groupcommit.Group[usage.Batch, error]
@@ -187,8 +187,8 @@ func (i *Intake) Take(ctx context.Context, cloud string, body []byte) (usage.Rec
 	return receipt, err
 }
 
-// The method `decode` returns the samples of a post. Samples that were too old or in the future when the post was received are kept apart, and
-// samples that have waited too long in the spool.
+// The method `decode` returns the samples of a post. Samples that were too old or in the future when the post was received are kept apart. Samples
+// that have waited too long in the spool are kept apart, too.
 func (i *Intake) decode(cloud string, received time.Time, body []byte) (b usage.Batch, receipt usage.Receipt, err error) {
 	decoded, err := ceilometer.Decode(cloud, body)
 	if err != nil {
@@ -342,8 +342,8 @@ func (i *Intake) drain(ctx context.Context, cloud string, l *line) {
 	}
 }
 
-// Refused returns the reason for which the spool has refused the last post of a cloud. If the last post of each cloud was stored, or posts of this
-// cloud have left the spool since then, Refused returns nil. Of several clouds, it returns the reason of one.
+// Refused returns the reason for which the spool has refused the last post of a cloud. Refused returns nil if, for each cloud, the last post was
+// stored, or posts have left the spool since the last refusal. Of several clouds, it returns the reason of one.
 func (i *Intake) Refused() error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -414,7 +414,7 @@ func (i *Intake) clean(ctx context.Context) {
 	}
 }
 
-// The method `restore` stores a post from the spool of a cloud. A record that is no post is kept apart, so that it does not block the posts
+// The method `restore` stores a post from the spool of a cloud. A record that is not a post is kept apart, so that it does not block the posts
 // behind it.
 func (i *Intake) restore(ctx context.Context, owner string, record []byte) error {
 	cloud, received, body, err := fromRecord(record)

@@ -69,8 +69,8 @@ func (o Options) check() error {
 	return errors.Join(faults...)
 }
 
-// The method `openFolder` creates, opens and locks the folder. The lock is on the folder itself: there is no lock file that somebody could
-// delete, and that could not be created on a full disk.
+// The method `openFolder` creates, opens and locks the folder. The lock is on the folder itself. Somebody could delete a lock file, and a
+// lock file could not be created on a full disk.
 func (s *Spool) openFolder() error {
 	created := true
 	if err := os.Mkdir(s.Folder, 0o700); errors.Is(err, fs.ErrExist) {

@@ -15,9 +15,9 @@ import (
 	"sync"
 )
 
-// Shared is a folder with a spool for each of several owners. The spools share Options.MaxBytes: if there are n owners, the files of each may
-// have the n-th part of it. A single owner may therefore use all of it. If an owner has used more than its part before further owners came,
-// it gets no more space until its files are smaller, and the further owners get what is left.
+// Shared is a folder with a spool for each of several owners. The spools share Options.MaxBytes: if there are n owners, the files of each owner may
+// have the n-th part of Options.MaxBytes. A single owner may therefore use all of it. If an owner has used more than its part before further owners
+// came, it gets no more space until its files are smaller. Meanwhile, the further owners get the space that is left.
 //
 // The spool of an owner is in a subfolder of its own, with the owner's name. The spool of the owner "" is in the folder itself. Shared is safe
 // for concurrent use.

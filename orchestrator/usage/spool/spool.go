@@ -201,8 +201,8 @@ func (s *Spool) Close() error {
 	return s.closeErr
 }
 
-// The method `keepProgress` writes the offset of the first record that is not done into a file name. The file with this record never
-// gets the offset of another file, as could happen if offsets were kept in a file of their own. If the segment is damaged,
+// The method `keepProgress` writes the offset of the first record that is not done into a file name. The name of the file contains the
+// offset. If offsets were kept in a file of their own, a file could get the offset of another file. If the segment is damaged,
 // `keepProgress` does nothing, so that the damage is found and reported again.
 func (s *Spool) keepProgress() error {
 	if len(s.segments) == 0 || s.segments[0].lost > 0 {
@@ -284,7 +284,7 @@ func (s *Spool) commit(_ context.Context, records [][]byte) []error {
 }
 
 // The method `write` writes at least one record, and the further records that fit in the same segment. It returns the number of
-// records that it has tried to write. All of them are safe on disk, or none is acknowledged.
+// records that it has tried to write. Either all records are safe on disk, or no record is acknowledged.
 func (s *Spool) write(records [][]byte) (int, error) {
 	size := frameBytes(records[0])
 	if s.active != nil && s.active.end+size > s.SegmentBytes {

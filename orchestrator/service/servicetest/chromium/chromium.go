@@ -68,7 +68,7 @@ func Read[T any](t *testing.T, ctx context.Context, a chromedp.Action[T]) T {
 	return found
 }
 
-// Seen is what a browser has asked for, and what it complained about.
+// Seen has the requests of a browser, and its complaints.
 type Seen struct {
 	mu     sync.Mutex
 	urls   []string
@@ -100,9 +100,9 @@ func Watch(t *testing.T, ctx context.Context) *Seen {
 	return s
 }
 
-// Check fails the test if a request went to another host than that of the URL, or if the browser has complained, for example about the
-// Content-Security-Policy. Browsers also complain about each answer with an error status: the parameter `expected` lists parts of complaints that
-// the test has caused.
+// Check fails the test if the browser has sent a request to another host than the host of the URL. It also fails the test if the browser has
+// complained, for example about the Content-Security-Policy. Browsers also complain about each answer with an error status: the parameter
+// `expected` lists parts of complaints that the test has caused.
 func (s *Seen) Check(t *testing.T, url string, expected ...string) {
 	t.Helper()
 	s.mu.Lock()
