@@ -31,8 +31,8 @@ type Product struct {
 	Pricing     Pricing        `json:"pricing,omitempty"`
 }
 
-// Pricing is a free list of objects, which BillingStack stores and does not interpret. A pricing that cannot be decoded, such as a number that is
-// too large or a value that is not a list, becomes a list with one nil, so that the other objects of its list can be read.
+// Pricing is a free list of objects, which BillingStack stores and does not interpret. A pricing that cannot be decoded becomes a list with one
+// nil, so that the other objects of its list can be read. Examples are a number that is too large, or a value that is not a list.
 type Pricing []any
 
 // UnmarshalJSON decodes a pricing. It never fails.

@@ -43,8 +43,8 @@ func (c *Client) OneUsage(ctx context.Context, merchantID, id string) (Usage, er
 	return found, nil
 }
 
-// CreateUsage stores usage, and returns the usage that BillingStack has. The call may be repeated if want.ID is set: if usage with this id
-// exists already, CreateUsage returns it, and its numbers may differ from the numbers in want. If want.ID is empty, the server chooses the
+// CreateUsage stores usage, and returns the usage that BillingStack has. The call may be repeated if want.ID is set. If usage with this id exists
+// already, CreateUsage returns this usage. Its numbers may differ from the numbers in want. If want.ID is empty, the server chooses the
 // id. CreateUsage returns ErrConflict if want.ID belongs to usage of another subscription or product. CreateUsage returns ErrUsageBroken, with
 // the class upstream.Blocked, if the server cannot store any usage.
 //

@@ -20,9 +20,9 @@ type Self interface {
 	// Holder returns the user of the credential, with the scope and the roles of the token.
 	Holder(ctx context.Context) (Holder, error)
 
-	// EachPower calls take for each role assignment of the user, including those of the user's groups. Like [Inventory.EachAssignment],
-	// EachPower lists the assignments that Keystone stores, without the roles that follow from them. Identity v2.0 shows only the roles on the
-	// project of the credential.
+	// EachPower calls take for each role assignment of the user, and for each role assignment of the user's groups. Like
+	// [Inventory.EachAssignment], EachPower lists the assignments that Keystone stores, without the roles that follow from them. Identity v2.0
+	// shows only the roles on the project of the credential.
 	EachPower(ctx context.Context, h Holder, take func(Power)) error
 }
 

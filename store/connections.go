@@ -99,8 +99,8 @@ func readOnly(err error) bool {
 	return ok && pg.Code == "25006" // read_only_sql_transaction
 }
 
-// The type `connector` opens connections to PostgreSQL. Every error of Connect is a saga.ErrUnavailable, whatever the error code of
-// PostgreSQL is. PostgreSQL refuses connections with error codes of many classes. For example, if the disk is full, PostgreSQL
+// The type `connector` opens connections to PostgreSQL. Every error of Connect is a saga.ErrUnavailable, with any error code of PostgreSQL.
+// PostgreSQL refuses connections with error codes of many classes. For example, if the disk is full, PostgreSQL
 // answers XX000, "could not write init file".
 type connector struct{ driver.Connector }
 

@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Rights describes what a PostgreSQL server permits the user of the database URL. The zero value describes an SQLite file.
+// Rights has the rights of the database URL's user on a PostgreSQL server. The zero value describes an SQLite file.
 type Rights struct {
 	User, Database string // quoted for SQL
 	Schema         string // the schema of the tables, quoted for SQL; empty if the user may use no schema of the search path
@@ -22,8 +22,8 @@ type Rights struct {
 	Limit string
 }
 
-// Rights reads what the server permits. With a connection pooler, the pooler opens the connections for statements, so Needed is only 1: the
-// connection of Listen.
+// Rights reads the rights from the server. With a connection pooler, the pooler opens the connections for statements, so Needed is only 1:
+// the connection of Listen.
 func (s *Store) Rights(ctx context.Context) (Rights, error) {
 	if !s.postgres() {
 		return Rights{MayCreate: true, MayWrite: true}, nil

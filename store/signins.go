@@ -29,8 +29,8 @@ type signInRow struct {
 // TableName returns the table's name for gorm.
 func (signInRow) TableName() string { return "sign_ins" }
 
-// sealedFor is the additional authenticated data of a sealed session. With it, nobody who can write to the database can give a session the content
-// of another one.
+// sealedFor is the additional authenticated data of a sealed session. With it, a person who can write to the database cannot give a session the
+// content of another session.
 func (signInRow) sealedFor(id string) string { return "sign-in " + id }
 
 // FindCtx reads the content of a session. If there is no such session, if it has expired, or if it is sealed with another secret key, `found` is
@@ -84,7 +84,7 @@ func (t *SignIns) Commit(id string, content []byte, expiry time.Time) error {
 // Delete implements scs.Store. Only DeleteCtx is called.
 func (t *SignIns) Delete(id string) error { return t.DeleteCtx(context.Background(), id) }
 
-// Among returns those of the sessions that have not ended.
+// Among returns the given sessions that have not ended.
 func (t *SignIns) Among(ctx context.Context, ids []string) (map[string]bool, error) {
 	var found []string
 	err := t.store.db.WithContext(ctx).Model(&signInRow{}).Where("id IN ? AND expires_at > ?", ids, t.now().UnixMicro()).Pluck("id", &found).Error

@@ -119,7 +119,7 @@ func rowsOfBatch(now time.Time, b usage.Batch) (rows sampleRows) {
 	return rows
 }
 
-// insert stores the samples of projects that runs have made or adopted, and returns the rows of foreign_meters for the others.
+// insert stores the samples of projects that runs have made or adopted. For the samples of other projects, it returns rows of foreign_meters.
 func (r *sampleRows) insert(tx *gorm.DB, postgres bool, added *usage.Added) (foreign foreignMeters, err error) {
 	if postgres {
 		foreign, err = r.insertPostgres(tx, added)
@@ -211,7 +211,7 @@ func insertOnce[T any](tx *gorm.DB, rows []T) (inserted int, err error) {
 	return inserted, nil
 }
 
-// insertSeries inserts the series that do not exist yet, and updates the last day of the others.
+// insertSeries inserts the series that do not exist yet, and updates the last day of the existing series.
 func insertSeries(tx *gorm.DB, rows []seriesRow) error {
 	for part := range slices.Chunk(rows, rowsOfSQLite) {
 		err := tx.Clauses(clause.OnConflict{
@@ -271,7 +271,7 @@ SELECT s.id FROM series s
 WHERE s.id > @after AND s.id <= @last AND (SELECT p.at FROM samples p WHERE p.series_id = s.id LIMIT 1) IS NULL
 ORDER BY s.id`
 
-// deleteEmptySeries deletes the series that have no samples, such as those of servers that were deleted long ago.
+// deleteEmptySeries deletes the series that have no samples, such as the series of servers that were deleted long ago.
 func (u *Usage) deleteEmptySeries(ctx context.Context) error {
 	db := u.store.db.WithContext(ctx)
 	for after := ""; ; {
@@ -293,7 +293,7 @@ func (u *Usage) deleteEmptySeries(ctx context.Context) error {
 	}
 }
 
-// deleteIfEmpty deletes those of the series that have no samples.
+// deleteIfEmpty deletes the given series that have no samples.
 //
 // The caller may have missed a sample that was being stored. Therefore the deletion looks again, while no transaction stores samples. Such a
 // transaction does not insert the row of a series that exists already.

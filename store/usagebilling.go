@@ -17,8 +17,8 @@ import (
 var _ usage.Books = (*Usage)(nil)
 
 const (
-	// maxUnposted is the number of rows of a merchant that are not posted, from which no more of its usage is billed. Rows older than
-	// unpostedFor do not count: BillingStack may refuse them for good, and this must not keep other usage from being billed.
+	// If maxUnposted rows of a merchant are not posted, no more usage of this merchant is billed. Rows older than unpostedFor do not count.
+	// BillingStack may refuse these rows permanently, and other usage must still be billed.
 	maxUnposted = 1000
 	unpostedFor = 24 * time.Hour
 	// billedLater is the time after which usage is billed that could not be billed.
@@ -32,8 +32,8 @@ const (
 // Bill bills usage, as usage.Books specifies.
 //
 // On PostgreSQL, only one transaction at a time bills the usage of a merchant. Otherwise, two transactions could bill two projects of the same
-// subscription, and none of them would subtract the rows of the other one. The rows of usage_unbilled are locked, so that FinishHour waits if it
-// changes their usage. Bill skips the rows that FinishHour has locked.
+// subscription at the same time, and neither would subtract the rows of the other. The rows of usage_unbilled are locked, so that FinishHour
+// waits if it changes their usage. Bill skips the rows that FinishHour has locked.
 func (u *Usage) Bill(ctx context.Context, now time.Time, merchant string, limit int,
 	bill func(usage.Reading) (usage.Bill, []saga.FollowUp),
 ) (billed int, err error) {
@@ -69,8 +69,8 @@ func (u *Usage) Bill(ctx context.Context, now time.Time, merchant string, limit 
 	return billed, nil
 }
 
-// billsAlone reports whether no other transaction is billing the usage of the merchant. If so, no other transaction can begin to do so before the
-// end of this one. On SQLite, no other transaction writes at the same time.
+// billsAlone reports whether no other transaction is billing the usage of the merchant. If it returns true, no other transaction can begin to
+// bill this usage before the end of this transaction. On SQLite, no other transaction writes at the same time.
 func (u *Usage) billsAlone(tx *gorm.DB, merchant string) (alone bool, err error) {
 	if !u.store.postgres() {
 		return true, nil

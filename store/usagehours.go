@@ -301,9 +301,9 @@ func (u *Usage) DropHour(ctx context.Context, d usage.Due) error {
 // revisedAfter is the time after which changed usage is billed. Late samples often come in several posts.
 const revisedAfter = 10 * time.Minute
 
-// waitsToBeBilled records that the usage of the hour waits to be billed, at once or, if the hour was computed before, in a while. Usage that waits
-// does not wait any more if the hour will be computed again. An hour without usage waits, too, because an earlier usage of the hour may have been
-// billed.
+// waitsToBeBilled records that the usage of the hour waits to be billed. If the hour was computed before, the usage is due after revisedAfter, and
+// otherwise at once. If the hour will be computed again, its usage no longer waits. An hour without usage waits, too, because an earlier usage of
+// the hour may have been billed.
 func waitsToBeBilled(tx *gorm.DB, now time.Time, d usage.Due, f usage.Finished, before bool) error {
 	if f.Merchant == "" {
 		return nil

@@ -88,8 +88,8 @@ func (u *Usage) Troubles(ctx context.Context, merchant string, after, limit int)
 	return all, nil
 }
 
-// The method `trouble` adds the amounts of all hours. If the plan is gone, only the hours that wait to be billed count: others were billed while
-// BillingStack had the plan.
+// The method `trouble` adds the amounts of all hours. If the plan is gone, only the hours that wait to be billed count. The other hours were billed
+// while BillingStack had the plan.
 func (u *Usage) trouble(ctx context.Context, r *unmatchedRow) (found usage.Trouble, err error) {
 	found = usage.Trouble{First: at(r.FirstHour), Last: at(r.LastHour), Unmatched: usage.Unmatched{
 		Reason: usage.Reason(r.Reason),

@@ -14,8 +14,9 @@ import (
 // billableMerchants chooses @limit merchants. The order is random, so that merchants whose usage cannot be billed do not keep all other merchants
 // out.
 //
-// The recursive part jumps from one merchant to the next in the index usage_unbilled_due, so the cost depends on the number of merchants with usage
-// that waits, and not on the number of hours that wait. For each merchant, the statement reads one entry of the index, and counts the unposted rows.
+// The recursive part jumps from one merchant to the next in the index usage_unbilled_due. The cost therefore depends on the number of merchants with
+// usage that waits, and not on the number of hours that wait. For each merchant, the statement reads one entry of the index, and counts the unposted
+// rows.
 const billableMerchants = `
 WITH RECURSIVE waiting (merchant_id) AS (
 	SELECT CAST('' AS TEXT)
@@ -52,9 +53,9 @@ func (u *Usage) Failed(ctx context.Context, now time.Time, merchant string, fail
 	return nil
 }
 
-// waitingUsage reads since when the oldest usage of a merchant waits, and counts the usage that has waited since before @before: hours to be billed
-// and rows to be posted. The due_at of an hour is the time at which its usage could be billed for the first time. If BillingStack does not have the
-// plan, it is the time at which the plan is looked for again.
+// waitingUsage reads the time since which the oldest usage of a merchant has waited. It also counts the hours that have waited to be billed, and the
+// rows that have waited to be posted, since before @before. The due_at of an hour is the time at which its usage could be billed for the first time.
+// If BillingStack does not have the plan, it is the time at which the plan is looked for again.
 const waitingUsage = `
 SELECT
 	(SELECT due_at FROM usage_unbilled WHERE merchant_id = @merchant ORDER BY due_at LIMIT 1) AS due_at,

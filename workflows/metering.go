@@ -39,8 +39,8 @@ func (d Deps) Tenant(ctx context.Context, cloud, project string) (t usage.Tenant
 
 // withSpans adds the spans of the subscription, and the acceptance of the oldest run about its customer that has not ended.
 //
-// withSpans reads the live runs before the succeeded runs. Otherwise, it could miss a run that succeeds between the two reads, and the usage of an
-// hour would be billed without the change that the run has made.
+// withSpans reads the live runs before the succeeded runs. Otherwise, it could miss a run that succeeds between the two reads. The usage of an
+// hour would then be billed without the change that the run has made.
 func (d Deps) withSpans(ctx context.Context, t usage.Tenant) (usage.Tenant, error) {
 	succeeded := saga.Filter{
 		Merchant: t.Merchant, Objects: []saga.ObjectRef{{Kind: "subscription", ID: t.Subscription}}, States: []saga.RunState{saga.Succeeded}, Limit: 1,

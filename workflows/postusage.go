@@ -68,8 +68,8 @@ func (d Deps) PostUsageLater(merchantID string, hour time.Time, rows []usage.Row
 	return Posting{ID: d.NewID(), MerchantID: merchantID, Hour: hour, Rows: rows}.later(d.Now())
 }
 
-// The runs of a merchant that post usage have the same subject, so they execute one at a time. Most likely, what stops one of them would also
-// stop the others.
+// The runs of a merchant that post usage have the same subject, so they execute one at a time. The cause that stops one of these runs would
+// probably also stop the others.
 func (p Posting) later(due time.Time) saga.FollowUp {
 	q := p.Request("")
 	return saga.FollowUp{
@@ -152,7 +152,7 @@ func (d Deps) postUsage(ctx context.Context, p *Posting) error {
 	var refused error // the first row that BillingStack refuses for good
 	for _, r := range p.parts()[call.Item] {
 		found, err := d.postRow(ctx, p.MerchantID, r, call.Look)
-		if err != nil && Classify(err).Class == upstream.Permanent { // this must not keep the other rows from being posted
+		if err != nil && Classify(err).Class == upstream.Permanent { // the other rows must still be posted
 			if refused == nil {
 				refused = err
 			}

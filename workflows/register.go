@@ -65,8 +65,8 @@ func (d Deps) AdmitRegister(ctx context.Context, m merchants.Merchant, user NewU
 		return saga.Request{}, err
 	}
 	// Registrations of a merchant whose names differ only in case have the same subject, so their runs execute one at a time. Another merchant
-	// may use the same domain, but its runs must not delay the runs of this merchant. A failed run is always compensated, whatever the
-	// merchant's setting `on_failure` is: a password that breaks a rule needs no operator.
+	// may use the same domain, but its runs must not delay the runs of this merchant. A failed run is always compensated, with any value of
+	// the merchant's setting `on_failure`. If a password breaks a rule, no operator can help.
 	return saga.Request{
 		ID: r.RunID, Workflow: RegisterName, Merchant: m.ID, Cloud: m.Cloud,
 		Subject:   RegisterSubject(r),

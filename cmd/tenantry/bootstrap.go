@@ -187,7 +187,7 @@ func (p *program) applyBootstrap(ctx context.Context, f bootstrapFlags, config C
 		return ofBootstrap(err)
 	}
 	if s.Persona == bootstrap.Admin {
-		p.say("tenantry: warning: whoever has the password of user %s can change everything in the cloud: see docs/keystone.md", s.User)
+		p.say("tenantry: warning: a person who has the password of user %s can change everything in the cloud: see docs/keystone.md", s.User)
 	}
 	if file.object == nil && f.credentials != "" {
 		p.say("tenantry: %s was not written, because user %s existed before: only a new user gets a file", f.credentials, s.User)

@@ -36,7 +36,8 @@ func loadConfig(path string, environ []string, unneeded ...string) (Config, erro
 	return loadConfigOr(nil, path, environ, unneeded...)
 }
 
-// loadConfigOr is like loadConfig, but a setting that is not set gets its value in `fallbacks`, by key, in place of the setting's default.
+// loadConfigOr is like loadConfig, but with other defaults for some settings. The map `fallbacks` has these defaults, by the key of the
+// setting.
 func loadConfigOr(fallbacks map[string]string, path string, environ []string, unneeded ...string) (Config, error) {
 	env := variables(environ)
 	values, faults := map[string]given{}, []error(nil)

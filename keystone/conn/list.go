@@ -25,8 +25,8 @@ type Listing struct {
 	Query url.Values
 }
 
-// List sends one GET request and returns the list in the answer. If Keystone has cut the list, List returns an error, because callers
-// create an object that is not in the list.
+// List sends one GET request and returns the list in the answer. If Keystone has cut the list, List returns an error. Otherwise, callers
+// would create objects that exist, but are not in the list.
 //
 // Keystone ignores an unknown filter and then lists all resources. Therefore, callers must filter the result again.
 func List[T any](ctx context.Context, c *Conn, l Listing) (found []T, err error) {

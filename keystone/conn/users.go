@@ -15,7 +15,8 @@ import (
 )
 
 // checkNewPassword returns an error if the password is empty or contains a control character. Keystone would let the user log in with an
-// empty password. Keystone 22 closes the connection without an answer if a password contains the character NUL, as if it were down.
+// empty password. If a password contains the character NUL, Keystone 22 closes the connection without an answer, like a Keystone that is
+// down.
 func checkNewPassword(op, password string) error {
 	message := "the password contains a control character"
 	switch {

@@ -243,8 +243,8 @@ func (s *server) GetCustomer(c echo.Context, merchantID, customerID string) erro
 	})
 }
 
-// runsOfCustomer and maxRunsOfCustomer are the numbers of a customer's runs that are read at once, and altogether, to find the customer's
-// tenant.
+// To find the customer's tenant, the API reads the customer's runs. runsOfCustomer is the number of runs that are read at once, and
+// maxRunsOfCustomer is the maximum number of all runs that are read.
 const (
 	runsOfCustomer    = 50
 	maxRunsOfCustomer = 1000

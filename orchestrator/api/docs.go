@@ -180,7 +180,7 @@ func valuesOf(s *openapi3.Schema) (values []docsValue) {
 	return values
 }
 
-// The function `helped` adds to the codes of failures and findings what to do.
+// The function `helped` adds the advice to the codes of failures and findings.
 func helped(schema string, values []docsValue) []docsValue {
 	lookup := map[string]func(string) (explain.Entry, bool){"FailureCode": explain.Failure, "FindingCode": explain.Finding}[schema]
 	if lookup == nil {

@@ -24,8 +24,8 @@ const (
 // Ended reports whether the state is final.
 func (s State) Ended() bool { return s == Complete || s == Incomplete || s == Failed }
 
-// Scope selects the objects of an audit: those of one merchant, one customer, one cloud or one project. For a customer, MerchantID is
-// set, too. For a project, Cloud is set, too. The zero value selects everything.
+// Scope selects the objects of an audit: the objects of one merchant, one customer, one cloud or one project. For a customer, MerchantID
+// is set, too. For a project, Cloud is set, too. The zero value selects everything.
 type Scope struct {
 	MerchantID string `json:"merchant_id,omitempty"`
 	CustomerID string `json:"customer_id,omitempty"`

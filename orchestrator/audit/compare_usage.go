@@ -60,15 +60,15 @@ func (r UsageReason) code() Code { return r.rule().code }
 // ofRows reports whether the reason is about rows in BillingStack.
 func (r UsageReason) ofRows() bool { return r == UsageNoPrice || r == UsageOther }
 
-// ofCustomer reports whether the usage is that of a customer's tenant. Such usage is normal.
+// ofCustomer reports whether the usage belongs to a customer's tenant. Such usage is normal.
 func (u *Unmatched) ofCustomer() bool {
 	return u.Reason == UsageNoSubscription && u.SubscriptionID == ""
 }
 
 // findingID returns the id of the finding about the usage. It depends only on the fields that identify the entry, and not on objects that the
 // audit has found. Therefore a finding whose entry has ended is known for certain in each scope. The usage of a customer's tenant has one
-// finding. If BillingStack has other numbers for a further hour, this is a new finding: a person who has accepted the earlier one has not seen
-// these numbers.
+// finding. If BillingStack has other numbers for a further hour, this is a new finding. A person who has accepted the earlier finding has not seen
+// the numbers of the further hour.
 func (u *Unmatched) findingID() string {
 	if u.ofCustomer() {
 		return findingID(UsageUnmatched, "customer", u.MerchantID, u.Cloud, u.ProjectID)

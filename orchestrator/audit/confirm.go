@@ -373,8 +373,8 @@ func (r *reading) readSubscription(ctx context.Context, merchant, id string) err
 	return nil
 }
 
-// refreshStranger reads a stranger again. It also reads the subjects of all runs that have made the stranger, because these runs
-// may have been stored after the ledger was read. If the stranger cannot be read, refreshStranger adds it to r.unread, and nothing
+// refreshStranger reads a stranger again. The runs that have made the stranger may have been stored after the ledger was read. Therefore
+// refreshStranger also reads the subjects of these runs. If the stranger cannot be read, refreshStranger adds it to r.unread, and nothing
 // is reported about it.
 func (r *reading) refreshStranger(ctx context.Context, s stranger) error {
 	err := r.readStranger(ctx, s)

@@ -37,7 +37,7 @@ type ledger struct {
 	runs     map[string]runInfo
 	live     map[string]string // by subject: the run that is changing the subject's objects, or another reason to report nothing
 	pending  map[left]string   // by object: the subject of the live run that makes the object
-	unclear  map[string]string // by subject: a workflow that this release does not know, but that one of the subject's runs has
+	unclear  map[string]string // by subject: the workflow of one of the subject's runs, if this release does not know the workflow
 	subjects map[string]subject
 	mixed    map[string]bool // the subjects whose runs were not added by ascending end time
 	left     map[left]string // by object: the compensated run that should have removed the object

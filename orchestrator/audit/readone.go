@@ -20,8 +20,8 @@ const GapInProgress = "in-progress"
 // it.
 var errNothingKnown = errors.New("no run of this installation is about the customer or project, and Keystone does not have it")
 
-// readOne reads the objects of one customer or one project, each with a request of its own. These objects are not compared with those of
-// other customers: for example, a resource_id that two customers share is not reported.
+// readOne reads the objects of one customer or one project, each with a request of its own. These objects are not compared with the
+// objects of other customers. For example, a resource_id that two customers share is not reported.
 func (r *reading) readOne(ctx context.Context) error {
 	r.step("reading the objects", 0, 0)
 	at := ref{r.scope.Cloud, r.scope.ProjectID}

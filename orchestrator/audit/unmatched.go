@@ -16,7 +16,7 @@ type Unmatched struct {
 	First, Last      time.Time
 }
 
-// UsageReason says why usage is not billed as it should be. The values are those of usage.Reason.
+// UsageReason says why usage is not billed as it should be. The values are the same as the values of usage.Reason.
 type UsageReason string
 
 // The reasons.

@@ -14,8 +14,8 @@ type WaitingUsage struct {
 	Since time.Time // when the oldest of this usage began to wait; zero: there is no such usage
 	Hours int       // the number of hours of projects that wait to be billed, at most MaxWaiting
 	Rows  int       // the number of rows that wait to be posted to BillingStack, at most MaxWaiting
-	// Failure says why the usage of the merchant could not be billed the last time; it is empty if this did not fail, or if usage was billed
-	// since. FailedAt is the time of this failure.
+	// Failure is the reason why the last attempt to bill the merchant's usage failed. It is empty if no attempt has failed, or if usage was
+	// billed since the failure. FailedAt is the time of this failure.
 	Failure  string
 	FailedAt time.Time
 }

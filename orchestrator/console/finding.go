@@ -22,7 +22,7 @@ type findingPage struct {
 	Now        time.Time
 	Merchant   string // the name of the merchant, if it is known
 	Runs       []row  // the newest runs about its objects
-	Done       string // what the last action has done
+	Done       string // the result of the last action, as a text
 	Fault      string // why the last action was refused
 	Why, Until string // what was typed
 }

@@ -454,7 +454,7 @@ func (c *console) follow(e echo.Context) error {
 		id, at, _ := strings.Cut(shown, ".")
 		micros, err := strconv.ParseInt(at, 10, 64)
 		if err != nil || len(id) > 64 {
-			return &problem{status: http.StatusBadRequest, title: "Bad request", detail: "The address of the updates is not that of a page. Reload the page."}
+			return &problem{status: http.StatusBadRequest, title: "Bad request", detail: "The address of the updates does not belong to a page. Reload the page."}
 		}
 		w.runs[id] = time.UnixMicro(micros)
 	}

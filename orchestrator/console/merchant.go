@@ -27,7 +27,7 @@ type merchantPage struct {
 	Seen     string // identifies the settings that the page shows
 	Form     merchantForm
 	Editing  bool   // the form is open
-	Done     string // what the last action has done
+	Done     string // the result of the last action, as a text
 	Fault    string // why the last action was refused
 }
 

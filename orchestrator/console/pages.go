@@ -58,7 +58,7 @@ type frame struct {
 	Section string // the part of the console, for the navigation
 	Person  *person
 	Version string
-	Notice  string // what the last action has done
+	Notice  string // the result of the last action, as a text
 	Content any
 }
 
@@ -102,6 +102,6 @@ func (c *console) unread(e echo.Context, bytes int) (leave func(), err error) {
 		return nil, &problem{status: http.StatusServiceUnavailable, title: "Too many pages are on their way", detail: "Reload this page after some seconds."}
 	}
 	return nil, &problem{
-		status: http.StatusTooManyRequests, title: "Too many of your pages are on their way", detail: "Reload this page when the browser has read the others.",
+		status: http.StatusTooManyRequests, title: "Too many of your pages are on their way", detail: "Reload this page when the browser has read the other pages.",
 	}
 }

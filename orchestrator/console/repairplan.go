@@ -21,13 +21,13 @@ type repairPlanPage struct {
 	client.RepairPlan
 
 	Now        time.Time
-	Entries    []planEntry // those of the page
+	Entries    []planEntry // the entries on this page
 	Counts     planCounts  // of the whole plan
 	First      int         // the number of the first entry of the page, from 1
 	Here       string      // the address of this page
 	Prev, Next string      // the addresses of the other pages
 	DryRun     bool        // the page shows the results of a dry run
-	Done       string      // what the last action has done
+	Done       string      // the result of the last action, as a text
 	Fault      string      // why the last action was refused
 	Why        string      // the reason that was typed
 }

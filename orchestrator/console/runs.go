@@ -68,7 +68,7 @@ type row struct {
 	Now time.Time
 }
 
-// What returns what the run waits for, or why it failed.
+// What returns the reason for which the run waits, or its failure.
 func (r row) What() string {
 	switch {
 	case r.Reason != nil:

@@ -11,7 +11,7 @@ import (
 
 // The type `settingList` is the content of the page with the settings.
 type settingList struct {
-	Set, Default []setting // the settings that a file or a variable sets, and the others
+	Set, Default []setting // the settings that a file or a variable sets, and all other settings
 }
 
 // The type `setting` is a setting in a list.

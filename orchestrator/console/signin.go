@@ -99,7 +99,7 @@ func (c *console) signIn(e echo.Context) error {
 		f.Fault = "Too many people sign in at this moment. Try again."
 		return c.showSignIn(e, http.StatusServiceUnavailable, f)
 	}
-	// There is no limit for all sign-ins together: with it, anybody could keep everybody from signing in.
+	// There is no limit for all sign-ins together: with such a limit, one person could prevent all others from signing in.
 	if _, _, reached, wait := c.Logins.Take(c.Now(), f.limitKey(), visitorKey(e.Request()), ""); reached != "" {
 		e.Response().Header().Set(echo.HeaderRetryAfter, fmt.Sprint(int(wait/time.Second)+1))
 		f.Fault = fmt.Sprintf("There were too many attempts. Try again in %s.", duration(wait))

@@ -29,10 +29,10 @@ type subscriptionPage struct {
 	Tenant      *client.Tenant
 	TenantFault string
 	Usage       usageView
-	Done, Fault string // what the last action has done, or why it was refused
+	Done, Fault string // the result of the last action, or the reason why it was refused
 }
 
-// The type `typed` is what a person types to change a subscription.
+// The type `typed` has the person's input for a change of a subscription.
 type typed struct {
 	Why, PlanID, AddUser string
 	Force                bool

@@ -25,7 +25,7 @@ const (
 	unmatchedOnPage = 200
 )
 
-// The type `span` is a time that a person can choose: so many bars of one length.
+// The type `span` is a time that a person can choose. It has a number of bars of one length.
 type span struct {
 	Name string
 	bar  time.Duration

@@ -15,7 +15,7 @@ import (
 // maxPowers is the maximum number of role assignments that the report names.
 const maxPowers = 20
 
-// blastRadius says what whoever has the service's credential can do beyond what Tenantry needs.
+// blastRadius reports the rights that the service's credential has, and that Tenantry does not need.
 func blastRadius(ctx context.Context, x *examination) []Line {
 	names := map[string]string{}
 	for _, r := range x.holder.Roles {

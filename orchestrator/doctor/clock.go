@@ -8,8 +8,8 @@ type skew struct {
 	least, most time.Duration
 }
 
-// The method `see` narrows the interval. The other clock has shown a time between `shown` and shown + resolution, and this happened between
-// `before` and `after` on the clock of this host.
+// The method `see` narrows the interval. At a moment between `before` and `after` on the clock of this host, the other clock has shown a time
+// between `shown` and shown + resolution.
 func (s *skew) see(before, after, shown time.Time, resolution time.Duration) {
 	least, most := shown.Sub(after), shown.Add(resolution).Sub(before)
 	if !s.known {

@@ -131,7 +131,7 @@ func credentials(ctx context.Context, x *examination) []Line {
 	}
 	if h.Application.Unrestricted {
 		lines = append(lines, warn(instruction("create another application credential without --unrestricted, and delete this one"),
-			"application credential %s is unrestricted: whoever has it can create further credentials of its user", h.Application.ID))
+			"application credential %s is unrestricted: a person who has it can create further credentials of its user", h.Application.ID))
 	}
 	return orOK(lines, "Keystone accepts the login with %s", c)
 }

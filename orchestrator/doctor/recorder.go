@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/loopback"
 )
 
-// The type `recorder` is a transport that records what the answers of a server show: the server's clock and its certificates.
+// The type `recorder` is a transport that records the clock and the certificates of a server from the server's answers.
 type recorder struct {
 	next http.RoundTripper
 

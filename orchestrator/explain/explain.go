@@ -157,7 +157,7 @@ func (f Facts) steps(to Reader, steps []Step) []Step {
 	return all
 }
 
-// The commands that have the flag --local, and one of them that does not.
+// The commands that begin with a text of withLocal have the flag --local. The only exceptions begin with withoutLocal.
 var (
 	withLocal    = []string{"tenantry runs ", "tenantry audit ", "tenantry explain ", "tenantry whois "}
 	withoutLocal = "tenantry audit apply "

@@ -396,7 +396,7 @@ var failures = join(ofUpstream("keystone"), ofUpstream("billingstack"), map[stri
 	},
 })
 
-// newPlan is what to do if a repair no longer fits.
+// newPlan is the advice if a repair no longer fits.
 var newPlan = []Step{
 	{Text: "Audit again.", Command: "tenantry audit run"},
 	{Text: "Make a new plan.", Command: "tenantry audit plan -o repair.yaml"},

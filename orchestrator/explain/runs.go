@@ -44,7 +44,7 @@ var states = map[string]Entry{
 	},
 }
 
-// The variable `watching` is what to do about a run that makes progress.
+// The variable `watching` is the advice about a run that makes progress.
 var watching = []Step{{Text: "Watch the run.", Command: "tenantry runs watch {run}", Request: "GET /v1/runs/{run}?wait=30"}}
 
 // The table of the reasons for which a run waits. What to do about the reason `operator` depends on the code of the failure.
@@ -221,7 +221,7 @@ func (r Run) means() string {
 	return sentences(r.Meaning.Failed, rest)
 }
 
-// The method `next` returns what to do.
+// The method `next` returns the next steps.
 func (r Run) next(fixBy Fixer, e Entry, to Reader) []Step {
 	if r.RetriedBy != "" {
 		return r.steps(to, []Step{{Text: "Read the run that repeats it.", Command: "tenantry explain {other}", Request: "GET /v1/runs/{other}"}})

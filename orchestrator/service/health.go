@@ -33,7 +33,7 @@ type check struct {
 	needed bool   // see api.Dependency
 	at     string // the address of the dependency, for the log
 	ask    func(context.Context) error
-	detail func(*api.Dependency) // if set, adds what is not part of the result of the check
+	detail func(*api.Dependency) // if set, adds the values that are not part of the result of the check
 }
 
 // The type `health` checks the service's dependencies, keeps their states, and logs each change of a state.

@@ -41,8 +41,8 @@ func (c *usageCheck) check() check {
 	}}
 }
 
-// The method `ask` returns an error if a cloud has overdue hours. If the database cannot be read, the result is that of the last check: the check
-// of the database reports this fault.
+// The method `ask` returns an error if a cloud has overdue hours. If the database cannot be read, `ask` returns the result of the last check,
+// because the check of the database reports this fault.
 func (c *usageCheck) ask(ctx context.Context) error {
 	found, err := c.watch.Clouds(ctx, maxUsageClouds)
 	c.mu.Lock()

@@ -21,7 +21,7 @@ type Limits struct {
 	List          int
 	Elements      int // maximum number of elements
 	Element       int // maximum size of an element, in bytes
-	ElementValues int // maximum number of values of an element with a depth of more than Flat; if it is 0, it is not checked
+	ElementValues int // maximum number of values of an element with a depth of more than Flat; 0 means no limit
 }
 
 // maxDepth is the maximum depth of a value. The answers of Keystone and BillingStack have at most eight objects and lists around a

@@ -84,7 +84,7 @@ type Account interface {
 	Troubles(ctx context.Context, merchant string, after, limit int) ([]Trouble, error)
 }
 
-// Biller makes rows from the usage of hours, and lets runs post them. Several replicas may do so at the same time.
+// Biller makes rows from the usage of hours, and lets runs post them. Several replicas may have a Biller at the same time.
 type Biller struct {
 	Billing
 
@@ -132,7 +132,8 @@ func (s *serving) search(ctx context.Context) error {
 	now := s.Now()
 	s.mu.Lock()
 	maps.DeleteFunc(s.passed, func(_ string, until time.Time) bool { return !until.IsZero() && !now.Before(until) })
-	// Billable may return merchants that are passed over. The limit is raised by their number, so that they do not displace the others.
+	// Billable may return merchants that are passed over. The limit is raised by the number of these merchants, so that they do not displace
+	// other merchants.
 	limit := merchantsAtOnce + len(s.passed)
 	s.mu.Unlock()
 	found, err := s.Books.Billable(ctx, now, limit)

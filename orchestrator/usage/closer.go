@@ -22,8 +22,8 @@ const (
 	// hour ended long ago, this time is longer: see again. After waitsForRuns, the hour is billed as it is: its samples will soon be deleted.
 	computedAgain = 10 * time.Minute
 	waitsForRuns  = 30 * 24 * time.Hour
-	// MaxHourAge is the maximum time after the end of an hour at which its usage is computed. Older samples may be deleted, and usage that is computed
-	// without them would take back what was billed.
+	// MaxHourAge is the maximum time after the end of an hour at which its usage is computed. Older samples may be deleted. If the usage were computed
+	// without them, a row would take back usage that was billed.
 	MaxHourAge = 36 * 24 * time.Hour
 	// closedAtOnce is the maximum number of hours that a replica takes at once. It must compute them within TakeTimeout.
 	closedAtOnce = 20
@@ -137,8 +137,8 @@ func again(now, end time.Time) time.Time {
 	return at
 }
 
-// The function `next` adds the hour whose usage changes because of new samples of a series in the hour: the increase of a counter is counted
-// at the later sample. If the list `hours` contains the hour already, `next` returns the list unchanged.
+// New samples of a counter can also change the usage of a later hour, because the increase of a counter is counted at the later sample. The
+// function `next` adds this later hour. If the list `hours` contains the hour already, `next` returns the list unchanged.
 func next(hours []time.Time, d Due, r Recorded) []time.Time {
 	hour := r.Next.Truncate(time.Hour)
 	if !d.Spreads || r.Kind != Cumulative || r.Next.IsZero() || slices.Contains(hours, hour) {

@@ -32,7 +32,8 @@ type Meter struct {
 const (
 	maxMetersSize = 1 << 20
 	maxMeters     = 1000
-	// maxProductName is the maximum length of the name of a product in BillingStack, and maxMeterName of the name of a meter in a sample.
+	// maxProductName is the maximum length of the name of a product in BillingStack. maxMeterName is the maximum length of the name of a meter in
+	// a sample.
 	maxProductName = 60
 	maxMeterName   = 255
 	maxUnit        = 255 // also in a sample

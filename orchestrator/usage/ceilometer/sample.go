@@ -195,20 +195,20 @@ func (r *reader) volume(v jsontext.Value) decimal.Decimal {
 	return r.number(literal)
 }
 
-// The function `number` returns the exact value of a JSON number. The exponent that is limited is the one of the scientific notation with
-// one digit before the point, so that the limit does not depend on the way the number is written.
+// The function `number` returns the exact value of a JSON number. The limit applies to the exponent in scientific notation with one digit
+// before the point. The limit therefore does not depend on the way in which the number is written.
 func (r *reader) number(literal string) decimal.Decimal {
 	mantissa, exponent, _ := strings.Cut(strings.ToLower(literal), "e")
 	whole, fraction, _ := strings.Cut(strings.TrimPrefix(mantissa, "-"), ".")
 	digits := strings.TrimLeft(whole+fraction, "0")
 	if digits == "" {
-		return decimal.Decimal{} // zero has no exponent, whatever is written
+		return decimal.Decimal{} // zero has no exponent, even if the text has one
 	}
 	shift := 0
 	if exponent != "" {
 		n, err := strconv.ParseInt(exponent, 10, 16)
 		if err != nil {
-			n = maxNumber * 2 // out of range, whatever the mantissa is
+			n = maxNumber * 2 // out of range with every mantissa
 		}
 		shift = int(n)
 	}

@@ -355,7 +355,7 @@ func (i *Intake) Refused() error {
 	return nil
 }
 
-// Draining reports whether posts are being moved from the spool to the database. While the attempts to do so fail, it is false.
+// Draining reports whether posts are being moved from the spool to the database. It is false while the attempts to move posts fail.
 func (i *Intake) Draining() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()

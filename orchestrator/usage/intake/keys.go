@@ -60,7 +60,7 @@ func (k *Keys) read(ctx context.Context, key string) (usage.MeterKey, error) {
 	k.mu.Lock()
 	known, found := k.known[key]
 	usable := found && now.Before(known.readAt.Add(staleKey))
-	if usable && !now.Before(known.askAt) { // this call reads the key, and the others do not wait for it
+	if usable && !now.Before(known.askAt) { // this call reads the key, and the other calls do not wait for it
 		again := known
 		again.askAt = now.Add(askAgain)
 		k.known[key] = again

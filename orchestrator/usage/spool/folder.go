@@ -103,7 +103,7 @@ func (s *Spool) openFolder() error {
 }
 
 // The method `syncParent` makes the name of the folder safe. This is also necessary if the folder exists, because the process that
-// created it may have been killed before it could do so.
+// created the folder may have been killed before this call.
 func (s *Spool) syncParent(created bool) error {
 	parent, err := os.Open(filepath.Dir(s.Folder))
 	if errors.Is(err, fs.ErrPermission) && !created { // somebody else has created the folder

@@ -356,8 +356,8 @@ func (s *Spool) ensureActive() error {
 	return nil
 }
 
-// The method `undo` removes what a failed write has left in the active segment, and seals the segment. Nothing is appended to this file
-// again: after a failed fsync, the kernel may have dropped the written pages, and the next fsync would succeed without writing them.
+// The method `undo` removes the bytes that a failed write has left in the active segment, and seals the segment. Nothing is appended to this
+// file again: after a failed fsync, the kernel may have dropped the written pages, and the next fsync would succeed without writing them.
 func (s *Spool) undo(seg *segment, size int64) {
 	var err error
 	if seg.end == 0 {
