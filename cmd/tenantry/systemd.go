@@ -46,7 +46,7 @@ func keepWatchdog(ctx context.Context, interval time.Duration, healthy func(cont
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			log.Error().Err(err).Msg("the service does not answer itself; systemd kills it if this lasts")
+			log.Error().Err(err).Msg("the service does not answer its own health check; systemd kills the service if this continues")
 		default:
 			tellSystemd(log, daemon.SdNotifyWatchdog)
 		}

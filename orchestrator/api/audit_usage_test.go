@@ -48,7 +48,7 @@ func TestAnAuditFindsUnmatchedUsage(t *testing.T) {
 	a, open := w.audited()
 	in := ", in the hour " + hour.Format(time.RFC3339)
 	want := []string{
-		"info usage-unmatched project:" + customerTenant + ": the tenant of a customer was used, which has no subscription (no-subscription): meters cpu, image" + in,
+		"info usage-unmatched project:" + customerTenant + ": the tenant of a customer was used; it has no subscription (no-subscription): meters cpu, image" + in,
 		"low usage-unmatched meter:image: the usage is not billed, because no product of the merchant has this meter (no-product): meter image (delta, u)" + in,
 		"medium usage-unpriced subscription:" + s.id + ": the usage was posted without a price, because the product has no fixed price (unpriced): 2.5 of product cpu" + in,
 	}

@@ -123,7 +123,7 @@ func (c *comparison) compareUsage() {
 		detail := fmt.Sprintf("%s (%s): %s, %s", rule.detail, u.Reason, u.facts(), u.hours())
 		if u.ofCustomer() {
 			rule.severity, rule.affected = Info, "nobody: the usage of a customer's tenant is not billed"
-			detail = fmt.Sprintf("the tenant of a customer was used, which has no subscription (%s): %s, %s", u.Reason, someOf(u.meters), u.hours())
+			detail = fmt.Sprintf("the tenant of a customer was used; it has no subscription (%s): %s, %s", u.Reason, someOf(u.meters), u.hours())
 		}
 		f := c.report(rule.code, about, "", "", detail)
 		f.ID, f.Severity, f.Affected = id, rule.severity, cmp.Or(rule.affected, f.Affected)

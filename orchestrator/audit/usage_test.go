@@ -35,7 +35,7 @@ func TestFindingsAboutUsage(t *testing.T) {
 			"3", Info,
 			[]Object{object(kindProject, "p-m1-c0", "bs-customer-m1-c0")},
 			"m1-c0",
-			"the tenant of a customer was used, which has no subscription (no-subscription): meters cpu, first hour " + two + ", last hour " + one,
+			"the tenant of a customer was used; it has no subscription (no-subscription): meters cpu, first hour " + two + ", last hour " + one,
 		},
 		{
 			UsageNotLive, tenant, "12.5", High,
@@ -129,9 +129,9 @@ func TestTheUsageOfACustomersTenantIsOneFinding(t *testing.T) {
 		details[f.ProjectID] = f.Detail
 	}
 	want := map[string]string{
-		"p-m1-c0": "the tenant of a customer was used, which has no subscription (no-subscription): meters m0, m1, m2, m3, m4 and 2 more, " +
+		"p-m1-c0": "the tenant of a customer was used; it has no subscription (no-subscription): meters m0, m1, m2, m3, m4 and 2 more, " +
 			"first hour 2025-12-31T13:00:00Z, last hour 2025-12-31T21:00:00Z",
-		"p-m1-c1": "the tenant of a customer was used, which has no subscription (no-subscription): meters cpu, in the hour 2025-12-31T23:00:00Z",
+		"p-m1-c1": "the tenant of a customer was used; it has no subscription (no-subscription): meters cpu, in the hour 2025-12-31T23:00:00Z",
 	}
 	if !maps.Equal(details, want) {
 		t.Errorf("got %v, want %v", details, want)

@@ -128,7 +128,7 @@ func secretKey(ctx context.Context, x *examination) []Line {
 	case key == nil:
 		return append(lines, ok("the first start creates %s", source))
 	case known && !same:
-		lines = append(lines, fail(instruction("correct the key: %s", elsewhere), "the database was created with another secret key than that in %s", source))
+		lines = append(lines, fail(instruction("correct the key: %s", elsewhere), "the database was created with another secret key than the key in %s", source))
 	}
 	if x.schema.Version == 0 {
 		return orOK(lines, "%s is valid", source)
