@@ -25,7 +25,7 @@ func CheckIDs(op string, ids ...string) error {
 // segments of a path without encoding them.
 func Segment(id string) string { return url.PathEscape(id) }
 
-// Label returns the text by which errors name an object: the object's name, if it is known, and its id.
+// Label returns the text by which errors name an object: the object's id and, if known, its name.
 func Label(name, id string) string {
 	if name == "" {
 		return id

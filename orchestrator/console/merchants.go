@@ -139,7 +139,7 @@ func (m merchantRow) Used() int {
 	return min(1000, 1000**m.LiveRuns/m.Limit())
 }
 
-// Fullness returns the class of the bar for Used.
+// Fullness returns the CSS class of the bar that shows Used.
 func (m merchantRow) Fullness() string {
 	switch used := m.Used(); {
 	case used >= 1000:

@@ -11,8 +11,8 @@ import (
 // of an upstream's text.
 const maxExcerpt = 1 << 10
 
-// Quote returns a text from outside in quotation marks. Control characters, invisible characters and quotation marks are escaped, and a long
-// text is cut.
+// Quote returns a text of another system in quotation marks. Control characters, invisible characters and quotation marks are escaped, and a
+// long text is cut.
 func Quote(text string) string { return strconv.Quote(excerpt(text)) }
 
 // Line returns a text from outside as one line, without quotation marks. Control characters and invisible characters are escaped, and a long

@@ -175,7 +175,7 @@ func Start(ctx context.Context, o Options) (_ *Service, err error) {
 	return s, nil
 }
 
-// readMeters reads the file that says how the usage of meters is billed, if one is configured, and logs the number of meters.
+// If a file of meters is configured, readMeters reads it, and logs the number of meters. The file says how the usage of meters is billed.
 func readMeters(o Options) (usage.Meters, error) {
 	if o.Meters == "" {
 		return nil, nil

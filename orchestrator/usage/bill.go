@@ -228,7 +228,7 @@ func (s sale) ofAnyPlan() sale {
 	return s
 }
 
-// priceText returns a price as a text that is the same for equal prices, and empty if there is no price.
+// priceText returns a price as a text. Equal prices have the same text. Without a price, the text is empty.
 func priceText(price *decimal.Decimal) string {
 	if price == nil {
 		return ""

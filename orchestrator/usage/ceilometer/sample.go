@@ -24,7 +24,7 @@ const (
 	maxExponent = 30
 )
 
-// defaultSource is the source that Ceilometer itself uses for a sample without source, unless its option sample_source is set.
+// defaultSource is the default of Ceilometer's option sample_source: the source of a sample that has no source.
 const defaultSource = "openstack"
 
 // The type members contains the JSON values of an element. A nil value means that the member is missing.
