@@ -178,7 +178,7 @@ func leading(f saga.Filter) (column, value string) {
 	return "", ""
 }
 
-// clocksApart is the maximum time by which the timestamp in a run's id may be earlier than the run's creation time. The two times
+// The timestamp in a run's id may be up to clocksApart earlier than the run's creation time. The two times
 // come from different clocks.
 const clocksApart = 24 * time.Hour
 

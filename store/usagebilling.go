@@ -21,7 +21,7 @@ const (
 	// BillingStack may refuse these rows permanently, and other usage must still be billed.
 	maxUnposted = 1000
 	unpostedFor = 24 * time.Hour
-	// billedLater is the time after which usage is billed that could not be billed.
+	// If usage could not be billed, Tenantry tries again after billedLater.
 	billedLater = time.Hour
 	// neverBilled is the age at which such an hour is given up.
 	neverBilled = 30 * 24 * time.Hour

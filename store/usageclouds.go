@@ -21,8 +21,9 @@ func (u *Usage) Received(ctx context.Context, cloud string, received time.Time) 
 	return nil
 }
 
-// usageClouds reads the clouds with meter keys or samples. For each cloud, it reads one entry of an index of usage_due and of usage_taken, so the
-// cost does not depend on the number of samples or hours. The hours in usage_again are left out, because they have a usage already.
+// usageClouds reads the clouds with meter keys or samples. For each cloud, it reads one index entry of the table usage_due and one of the table
+// usage_taken. The cost therefore does not depend on the number of samples or hours. The hours in usage_again are left out, because they have a
+// usage already.
 const usageClouds = `
 SELECT c.cloud, s.received_at,
 	(SELECT d.hour FROM usage_due d WHERE d.cloud = c.cloud ORDER BY d.hour LIMIT 1) AS due,

@@ -22,7 +22,7 @@ func retryRefused(err error) error {
 	return &saga.RetryRefusedError{Code: code, Detail: e.Detail, FixBy: e.FixBy}
 }
 
-// The variable `gone` contains the error codes with which a retry is refused if an object of the order no longer exists. The keys
+// If an object of the order no longer exists, a retry is refused with one of the error codes in the variable `gone`. The keys
 // of the map are fields of the order. For example, the code plan-gone means that the plan of the order no longer exists.
 var gone = map[string]saga.Code{
 	"/plan_id": "plan-gone", "/customer_id": "customer-gone", "/customer/currency": "currency-gone", "/customer/language": "language-gone",

@@ -97,8 +97,8 @@ func (l *load) sample(n int) measurement {
 	return m
 }
 
-// The function `step` returns a number for a place. The number is the volume of each delta sample and gauge of the place, and also the increase of
-// each of its counters between two samples.
+// The function `step` returns a number for a place. The number is the volume of each delta sample and of each gauge sample of the place. It is also
+// the increase of each counter of the place between two samples.
 func step(place int) int64 { return int64(1000 + place*7919%100_000) }
 
 // The method `offset` returns the time between the beginning of the interval and a sample. The servers of a host are measured together.

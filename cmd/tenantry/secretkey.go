@@ -37,7 +37,7 @@ func withSecretKey(c Config) (Config, error) {
 	return c, exit(exitUsage, err)
 }
 
-// secretKeyFile returns the path of the file that contains the secret key of an SQLite database if no key is configured.
+// If no key is configured, the secret key of an SQLite database is in a file. secretKeyFile returns the path of this file.
 func secretKeyFile(c Config) string { return strings.TrimPrefix(c.DatabaseURL, "sqlite:") + ".key" }
 
 // readSecretKey reads the key in the file at path.

@@ -55,7 +55,7 @@ type stage struct {
 	Commands   []command
 }
 
-// The type `command` is one instruction of a stage. The fields are those of BuildKit for this kind of instruction.
+// The type `command` is one instruction of a stage. BuildKit defines the fields for each kind of instruction.
 type command struct {
 	Name   string
 	Fields any

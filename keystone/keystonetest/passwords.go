@@ -10,7 +10,7 @@ import (
 
 // PasswordRules are settings of Keystone about passwords and logins. The zero value is Keystone's default: no rules.
 //
-// The answers are the same as those of Keystone 22 with these settings. The rules for new passwords do not apply to the passwords
+// The answers are the same as the answers of Keystone 22 with these settings. The rules for new passwords do not apply to the passwords
 // of the user "admin" and of users that AddUser adds.
 type PasswordRules struct {
 	// Regex is the option password_regex in the section [security_compliance] of keystone.conf. As in Keystone, it applies to the beginning
@@ -118,8 +118,8 @@ func (k *Keystone) lockedOut(u *user) bool {
 var loadedMethods = []string{"application_credential", "external", "mapped", "oauth1", "password", "token"}
 
 // missingMethods returns the combinations of login methods that the user's rules require. The result `missing` is true if the
-// login lacks at least one method of each combination. As in Keystone 22, `required` does not contain combinations of which the login has
-// used no method.
+// login lacks at least one method of each combination. As in Keystone 22, each combination in `required` has a method that the login has
+// used.
 func (u *user) missingMethods(used []string) (required [][]string, missing bool) {
 	rules, _ := u.options["multi_factor_auth_rules"].([]any)
 	if len(rules) == 0 || u.options["multi_factor_auth_enabled"] == false {

@@ -200,7 +200,7 @@ func (c *console) showFindings(e echo.Context, status int, typed url.Values, fau
 	return c.show(e, status, "findings", "Findings", list)
 }
 
-// The method `search` fills the list with the findings of the first search that finds some.
+// The method `search` makes the searches one after another, until a search returns findings. The list then has these findings.
 func (l *findingList) search(ctx context.Context, api *client.ClientWithResponses, searches []findingSearch, now time.Time) error {
 	l.Nothing = cmp.Or(l.Nothing, "No finding matches.")
 	if l.Filter.Empty() {

@@ -15,7 +15,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// runsOfObject and entriesOfObject are the numbers of runs and of entries of the ledger on the page of an object.
+// The page of an object has runsOfObject runs, and entriesOfObject entries of the ledger.
 const (
 	runsOfObject    = 10
 	entriesOfObject = 50

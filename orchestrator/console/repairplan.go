@@ -78,7 +78,7 @@ func (e planEntry) Startable() bool { return e.RepairRunID == nil }
 // Difference returns the expected and the found values.
 func (e planEntry) Difference() *difference { return differenceOf(e.Action, e.Values) }
 
-// Planned returns the values on which the entry was planned.
+// Planned returns the values that the repair depends on.
 func (e planEntry) Planned() []result { return sortedValues(e.Values) }
 
 // Steps returns the steps of a dry run.

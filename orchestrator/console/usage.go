@@ -17,11 +17,11 @@ import (
 
 const (
 	aDay = 24 * time.Hour
-	// longestUsage is the longest time of which the API shows the usage in one answer.
+	// longestUsage is the longest range of usage in one answer of the API.
 	longestUsage = 7 * aDay
 	// maxUsageCalls is the maximum number of calls for the usage on a page. Older usage is then left out.
 	maxUsageCalls = 20
-	// unmatchedOnPage is the maximum number of entries of unmatched usage among which the page searches for the entries of the subscription.
+	// To find the unmatched usage of the subscription, the page reads at most unmatchedOnPage entries.
 	unmatchedOnPage = 200
 )
 

@@ -233,7 +233,7 @@ func (x *examination) grantOnScope() Fix {
 	return command(append(words, role)...)
 }
 
-// powerless are the roles to which no default policy of Keystone permits the writes that Tenantry needs.
+// powerless are roles with which Keystone's default policies do not permit the writes that Tenantry needs.
 var powerless = []string{"member", "_member_", "reader", "service"}
 
 // The function `permissions` looks at the roles of the token, because only a write could prove that Keystone permits writes.

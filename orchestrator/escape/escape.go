@@ -12,8 +12,8 @@ import (
 // Line returns a text as one line. Newlines and tabs are escaped, too.
 func Line(text string) string { return Text(text, "") }
 
-// Text writes an escape in place of each character that controls a terminal or hides other characters. The escape is that of a JSON text. Text
-// does not escape the characters in `kept`.
+// Text writes an escape in place of each character that controls a terminal or hides other characters. The escape is the same as in a JSON
+// text. Text does not escape the characters in `kept`.
 func Text(text, kept string) string {
 	unsafe := func(r rune) bool { return Controls(r) && !strings.ContainsRune(kept, r) }
 	if utf8.ValidString(text) && !strings.ContainsFunc(text, unsafe) {

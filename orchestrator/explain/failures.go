@@ -26,7 +26,7 @@ var failures = join(ofUpstream("keystone"), ofUpstream("billingstack"), map[stri
 		What: "The run was not finished in time.",
 		Why: "A step failed again and again, or an older run did not end, until a time limit was reached: TENANTRY_DEADLINE or" +
 			" TENANTRY_GIVE_UP_AFTER.",
-		// The fixer is that of the last failure. If nobody could fix that failure, it did not end by itself, so an operator must look.
+		// The fixer is the fixer of the last failure. If nobody could fix that failure, it did not end by itself, so an operator must look.
 		FixBy: by(Operator, Administrator, Merchant, User),
 		Do:    do("Repair the cause of the last error."),
 	},

@@ -18,7 +18,7 @@ import (
 const (
 	// defaultRate is the default of the parameter of New.
 	defaultRate = 10
-	// loginsOfMerchant is the factor by which the limit for a merchant is higher than the limit for one name.
+	// The limit for a merchant is loginsOfMerchant times as high as the limit for one name.
 	loginsOfMerchant = 30
 	// Window is the time to which the limits apply.
 	Window = time.Minute

@@ -11,8 +11,8 @@ type Selection struct {
 
 	Merchant     string
 	Subscription string // empty: all usage of the merchant, including the usage of projects without a subscription
-	// With Current, the usage is billed with the present products, units, divisors and prices. Without it, a meter that was billed in an hour keeps
-	// those with which it was billed.
+	// With Current, the usage is billed with the present products, units, divisors and prices. Without Current, a meter that was billed in an hour
+	// keeps its product, unit, divisor and price.
 	Current bool
 }
 

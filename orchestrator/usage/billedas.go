@@ -1,7 +1,8 @@
 package usage
 
-// BilledAs returns the name of the product as which each usage of a subscription is billed. The name is empty if the usage is not part of the rows.
-// For example, its product is not in the plan, or the usage waits to be billed. The rows must be all rows of the usage's hours.
+// BilledAs returns, for each usage of a subscription, the name of the product under which the usage is billed. The name is empty if the usage is
+// not part of the rows. For example, its product is not in the plan, or the usage waits to be billed. The rows must be all rows of the usage's
+// hours.
 func BilledAs(measured []Measured, rows []BilledRow) []string {
 	type product struct {
 		window

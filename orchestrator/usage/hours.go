@@ -70,5 +70,5 @@ type Hours interface {
 	DropHour(ctx context.Context, d Due) error
 }
 
-// TakeTimeout is the time after which a taken hour that is not finished can be taken again.
+// A taken hour that is not finished within TakeTimeout can be taken again.
 const TakeTimeout = 5 * time.Minute

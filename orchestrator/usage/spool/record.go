@@ -9,8 +9,8 @@ import (
 	"os"
 )
 
-// In a file, a record follows a header of three little-endian numbers of four bytes: the length of the record, the checksum of the
-// record, and the checksum of the header. The checksum of the header includes the offset of the header, so that a header inside another
+// In a file, each record follows a header. A header consists of three little-endian numbers of four bytes: the length of the record, its
+// checksum, and the checksum of the header. The checksum of the header includes the offset of the header, so that a header inside another
 // record is not valid by chance.
 const headerBytes = 12
 
