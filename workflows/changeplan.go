@@ -142,7 +142,7 @@ func ChangePlanWorkflow(d Deps) saga.Workflow[ChangePlan] {
 	return saga.Workflow[ChangePlan]{
 		Name: ChangePlanName, Version: 1, Classify: Classify, Retry: d.retryChangePlan,
 		Meaning: saga.Meaning{
-			Open:   "The subscription does not have the new plan for certain yet.",
+			Open:   "It is not certain yet whether the subscription has the new plan.",
 			Failed: "The subscription keeps its old plan.",
 			Done:   "The subscription has the new plan.",
 		},

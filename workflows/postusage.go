@@ -149,7 +149,7 @@ func (p *Posting) items() []string {
 func (d Deps) postUsage(ctx context.Context, p *Posting) error {
 	call := saga.CallOf(ctx)
 	var posted []usage.Posted
-	var refused error // the first row that BillingStack refuses for good
+	var refused error // the first row that BillingStack refuses permanently
 	for _, r := range p.parts()[call.Item] {
 		found, err := d.postRow(ctx, p.MerchantID, r, call.Look)
 		if err != nil && Classify(err).Class == upstream.Permanent { // the other rows must still be posted

@@ -108,7 +108,7 @@ func (d Deps) AdmitRepair(ctx context.Context, planID string, e audit.PlanEntry)
 	case err != nil:
 		return saga.Request{}, err
 	case about.Merchant != e.MerchantID:
-		return saga.Request{}, refuse(CodeNotRepairable, saga.FixByOperator, "run "+e.RunID+", which the finding is about, is of merchant "+about.Merchant)
+		return saga.Request{}, refuse(CodeNotRepairable, saga.FixByOperator, "run "+e.RunID+", which the finding is about, belongs to merchant "+about.Merchant)
 	}
 	o := Repair{PlanID: planID, Entry: e, Subject: about.Subject}
 	if _, err := d.repairable(ctx, o); err != nil {

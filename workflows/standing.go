@@ -235,7 +235,7 @@ func StandingOf(r *saga.Run) (Standing, error) {
 	}
 	return s, StepError{
 		upstream.Blocked, "workflow-unknown",
-		fmt.Sprintf("run %s is of workflow %s, which this release does not know", r.ID, r.Workflow), saga.FixByOperator,
+		fmt.Sprintf("run %s has the workflow %s, which this release does not know", r.ID, r.Workflow), saga.FixByOperator,
 	}
 }
 

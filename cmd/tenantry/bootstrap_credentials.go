@@ -209,7 +209,7 @@ func envValue(value string) string {
 	return `"` + special.ReplaceAllString(value, `\$0`) + `"`
 }
 
-// plainValue matches a value that a shell and systemd read as it is.
+// plainValue matches a value that a shell and systemd do not change when they read it.
 var plainValue = regexp.MustCompile(`^[A-Za-z0-9_@%+:,./-]*$`)
 
 // The variable `special` matches the characters that a shell and systemd do not read as they are between double quotes.

@@ -171,7 +171,7 @@ func (c *comparison) compareSubscription(about Finding, want *subscription, foun
 	id := about.SubscriptionID
 	switch {
 	case found.customer != want.customer || found.merchant != want.merchant && !c.moved(want.customer):
-		detail := fmt.Sprintf("the subscription is of customer %s of merchant %s, and should be of customer %s", found.customer, found.merchant, want.customer)
+		detail := fmt.Sprintf("the subscription belongs to customer %s of merchant %s, but should belong to customer %s", found.customer, found.merchant, want.customer)
 		c.report(SubscriptionMoved, about, want.subject, "", detail, id)
 	case c.moved(want.customer): // the plan is not compared: the other merchant has other plans
 	case c.merchantFound(found.merchant).plansRead && !c.merchantFound(found.merchant).plans[found.plan]:

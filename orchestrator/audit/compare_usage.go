@@ -66,9 +66,9 @@ func (u *Unmatched) ofCustomer() bool {
 }
 
 // findingID returns the id of the finding about the usage. It depends only on the fields that identify the entry, and not on objects that the
-// audit has found. Therefore a finding whose entry has ended is known for certain in each scope. The usage of a customer's tenant has one
-// finding. If BillingStack has other numbers for a further hour, this is a new finding. A person who has accepted the earlier finding has not seen
-// the numbers of the further hour.
+// audit has found. When the entry of a finding has ended, an audit of any scope can therefore resolve the finding. The usage of a customer's tenant
+// has one finding. If BillingStack has other numbers for a further hour, this is a new finding. A person who has accepted the earlier finding has not
+// seen the numbers of the further hour.
 func (u *Unmatched) findingID() string {
 	if u.ofCustomer() {
 		return findingID(UsageUnmatched, "customer", u.MerchantID, u.Cloud, u.ProjectID)

@@ -31,7 +31,7 @@ type merchantPage struct {
 	Fault    string // why the last action was refused
 }
 
-// The type `merchantForm` has the settings as they are typed.
+// The type `merchantForm` has the settings that a person has typed.
 type merchantForm struct {
 	Name, Cloud, Domain, CustomerRoles, SubscriptionRoles, OnFailure, MaxLiveRuns string
 	AdoptUnmarked, SignUp                                                         bool

@@ -131,7 +131,7 @@ func (c *console) repairPlan(e echo.Context) error { return c.showPlan(e, http.S
 // The texts after the actions on a plan.
 var planDone = map[string]string{
 	"approve": "The approvals are stored. Nothing is started yet.",
-	"apply":   "The approved entries of this page were applied. Each entry shows its run, or why it was refused.",
+	"apply":   "The approved entries of this page were applied. Each entry shows its run, or the reason why it was refused.",
 }
 
 // showPlan answers with the page of a plan. The parameter `typed` is nil without a form.

@@ -21,7 +21,7 @@ const sessionTime = 8 * time.Hour
 
 // The type `person` is somebody who has signed in. It is the content of a session, encoded by package gob.
 type person struct {
-	Name     string // the name as it is shown
+	Name     string // the name that the pages show
 	Merchant string // the id of the merchant whose API key was used; empty for an operator
 	Token    string // the token of an operator
 	Key      string // the API key of a merchant's portal

@@ -52,7 +52,7 @@ var failures = join(ofUpstream("keystone"), ofUpstream("billingstack"), map[stri
 	"taken-over-too-often": {
 		What: "Several replicas in a row ended while they executed the same step.",
 		Why:  "The step itself may end the replicas, or the replicas have lost their connection to the database.", FixBy: by(Operator),
-		Do: do("Read the logs of these replicas: why did they end?"),
+		Do: do("Read the logs of these replicas, and find out why they ended."),
 	},
 	"step-unknown": {
 		What: "This release has no code for a step of the run.", Why: "A newer release has accepted the run.", FixBy: by(Operator),

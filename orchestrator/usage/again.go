@@ -30,7 +30,8 @@ type Rebilling interface {
 	// they are billed afterwards.
 	//
 	// BillAgain selects at most `limit` hours of projects. An hour of two projects counts as two. It selects an hour for all projects or for none.
-	// It selects one hour even if the projects of this hour exceed the limit. BillAgain may be repeated: usage that is billed again without a change makes no row.
+	// It selects one hour even if the projects of this hour exceed the limit. BillAgain may be repeated: usage that is billed again without a change
+	// makes no row.
 	//
 	// An entry of the unmatched usage stands for all hours from its first to its last one. It is removed if all its hours are selected. If its
 	// first or its last hour is selected, it is shortened. Otherwise it stays. An entry about several subscriptions stays if s.Subscription is

@@ -57,7 +57,7 @@ type Hours interface {
 	TakeDue(ctx context.Context, now, ended time.Time, limit int) ([]Due, error)
 	// Recorded reads the series of the project that have a point in the hour. It also reads gauges whose last point is less than MaxHold before the
 	// hour. To limit the memory for an hour, Recorded returns a series with many points in several parts, one after the other. The
-	// points are valid until the next step of the loop. An error ends the loop. All points are of the same state of the database. The body of
+	// points are valid until the next step of the loop. An error ends the loop. All points are read from the same state of the database. The body of
 	// the loop must not use the database, which may have only one connection.
 	Recorded(ctx context.Context, d Due) iter.Seq2[Recorded, error]
 	// FinishHour does the following in one transaction: it replaces the stored usage of a taken hour, marks the usage as waiting to be billed, and

@@ -171,7 +171,7 @@ func (r *reader) kind(v jsontext.Value) usage.Kind {
 }
 
 // The function `volume` reads a number, or a string that contains a number in JSON's form. Ceilometer's dynamic pollsters pass on the
-// values of other services as they are, and some services write numbers as strings.
+// values of other services unchanged. Some of these services write numbers as strings.
 func (r *reader) volume(v jsontext.Value) decimal.Decimal {
 	var literal string
 	switch {

@@ -249,7 +249,7 @@ func (i *Intake) commit(ctx context.Context, l *line, group []usage.Batch) []err
 	return slices.Repeat([]error{err}, len(group))
 }
 
-// The method `store` stores a batch. The samples that the database refuses for good are kept apart, and reported.
+// The method `store` stores a batch. Samples that the database refuses permanently are kept apart, and reported.
 func (i *Intake) store(ctx context.Context, b usage.Batch) error {
 	refused, err := i.divide(ctx, b)
 	if refused != nil {
