@@ -246,7 +246,7 @@ func TestUsageBillMakesSeveralCalls(t *testing.T) {
 		t.Errorf("the second call fails: got %d, %s%s", code, out, stderr)
 	}
 	answers = []string{first, strings.Replace(first, "12:00:00Z", "14:00:00Z", 1)}
-	if code, _, stderr := call(); code != exitUnreachable || !strings.Contains(stderr, "has done this hour already") {
+	if code, _, stderr := call(); code != exitUnreachable || !strings.Contains(stderr, "has billed this hour already") {
 		t.Errorf("a server that repeats an hour: got %d, %s", code, stderr)
 	}
 }

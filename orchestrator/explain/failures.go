@@ -407,7 +407,7 @@ func ofUpstream(id string) map[string]Entry {
 	name := serviceName(id)
 	blocked := Entry{
 		What: name + " refuses the request, and only a person can decide what to do.", Why: "The error says what is missing.",
-		FixBy: by(Operator, Administrator), Do: do("Repair what the error names."),
+		FixBy: by(Operator, Administrator), Do: do("Repair the cause that the error names."),
 	}
 	credential := Entry{
 		What: name + " does not accept Tenantry's own credential.", FixBy: by(Operator),
@@ -448,7 +448,7 @@ func ofUpstream(id string) map[string]Entry {
 		},
 		id + "-refused": {
 			What: name + " refused the request permanently.", Why: "The error has the answer.", FixBy: by(Operator, Administrator),
-			Do: do("Repair what the answer names."),
+			Do: do("Repair the cause that the answer names."),
 		},
 		id + "-unavailable": {
 			What: name + " is down.", FixBy: by(Administrator, Operator),

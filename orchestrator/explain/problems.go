@@ -11,8 +11,8 @@ func Problem(name string) (Entry, bool) {
 const (
 	notAccepted      = "The request was not accepted, and nothing has changed."
 	perhapsAccepted  = "An order may have been accepted. It is accepted only once, even if it is sent again with the same key."
-	compensatedOrder = "The user does not have what was ordered. What the run had made is removed, except what its field left_behind lists."
-	stillCompensated = "The user still does not have what was ordered."
+	compensatedOrder = "The order was not carried out. The objects that the run had made are removed, except the objects in its field left_behind."
+	stillCompensated = "The order is still not carried out."
 	runGoesOn        = "Nothing has changed: the run goes on as before."
 	asWanted         = "Nothing has changed: the subscription is as the request wanted it."
 	notLoggedIn      = "The user is not logged in."
