@@ -23,15 +23,16 @@ tenants, and the service user with its project and its role. In the catalog, the
 and an internal endpoint.
 
 With --apply, the command reads the objects first, and then creates the missing objects. It never changes or removes
-an object that exists: if an object differs, the output says how, and shows the command line that would change it. You
-can repeat the command, also after an interruption. The OS_* variables or clouds.yaml must have the credential of an
-administrator of the cloud. The command never uses the credential of "tenantry serve".
+an object that exists. If an object differs, the output shows the difference, and the command line that would change the
+object. You can repeat the command, also after an interruption. The OS_* variables or clouds.yaml must have the
+credential of an administrator of the cloud. The command never uses the credential of "tenantry serve".
 
-With --print, the command prints command lines of the openstack command that create the same objects. It sends no
-request, and needs no credential.
+With --print, the command prints openstack commands that create the same objects. It sends no request, and needs no
+credential.
 
 The domain and the roles are settings of the server: TENANTRY_DOMAIN, TENANTRY_ADMIN_ROLE, TENANTRY_CUSTOMER_ROLES and
-TENANTRY_SUBSCRIPTION_ROLES. docs/keystone.md lists their defaults for this command, which differ from the server's.
+TENANTRY_SUBSCRIPTION_ROLES. For this command, some of them have other defaults than for the server: see
+docs/keystone.md.
 
 If the service user does not exist, it is created with the password in --password-file, or with a new random password.
 The file of --credentials gets the service user's OS_* variables with the password, and the settings above. "tenantry
