@@ -109,7 +109,7 @@ func (u *Usage) trouble(ctx context.Context, r *unmatchedRow) (found usage.Troub
 	case usage.Differing:
 		amounts = db.Model(&usageRow{}).Select("value").Where("differs IS NOT NULL AND product = ? AND subscription_id = ?", r.Meter, r.SubscriptionID)
 	default:
-		// With the expression, PostgreSQL does not read the usage of all projects without a subscription.
+		// Without the expression, PostgreSQL would read the usage of all projects that have no subscription.
 		amounts = db.Model(&amountRow{}).Select("amount").
 			Where("cloud = ? AND project_id = ? AND meter = ? AND kind = ? AND unit = ? AND state = ? AND subscription_id || '' = ?",
 				r.Cloud, r.ProjectID, r.Meter, r.Kind, r.Unit, r.State, r.SubscriptionID)

@@ -101,7 +101,7 @@ func (o Repair) recordTenant(ctx context.Context) {
 	saga.CallOf(ctx).Made(saga.Object{Kind: "project", Cloud: o.Entry.Cloud, ID: o.tenantID(), Name: o.value("tenant"), Origin: saga.Adopted})
 }
 
-// findEnabledAgain returns Made if the project is enabled. The first step has read that the project was disabled.
+// findEnabledAgain returns Made if the project is enabled. The first step has checked that the project was disabled.
 func (d Deps) findEnabledAgain(ctx context.Context, o *Repair) (saga.Found, error) {
 	p, err := d.namedProject(ctx, o.held(), o.value("tenant"))
 	if err != nil || !p.Enabled || slices.ContainsFunc(o.Marks, p.HasTag) {

@@ -42,8 +42,8 @@ type FollowUps interface {
 	HoldFollowUp(ctx context.Context, merchant, workflow, id string, hold *saga.FollowUpHold) error
 }
 
-// Endings returns the endings of a merchant's subscriptions, by the ids of the subscriptions. The result has no entry for a
-// subscription that was not ended, or whose tenant is removed.
+// Endings returns the endings of a merchant's subscriptions, by the ids of the subscriptions. The result has entries only for ended subscriptions
+// whose tenants still exist.
 func (d Deps) Endings(ctx context.Context, merchantID string, ids []string) (map[string]saga.FollowUp, error) {
 	ctx, cancel := context.WithTimeout(ctx, ledgerTime)
 	defer cancel()

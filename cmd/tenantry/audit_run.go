@@ -62,7 +62,7 @@ func (p *program) auditRun() *cobra.Command {
 		result, err := p.await(cmd.Context(), s, a)
 		if err != nil {
 			show := strings.Join(append([]string{"tenantry audit show", a.ID}, s.flags()...), " ")
-			p.say("tenantry: this command has not stopped the audit: to look at the audit, type %s", show)
+			p.say("tenantry: the audit goes on; to look at it, type %s", show)
 			return err
 		}
 		if err := f.print(p.out, result, func(w io.Writer) { resultOfAudit(w, result) }); err != nil {

@@ -218,7 +218,7 @@ func TestAnAuditIsFollowed(t *testing.T) {
 
 // If `audit run` ends before its audit has ended, it prints the command that shows the audit.
 func TestAnAuditOutlivesItsCommand(t *testing.T) {
-	note := "tenantry: this command has not stopped the audit: to look at the audit, type tenantry audit show " + someMerchant + "\n"
+	note := "tenantry: the audit goes on; to look at it, type tenantry audit show " + someMerchant + "\n"
 	down := &audits{states: []client.Audit{auditIn("pending")}, problem: "upstream-unavailable"}
 	if code, out, stderr := line(t, down.start(t), "audit", "run"); code != exitUnreachable || out != "" || stderr != note+"tenantry: x\ntenantry:   ()\n" {
 		t.Errorf("the server is down: got %d, %s%s", code, out, stderr)

@@ -73,7 +73,7 @@ const (
 // affected, and the advice for a finding that has no advice of its own.
 type rule struct {
 	severity Severity
-	needs    []part // if one of these lists was not read completely, the finding is neither opened nor resolved
+	needs    []part // the finding is opened or resolved only if all these lists were read completely
 }
 
 // needsOf returns the lists that a finding depends on. A finding with the code ObjectsLeft depends only on the list of its object's kind.

@@ -175,8 +175,8 @@ func ownsHost(host string) bool {
 // maxForm is the maximum size of a form in bytes. A token of Keystone can have 8 KiB.
 const maxForm = 64 << 10
 
-// sameOrigin refuses requests that another site's page has sent. A client that is not a browser is not refused, because it does not send cookies by
-// itself.
+// sameOrigin refuses requests that another site's page has sent. Other clients than browsers are accepted, because they do not send cookies by
+// themselves.
 func (c *console) sameOrigin(next echo.HandlerFunc) echo.HandlerFunc {
 	protection := http.NewCrossOriginProtection()
 	return func(e echo.Context) error {

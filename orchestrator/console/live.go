@@ -359,7 +359,7 @@ func (l *live) tell(run *saga.Run, events []saga.Event) {
 	}
 }
 
-// The method `make` makes the updates of a run.
+// The method `make` returns the updates of a run as JSON.
 func (l *live) make(run *saga.Run, events []saga.Event, portal, detail bool) ([]byte, error) {
 	var shown client.Run
 	raw, err := l.c.View(run, portal)

@@ -194,13 +194,13 @@ var findings = map[string]Entry{
 	},
 	"usage-unpriced": {
 		What: "Usage was posted without a price, because its product has no fixed price.", Why: judgeAmount,
-		Means: "nobody pays for the usage unless it gets a price in BillingStack", FixBy: by(Operator),
+		Means: "nobody pays for the usage until it gets a price in BillingStack", FixBy: by(Operator),
 	},
 	"usage-waiting": {
 		What: "Usage of the merchant has waited for more than a day to be billed, or to be posted to BillingStack. The detail says since when" +
 			" usage has waited, how much usage waits, and why the last attempt to bill it failed.",
 		Why:   "Tenantry tries again by itself, but has not succeeded for a day.",
-		Means: "the usage is billed to nobody until it no longer waits", FixBy: by(Operator),
+		Means: "nobody pays for the usage while it waits", FixBy: by(Operator),
 	},
 	"usage-differs": {
 		What: "BillingStack has other numbers than Tenantry for usage that Tenantry has posted.", Why: judgeAmount,

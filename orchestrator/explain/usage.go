@@ -59,7 +59,7 @@ var usages = map[string]Entry{
 	},
 	"unpriced": {
 		What:  "The usage was posted without a price.",
-		Means: "Nobody pays for the usage unless it gets a price in BillingStack.",
+		Means: "Nobody pays for the usage until it gets a price in BillingStack.",
 		FixBy: by(Merchant),
 		Do: []Step{
 			{

@@ -197,7 +197,7 @@ type sold struct {
 // The type `used` is a meter of a subscription.
 type used struct{ subscription, meter string }
 
-// severalUnits returns the meters with amounts of several units. Usage that is not billed because of its subscription does not count.
+// severalUnits returns the meters with amounts of several units. Usage does not count if its subscription is the reason why it is not billed.
 func (b Billing) severalUnits(all []Metered) map[used]bool {
 	units, several := map[used]string{}, map[used]bool{}
 	for i := range all {

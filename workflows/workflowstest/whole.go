@@ -11,7 +11,7 @@ import (
 )
 
 // oneChain checks the runs that have the same idempotency key. Each run except the first must be the only retry of a compensated run. A
-// run that has no key and is no retry begins a new chain.
+// run without a key begins a new chain, unless it is a retry.
 func oneChain(v *view, broken report) {
 	first, retries := map[[2]string]string{}, map[string]string{}
 	for _, r := range v.Runs {

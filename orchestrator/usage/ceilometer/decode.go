@@ -290,8 +290,8 @@ func next(text []byte, at int) int {
 }
 
 // The function `replaceNonFinite` replaces NaN, Infinity and -Infinity outside of strings with an empty array of the same length. A sample
-// cannot use an array, so these values are never mistaken for a text or a number. An array is not valid as a name or as a part of a number
-// either, so a text such as NaN1 remains invalid. The function changes its argument.
+// cannot use an array, so these values are never mistaken for a text or a number. An array is also invalid as a name and as a part of a
+// number. A text such as NaN1 is therefore still invalid after the replacement. The function changes its argument.
 func replaceNonFinite(text []byte) []byte {
 	for i := 0; i < len(text); i = next(text, i) {
 		for _, word := range []string{"NaN", "Infinity", "-Infinity"} {

@@ -431,7 +431,7 @@ func (s *Spool) first(r *reader) (*segment, []byte, error) {
 	}
 }
 
-// The method `oldest` returns the oldest segment, and opens its file if records in it are not done.
+// The method `oldest` returns the oldest segment. If the segment has records that are not done, `oldest` opens its file.
 func (s *Spool) oldest(r *reader) (seg *segment, offset, end int64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
