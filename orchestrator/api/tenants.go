@@ -22,7 +22,7 @@ var (
 )
 
 const (
-	// runsAboutTenant is the number of runs that are searched for the users of a tenant, or for the tenants of a user.
+	// To find the users of a tenant, or the tenants of a user, the API reads at most runsAboutTenant runs.
 	runsAboutTenant = 100
 	// maxTenantRoles is the maximum number of pairs of a user and a tenant whose roles are read from Keystone for one answer.
 	maxTenantRoles = 10

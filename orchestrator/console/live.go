@@ -260,7 +260,7 @@ func (l *live) updated(ctx context.Context, ids, merchants []string) (map[string
 	return updated, newest, nil
 }
 
-// The method `forget` drops the runs that do not exist. An id that somebody has made up therefore costs only one query.
+// The method `forget` drops the runs that do not exist. Therefore the updates query for an id that does not exist only once.
 func (l *live) forget(searched map[string]bool, found map[string]time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -14,7 +14,7 @@ const (
 	compensatedOrder = "The order was not carried out. The objects that the run had made are removed, except the objects in its field left_behind."
 	stillCompensated = "The order is still not carried out."
 	runGoesOn        = "Nothing has changed: the run goes on as before."
-	asWanted         = "Nothing has changed: the subscription is as the request wanted it."
+	asWanted         = "Nothing has changed: the subscription already has the requested state."
 	notLoggedIn      = "The user is not logged in."
 	nobodyAffected   = "No user is affected."
 )
