@@ -36,7 +36,7 @@ func (s *server) CancelRun(c echo.Context, runID string) error {
 	return s.action(c, runID, "cancelRun", saga.Cancel)
 }
 
-// maxRetries is the maximum number of retries that notOperators follows back to the first run.
+// To find the first run, notOperators goes back over at most maxRetries retries.
 const maxRetries = 100
 
 // notOperators returns the problem run-of-operator if an operator has ordered the run. Operators order, for example, suspensions of

@@ -70,8 +70,8 @@ type Store interface {
 	// sets all fields, including the steps and objects.
 	EachRun(ctx context.Context, f RunFilter, take func(*saga.Run) error) error
 	// EachUnmatched reads the unmatched usage of a merchant, and calls the function `take` for each entry. EachUnmatched reads in
-	// pages, sorted by the fields of the entries. If `take` returns an error, EachUnmatched stops, and returns this error. EachUnmatched leaves out
-	// usage whose plan was gone and that has been billed since.
+	// pages, sorted by the fields of the entries. If `take` returns an error, EachUnmatched stops, and returns this error. If usage was unmatched
+	// because its plan was gone, and has been billed since, EachUnmatched leaves it out.
 	EachUnmatched(ctx context.Context, merchantID string, take func(Unmatched) error) error
 	// UnmatchedAmount returns the exact amount of an entry that is not about a meter: see UsageReason.OfMeter. The amount is 0 if all this usage
 	// has been computed again since, with another result.

@@ -23,7 +23,7 @@ type change struct {
 	ask  func(ctx context.Context, api *client.ClientWithResponses, of target, t typed) (*http.Response, error)
 }
 
-// The type `target` is the subscription to change, and how.
+// The type `target` has the subscription to change, and the change.
 type target struct {
 	merchant, id string
 	key          string // the idempotency key, in quotes
@@ -172,7 +172,7 @@ func (c *console) asks(e echo.Context, ch change, of target, t typed) (reply, er
 	return reply{response.StatusCode, response.Header.Get("Location"), text}, err
 }
 
-// refuseChange shows the subscription, and why a change was refused.
+// refuseChange shows the subscription, and the reason why a change was refused.
 func (c *console) refuseChange(e echo.Context, t typed, got reply) error {
 	refused := refusalWith(got.status, got.text)
 	if got.status == http.StatusNotFound {

@@ -3,7 +3,8 @@
 //
 // The console is a client of the HTTP API: it passes each request of a page to the API's handler in this process, with the credential of the
 // person who has signed in. So the API alone decides what this person may see and do. Only live updates read the store, through saga.Follower,
-// because many pages together must cost few queries. The page of a run, which the API has shown, asks saga.Follower for the number of its last event.
+// because many pages together must cost few queries. The page of a run also reads the number of the run's last event from saga.Follower, after the
+// API has shown the run.
 package console
 
 import (
@@ -43,7 +44,7 @@ type Options struct {
 	Logins    *loginrate.Limits // limits sign-ins
 	AdminRole string            // the Keystone role that makes a user an operator
 	Workflows []string          // the names of all workflows
-	Domain    string            // the domain of the customers of merchants that choose none, by id or name
+	Domain    string            // id or name of the users' domain, for merchants without a domain of their own
 	Now       func() time.Time
 	Version   string
 	Log       zerolog.Logger
@@ -165,8 +166,9 @@ func (c *console) harden(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// ownsHost reports whether a browser may be told to use TLS for all of the host in the header Host. Other ports of the host may belong to services
-// without TLS. The console must therefore be at the default port. Browsers ignore the header if they do not trust the certificate.
+// ownsHost reports whether the console may tell a browser to use TLS for all ports of the host in the header Host. Other ports of the host may
+// belong to services without TLS. The console must therefore be at the default port. Browsers ignore the header if they do not trust the
+// certificate.
 func ownsHost(host string) bool {
 	u := &url.URL{Host: host}
 	return u.Port() == "" && !loopback.Host(u.Hostname())

@@ -103,7 +103,7 @@ type findingList struct {
 	Chosen     map[string]bool // the findings that were ticked before a refusal
 	Nothing    string          // why the list is empty
 	Next       string          // the address of the next page
-	First      string          // the address of the first page, if this is another one
+	First      string          // the address of the first page; empty on the first page
 	Fault      string
 }
 
@@ -151,7 +151,7 @@ func (c *console) findings(e echo.Context) error {
 	return c.showFindings(e, http.StatusOK, e.QueryParams(), "")
 }
 
-// showFindings answers with the list of findings. The parameters are the filter as it was typed, and why a plan was refused.
+// showFindings answers with the list of findings. The parameters are the filter that the person has typed, and the reason why a plan was refused.
 func (c *console) showFindings(e echo.Context, status int, typed url.Values, fault string) error {
 	api, err := c.asPerson(e)
 	if err != nil {

@@ -64,7 +64,7 @@ type watching struct {
 	session string
 	who     string               // the person, for limits; all people with API keys of one merchant count as one
 	portal  string               // the id of the merchant; empty for an operator
-	runs    map[string]time.Time // the runs of the page, and when each was last changed, as the page shows it
+	runs    map[string]time.Time // the runs of the page, each with the time of the last change that the page shows
 	detail  bool                 // the page is about one run
 	newest  string               // for a list: the newest run that was known; otherwise empty
 	updates chan []byte          // the newest updates that were not sent yet
@@ -260,7 +260,7 @@ func (l *live) updated(ctx context.Context, ids, merchants []string) (map[string
 	return updated, newest, nil
 }
 
-// The method `forget` drops the runs that do not exist. Therefore the updates query for an id that does not exist only once.
+// The method `forget` drops the runs that do not exist. The updates therefore make only one query for an id without a run.
 func (l *live) forget(searched map[string]bool, found map[string]time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -327,8 +327,8 @@ func (l *live) tellNewest(newest map[string]string) {
 	}
 }
 
-// The method `tell` sends a run to the pages that show it as it was before. The part of a page is made once for all pages with the same part. If
-// it cannot be made, the pages wait for the next change of the run.
+// The method `tell` sends a run to the pages that show an older state of the run. The part of a page is made once for all pages with the same part.
+// If it cannot be made, the pages wait for the next change of the run.
 func (l *live) tell(run *saga.Run, events []saga.Event) {
 	type part struct{ portal, detail bool }
 	made := map[part][]byte{}
@@ -435,7 +435,8 @@ func (p person) who() string {
 }
 
 // The method `follow` streams updates to a page. The query names the runs of the page: `run` on the page of one run, or `row` for each run of a
-// list. See shownAs for their format. The parameter `newest` asks for the news that there are newer runs. The stream ends after about streamTime.
+// list. See shownAs for their format. With the parameter `newest`, the page also learns that there are newer runs. The stream ends after about
+// streamTime.
 func (c *console) follow(e echo.Context) error {
 	p, _ := personOf(e)
 	q := e.QueryParams()

@@ -161,7 +161,7 @@ func formOf(m client.Merchant) merchantForm {
 	return f
 }
 
-// changeMerchant changes the settings of a merchant to those in the form. A form that was made before another change is refused.
+// changeMerchant changes the settings of a merchant to the settings in the form. A form that was made before another change is refused.
 func (c *console) changeMerchant(e echo.Context) error {
 	page, err := c.merchantPage(e)
 	if err != nil {

@@ -52,7 +52,7 @@ func newPages() (pages, error) {
 	return made, nil
 }
 
-// The type `frame` is what every page has around its content.
+// The type `frame` has the data of a page outside of its content.
 type frame struct {
 	Title   string
 	Section string // the part of the console, for the navigation
@@ -86,8 +86,8 @@ func (c *console) show(e echo.Context, status int, name, title string, content a
 	return e.HTMLBlob(status, page.Bytes())
 }
 
-// The method `unread` reserves memory for a page that the browser has yet to read. If somebody does not read many pages, further pages are refused.
-// Call `leave` when the page is written.
+// The method `unread` reserves memory for a page that the browser has not read yet. If many pages of a person are unread, the person's further pages
+// are refused. Call `leave` when the page is written.
 func (c *console) unread(e echo.Context, bytes int) (leave func(), err error) {
 	who := "address " + e.RealIP()
 	if p, ok := personOf(e); ok {

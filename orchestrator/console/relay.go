@@ -34,8 +34,8 @@ func (c *console) asPerson(e echo.Context) (*client.ClientWithResponses, error) 
 	return client.NewClientWithResponses("http://console", client.WithHTTPClient(direct{over}), credential)
 }
 
-// The type `direct` sends requests without an http.Client, whose errors contain the address of the request. An address may contain a name that was
-// searched for, and errors are logged.
+// The type `direct` sends requests without an http.Client, because the errors of an http.Client contain the address of the request. An address may
+// contain a name that was searched for, and errors are logged.
 type direct struct{ over http.RoundTripper }
 
 // Do implements the interface of the API's client.

@@ -106,8 +106,8 @@ func (c *console) planRepairs(e echo.Context) error {
 	return e.Redirect(http.StatusSeeOther, planPath(answer.JSON201.ID))
 }
 
-// The function `narrow` adds the search of the list to the filter of a plan. The parameter `by` names the field of the API that has found it.
-// The result is false if there is no such field.
+// The function `narrow` adds the search of the list to the filter of a plan. The parameter `by` names the field of the API with which the
+// search has found findings. The result is false if there is no such field.
 func narrow(want *client.RepairPlanFilter, by, typed string) bool {
 	if typed == "" {
 		return true

@@ -121,7 +121,7 @@ func (r runPage) Can(action string) bool {
 
 func (c *console) run(e echo.Context) error { return c.showRun(e, http.StatusOK, "", "") }
 
-// showRun answers with the page of a run. The parameters are the status, and why an action with this reason was refused.
+// showRun answers with the page of a run. If an action was refused, `fault` says why, and `why` is the reason that the person has typed.
 func (c *console) showRun(e echo.Context, status int, fault, why string) error {
 	api, err := c.asPerson(e)
 	if err != nil {

@@ -50,7 +50,7 @@ func (s subscriptionPage) Can(action string) bool {
 	return s.Billed != nil && s.Billed.Actions != nil && slices.Contains(*s.Billed.Actions, action)
 }
 
-// Idle reports whether there is nothing to ask for.
+// Idle reports whether the person can request no change.
 func (s subscriptionPage) Idle() bool {
 	return s.Billed == nil || s.Billed.Actions == nil || len(*s.Billed.Actions) == 0
 }

@@ -35,7 +35,7 @@ type Options struct {
 // Status is the result of a check.
 type Status string
 
-// The statuses. A check is Skipped if an earlier check failed that it depends on, or if its subject cannot be seen.
+// The statuses. A check is Skipped if it depends on an earlier check that has failed, or if its subject cannot be seen.
 const (
 	OK      Status = "ok"
 	Warn    Status = "warn"

@@ -21,7 +21,7 @@ import (
 
 const mib = 1 << 20
 
-// Free space below scarce is a fault: SQLite and the spool stop soon. Free space below low is a warning.
+// Less free space than `scarce` is a fault, because SQLite and the spool will soon stop. Free space below low is a warning.
 const (
 	scarce = 64 * mib
 	low    = 1024 * mib

@@ -92,8 +92,8 @@ func clockOfKeystone(ctx context.Context, x *examination) []Line {
 	return x.keystone.clock.line("Keystone")
 }
 
-// The function `credentials` logs in without the scope. If the password is wrong, Keystone therefore sees one wrong login and not several, which
-// could lock the user.
+// The function `credentials` logs in without the scope. A wrong password therefore causes only one refused login. Several refused logins could lock
+// the user.
 func credentials(ctx context.Context, x *examination) []Line {
 	c := x.config.Credential
 	byApplication := c.ApplicationCredentialID+c.ApplicationCredentialName != ""

@@ -38,7 +38,7 @@ type check struct {
 
 // The type `health` checks the service's dependencies, keeps their states, and logs each change of a state.
 type health struct {
-	own       []check                       // of what belongs to this replica; each request repeats them
+	own       []check                       // the checks of this replica's own parts; each request repeats them
 	upstreams func(context.Context) []check // returns the checks of the upstreams; the result depends on the merchants' clouds
 	failing   func() []string               // the upstreams whose last calls have failed
 	now       func() time.Time

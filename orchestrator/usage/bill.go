@@ -140,7 +140,7 @@ func (b Billing) Bill(r Reading, c Catalog) (bill Bill) {
 		}
 		k := sale{window{e.Subscription, e.Plan, e.From.UnixMicro(), e.To.UnixMicro()}, e.Product, priceText(e.Price)}
 		revisions[k.ofAnyPlan()] = e.Revision + 1
-		if sums[k] == nil { // the window was divided differently or had another plan, or the meters have no usage any more, or other terms
+		if sums[k] == nil { // the earlier rows have another window, plan or terms, or the meters no longer have usage
 			sums[k] = &Row{Subscription: e.Subscription, Product: e.Product, Name: e.Name, Plan: e.Plan, From: e.From, To: e.To, Price: e.Price}
 		}
 		sums[k].Value = sums[k].Value.Sub(e.Value)

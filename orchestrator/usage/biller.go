@@ -122,8 +122,8 @@ type serving struct {
 	all  sync.WaitGroup
 
 	mu sync.Mutex
-	// The map `passed` has the merchants that are passed over, and until when: merchants whose usage could not be billed. For a merchant that is
-	// being billed, the time is zero.
+	// The map `passed` has the merchants that are passed over, because their usage could not be billed, and the time until which this applies.
+	// For a merchant that is being billed, the time is zero.
 	passed map[string]time.Time
 }
 

@@ -79,7 +79,7 @@ func (o *Offers) Catalog() (Catalog, error) {
 	return c, nil
 }
 
-// The method `text` returns an equal text that is in memory once.
+// The method `text` returns an equal text. All equal texts that it returns share their memory.
 func (o *Offers) text(s string) string {
 	known, found := o.texts[s]
 	if found || o.size > maxCatalog {

@@ -29,7 +29,7 @@ type Store interface {
 	// it again. Meters are limited to 1,000 for each cloud: the samples of further meters are counted together.
 	// For each other sample, Add marks the hours to which the sample may contribute as due.
 	Add(ctx context.Context, now time.Time, b Batch) (Added, error)
-	// Received records that samples of a cloud were received at a time. An earlier time than a recorded one changes nothing.
+	// Received records that samples of a cloud were received at a time. If a later time is recorded already, Received changes nothing.
 	Received(ctx context.Context, cloud string, at time.Time) error
 	// DeleteOld deletes the samples whose day ended before the time `samples`, and the series that no longer have samples. It also deletes the
 	// samples apart that were received before the time `apart`, and the unmatched usage whose last hour began before the time `apart`. DeleteOld

@@ -22,10 +22,10 @@ type Term struct {
 	Unit     string           `json:"unit,omitempty"` // see Meter.Unit
 }
 
-// The type `kept` says how usage is billed that was billed before.
+// The type `kept` has the terms of usage that was billed before.
 type kept struct {
 	meters map[metering]sold
-	prices map[sale]*decimal.Decimal // of the products in a window; the sales have no price
+	prices map[sale]*decimal.Decimal // the prices of the products in a window; the keys have no price
 }
 
 // keptOf returns the terms with which usage was billed before. If the subscription has no terms, keptOf derives them from its earlier rows,

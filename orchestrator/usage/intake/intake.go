@@ -36,7 +36,7 @@ const (
 	// maxStored is the maximum age of a sample when it leaves the spool. The hours of an older sample are not computed again. The maximum is longer
 	// than MaxAge, because clocks differ, and a post may wait in the spool.
 	maxStored = usage.MaxHourAge
-	// keepSamples is the time for which samples are kept. It is a day longer than they are read, because clocks differ.
+	// keepSamples is the time for which samples are kept. Samples are read for a day less, because clocks differ.
 	keepSamples = usage.MaxHourAge + 24*time.Hour
 	// maxAhead is the time by which a sample may be in the future, because the clocks of hosts differ.
 	maxAhead = time.Hour
@@ -61,10 +61,10 @@ const (
 	noteEvery = 10 * time.Second
 	// drainEvery is the interval between two attempts to empty the spool.
 	drainEvery = time.Second
-	// maxApart is the maximum number of unusable samples of a post that are kept. Of further ones, only the first is kept, and their number.
+	// maxApart is the maximum number of unusable samples of a post that are kept. Of the further samples, only the first one and their number are kept.
 	maxApart = 1000
-	// maxGroup is the maximum number of posts that share a transaction, and maxSamples the maximum number of their samples. A post with more
-	// samples has a transaction of its own.
+	// maxGroup is the maximum number of posts that share a transaction. maxSamples is the maximum number of the samples in these posts. A post with
+	// more samples has a transaction of its own.
 	maxGroup   = 32
 	maxSamples = 5000
 )
@@ -82,7 +82,7 @@ type Spool interface {
 type Intake struct {
 	Store usage.Store
 	Spool Spool // nil: there is no spool
-	// Meters gives the kinds of meters whose samples have the wrong one.
+	// Meters has the kinds of meters whose samples have a wrong kind.
 	Meters usage.Meters
 	Now    func() time.Time
 	Fault  func(error) // called with errors that an operator should know
@@ -343,7 +343,7 @@ func (i *Intake) drain(ctx context.Context, cloud string, l *line) {
 }
 
 // Refused returns the reason for which the spool has refused the last post of a cloud. Refused returns nil if, for each cloud, the last post was
-// stored, or posts have left the spool since the last refusal. Of several clouds, it returns the reason of one.
+// stored, or posts have left the spool since the last refusal. If posts of several clouds were refused, it returns one of the reasons.
 func (i *Intake) Refused() error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
