@@ -29,7 +29,7 @@ type Row struct {
 	// Meters has the meters that are billed as the product, with their Meter.DivideBy at the time of the row. A row that only takes back the usage
 	// of earlier rows has none.
 	Meters map[string]decimal.Decimal `json:"meters,omitempty"`
-	Units  map[string]string          `json:"units,omitempty"` // the units of those of these meters that had a Meter.Unit
+	Units  map[string]string          `json:"units,omitempty"` // the unit of each of these meters that had a Meter.Unit
 }
 
 // rowSpace is the namespace of the ids of rows.
