@@ -45,7 +45,7 @@ func (c *Client) EachPlanID(ctx context.Context, merchantID string, take func(id
 	return eachWithin(ctx, c, bulkLimits, op, plansOf(merchantID), nil, func(one planID) { take(one.ID) })
 }
 
-// EachOffer is like EachCustomer, but for the merchant's plans. Only those fields are set that a bill needs: ID, and the fields ProductID, Name
+// EachOffer is like EachCustomer, but for the merchant's plans. Only the fields that a bill needs are set: ID, and the fields ProductID, Name
 // and Pricing of the Items.
 func (c *Client) EachOffer(ctx context.Context, merchantID string, take func(Plan)) error {
 	op := fmt.Sprintf("listing the plans of merchant %q", upstream.Clean(merchantID))
@@ -69,7 +69,7 @@ func (c *Client) EachOffer(ctx context.Context, merchantID string, take func(Pla
 	})
 }
 
-// EachPricing is like EachCustomer, but for the merchant's products. Only those fields are set that a bill needs: ID, Name and Pricing.
+// EachPricing is like EachCustomer, but for the merchant's products. Only the fields that a bill needs are set: ID, Name and Pricing.
 func (c *Client) EachPricing(ctx context.Context, merchantID string, take func(Product)) error {
 	op := fmt.Sprintf("listing the products of merchant %q", upstream.Clean(merchantID))
 	if err := checkIDs(op, namedID{"merchant", merchantID}); err != nil {

@@ -22,8 +22,8 @@ const KeySize = 32
 // ErrOtherKey means that the database was created with another secret key.
 var ErrOtherKey = errors.New("the database was created with another secret key")
 
-// The type `sealer` encrypts credentials with AES-256-GCM. The additional authenticated data of the encryption names the owner of the
-// credential, such as the id of a run. The zero value has no key: it seals and opens nothing.
+// The type `sealer` encrypts credentials with AES-256-GCM. The additional authenticated data of the encryption names the object to which
+// the credential belongs, such as a run with its id. The zero value has no key: it seals and opens nothing.
 type sealer struct {
 	aead  cipher.AEAD
 	keyID string

@@ -13,8 +13,8 @@ import (
 
 var _ usage.Rebilling = (*Usage)(nil)
 
-// billedAgainAfter is the time after which usage is billed again. A replica that has just read the products of the merchant may still bill other
-// hours with them. After this time, it has read the products again.
+// billedAgainAfter is the time after which usage is billed again. A replica that has just read the merchant's products may still bill other hours
+// with these products. After billedAgainAfter, it has read the products again.
 const billedAgainAfter = 2 * time.Minute
 
 // hourMicros is the length of an hour in the database.

@@ -106,7 +106,7 @@ func (o *Repair) recordRole(ctx context.Context, a keystone.Assignment, origin s
 }
 
 // findGranted returns Made if the user's role is in the wanted state. If the argument `want` is true, the user should have the role.
-// Otherwise, the user should lack the role. The first step has read that the role was in the opposite state before the run.
+// Otherwise, the user should lack the role. The first step has checked that the role was in the opposite state before the run.
 func (d Deps) findGranted(ctx context.Context, o *Repair, want bool) (saga.Found, error) {
 	if o.tenantID() == "" { // in a dry run, the tenant may not exist yet
 		return saga.Absent, nil

@@ -247,7 +247,7 @@ func (p *program) usageBill() *cobra.Command {
 	return c
 }
 
-// billAgain repeats the call until all hours are billed again. If a call fails, billAgain also returns the earlier ones.
+// billAgain repeats the call until all hours are billed again. If a call fails, billAgain also returns the answers to the earlier calls.
 func billAgain(ctx context.Context, s remote, merchant string, want client.UsageBillingRequest) (calls []client.UsageBilling, err error) {
 	for {
 		answer, err := s.BillUsageAgainWithResponse(ctx, merchant, want)

@@ -45,7 +45,7 @@ func (o *Object) differ(what, fix string) {
 	o.State, o.Differs, o.Fix = Differs, append(o.Differs, what), append(o.Fix, fix)
 }
 
-// ErrRequired means that an object is missing that Apply does not create. Nothing was created.
+// ErrRequired means that an object is missing, and that Apply does not create such an object. Nothing was created.
 var ErrRequired = errors.New("does not exist in Keystone")
 
 // Bootstrap creates the objects of a Setup. A Bootstrap is for one call of Apply.
