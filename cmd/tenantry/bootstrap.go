@@ -18,9 +18,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-const bootstrapHelp = `Create the objects that Tenantry needs in Keystone. These are the roles of users and operators, the domain of users and
-tenants, and the service user with its project and its role. In the catalog, they are Tenantry's service, with a public
-and an internal endpoint.
+const bootstrapHelp = `Create the objects that Tenantry needs in Keystone: the roles of users and operators, the domain of users and tenants, and
+the service user with its project and its role. Also create Tenantry's service in the catalog, with a public and an
+internal endpoint.
 
 With --apply, the command reads the objects first, and then creates the missing objects. It never changes or removes
 an object that exists. If an object differs, the output shows the difference, and the command line that would change the

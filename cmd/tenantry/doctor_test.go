@@ -51,7 +51,7 @@ func TestTheDoctorWithIdentityV2(t *testing.T) {
 	fake.AddRole("bs-admin")
 	all := examined(0)
 	for check, want := range map[string]doctor.Line{
-		"keystone":    {Status: doctor.Warn, Text: "Identity v2.0: releases of Keystone with this version get no corrections"},
+		"keystone":    {Status: doctor.Warn, Text: "Identity v2.0: vulnerabilities in releases of Keystone with this version are no longer fixed"},
 		"credentials": {Status: doctor.OK, Text: "Keystone accepts the login of user admin"},
 		"scope":       {Status: doctor.OK, Text: "project admin ("},
 		"permissions": {Status: doctor.OK, Text: "the user has the roles admin"},

@@ -196,7 +196,7 @@ func (p *program) usageBill() *cobra.Command {
 			"You can repeat the command: if nothing has changed, there are no rows. With --subscription, the entries of \"tenantry usage unmatched\"\n" +
 			"that are about several subscriptions keep their hours. The log of the server has the reason. The range has at most 31 days. For many\n" +
 			"hours, the command sends several calls, and prints one line for each call.\n\n" +
-			"  HOURS     the hours with stored usage that are billed again; an hour of each project counts\n" +
+			"  HOURS     the hours with stored usage that are billed again; an hour counts once for each project\n" +
 			"  PROJECTS  the number of these projects\n\n" + connectHelp + exitHelp,
 	}
 	merchant := merchantFlag(c)

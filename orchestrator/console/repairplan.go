@@ -106,7 +106,7 @@ func (p repairPlanPage) Applicable() bool {
 // Last returns the number of the last entry of the page.
 func (p repairPlanPage) Last() int { return p.First + len(p.Entries) - 1 }
 
-// Elsewhere returns how many entries on other pages are approved, and have neither a run nor a refusal.
+// Elsewhere returns the number of approved entries on other pages that have not been carried out or refused yet.
 func (p repairPlanPage) Elsewhere() int {
 	n := p.Counts.Approved
 	for _, e := range p.Entries {

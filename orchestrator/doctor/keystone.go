@@ -62,9 +62,9 @@ func keystoneAnswers(ctx context.Context, x *examination) []Line {
 	}
 	if minor, isV3 := strings.CutPrefix(version, "v3."); !isV3 {
 		return []Line{warn(instruction("upgrade Keystone, and use Identity v3"),
-			"Identity %s: releases of Keystone with this version get no corrections of vulnerabilities any more", version)}
+			"Identity %s: vulnerabilities in releases of Keystone with this version are no longer fixed", version)}
 	} else if n, err := strconv.Atoi(minor); err == nil && n < ussuri {
-		return []Line{warn(instruction("upgrade Keystone"), "Identity %s: this Keystone is older than Ussuri (2020), and gets no corrections of vulnerabilities any more", version)}
+		return []Line{warn(instruction("upgrade Keystone"), "Identity %s: this Keystone is older than Ussuri (2020), and its vulnerabilities are no longer fixed", version)}
 	}
 	return []Line{ok("Identity %s; Keystone does not show its release, so its known vulnerabilities are not assessed", version)}
 }
