@@ -35,7 +35,7 @@ func (t *Audits) EachRun(ctx context.Context, f audit.RunFilter, take func(*saga
 	}
 }
 
-// ledgerRow has the columns that EachRun needs of a succeeded run. Nearly all runs have succeeded. EachRun reads only these columns of these
+// ledgerRow has the columns of a succeeded run that EachRun reads. Nearly all runs have succeeded. EachRun reads only these columns of these
 // runs, and only the steps with an output. It does not read the objects.
 type ledgerRow struct {
 	ID              string `gorm:"column:id"`

@@ -375,7 +375,7 @@ var failures = join(ofUpstream("keystone"), ofUpstream("billingstack"), map[stri
 	},
 	"user-gone": {
 		What: "The user no longer exists in Keystone. A run for this user cannot be repeated.", FixBy: by(Merchant),
-		Do: do("Let another user order."),
+		Do: do("Let another user place the order."),
 	},
 	"user-disabled": {
 		What: "The run cannot be repeated, because the user is disabled in Keystone.", FixBy: by(Operator),
@@ -383,7 +383,7 @@ var failures = join(ofUpstream("keystone"), ofUpstream("billingstack"), map[stri
 	},
 	"user-domain-foreign": {
 		What: "The run cannot be repeated, because the user is not in the merchant's domain.", FixBy: by(Operator, Merchant),
-		Do: do("Let a user of the merchant's domain order, or correct the merchant's domain."),
+		Do: do("Let a user of the merchant's domain place the order, or correct the merchant's domain."),
 	},
 	"user-id-unusable": {
 		What:  "Keystone can assign no role to a user with this id.",
@@ -392,7 +392,7 @@ var failures = join(ofUpstream("keystone"), ofUpstream("billingstack"), map[stri
 	},
 	"user-not-of-customer": {
 		What: "The run cannot be repeated, because the user has no role on the customer's tenant.", FixBy: by(Merchant),
-		Do: do("Send the order with `add_user`, or let a user of the customer order."),
+		Do: do("Send the order with `add_user`, or let another user of this customer place the order."),
 	},
 })
 
