@@ -183,8 +183,8 @@ var findings = map[string]Entry{
 	},
 
 	"usage-unmatched": {
-		What: "Usage is not billed. It has no subscription, or its unit is wrong, or BillingStack does not have its plan. Or BillingStack has" +
-			" no product for it, or several products.",
+		What: "Usage is not billed, for one of these reasons: it has no subscription, BillingStack does not have its plan, there is no product" +
+			" or more than one product for it, or it has the wrong unit.",
 		Why:   "A person must decide whom to bill, or what the merchant sells.",
 		Means: "the usage is billed to nobody", FixBy: by(Operator),
 	},
