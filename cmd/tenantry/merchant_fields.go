@@ -38,7 +38,7 @@ func merchantFlags(c *cobra.Command) *merchantFields {
 	return f
 }
 
-// The method `apply` sets the fields of m for which the command line has a flag.
+// The method `apply` sets a field of m if its flag is on the command line.
 func (f *merchantFields) apply(cmd *cobra.Command, c Config, m *merchants.Merchant) error {
 	given := cmd.Flags().Changed
 	if given("name") {
