@@ -20,8 +20,8 @@ type audits struct {
 
 var defaultAudits = []int{5_000, 50_000}
 
-// leastAudited is the minimum number of subscriptions. With fewer subscriptions, the damages would remove so large a part of a list that
-// the audit reports suspect-absence.
+// leastAudited is the minimum number of subscriptions. With fewer subscriptions, the damages would remove a large part of a list, and the
+// audit would report suspect-absence.
 const leastAudited = 200
 
 // Limits of an audit of the default sizes.

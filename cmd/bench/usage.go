@@ -33,8 +33,8 @@ const (
 const (
 	minRate = 5000.0 // samples a second
 	maxCost = 1.1    // the cost of a sample, divided by the cost in the first database
-	// maxGrowth limits the usual memory in the last pass, divided by the usual memory in the first pass. It varies by a tenth or so, because the heap
-	// of Go grows and shrinks. If each sample left 30 bytes behind, the memory would grow by more than this.
+	// maxGrowth limits the usual memory in the last pass, divided by the usual memory in the first pass. This ratio varies by a tenth or so, because
+	// the heap of Go grows and shrinks. If each sample left 30 bytes behind, the ratio would exceed the limit.
 	maxGrowth = 1.25
 )
 

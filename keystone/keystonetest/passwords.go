@@ -16,7 +16,7 @@ type PasswordRules struct {
 	// Regex is the option password_regex in the section [security_compliance] of keystone.conf. As in Keystone, it applies to the beginning
 	// of the password. It does not apply in logins.
 	Regex *regexp.Regexp
-	// Description is the option password_regex_description. Keystone sends it to the client if it refuses a password because of Regex.
+	// Description is the option password_regex_description. If a password does not match Regex, Keystone sends this text to the client.
 	Description string
 	// MaxBytes is the maximum length of a password, as in a Keystone with the options strict_password_check and max_password_length. Zero
 	// means no limit.

@@ -113,7 +113,7 @@ func claimCounted(t *testing.T, s fixture) {
 	}
 }
 
-// takeOne shows that Take changes the four fields that Claim changes, the due time and the number of hand-overs. Take does not take a leased
+// takeOne shows that Take changes the due time, the number of hand-overs, and the four fields that Claim changes. Take does not take a leased
 // run or a run with another version.
 func takeOne(t *testing.T, s fixture) {
 	later := epoch.Add(time.Hour)

@@ -560,7 +560,7 @@ func runsOfFollowUps(t *testing.T, s fixture) {
 		t.Errorf("after the follow-up was taken again: got %s, want %s", got, want)
 	}
 	s.insert(t, second)
-	s.put(t, failed("x", time.Hour)) // a run that this follow-up has not started puts the follow-up again
+	s.put(t, failed("x", time.Hour)) // the follow-up is put again, by a run that it has not started
 	if got, want := listed(nil), fmt.Sprint([]string{held.Run.ID}); got != want {
 		t.Errorf("while the run of the follow-up is live: got %s, want %s", got, want)
 	}

@@ -56,8 +56,9 @@ func (v *view) usage(id string) []billing.Usage {
 	return slices.DeleteFunc(slices.Clone(v.Now.Usage), func(u billing.Usage) bool { return u.ID != id })
 }
 
-// usageRecorded compares the rows in the database with BillingStack. BillingStack must have each row that is recorded as posted, and the
-// recorded difference must be the difference. If a row is not recorded as posted, a run may have posted it, but not with other numbers.
+// usageRecorded compares the rows in the database with BillingStack. BillingStack must have each row that is recorded as posted. The
+// difference that is recorded for a row must be correct. If a row is not recorded as posted, a run may have posted it, but not with other
+// numbers.
 func usageRecorded(v *view, broken report) {
 	for _, row := range v.Rows {
 		detail := ""
@@ -72,8 +73,8 @@ func usageRecorded(v *view, broken report) {
 	}
 }
 
-// usageAwaited checks that no posting is forgotten. If a row is not posted, a follow-up must post it. A follow-up must have a reason why the
-// last run has not posted its rows. If a posting has no follow-up, the last run of the posting must have succeeded.
+// usageAwaited checks that no posting is forgotten. If a row is not posted, a follow-up must post it. Each follow-up must state why the last
+// run has not posted the rows. If a posting has no follow-up, the last run of the posting must have succeeded.
 func usageAwaited(v *view, broken report) {
 	waiting, awaited := map[string]bool{}, map[string]bool{} // by the id of the posting, and by the id of the row
 	for _, f := range v.FollowUps {
