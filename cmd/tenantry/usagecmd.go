@@ -193,7 +193,7 @@ func (p *program) usageBill() *cobra.Command {
 			"last hour of each entry.\n\n" +
 			"A meter that was billed in an hour keeps its product, unit, divisor and price. With --current, it gets the present values. If they\n" +
 			"differ, one row takes back the usage of the old product at the old price, and another row has the usage of the new product.\n\n" +
-			"You can repeat the command: if nothing has changed, there are no rows. With --subscription, the entries of \"tenantry usage unmatched\"\n" +
+			"You can repeat the command: if nothing has changed, no rows are written. With --subscription, the entries of \"tenantry usage unmatched\"\n" +
 			"that are about several subscriptions keep their hours. The log of the server has the reason. The range has at most 31 days. For many\n" +
 			"hours, the command sends several calls, and prints one line for each call.\n\n" +
 			"  HOURS     the hours with stored usage that are billed again; an hour counts once for each project\n" +

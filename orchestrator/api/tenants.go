@@ -126,7 +126,7 @@ func stateIn(enabled bool) KeystoneState {
 }
 
 // rolesOf returns the roles of a user on a tenant. The parameter `of` names the user and the tenant, and `names` has the names of roles by the
-// ids of their assignments. If Keystone does not have the tenant, there are no roles.
+// ids of their assignments. If Keystone does not have the tenant, the result is empty.
 func rolesOf(ctx context.Context, identity keystone.Identity, names map[string]string, of TenantRole) (all []TenantRole, err error) {
 	ids, err := identity.AssignedRoles(ctx, of.TenantID, of.UserID)
 	if errors.Is(err, keystone.ErrNotFound) {

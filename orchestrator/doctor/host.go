@@ -228,7 +228,7 @@ func (x *examination) proxy(ctx context.Context, public *url.URL) *Line {
 			"the server runs, but does not answer at TENANTRY_URL, %s", public)
 	case len(answer.Checks) > 0 && !x.direct(public):
 		line = warn(instruction("let the proxy set the header X-Forwarded-For"),
-			"the proxy does not say that it is a proxy, so /readyz shows the state of each dependency to everybody")
+			"the proxy adds no header such as X-Forwarded-For, so /readyz shows the state of each dependency to everybody")
 	default:
 		return nil
 	}
