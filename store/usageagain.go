@@ -99,7 +99,7 @@ func selectHours(tx *gorm.DB, s usage.Selection, from, to int64, limit int) (row
 		}
 		return rows, beyond, nil
 	}
-	// This hour alone has more projects than the limit.
+	// The first hour has more projects than the limit.
 	rows = nil
 	if err := of(first, first+1).Scan(&rows).Error; err != nil {
 		return nil, 0, err

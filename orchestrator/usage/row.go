@@ -27,7 +27,7 @@ type Row struct {
 	Value        decimal.Decimal  `json:"value"`
 	Price        *decimal.Decimal `json:"price,omitempty"` // the price of one unit; nil: the product has no fixed price
 	// Meters has the meters that are billed as the product, with their Meter.DivideBy at the time of the row. A row that only takes back the usage
-	// of earlier rows has none.
+	// of earlier rows has no meters.
 	Meters map[string]decimal.Decimal `json:"meters,omitempty"`
 	Units  map[string]string          `json:"units,omitempty"` // the unit of each of these meters that had a Meter.Unit
 }
