@@ -746,17 +746,17 @@ type CheckResult struct {
 	// Spool The replica's spool, in which the posts of Ceilometer wait while the database is away. Only the check `spool` has this field.
 	Spool *SpoolState `json:"spool,omitempty"`
 
-	// Status `misconfigured`: the dependency answers, but the configuration does not fit. For example, a role does not exist.
+	// Status `misconfigured`: the dependency answers, but does not match the configuration. For example, a role does not exist.
 	Status CheckStatus `json:"status"`
 
 	// Usage The clouds that have meter keys or have sent samples, at most 100. Only the check `usage` has this field.
 	Usage *[]CloudUsage `json:"usage,omitempty"`
 }
 
-// CheckStatus `misconfigured`: the dependency answers, but the configuration does not fit. For example, a role does not exist.
+// CheckStatus `misconfigured`: the dependency answers, but does not match the configuration. For example, a role does not exist.
 type CheckStatus string
 
-// Circuit The circuit of an upstream. While it is open, only one trial request at a time is sent, and runs that need the upstream wait.
+// Circuit The circuit of an upstream. While it is open, Tenantry sends only one trial request at a time, and the runs that need this upstream must wait.
 type Circuit struct {
 	// Cause Why the circuit is open.
 	Cause       *string    `json:"cause,omitempty"`
@@ -778,7 +778,7 @@ type CloudUsage struct {
 	// Cloud The cloud that sends the samples.
 	Cloud string `json:"cloud"`
 
-	// OverdueHour The beginning of the oldest hour that ended more than two hours ago, and whose usage is not computed although it has samples. If there has been such an hour for five minutes, the check fails.
+	// OverdueHour The beginning of the oldest overdue hour. An hour is overdue if it has samples, and if its usage is not computed two hours after the end of the hour. If there have been overdue hours for five minutes, the check fails.
 	OverdueHour *time.Time `json:"overdue_hour,omitempty"`
 
 	// ReceivedAt When samples of the cloud were last received. The times of samples that wait in a spool do not count.
@@ -904,7 +904,7 @@ type ExplainedFinding struct {
 	Explanation Explanation `json:"explanation"`
 	ID          string      `json:"id"`
 
-	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
+	// Severity The severity of a finding. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 	Severity Severity `json:"severity"`
 }
 
@@ -1011,7 +1011,7 @@ type Finding struct {
 	// RunID The run that created the object.
 	RunID *string `json:"run_id,omitempty"`
 
-	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
+	// Severity The severity of a finding. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 	Severity Severity `json:"severity"`
 
 	// Status `new`: one audit has seen the finding. `known`: several audits have seen the finding. `resolved`: the last audit that looked for the finding has not seen it. `accepted`: an operator has accepted the finding, with a reason. New and known findings are open.
@@ -1047,7 +1047,7 @@ type FindingCount struct {
 	// Count The number of findings.
 	Count int `json:"count"`
 
-	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
+	// Severity The severity of a finding. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 	Severity Severity `json:"severity"`
 
 	// Status `new`: one audit has seen the finding. `known`: several audits have seen the finding. `resolved`: the last audit that looked for the finding has not seen it. `accepted`: an operator has accepted the finding, with a reason. New and known findings are open.
@@ -1132,7 +1132,7 @@ type Health struct {
 	Reasons  []string `json:"reasons"`
 }
 
-// InForce The values that new orders use, each of which is the merchant's own value or the configured default.
+// InForce The values that new orders use. Each value is the merchant's own value or the configured default.
 type InForce struct {
 	// CustomerRoles The names of the Keystone roles that users get on a tenant. An empty list means the configured default.
 	CustomerRoles Roles  `json:"customer_roles"`
@@ -1213,7 +1213,7 @@ type LedgerFinding struct {
 	Code FindingCode `json:"code"`
 	ID   string      `json:"id"`
 
-	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
+	// Severity The severity of a finding. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 	Severity Severity `json:"severity"`
 
 	// Status `new`: one audit has seen the finding. `known`: several audits have seen the finding. `resolved`: the last audit that looked for the finding has not seen it. `accepted`: an operator has accepted the finding, with a reason. New and known findings are open.
@@ -1272,10 +1272,10 @@ type Merchant struct {
 	// Domain The Keystone domain of the merchant's users and tenants. An empty value means the configured default.
 	Domain string `json:"domain"`
 
-	// InForce The values that new orders use, each of which is the merchant's own value or the configured default.
+	// InForce The values that new orders use. Each value is the merchant's own value or the configured default.
 	InForce *InForce `json:"in_force,omitempty"`
 
-	// LiveRuns Number of the merchant's runs in progress, which count for `max_live_runs`. Only the request for one merchant returns this field.
+	// LiveRuns Number of the merchant's runs in progress. `max_live_runs` limits this number. Only the request for one merchant returns this field.
 	LiveRuns *int `json:"live_runs,omitempty"`
 
 	// MaxLiveRuns Maximum number of the merchant's runs in progress. At this limit, Tenantry refuses more orders. 0 means the configured default.
@@ -1345,10 +1345,10 @@ type MerchantCreated struct {
 	// Domain The Keystone domain of the merchant's users and tenants. An empty value means the configured default.
 	Domain string `json:"domain"`
 
-	// InForce The values that new orders use, each of which is the merchant's own value or the configured default.
+	// InForce The values that new orders use. Each value is the merchant's own value or the configured default.
 	InForce *InForce `json:"in_force,omitempty"`
 
-	// LiveRuns Number of the merchant's runs in progress, which count for `max_live_runs`. Only the request for one merchant returns this field.
+	// LiveRuns Number of the merchant's runs in progress. `max_live_runs` limits this number. Only the request for one merchant returns this field.
 	LiveRuns *int `json:"live_runs,omitempty"`
 
 	// MaxLiveRuns Maximum number of the merchant's runs in progress. At this limit, Tenantry refuses more orders. 0 means the configured default.
@@ -1524,13 +1524,13 @@ type PlanItem struct {
 	// Pricing The prices, in the form in which the merchant has stored them in BillingStack. The field is missing if there are no prices.
 	Pricing *[]interface{} `json:"pricing,omitempty"`
 
-	// PricingOf Where BillingStack has stored the prices. If the item of the plan has no prices, the prices of the product count.
+	// PricingOf Where BillingStack has stored the prices. If the item of the plan has no prices, the prices of the product apply.
 	PricingOf *PlanItemPricingOf `json:"pricing_of,omitempty"`
 	ProductID string             `json:"product_id"`
 	Title     *string            `json:"title,omitempty"`
 }
 
-// PlanItemPricingOf Where BillingStack has stored the prices. If the item of the plan has no prices, the prices of the product count.
+// PlanItemPricingOf Where BillingStack has stored the prices. If the item of the plan has no prices, the prices of the product apply.
 type PlanItemPricingOf string
 
 // PlanList defines model for PlanList.
@@ -1660,7 +1660,7 @@ type Repair struct {
 	// Advice What a person has to do if Tenantry does not make the change.
 	Advice string `json:"advice"`
 
-	// Values The values on which the repair depends, such as the ids of its objects and the values that the audit has found.
+	// Values The values that the repair depends on, such as the ids of its objects and the values that the audit has found.
 	Values *map[string]string `json:"values,omitempty"`
 }
 
@@ -1751,16 +1751,16 @@ type RepairPlanEntry struct {
 	// RunID The run that created the object.
 	RunID string `json:"run_id"`
 
-	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
+	// Severity The severity of a finding. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 	Severity       Severity `json:"severity"`
 	SubscriptionID *string  `json:"subscription_id,omitempty"`
 	UserID         *string  `json:"user_id,omitempty"`
 
-	// Values The values on which the repair depends, such as the ids of its objects and the values that the audit has found.
+	// Values The values that the repair depends on, such as the ids of its objects and the values that the audit has found.
 	Values map[string]string `json:"values"`
 }
 
-// RepairPlanFilter Selects open findings. A field that you omit does not restrict the selection.
+// RepairPlanFilter Selects open findings. If you omit a field, it does not restrict the selection.
 type RepairPlanFilter struct {
 	// AuditID a uuid in lower case, with hyphens
 	AuditID *UUID `json:"audit_id,omitempty"`
@@ -1783,7 +1783,7 @@ type RepairPlanFilter struct {
 	// ProjectID An id in Keystone, such as 3c2a9c5a6f0b4b3f8f3e0d8e6f5c4b3a, john.doe or m@example.org. Slashes and control characters are not allowed. The id must not be "." or "..".
 	ProjectID *KeystoneID `json:"project_id,omitempty"`
 
-	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
+	// Severity The severity of a finding. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 	Severity *Severity `json:"severity,omitempty"`
 
 	// SubscriptionID a uuid in lower case, with hyphens
@@ -1882,7 +1882,7 @@ type RestoreRequest struct {
 	Why string `json:"why"`
 }
 
-// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id, and also user_id if the run has created the user. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. A run of the workflow `register` has the fields user_id and user_name. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
+// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. If the run has created the user, it also has the field user_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. A run of the workflow `register` has the fields user_id and user_name. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
 type Result map[string]interface{}
 
 // Roles The names of the Keystone roles that users get on a tenant. An empty list means the configured default.
@@ -1906,7 +1906,7 @@ type Run struct {
 	// IdempotencyKey The key of the order. The field is absent if the run was repeated, because the new run then has the key. The field is also absent if Tenantry has started the run by itself.
 	IdempotencyKey *string `json:"idempotency_key,omitempty"`
 
-	// LeftBehind Objects that were not removed from Keystone or BillingStack, because an operator skipped the undo of a step, or because a user is in use. If a tenant was not removed, the list also contains the role assignments on it.
+	// LeftBehind Objects that were not removed from Keystone or BillingStack, because an operator skipped the undo of a step, or because the run's user has a role or is in a group. If a tenant was not removed, the list also contains the role assignments on it.
 	LeftBehind []LeftBehind `json:"left_behind"`
 	Links      Links        `json:"links"`
 	MerchantID string       `json:"merchant_id"`
@@ -1917,7 +1917,7 @@ type Run struct {
 	// Reason The reason why a run waits or is stuck.
 	Reason *Reason `json:"reason,omitempty"`
 
-	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id, and also user_id if the run has created the user. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. A run of the workflow `register` has the fields user_id and user_name. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
+	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. If the run has created the user, it also has the field user_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. A run of the workflow `register` has the fields user_id and user_name. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
 	Result Result `json:"result"`
 
 	// RetriedBy The run that repeats this run.
@@ -2011,7 +2011,7 @@ type SettingList struct {
 // SettingSource `default`: nothing sets the value. `file`: the file of settings, or the file with the secret key. `variable`: the environment variable.
 type SettingSource string
 
-// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
+// Severity The severity of a finding. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 type Severity string
 
 // SkipRequest defines model for SkipRequest.
@@ -2084,7 +2084,7 @@ type SubscribeRequest struct {
 
 // BilledSubscription defines model for Subscription.
 type BilledSubscription struct {
-	// Actions What the caller can ask for in the present state of the subscription. For example, a portal cannot resume a subscription that an operator has suspended. Each value is the last part of the path of an operation on the subscription, except `release`, which lifts a hold. A request may still be refused, for example because somebody has deleted the tenant in Keystone. Later releases may add values: ignore unknown values.
+	// Actions The changes that the caller can request in the present state of the subscription. For example, a portal cannot resume a subscription that an operator has suspended. Each value is the last part of the path of an operation on the subscription, except `release`, which lifts a hold. A request may still be refused, for example because somebody has deleted the tenant in Keystone. Later releases may add values: ignore unknown values.
 	Actions    *[]string `json:"actions,omitempty"`
 	BillingDay *int      `json:"billing_day,omitempty"`
 	CustomerID string    `json:"customer_id"`
@@ -2192,7 +2192,7 @@ type TenantUser struct {
 // UUID a uuid in lower case, with hyphens
 type UUID = string
 
-// UnmatchedUsage Usage of several hours that is not billed, or not as it should be.
+// UnmatchedUsage Usage of several hours that is not billed as it should be.
 type UnmatchedUsage struct {
 	// Amount The exact amount of all these hours. Missing if the reason is `no-product`, `product-ambiguous`, `other-unit` or `several-units`.
 	Amount    *string   `json:"amount,omitempty"`
@@ -2234,11 +2234,11 @@ type Usage struct {
 	// Amount An exact decimal number.
 	Amount string `json:"amount"`
 
-	// BilledAs The name of the product as which the rows bill this usage. Missing if the usage is not part of the rows: if its product is not in the plan, if it is unmatched, if it waits to be billed, or if it is zero.
+	// BilledAs The name of the product under which the rows bill this usage. The field is missing in four cases: the product is not in the plan, or the usage is unmatched, waits to be billed, or is zero.
 	BilledAs *string   `json:"billed_as,omitempty"`
 	From     time.Time `json:"from"`
 
-	// Kind A `cumulative` meter is a counter: the amount is its increase. The amount of a `delta` meter is the sum of its samples. The amount of a `gauge` is in unit-hours: a sample holds until the next one, but at most for 15 minutes.
+	// Kind A `cumulative` meter is a counter: the amount is its increase. The amount of a `delta` meter is the sum of its samples. The amount of a `gauge` is in unit-hours: a sample holds until the next sample, but for at most 15 minutes.
 	Kind UsageKind `json:"kind"`
 
 	// Meter The name of the meter in Ceilometer, such as `vcpus`.
@@ -2255,7 +2255,7 @@ type Usage struct {
 	Unit string `json:"unit"`
 }
 
-// UsageKind A `cumulative` meter is a counter: the amount is its increase. The amount of a `delta` meter is the sum of its samples. The amount of a `gauge` is in unit-hours: a sample holds until the next one, but at most for 15 minutes.
+// UsageKind A `cumulative` meter is a counter: the amount is its increase. The amount of a `delta` meter is the sum of its samples. The amount of a `gauge` is in unit-hours: a sample holds until the next sample, but for at most 15 minutes.
 type UsageKind string
 
 // UsageBilling The usage that waits to be billed again.
@@ -2300,7 +2300,7 @@ type UsageList struct {
 	Usage []Usage    `json:"usage"`
 }
 
-// UsageRow The usage of a product in a window, as it is posted to BillingStack.
+// UsageRow The usage of a product in a window, as one row for BillingStack.
 type UsageRow struct {
 	// Detail How the numbers in BillingStack differ.
 	Detail *string   `json:"detail,omitempty"`
@@ -2810,13 +2810,13 @@ type ServerInterface interface {
 	// BillUsageAgain Bill the usage of hours again
 	// (POST /v1/merchants/{merchant_id}/usage/billing)
 	BillUsageAgain(ctx echo.Context, merchantID MerchantID) error
-	// ListUnmatchedUsage List usage that is not billed, or not as it should be
+	// ListUnmatchedUsage List usage that is not billed as it should be
 	// (GET /v1/merchants/{merchant_id}/usage/unmatched)
 	ListUnmatchedUsage(ctx echo.Context, merchantID MerchantID, params ListUnmatchedUsageParams) error
 	// RegisterUser Create a user in Keystone
 	// (POST /v1/merchants/{merchant_id}/users)
 	RegisterUser(ctx echo.Context, merchantID MerchantID) error
-	// GetOverview Show what the service does, and what it waits for
+	// GetOverview Show the state of the service, of its replicas and of its runs
 	// (GET /v1/overview)
 	GetOverview(ctx echo.Context) error
 	// ListRepairPlans List repair plans, newest first

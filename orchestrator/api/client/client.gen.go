@@ -751,17 +751,17 @@ type CheckResult struct {
 	// Spool The replica's spool, in which the posts of Ceilometer wait while the database is away. Only the check `spool` has this field.
 	Spool *SpoolState `json:"spool,omitempty"`
 
-	// Status `misconfigured`: the dependency answers, but the configuration does not fit. For example, a role does not exist.
+	// Status `misconfigured`: the dependency answers, but does not match the configuration. For example, a role does not exist.
 	Status CheckStatus `json:"status"`
 
 	// Usage The clouds that have meter keys or have sent samples, at most 100. Only the check `usage` has this field.
 	Usage *[]CloudUsage `json:"usage,omitempty"`
 }
 
-// CheckStatus `misconfigured`: the dependency answers, but the configuration does not fit. For example, a role does not exist.
+// CheckStatus `misconfigured`: the dependency answers, but does not match the configuration. For example, a role does not exist.
 type CheckStatus string
 
-// Circuit The circuit of an upstream. While it is open, only one trial request at a time is sent, and runs that need the upstream wait.
+// Circuit The circuit of an upstream. While it is open, Tenantry sends only one trial request at a time, and the runs that need this upstream must wait.
 type Circuit struct {
 	// Cause Why the circuit is open.
 	Cause       *string    `json:"cause,omitempty"`
@@ -783,7 +783,7 @@ type CloudUsage struct {
 	// Cloud The cloud that sends the samples.
 	Cloud string `json:"cloud"`
 
-	// OverdueHour The beginning of the oldest hour that ended more than two hours ago, and whose usage is not computed although it has samples. If there has been such an hour for five minutes, the check fails.
+	// OverdueHour The beginning of the oldest overdue hour. An hour is overdue if it has samples, and if its usage is not computed two hours after the end of the hour. If there have been overdue hours for five minutes, the check fails.
 	OverdueHour *time.Time `json:"overdue_hour,omitempty"`
 
 	// ReceivedAt When samples of the cloud were last received. The times of samples that wait in a spool do not count.
@@ -909,7 +909,7 @@ type ExplainedFinding struct {
 	Explanation Explanation `json:"explanation"`
 	ID          string      `json:"id"`
 
-	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
+	// Severity The severity of a finding. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 	Severity Severity `json:"severity"`
 }
 
@@ -1016,7 +1016,7 @@ type Finding struct {
 	// RunID The run that created the object.
 	RunID *string `json:"run_id,omitempty"`
 
-	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
+	// Severity The severity of a finding. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 	Severity Severity `json:"severity"`
 
 	// Status `new`: one audit has seen the finding. `known`: several audits have seen the finding. `resolved`: the last audit that looked for the finding has not seen it. `accepted`: an operator has accepted the finding, with a reason. New and known findings are open.
@@ -1052,7 +1052,7 @@ type FindingCount struct {
 	// Count The number of findings.
 	Count int `json:"count"`
 
-	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
+	// Severity The severity of a finding. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 	Severity Severity `json:"severity"`
 
 	// Status `new`: one audit has seen the finding. `known`: several audits have seen the finding. `resolved`: the last audit that looked for the finding has not seen it. `accepted`: an operator has accepted the finding, with a reason. New and known findings are open.
@@ -1137,7 +1137,7 @@ type Health struct {
 	Reasons  []string `json:"reasons"`
 }
 
-// InForce The values that new orders use, each of which is the merchant's own value or the configured default.
+// InForce The values that new orders use. Each value is the merchant's own value or the configured default.
 type InForce struct {
 	// CustomerRoles The names of the Keystone roles that users get on a tenant. An empty list means the configured default.
 	CustomerRoles Roles  `json:"customer_roles"`
@@ -1218,7 +1218,7 @@ type LedgerFinding struct {
 	Code FindingCode `json:"code"`
 	ID   string      `json:"id"`
 
-	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
+	// Severity The severity of a finding. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 	Severity Severity `json:"severity"`
 
 	// Status `new`: one audit has seen the finding. `known`: several audits have seen the finding. `resolved`: the last audit that looked for the finding has not seen it. `accepted`: an operator has accepted the finding, with a reason. New and known findings are open.
@@ -1277,10 +1277,10 @@ type Merchant struct {
 	// Domain The Keystone domain of the merchant's users and tenants. An empty value means the configured default.
 	Domain string `json:"domain"`
 
-	// InForce The values that new orders use, each of which is the merchant's own value or the configured default.
+	// InForce The values that new orders use. Each value is the merchant's own value or the configured default.
 	InForce *InForce `json:"in_force,omitempty"`
 
-	// LiveRuns Number of the merchant's runs in progress, which count for `max_live_runs`. Only the request for one merchant returns this field.
+	// LiveRuns Number of the merchant's runs in progress. `max_live_runs` limits this number. Only the request for one merchant returns this field.
 	LiveRuns *int `json:"live_runs,omitempty"`
 
 	// MaxLiveRuns Maximum number of the merchant's runs in progress. At this limit, Tenantry refuses more orders. 0 means the configured default.
@@ -1350,10 +1350,10 @@ type MerchantCreated struct {
 	// Domain The Keystone domain of the merchant's users and tenants. An empty value means the configured default.
 	Domain string `json:"domain"`
 
-	// InForce The values that new orders use, each of which is the merchant's own value or the configured default.
+	// InForce The values that new orders use. Each value is the merchant's own value or the configured default.
 	InForce *InForce `json:"in_force,omitempty"`
 
-	// LiveRuns Number of the merchant's runs in progress, which count for `max_live_runs`. Only the request for one merchant returns this field.
+	// LiveRuns Number of the merchant's runs in progress. `max_live_runs` limits this number. Only the request for one merchant returns this field.
 	LiveRuns *int `json:"live_runs,omitempty"`
 
 	// MaxLiveRuns Maximum number of the merchant's runs in progress. At this limit, Tenantry refuses more orders. 0 means the configured default.
@@ -1529,13 +1529,13 @@ type PlanItem struct {
 	// Pricing The prices, in the form in which the merchant has stored them in BillingStack. The field is missing if there are no prices.
 	Pricing *[]interface{} `json:"pricing,omitempty"`
 
-	// PricingOf Where BillingStack has stored the prices. If the item of the plan has no prices, the prices of the product count.
+	// PricingOf Where BillingStack has stored the prices. If the item of the plan has no prices, the prices of the product apply.
 	PricingOf *PlanItemPricingOf `json:"pricing_of,omitempty"`
 	ProductID string             `json:"product_id"`
 	Title     *string            `json:"title,omitempty"`
 }
 
-// PlanItemPricingOf Where BillingStack has stored the prices. If the item of the plan has no prices, the prices of the product count.
+// PlanItemPricingOf Where BillingStack has stored the prices. If the item of the plan has no prices, the prices of the product apply.
 type PlanItemPricingOf string
 
 // PlanList defines model for PlanList.
@@ -1665,7 +1665,7 @@ type Repair struct {
 	// Advice What a person has to do if Tenantry does not make the change.
 	Advice string `json:"advice"`
 
-	// Values The values on which the repair depends, such as the ids of its objects and the values that the audit has found.
+	// Values The values that the repair depends on, such as the ids of its objects and the values that the audit has found.
 	Values *map[string]string `json:"values,omitempty"`
 }
 
@@ -1756,16 +1756,16 @@ type RepairPlanEntry struct {
 	// RunID The run that created the object.
 	RunID string `json:"run_id"`
 
-	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
+	// Severity The severity of a finding. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 	Severity       Severity `json:"severity"`
 	SubscriptionID *string  `json:"subscription_id,omitempty"`
 	UserID         *string  `json:"user_id,omitempty"`
 
-	// Values The values on which the repair depends, such as the ids of its objects and the values that the audit has found.
+	// Values The values that the repair depends on, such as the ids of its objects and the values that the audit has found.
 	Values map[string]string `json:"values"`
 }
 
-// RepairPlanFilter Selects open findings. A field that you omit does not restrict the selection.
+// RepairPlanFilter Selects open findings. If you omit a field, it does not restrict the selection.
 type RepairPlanFilter struct {
 	// AuditID a uuid in lower case, with hyphens
 	AuditID *UUID `json:"audit_id,omitempty"`
@@ -1788,7 +1788,7 @@ type RepairPlanFilter struct {
 	// ProjectID An id in Keystone, such as 3c2a9c5a6f0b4b3f8f3e0d8e6f5c4b3a, john.doe or m@example.org. Slashes and control characters are not allowed. The id must not be "." or "..".
 	ProjectID *KeystoneID `json:"project_id,omitempty"`
 
-	// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
+	// Severity The severity of a finding. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 	Severity *Severity `json:"severity,omitempty"`
 
 	// SubscriptionID a uuid in lower case, with hyphens
@@ -1887,7 +1887,7 @@ type RestoreRequest struct {
 	Why string `json:"why"`
 }
 
-// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id, and also user_id if the run has created the user. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. A run of the workflow `register` has the fields user_id and user_name. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
+// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. If the run has created the user, it also has the field user_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. A run of the workflow `register` has the fields user_id and user_name. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
 type Result map[string]interface{}
 
 // Roles The names of the Keystone roles that users get on a tenant. An empty list means the configured default.
@@ -1911,7 +1911,7 @@ type Run struct {
 	// IdempotencyKey The key of the order. The field is absent if the run was repeated, because the new run then has the key. The field is also absent if Tenantry has started the run by itself.
 	IdempotencyKey *string `json:"idempotency_key,omitempty"`
 
-	// LeftBehind Objects that were not removed from Keystone or BillingStack, because an operator skipped the undo of a step, or because a user is in use. If a tenant was not removed, the list also contains the role assignments on it.
+	// LeftBehind Objects that were not removed from Keystone or BillingStack, because an operator skipped the undo of a step, or because the run's user has a role or is in a group. If a tenant was not removed, the list also contains the role assignments on it.
 	LeftBehind []LeftBehind `json:"left_behind"`
 	Links      Links        `json:"links"`
 	MerchantID string       `json:"merchant_id"`
@@ -1922,7 +1922,7 @@ type Run struct {
 	// Reason The reason why a run waits or is stuck.
 	Reason *Reason `json:"reason,omitempty"`
 
-	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id, and also user_id if the run has created the user. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. A run of the workflow `register` has the fields user_id and user_name. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
+	// Result The results of the workflow. A field is present as soon as its value is known. A run of the workflow `subscribe` has the fields plan_id, customer_id, customer_tenant_id, subscription_id and subscription_tenant_id. If the run has created the user, it also has the field user_id. A run of the workflow `change-plan` has the fields subscription_id, customer_id, plan_id and previous_plan_id. A run of the workflow `repair` has the fields plan_id (the id of the repair plan), finding_id and action. A run of the workflow `register` has the fields user_id and user_name. If another run will remove the tenant later, the field removal_due_at is the time of the removal.
 	Result Result `json:"result"`
 
 	// RetriedBy The run that repeats this run.
@@ -2016,7 +2016,7 @@ type SettingList struct {
 // SettingSource `default`: nothing sets the value. `file`: the file of settings, or the file with the secret key. `variable`: the environment variable.
 type SettingSource string
 
-// Severity How bad a finding is. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
+// Severity The severity of a finding. `critical`: somebody has rights beyond the tenant, or pays for somebody else. `high`: a customer cannot work, or usage is billed to nobody, or with a wrong value. `medium`: an object is left over, a tag is missing, usage has no price, or somebody has a role that no run has assigned. `low`: nobody is affected at present. `info`: the finding is for information only.
 type Severity string
 
 // SkipRequest defines model for SkipRequest.
@@ -2089,7 +2089,7 @@ type SubscribeRequest struct {
 
 // BilledSubscription defines model for Subscription.
 type BilledSubscription struct {
-	// Actions What the caller can ask for in the present state of the subscription. For example, a portal cannot resume a subscription that an operator has suspended. Each value is the last part of the path of an operation on the subscription, except `release`, which lifts a hold. A request may still be refused, for example because somebody has deleted the tenant in Keystone. Later releases may add values: ignore unknown values.
+	// Actions The changes that the caller can request in the present state of the subscription. For example, a portal cannot resume a subscription that an operator has suspended. Each value is the last part of the path of an operation on the subscription, except `release`, which lifts a hold. A request may still be refused, for example because somebody has deleted the tenant in Keystone. Later releases may add values: ignore unknown values.
 	Actions    *[]string `json:"actions,omitempty"`
 	BillingDay *int      `json:"billing_day,omitempty"`
 	CustomerID string    `json:"customer_id"`
@@ -2197,7 +2197,7 @@ type TenantUser struct {
 // UUID a uuid in lower case, with hyphens
 type UUID = string
 
-// UnmatchedUsage Usage of several hours that is not billed, or not as it should be.
+// UnmatchedUsage Usage of several hours that is not billed as it should be.
 type UnmatchedUsage struct {
 	// Amount The exact amount of all these hours. Missing if the reason is `no-product`, `product-ambiguous`, `other-unit` or `several-units`.
 	Amount    *string   `json:"amount,omitempty"`
@@ -2239,11 +2239,11 @@ type Usage struct {
 	// Amount An exact decimal number.
 	Amount string `json:"amount"`
 
-	// BilledAs The name of the product as which the rows bill this usage. Missing if the usage is not part of the rows: if its product is not in the plan, if it is unmatched, if it waits to be billed, or if it is zero.
+	// BilledAs The name of the product under which the rows bill this usage. The field is missing in four cases: the product is not in the plan, or the usage is unmatched, waits to be billed, or is zero.
 	BilledAs *string   `json:"billed_as,omitempty"`
 	From     time.Time `json:"from"`
 
-	// Kind A `cumulative` meter is a counter: the amount is its increase. The amount of a `delta` meter is the sum of its samples. The amount of a `gauge` is in unit-hours: a sample holds until the next one, but at most for 15 minutes.
+	// Kind A `cumulative` meter is a counter: the amount is its increase. The amount of a `delta` meter is the sum of its samples. The amount of a `gauge` is in unit-hours: a sample holds until the next sample, but for at most 15 minutes.
 	Kind UsageKind `json:"kind"`
 
 	// Meter The name of the meter in Ceilometer, such as `vcpus`.
@@ -2260,7 +2260,7 @@ type Usage struct {
 	Unit string `json:"unit"`
 }
 
-// UsageKind A `cumulative` meter is a counter: the amount is its increase. The amount of a `delta` meter is the sum of its samples. The amount of a `gauge` is in unit-hours: a sample holds until the next one, but at most for 15 minutes.
+// UsageKind A `cumulative` meter is a counter: the amount is its increase. The amount of a `delta` meter is the sum of its samples. The amount of a `gauge` is in unit-hours: a sample holds until the next sample, but for at most 15 minutes.
 type UsageKind string
 
 // UsageBilling The usage that waits to be billed again.
@@ -2305,7 +2305,7 @@ type UsageList struct {
 	Usage []Usage    `json:"usage"`
 }
 
-// UsageRow The usage of a product in a window, as it is posted to BillingStack.
+// UsageRow The usage of a product in a window, as one row for BillingStack.
 type UsageRow struct {
 	// Detail How the numbers in BillingStack differ.
 	Detail *string   `json:"detail,omitempty"`
@@ -2578,7 +2578,7 @@ type SubscribeParams struct {
 	// XVisitorAddress The IP address of the visitor who uses the portal. Send exactly one address. Tenantry limits the logins and registrations of each visitor. Without this header, only the limits for the name and for the merchant apply.
 	XVisitorAddress *VisitorAddress `json:"X-Visitor-Address,omitempty"`
 
-	// Prefer With "wait=20", the call waits for at most 20 seconds until the run has ended. The maximum is 30. With "respond-async", the call does not wait. If too many calls wait already, the call does not wait either, and the answer is 202. A dry run ignores the header.
+	// Prefer With "wait=20", the call waits for at most 20 seconds until the run has ended. The maximum is 30. With "respond-async", the call does not wait. If too many other calls are waiting, the answer is 202 at once. A dry run ignores the header.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
@@ -2587,7 +2587,7 @@ type ChangePlanParams struct {
 	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but does not use the key: you can send the same key with the order afterwards.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
-	// Prefer With "wait=20", the call waits for at most 20 seconds until the run has ended. The maximum is 30. With "respond-async", the call does not wait. If too many calls wait already, the call does not wait either, and the answer is 202. A dry run ignores the header.
+	// Prefer With "wait=20", the call waits for at most 20 seconds until the run has ended. The maximum is 30. With "respond-async", the call does not wait. If too many other calls are waiting, the answer is 202 at once. A dry run ignores the header.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
@@ -2596,7 +2596,7 @@ type RemoveSubscriptionParams struct {
 	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but does not use the key: you can send the same key with the order afterwards.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
-	// Prefer With "wait=20", the call waits for at most 20 seconds until the run has ended. The maximum is 30. With "respond-async", the call does not wait. If too many calls wait already, the call does not wait either, and the answer is 202. A dry run ignores the header.
+	// Prefer With "wait=20", the call waits for at most 20 seconds until the run has ended. The maximum is 30. With "respond-async", the call does not wait. If too many other calls are waiting, the answer is 202 at once. A dry run ignores the header.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
@@ -2605,7 +2605,7 @@ type RestoreSubscriptionParams struct {
 	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but does not use the key: you can send the same key with the order afterwards.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
-	// Prefer With "wait=20", the call waits for at most 20 seconds until the run has ended. The maximum is 30. With "respond-async", the call does not wait. If too many calls wait already, the call does not wait either, and the answer is 202. A dry run ignores the header.
+	// Prefer With "wait=20", the call waits for at most 20 seconds until the run has ended. The maximum is 30. With "respond-async", the call does not wait. If too many other calls are waiting, the answer is 202 at once. A dry run ignores the header.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
@@ -2614,7 +2614,7 @@ type ResumeSubscriptionParams struct {
 	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but does not use the key: you can send the same key with the order afterwards.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
-	// Prefer With "wait=20", the call waits for at most 20 seconds until the run has ended. The maximum is 30. With "respond-async", the call does not wait. If too many calls wait already, the call does not wait either, and the answer is 202. A dry run ignores the header.
+	// Prefer With "wait=20", the call waits for at most 20 seconds until the run has ended. The maximum is 30. With "respond-async", the call does not wait. If too many other calls are waiting, the answer is 202 at once. A dry run ignores the header.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
@@ -2623,7 +2623,7 @@ type SuspendSubscriptionParams struct {
 	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but does not use the key: you can send the same key with the order afterwards.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
-	// Prefer With "wait=20", the call waits for at most 20 seconds until the run has ended. The maximum is 30. With "respond-async", the call does not wait. If too many calls wait already, the call does not wait either, and the answer is 202. A dry run ignores the header.
+	// Prefer With "wait=20", the call waits for at most 20 seconds until the run has ended. The maximum is 30. With "respond-async", the call does not wait. If too many other calls are waiting, the answer is 202 at once. A dry run ignores the header.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
@@ -2632,7 +2632,7 @@ type UnsubscribeSubscriptionParams struct {
 	// IdempotencyKey Identifies this order, and never expires. Use a UUID. The key has 1 to 255 printable ASCII characters, with or without double quotes. A key without quotes has no blank, double quote, backtick, backslash, comma or semicolon. A dry run needs the header too, but does not use the key: you can send the same key with the order afterwards.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key"`
 
-	// Prefer With "wait=20", the call waits for at most 20 seconds until the run has ended. The maximum is 30. With "respond-async", the call does not wait. If too many calls wait already, the call does not wait either, and the answer is 202. A dry run ignores the header.
+	// Prefer With "wait=20", the call waits for at most 20 seconds until the run has ended. The maximum is 30. With "respond-async", the call does not wait. If too many other calls are waiting, the answer is 202 at once. A dry run ignores the header.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
@@ -2668,7 +2668,7 @@ type RegisterUserParams struct {
 	// XVisitorAddress The IP address of the visitor who uses the portal. Send exactly one address. Tenantry limits the logins and registrations of each visitor. Without this header, only the limits for the name and for the merchant apply.
 	XVisitorAddress *VisitorAddress `json:"X-Visitor-Address,omitempty"`
 
-	// Prefer With "wait=20", the call waits for at most 20 seconds until the run has ended. The maximum is 30. With "respond-async", the call does not wait. If too many calls wait already, the call does not wait either, and the answer is 202. A dry run ignores the header.
+	// Prefer With "wait=20", the call waits for at most 20 seconds until the run has ended. The maximum is 30. With "respond-async", the call does not wait. If too many other calls are waiting, the answer is 202 at once. A dry run ignores the header.
 	Prefer *Prefer `json:"Prefer,omitempty"`
 }
 
@@ -2954,9 +2954,9 @@ type ClientInterface interface {
 	// If a replica cannot use its database, or has no lease, it answers 503. While Keystone or BillingStack is down or misconfigured, the
 	// replica answers 200 with the status `degraded`, because it can still show runs and answer repeated orders.
 	//
-	// If the replica has a spool for samples, the check `spool` shows how much waits there. Samples that wait in the spool do not change the status. The
-	// check fails if the spool has refused a post, because the spool or the cloud's part of it is full, or because it could not be written.
-	// The check succeeds again when a further post of this cloud is stored, or when posts of this cloud leave the spool.
+	// If the replica has a spool for samples, the check `spool` shows how many posts wait there. Samples that wait in the spool do not change the
+	// status. The check fails if the spool has refused a post: the spool was full, the cloud had used its part of the spool, or the spool could not
+	// be written. The check succeeds again when a further post of this cloud is stored, or when posts of this cloud leave the spool.
 	//
 	// The answer has the field `checks` if the request contains an operator's token, or comes directly from the same host.
 	//
@@ -2995,7 +2995,7 @@ type ClientInterface interface {
 
 	// CountFindings Count the open and accepted findings
 	//
-	// The answer has one number for each severity, code and status with findings. The gravest severity is first.
+	// The answer has one number for each combination of severity, code and status that findings have. The gravest severity is first.
 	//
 	// Corresponds with GET /v1/finding-counts (the `CountFindings` operationId).
 	CountFindings(ctx context.Context, params *CountFindingsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3125,7 +3125,7 @@ type ClientInterface interface {
 	//
 	// X-Subject-Token holds the user's unscoped Keystone token, unless the order creates its user. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
 	//
-	// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. As for the operation registerUser, Tenantry never stores the password: after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
+	// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. As for the operation registerUser, Tenantry never stores the password. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
 	//
 	// Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant. If the order has created the user, first log the user in: the operation logIn returns the unscoped token.
 	//
@@ -3138,7 +3138,7 @@ type ClientInterface interface {
 	//
 	// X-Subject-Token holds the user's unscoped Keystone token, unless the order creates its user. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
 	//
-	// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. As for the operation registerUser, Tenantry never stores the password: after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
+	// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. As for the operation registerUser, Tenantry never stores the password. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
 	//
 	// Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant. If the order has created the user, first log the user in: the operation logIn returns the unscoped token.
 	//
@@ -3294,7 +3294,7 @@ type ClientInterface interface {
 
 	// GetUsage Show the usage of a subscription, and its rows for BillingStack
 	//
-	// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. An hour is divided where the plan or the state of the subscription changes. The usage of the products in the plan becomes rows, which runs of the workflow `post-usage` post to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference. An answer has about 2,000 usages at most. The link `next` then names the rest of the hours.
+	// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. If the plan or the state of the subscription changes within an hour, the hour is divided at this time. The usage of the products in the plan becomes rows, which runs of the workflow `post-usage` post to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference. An answer has about 2,000 usages at most. The link `next` leads to the remaining hours.
 	//
 	// Corresponds with GET /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/usage (the `GetUsage` operationId).
 	GetUsage(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, params *GetUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3319,7 +3319,7 @@ type ClientInterface interface {
 
 	// BillUsageAgainWithBody Bill the usage of hours again
 	//
-	// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as those with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, it takes those of now: if they differ, one row takes back the usage of the old product at the old price, and another row has the usage of the new one. If nothing has changed, there are no rows: you can repeat the call. If the range has many hours of projects, the call stops at the end of an hour, and the answer has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
+	// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as entries with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, it gets the present values. If they differ, one row takes back the usage of the old product at the old price, and another row has the usage of the new product. You can repeat the call: if nothing has changed, no rows are written. If the range has the usage of many hours and projects, the call stops early, at the end of an hour. The answer then has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3328,16 +3328,16 @@ type ClientInterface interface {
 
 	// BillUsageAgain Bill the usage of hours again
 	//
-	// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as those with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, it takes those of now: if they differ, one row takes back the usage of the old product at the old price, and another row has the usage of the new one. If nothing has changed, there are no rows: you can repeat the call. If the range has many hours of projects, the call stops at the end of an hour, and the answer has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
+	// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as entries with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, it gets the present values. If they differ, one row takes back the usage of the old product at the old price, and another row has the usage of the new product. You can repeat the call: if nothing has changed, no rows are written. If the range has the usage of many hours and projects, the call stops early, at the end of an hour. The answer then has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/merchants/{merchant_id}/usage/billing (the `BillUsageAgain` operationId).
 	BillUsageAgain(ctx context.Context, merchantID MerchantID, body BillUsageAgainJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ListUnmatchedUsage List usage that is not billed, or not as it should be
+	// ListUnmatchedUsage List usage that is not billed as it should be
 	//
-	// The list has one entry for all hours in which usage has the same cause, in the last 30 days.
+	// The list covers the last 30 days. It has one entry for all hours with usage of the same kind and reason.
 	//
 	// Corresponds with GET /v1/merchants/{merchant_id}/usage/unmatched (the `ListUnmatchedUsage` operationId).
 	ListUnmatchedUsage(ctx context.Context, merchantID MerchantID, params *ListUnmatchedUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3364,9 +3364,9 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/merchants/{merchant_id}/users (the `RegisterUser` operationId).
 	RegisterUser(ctx context.Context, merchantID MerchantID, params *RegisterUserParams, body RegisterUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetOverview Show what the service does, and what it waits for
+	// GetOverview Show the state of the service, of its replicas and of its runs
 	//
-	// The checks and the circuits are those of the replica that answers. The other fields are read from the database. Counts end at 10,000: the cost of this request does not grow with the number of runs.
+	// The checks and the circuits belong to the replica that answers. The other fields are read from the database. No count is higher than 10,000, so the cost of this request does not grow with the number of runs.
 	//
 	// Corresponds with GET /v1/overview (the `GetOverview` operationId).
 	GetOverview(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3398,14 +3398,14 @@ type ClientInterface interface {
 
 	// GetRepairPlan Show a repair plan
 	//
-	// Each entry shows who has approved it, the run that carries it out, and, if the entry was refused when it was last applied, the reason.
+	// Each entry shows who has approved it, and the run that carries it out. If the entry was refused when it was last applied, the entry shows the reason.
 	//
 	// Corresponds with GET /v1/repair-plans/{plan_id} (the `GetRepairPlan` operationId).
 	GetRepairPlan(ctx context.Context, planID RepairPlanID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ApproveRepairsWithBody Approve entries of a repair plan, or withdraw approvals
 	//
-	// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries that it is sent. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
+	// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries in its body. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3414,7 +3414,7 @@ type ClientInterface interface {
 
 	// ApproveRepairs Approve entries of a repair plan, or withdraw approvals
 	//
-	// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries that it is sent. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
+	// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries in its body. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3553,14 +3553,14 @@ type ClientInterface interface {
 
 	// GetTenant Show a tenant as it is in Keystone now
 	//
-	// The answer is read from Keystone, and shows the state of the tenant and the roles on it. Only tenants that a run has made or used can be shown. A portal can show only tenants of its merchant's runs. The answer has the roles of at most 10 users: those of the newest runs about the tenant. Roles of other users, roles of groups, and inherited roles are not shown.
+	// The answer is read from Keystone, and shows the state of the tenant and the roles on it. Only tenants that a run has made or used can be shown. A portal can show only tenants of its merchant's runs. The answer has the roles of at most 10 users: the users of the newest runs about the tenant. Roles of other users, roles of groups, and inherited roles are not shown.
 	//
 	// Corresponds with GET /v1/tenants/{tenant_id} (the `GetTenant` operationId).
 	GetTenant(ctx context.Context, tenantID KeystoneID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PostSamplesWithBody Send samples of Ceilometer
 	//
-	// The body is what Ceilometer's `http` publisher sends: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore a sample that cannot be used is not refused, but kept apart for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: a sample is stored once. Samples of projects that no run has made or adopted are counted and dropped.
+	// Ceilometer's `http` publisher sends the body: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore, Tenantry does not refuse a sample that it cannot use. It keeps this sample in another table for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: each sample is stored only once. Samples of projects that no run has made or adopted are counted and dropped.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3569,7 +3569,7 @@ type ClientInterface interface {
 
 	// PostSamples Send samples of Ceilometer
 	//
-	// The body is what Ceilometer's `http` publisher sends: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore a sample that cannot be used is not refused, but kept apart for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: a sample is stored once. Samples of projects that no run has made or adopted are counted and dropped.
+	// Ceilometer's `http` publisher sends the body: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore, Tenantry does not refuse a sample that it cannot use. It keeps this sample in another table for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: each sample is stored only once. Samples of projects that no run has made or adopted are counted and dropped.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3578,7 +3578,7 @@ type ClientInterface interface {
 
 	// GetUser Show a user as it is in Keystone now
 	//
-	// The answer is read from Keystone, and shows the state of the user and the user's roles. Only users of runs can be shown. A portal can show only users of its merchant's runs. The answer has the roles on at most 10 tenants: those of the newest runs of the user. Inherited roles, and roles through groups, are not shown.
+	// The answer is read from Keystone, and shows the state of the user and the user's roles. Only users of runs can be shown. A portal can show only users of its merchant's runs. The answer has the roles on at most 10 tenants: the tenants of the user's newest runs. Inherited roles, and roles through groups, are not shown.
 	//
 	// Corresponds with GET /v1/users/{user_id} (the `GetUser` operationId).
 	GetUser(ctx context.Context, userID KeystoneID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3684,9 +3684,9 @@ func (c *Client) GetProblem(ctx context.Context, problem Word, reqEditors ...Req
 // If a replica cannot use its database, or has no lease, it answers 503. While Keystone or BillingStack is down or misconfigured, the
 // replica answers 200 with the status `degraded`, because it can still show runs and answer repeated orders.
 //
-// If the replica has a spool for samples, the check `spool` shows how much waits there. Samples that wait in the spool do not change the status. The
-// check fails if the spool has refused a post, because the spool or the cloud's part of it is full, or because it could not be written.
-// The check succeeds again when a further post of this cloud is stored, or when posts of this cloud leave the spool.
+// If the replica has a spool for samples, the check `spool` shows how many posts wait there. Samples that wait in the spool do not change the
+// status. The check fails if the spool has refused a post: the spool was full, the cloud had used its part of the spool, or the spool could not
+// be written. The check succeeds again when a further post of this cloud is stored, or when posts of this cloud leave the spool.
 //
 // The answer has the field `checks` if the request contains an operator's token, or comes directly from the same host.
 //
@@ -3775,7 +3775,7 @@ func (c *Client) GetAudit(ctx context.Context, auditID AuditID, reqEditors ...Re
 
 // CountFindings Count the open and accepted findings
 //
-// The answer has one number for each severity, code and status with findings. The gravest severity is first.
+// The answer has one number for each combination of severity, code and status that findings have. The gravest severity is first.
 //
 // Corresponds with GET /v1/finding-counts (the `CountFindings` operationId).
 func (c *Client) CountFindings(ctx context.Context, params *CountFindingsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4085,7 +4085,7 @@ func (c *Client) ListSubscriptions(ctx context.Context, merchantID MerchantID, p
 //
 // X-Subject-Token holds the user's unscoped Keystone token, unless the order creates its user. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
 //
-// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. As for the operation registerUser, Tenantry never stores the password: after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
+// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. As for the operation registerUser, Tenantry never stores the password. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
 //
 // Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant. If the order has created the user, first log the user in: the operation logIn returns the unscoped token.
 //
@@ -4108,7 +4108,7 @@ func (c *Client) SubscribeWithBody(ctx context.Context, merchantID MerchantID, p
 //
 // X-Subject-Token holds the user's unscoped Keystone token, unless the order creates its user. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
 //
-// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. As for the operation registerUser, Tenantry never stores the password: after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
+// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. As for the operation registerUser, Tenantry never stores the password. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
 //
 // Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant. If the order has created the user, first log the user in: the operation logIn returns the unscoped token.
 //
@@ -4444,7 +4444,7 @@ func (c *Client) UnsubscribeSubscription(ctx context.Context, merchantID Merchan
 
 // GetUsage Show the usage of a subscription, and its rows for BillingStack
 //
-// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. An hour is divided where the plan or the state of the subscription changes. The usage of the products in the plan becomes rows, which runs of the workflow `post-usage` post to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference. An answer has about 2,000 usages at most. The link `next` then names the rest of the hours.
+// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. If the plan or the state of the subscription changes within an hour, the hour is divided at this time. The usage of the products in the plan becomes rows, which runs of the workflow `post-usage` post to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference. An answer has about 2,000 usages at most. The link `next` leads to the remaining hours.
 //
 // Corresponds with GET /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/usage (the `GetUsage` operationId).
 func (c *Client) GetUsage(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, params *GetUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4499,7 +4499,7 @@ func (c *Client) LogIn(ctx context.Context, merchantID MerchantID, params *LogIn
 
 // BillUsageAgainWithBody Bill the usage of hours again
 //
-// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as those with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, it takes those of now: if they differ, one row takes back the usage of the old product at the old price, and another row has the usage of the new one. If nothing has changed, there are no rows: you can repeat the call. If the range has many hours of projects, the call stops at the end of an hour, and the answer has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
+// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as entries with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, it gets the present values. If they differ, one row takes back the usage of the old product at the old price, and another row has the usage of the new product. You can repeat the call: if nothing has changed, no rows are written. If the range has the usage of many hours and projects, the call stops early, at the end of an hour. The answer then has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4518,7 +4518,7 @@ func (c *Client) BillUsageAgainWithBody(ctx context.Context, merchantID Merchant
 
 // BillUsageAgain Bill the usage of hours again
 //
-// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as those with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, it takes those of now: if they differ, one row takes back the usage of the old product at the old price, and another row has the usage of the new one. If nothing has changed, there are no rows: you can repeat the call. If the range has many hours of projects, the call stops at the end of an hour, and the answer has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
+// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as entries with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, it gets the present values. If they differ, one row takes back the usage of the old product at the old price, and another row has the usage of the new product. You can repeat the call: if nothing has changed, no rows are written. If the range has the usage of many hours and projects, the call stops early, at the end of an hour. The answer then has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4535,9 +4535,9 @@ func (c *Client) BillUsageAgain(ctx context.Context, merchantID MerchantID, body
 	return c.Client.Do(req)
 }
 
-// ListUnmatchedUsage List usage that is not billed, or not as it should be
+// ListUnmatchedUsage List usage that is not billed as it should be
 //
-// The list has one entry for all hours in which usage has the same cause, in the last 30 days.
+// The list covers the last 30 days. It has one entry for all hours with usage of the same kind and reason.
 //
 // Corresponds with GET /v1/merchants/{merchant_id}/usage/unmatched (the `ListUnmatchedUsage` operationId).
 func (c *Client) ListUnmatchedUsage(ctx context.Context, merchantID MerchantID, params *ListUnmatchedUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4594,9 +4594,9 @@ func (c *Client) RegisterUser(ctx context.Context, merchantID MerchantID, params
 	return c.Client.Do(req)
 }
 
-// GetOverview Show what the service does, and what it waits for
+// GetOverview Show the state of the service, of its replicas and of its runs
 //
-// The checks and the circuits are those of the replica that answers. The other fields are read from the database. Counts end at 10,000: the cost of this request does not grow with the number of runs.
+// The checks and the circuits belong to the replica that answers. The other fields are read from the database. No count is higher than 10,000, so the cost of this request does not grow with the number of runs.
 //
 // Corresponds with GET /v1/overview (the `GetOverview` operationId).
 func (c *Client) GetOverview(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4668,7 +4668,7 @@ func (c *Client) CreateRepairPlan(ctx context.Context, body CreateRepairPlanJSON
 
 // GetRepairPlan Show a repair plan
 //
-// Each entry shows who has approved it, the run that carries it out, and, if the entry was refused when it was last applied, the reason.
+// Each entry shows who has approved it, and the run that carries it out. If the entry was refused when it was last applied, the entry shows the reason.
 //
 // Corresponds with GET /v1/repair-plans/{plan_id} (the `GetRepairPlan` operationId).
 func (c *Client) GetRepairPlan(ctx context.Context, planID RepairPlanID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4685,7 +4685,7 @@ func (c *Client) GetRepairPlan(ctx context.Context, planID RepairPlanID, reqEdit
 
 // ApproveRepairsWithBody Approve entries of a repair plan, or withdraw approvals
 //
-// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries that it is sent. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
+// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries in its body. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4704,7 +4704,7 @@ func (c *Client) ApproveRepairsWithBody(ctx context.Context, planID RepairPlanID
 
 // ApproveRepairs Approve entries of a repair plan, or withdraw approvals
 //
-// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries that it is sent. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
+// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries in its body. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5013,7 +5013,7 @@ func (c *Client) GetSettings(ctx context.Context, reqEditors ...RequestEditorFn)
 
 // GetTenant Show a tenant as it is in Keystone now
 //
-// The answer is read from Keystone, and shows the state of the tenant and the roles on it. Only tenants that a run has made or used can be shown. A portal can show only tenants of its merchant's runs. The answer has the roles of at most 10 users: those of the newest runs about the tenant. Roles of other users, roles of groups, and inherited roles are not shown.
+// The answer is read from Keystone, and shows the state of the tenant and the roles on it. Only tenants that a run has made or used can be shown. A portal can show only tenants of its merchant's runs. The answer has the roles of at most 10 users: the users of the newest runs about the tenant. Roles of other users, roles of groups, and inherited roles are not shown.
 //
 // Corresponds with GET /v1/tenants/{tenant_id} (the `GetTenant` operationId).
 func (c *Client) GetTenant(ctx context.Context, tenantID KeystoneID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5030,7 +5030,7 @@ func (c *Client) GetTenant(ctx context.Context, tenantID KeystoneID, reqEditors 
 
 // PostSamplesWithBody Send samples of Ceilometer
 //
-// The body is what Ceilometer's `http` publisher sends: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore a sample that cannot be used is not refused, but kept apart for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: a sample is stored once. Samples of projects that no run has made or adopted are counted and dropped.
+// Ceilometer's `http` publisher sends the body: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore, Tenantry does not refuse a sample that it cannot use. It keeps this sample in another table for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: each sample is stored only once. Samples of projects that no run has made or adopted are counted and dropped.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5049,7 +5049,7 @@ func (c *Client) PostSamplesWithBody(ctx context.Context, contentType string, bo
 
 // PostSamples Send samples of Ceilometer
 //
-// The body is what Ceilometer's `http` publisher sends: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore a sample that cannot be used is not refused, but kept apart for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: a sample is stored once. Samples of projects that no run has made or adopted are counted and dropped.
+// Ceilometer's `http` publisher sends the body: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore, Tenantry does not refuse a sample that it cannot use. It keeps this sample in another table for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: each sample is stored only once. Samples of projects that no run has made or adopted are counted and dropped.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5068,7 +5068,7 @@ func (c *Client) PostSamples(ctx context.Context, body PostSamplesJSONRequestBod
 
 // GetUser Show a user as it is in Keystone now
 //
-// The answer is read from Keystone, and shows the state of the user and the user's roles. Only users of runs can be shown. A portal can show only users of its merchant's runs. The answer has the roles on at most 10 tenants: those of the newest runs of the user. Inherited roles, and roles through groups, are not shown.
+// The answer is read from Keystone, and shows the state of the user and the user's roles. Only users of runs can be shown. A portal can show only users of its merchant's runs. The answer has the roles on at most 10 tenants: the tenants of the user's newest runs. Inherited roles, and roles through groups, are not shown.
 //
 // Corresponds with GET /v1/users/{user_id} (the `GetUser` operationId).
 func (c *Client) GetUser(ctx context.Context, userID KeystoneID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8608,9 +8608,9 @@ type ClientWithResponsesInterface interface {
 	// If a replica cannot use its database, or has no lease, it answers 503. While Keystone or BillingStack is down or misconfigured, the
 	// replica answers 200 with the status `degraded`, because it can still show runs and answer repeated orders.
 	//
-	// If the replica has a spool for samples, the check `spool` shows how much waits there. Samples that wait in the spool do not change the status. The
-	// check fails if the spool has refused a post, because the spool or the cloud's part of it is full, or because it could not be written.
-	// The check succeeds again when a further post of this cloud is stored, or when posts of this cloud leave the spool.
+	// If the replica has a spool for samples, the check `spool` shows how many posts wait there. Samples that wait in the spool do not change the
+	// status. The check fails if the spool has refused a post: the spool was full, the cloud had used its part of the spool, or the spool could not
+	// be written. The check succeeds again when a further post of this cloud is stored, or when posts of this cloud leave the spool.
 	//
 	// The answer has the field `checks` if the request contains an operator's token, or comes directly from the same host.
 	//
@@ -8655,7 +8655,7 @@ type ClientWithResponsesInterface interface {
 
 	// CountFindingsWithResponse Count the open and accepted findings
 	//
-	// The answer has one number for each severity, code and status with findings. The gravest severity is first.
+	// The answer has one number for each combination of severity, code and status that findings have. The gravest severity is first.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -8809,7 +8809,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// X-Subject-Token holds the user's unscoped Keystone token, unless the order creates its user. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
 	//
-	// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. As for the operation registerUser, Tenantry never stores the password: after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
+	// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. As for the operation registerUser, Tenantry never stores the password. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
 	//
 	// Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant. If the order has created the user, first log the user in: the operation logIn returns the unscoped token.
 	//
@@ -8822,7 +8822,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// X-Subject-Token holds the user's unscoped Keystone token, unless the order creates its user. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
 	//
-	// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. As for the operation registerUser, Tenantry never stores the password: after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
+	// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. As for the operation registerUser, Tenantry never stores the password. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
 	//
 	// Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant. If the order has created the user, first log the user in: the operation logIn returns the unscoped token.
 	//
@@ -8984,7 +8984,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetUsageWithResponse Show the usage of a subscription, and its rows for BillingStack
 	//
-	// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. An hour is divided where the plan or the state of the subscription changes. The usage of the products in the plan becomes rows, which runs of the workflow `post-usage` post to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference. An answer has about 2,000 usages at most. The link `next` then names the rest of the hours.
+	// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. If the plan or the state of the subscription changes within an hour, the hour is divided at this time. The usage of the products in the plan becomes rows, which runs of the workflow `post-usage` post to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference. An answer has about 2,000 usages at most. The link `next` leads to the remaining hours.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -9011,7 +9011,7 @@ type ClientWithResponsesInterface interface {
 
 	// BillUsageAgainWithBodyWithResponse Bill the usage of hours again
 	//
-	// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as those with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, it takes those of now: if they differ, one row takes back the usage of the old product at the old price, and another row has the usage of the new one. If nothing has changed, there are no rows: you can repeat the call. If the range has many hours of projects, the call stops at the end of an hour, and the answer has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
+	// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as entries with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, it gets the present values. If they differ, one row takes back the usage of the old product at the old price, and another row has the usage of the new product. You can repeat the call: if nothing has changed, no rows are written. If the range has the usage of many hours and projects, the call stops early, at the end of an hour. The answer then has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9020,16 +9020,16 @@ type ClientWithResponsesInterface interface {
 
 	// BillUsageAgainWithResponse Bill the usage of hours again
 	//
-	// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as those with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, it takes those of now: if they differ, one row takes back the usage of the old product at the old price, and another row has the usage of the new one. If nothing has changed, there are no rows: you can repeat the call. If the range has many hours of projects, the call stops at the end of an hour, and the answer has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
+	// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as entries with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, it gets the present values. If they differ, one row takes back the usage of the old product at the old price, and another row has the usage of the new product. You can repeat the call: if nothing has changed, no rows are written. If the range has the usage of many hours and projects, the call stops early, at the end of an hour. The answer then has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/merchants/{merchant_id}/usage/billing (the `BillUsageAgain` operationId).
 	BillUsageAgainWithResponse(ctx context.Context, merchantID MerchantID, body BillUsageAgainJSONRequestBody, reqEditors ...RequestEditorFn) (*BillUsageAgainResponse, error)
 
-	// ListUnmatchedUsageWithResponse List usage that is not billed, or not as it should be
+	// ListUnmatchedUsageWithResponse List usage that is not billed as it should be
 	//
-	// The list has one entry for all hours in which usage has the same cause, in the last 30 days.
+	// The list covers the last 30 days. It has one entry for all hours with usage of the same kind and reason.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -9058,9 +9058,9 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/merchants/{merchant_id}/users (the `RegisterUser` operationId).
 	RegisterUserWithResponse(ctx context.Context, merchantID MerchantID, params *RegisterUserParams, body RegisterUserJSONRequestBody, reqEditors ...RequestEditorFn) (*RegisterUserResponse, error)
 
-	// GetOverviewWithResponse Show what the service does, and what it waits for
+	// GetOverviewWithResponse Show the state of the service, of its replicas and of its runs
 	//
-	// The checks and the circuits are those of the replica that answers. The other fields are read from the database. Counts end at 10,000: the cost of this request does not grow with the number of runs.
+	// The checks and the circuits belong to the replica that answers. The other fields are read from the database. No count is higher than 10,000, so the cost of this request does not grow with the number of runs.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -9096,7 +9096,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetRepairPlanWithResponse Show a repair plan
 	//
-	// Each entry shows who has approved it, the run that carries it out, and, if the entry was refused when it was last applied, the reason.
+	// Each entry shows who has approved it, and the run that carries it out. If the entry was refused when it was last applied, the entry shows the reason.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -9105,7 +9105,7 @@ type ClientWithResponsesInterface interface {
 
 	// ApproveRepairsWithBodyWithResponse Approve entries of a repair plan, or withdraw approvals
 	//
-	// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries that it is sent. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
+	// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries in its body. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9114,7 +9114,7 @@ type ClientWithResponsesInterface interface {
 
 	// ApproveRepairsWithResponse Approve entries of a repair plan, or withdraw approvals
 	//
-	// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries that it is sent. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
+	// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries in its body. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9261,7 +9261,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetTenantWithResponse Show a tenant as it is in Keystone now
 	//
-	// The answer is read from Keystone, and shows the state of the tenant and the roles on it. Only tenants that a run has made or used can be shown. A portal can show only tenants of its merchant's runs. The answer has the roles of at most 10 users: those of the newest runs about the tenant. Roles of other users, roles of groups, and inherited roles are not shown.
+	// The answer is read from Keystone, and shows the state of the tenant and the roles on it. Only tenants that a run has made or used can be shown. A portal can show only tenants of its merchant's runs. The answer has the roles of at most 10 users: the users of the newest runs about the tenant. Roles of other users, roles of groups, and inherited roles are not shown.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -9270,7 +9270,7 @@ type ClientWithResponsesInterface interface {
 
 	// PostSamplesWithBodyWithResponse Send samples of Ceilometer
 	//
-	// The body is what Ceilometer's `http` publisher sends: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore a sample that cannot be used is not refused, but kept apart for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: a sample is stored once. Samples of projects that no run has made or adopted are counted and dropped.
+	// Ceilometer's `http` publisher sends the body: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore, Tenantry does not refuse a sample that it cannot use. It keeps this sample in another table for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: each sample is stored only once. Samples of projects that no run has made or adopted are counted and dropped.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9279,7 +9279,7 @@ type ClientWithResponsesInterface interface {
 
 	// PostSamplesWithResponse Send samples of Ceilometer
 	//
-	// The body is what Ceilometer's `http` publisher sends: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore a sample that cannot be used is not refused, but kept apart for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: a sample is stored once. Samples of projects that no run has made or adopted are counted and dropped.
+	// Ceilometer's `http` publisher sends the body: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore, Tenantry does not refuse a sample that it cannot use. It keeps this sample in another table for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: each sample is stored only once. Samples of projects that no run has made or adopted are counted and dropped.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9288,7 +9288,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetUserWithResponse Show a user as it is in Keystone now
 	//
-	// The answer is read from Keystone, and shows the state of the user and the user's roles. Only users of runs can be shown. A portal can show only users of its merchant's runs. The answer has the roles on at most 10 tenants: those of the newest runs of the user. Inherited roles, and roles through groups, are not shown.
+	// The answer is read from Keystone, and shows the state of the user and the user's roles. Only users of runs can be shown. A portal can show only users of its merchant's runs. The answer has the roles on at most 10 tenants: the tenants of the user's newest runs. Inherited roles, and roles through groups, are not shown.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -17030,9 +17030,9 @@ func (c *ClientWithResponses) GetProblemWithResponse(ctx context.Context, proble
 // If a replica cannot use its database, or has no lease, it answers 503. While Keystone or BillingStack is down or misconfigured, the
 // replica answers 200 with the status `degraded`, because it can still show runs and answer repeated orders.
 //
-// If the replica has a spool for samples, the check `spool` shows how much waits there. Samples that wait in the spool do not change the status. The
-// check fails if the spool has refused a post, because the spool or the cloud's part of it is full, or because it could not be written.
-// The check succeeds again when a further post of this cloud is stored, or when posts of this cloud leave the spool.
+// If the replica has a spool for samples, the check `spool` shows how many posts wait there. Samples that wait in the spool do not change the
+// status. The check fails if the spool has refused a post: the spool was full, the cloud had used its part of the spool, or the spool could not
+// be written. The check succeeds again when a further post of this cloud is stored, or when posts of this cloud leave the spool.
 //
 // The answer has the field `checks` if the request contains an operator's token, or comes directly from the same host.
 //
@@ -17107,7 +17107,7 @@ func (c *ClientWithResponses) GetAuditWithResponse(ctx context.Context, auditID 
 
 // CountFindingsWithResponse Count the open and accepted findings
 //
-// The answer has one number for each severity, code and status with findings. The gravest severity is first.
+// The answer has one number for each combination of severity, code and status that findings have. The gravest severity is first.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17369,7 +17369,7 @@ func (c *ClientWithResponses) ListSubscriptionsWithResponse(ctx context.Context,
 //
 // X-Subject-Token holds the user's unscoped Keystone token, unless the order creates its user. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
 //
-// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. As for the operation registerUser, Tenantry never stores the password: after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
+// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. As for the operation registerUser, Tenantry never stores the password. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
 //
 // Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant. If the order has created the user, first log the user in: the operation logIn returns the unscoped token.
 //
@@ -17388,7 +17388,7 @@ func (c *ClientWithResponses) SubscribeWithBodyWithResponse(ctx context.Context,
 //
 // X-Subject-Token holds the user's unscoped Keystone token, unless the order creates its user. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
 //
-// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. As for the operation registerUser, Tenantry never stores the password: after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
+// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. As for the operation registerUser, Tenantry never stores the password. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
 //
 // Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant. If the order has created the user, first log the user in: the operation logIn returns the unscoped token.
 //
@@ -17658,7 +17658,7 @@ func (c *ClientWithResponses) UnsubscribeSubscriptionWithResponse(ctx context.Co
 
 // GetUsageWithResponse Show the usage of a subscription, and its rows for BillingStack
 //
-// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. An hour is divided where the plan or the state of the subscription changes. The usage of the products in the plan becomes rows, which runs of the workflow `post-usage` post to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference. An answer has about 2,000 usages at most. The link `next` then names the rest of the hours.
+// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. If the plan or the state of the subscription changes within an hour, the hour is divided at this time. The usage of the products in the plan becomes rows, which runs of the workflow `post-usage` post to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference. An answer has about 2,000 usages at most. The link `next` leads to the remaining hours.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17703,7 +17703,7 @@ func (c *ClientWithResponses) LogInWithResponse(ctx context.Context, merchantID 
 
 // BillUsageAgainWithBodyWithResponse Bill the usage of hours again
 //
-// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as those with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, it takes those of now: if they differ, one row takes back the usage of the old product at the old price, and another row has the usage of the new one. If nothing has changed, there are no rows: you can repeat the call. If the range has many hours of projects, the call stops at the end of an hour, and the answer has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
+// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as entries with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, it gets the present values. If they differ, one row takes back the usage of the old product at the old price, and another row has the usage of the new product. You can repeat the call: if nothing has changed, no rows are written. If the range has the usage of many hours and projects, the call stops early, at the end of an hour. The answer then has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17718,7 +17718,7 @@ func (c *ClientWithResponses) BillUsageAgainWithBodyWithResponse(ctx context.Con
 
 // BillUsageAgainWithResponse Bill the usage of hours again
 //
-// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as those with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, it takes those of now: if they differ, one row takes back the usage of the old product at the old price, and another row has the usage of the new one. If nothing has changed, there are no rows: you can repeat the call. If the range has many hours of projects, the call stops at the end of an hour, and the answer has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
+// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as entries with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, it gets the present values. If they differ, one row takes back the usage of the old product at the old price, and another row has the usage of the new product. You can repeat the call: if nothing has changed, no rows are written. If the range has the usage of many hours and projects, the call stops early, at the end of an hour. The answer then has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17731,9 +17731,9 @@ func (c *ClientWithResponses) BillUsageAgainWithResponse(ctx context.Context, me
 	return ParseBillUsageAgainResponse(rsp)
 }
 
-// ListUnmatchedUsageWithResponse List usage that is not billed, or not as it should be
+// ListUnmatchedUsageWithResponse List usage that is not billed as it should be
 //
-// The list has one entry for all hours in which usage has the same cause, in the last 30 days.
+// The list covers the last 30 days. It has one entry for all hours with usage of the same kind and reason.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17780,9 +17780,9 @@ func (c *ClientWithResponses) RegisterUserWithResponse(ctx context.Context, merc
 	return ParseRegisterUserResponse(rsp)
 }
 
-// GetOverviewWithResponse Show what the service does, and what it waits for
+// GetOverviewWithResponse Show the state of the service, of its replicas and of its runs
 //
-// The checks and the circuits are those of the replica that answers. The other fields are read from the database. Counts end at 10,000: the cost of this request does not grow with the number of runs.
+// The checks and the circuits belong to the replica that answers. The other fields are read from the database. No count is higher than 10,000, so the cost of this request does not grow with the number of runs.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17842,7 +17842,7 @@ func (c *ClientWithResponses) CreateRepairPlanWithResponse(ctx context.Context, 
 
 // GetRepairPlanWithResponse Show a repair plan
 //
-// Each entry shows who has approved it, the run that carries it out, and, if the entry was refused when it was last applied, the reason.
+// Each entry shows who has approved it, and the run that carries it out. If the entry was refused when it was last applied, the entry shows the reason.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17857,7 +17857,7 @@ func (c *ClientWithResponses) GetRepairPlanWithResponse(ctx context.Context, pla
 
 // ApproveRepairsWithBodyWithResponse Approve entries of a repair plan, or withdraw approvals
 //
-// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries that it is sent. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
+// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries in its body. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17872,7 +17872,7 @@ func (c *ClientWithResponses) ApproveRepairsWithBodyWithResponse(ctx context.Con
 
 // ApproveRepairsWithResponse Approve entries of a repair plan, or withdraw approvals
 //
-// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries that it is sent. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
+// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries in its body. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18121,7 +18121,7 @@ func (c *ClientWithResponses) GetSettingsWithResponse(ctx context.Context, reqEd
 
 // GetTenantWithResponse Show a tenant as it is in Keystone now
 //
-// The answer is read from Keystone, and shows the state of the tenant and the roles on it. Only tenants that a run has made or used can be shown. A portal can show only tenants of its merchant's runs. The answer has the roles of at most 10 users: those of the newest runs about the tenant. Roles of other users, roles of groups, and inherited roles are not shown.
+// The answer is read from Keystone, and shows the state of the tenant and the roles on it. Only tenants that a run has made or used can be shown. A portal can show only tenants of its merchant's runs. The answer has the roles of at most 10 users: the users of the newest runs about the tenant. Roles of other users, roles of groups, and inherited roles are not shown.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18136,7 +18136,7 @@ func (c *ClientWithResponses) GetTenantWithResponse(ctx context.Context, tenantI
 
 // PostSamplesWithBodyWithResponse Send samples of Ceilometer
 //
-// The body is what Ceilometer's `http` publisher sends: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore a sample that cannot be used is not refused, but kept apart for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: a sample is stored once. Samples of projects that no run has made or adopted are counted and dropped.
+// Ceilometer's `http` publisher sends the body: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore, Tenantry does not refuse a sample that it cannot use. It keeps this sample in another table for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: each sample is stored only once. Samples of projects that no run has made or adopted are counted and dropped.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18151,7 +18151,7 @@ func (c *ClientWithResponses) PostSamplesWithBodyWithResponse(ctx context.Contex
 
 // PostSamplesWithResponse Send samples of Ceilometer
 //
-// The body is what Ceilometer's `http` publisher sends: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore a sample that cannot be used is not refused, but kept apart for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: a sample is stored once. Samples of projects that no run has made or adopted are counted and dropped.
+// Ceilometer's `http` publisher sends the body: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore, Tenantry does not refuse a sample that it cannot use. It keeps this sample in another table for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: each sample is stored only once. Samples of projects that no run has made or adopted are counted and dropped.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18166,7 +18166,7 @@ func (c *ClientWithResponses) PostSamplesWithResponse(ctx context.Context, body 
 
 // GetUserWithResponse Show a user as it is in Keystone now
 //
-// The answer is read from Keystone, and shows the state of the user and the user's roles. Only users of runs can be shown. A portal can show only users of its merchant's runs. The answer has the roles on at most 10 tenants: those of the newest runs of the user. Inherited roles, and roles through groups, are not shown.
+// The answer is read from Keystone, and shows the state of the user and the user's roles. Only users of runs can be shown. A portal can show only users of its merchant's runs. The answer has the roles on at most 10 tenants: the tenants of the user's newest runs. Inherited roles, and roles through groups, are not shown.
 //
 // Returns a wrapper object for the known response body format(s).
 //
