@@ -32,8 +32,9 @@ func (p *portal) registerPage(w http.ResponseWriter, r *http.Request) error {
 	return p.show(w, r, http.StatusOK, "register", titles["register"], account{Plan: planOf(r.URL.Query()).Get("plan"), Nonce: newNonce()})
 }
 
-// The method `register` creates a user and logs the user in. The name and the e-mail address are part of the idempotency key, so a visitor who changes
-// one of them registers anew. The API needs the password again if it has not answered with 201 or 409: see the operation registerUser.
+// The method `register` creates a user and logs the user in. The name and the e-mail address are part of the idempotency key, so a visitor who
+// changes the name or the address registers anew. The API needs the password again if it has not answered with 201 or 409: see the operation
+// registerUser.
 func (p *portal) register(w http.ResponseWriter, r *http.Request) error {
 	nonce, err := nonceOf(r)
 	if err != nil {
@@ -97,8 +98,8 @@ func (p *portal) enter(w http.ResponseWriter, r *http.Request, form account, pas
 	return nil
 }
 
-// refuseAccount shows the form again, with the reason why it did not work. The next attempt is a new registration, unless the API may still accept
-// this one.
+// refuseAccount shows the form again, with the reason of the refusal. If the API may still accept this registration, the next attempt repeats it.
+// Otherwise, the next attempt is a new registration.
 func (p *portal) refuseAccount(w http.ResponseWriter, r *http.Request, page string, form account, err error) error {
 	refused, ok := asRefusal(err)
 	if !ok {

@@ -16,8 +16,8 @@ const maxAnswer = 8 << 20
 // errUnchanged means that an object still has the ETag that the request named.
 var errUnchanged = errors.New("unchanged")
 
-// The function `read` reads the answer to a call of the API. The error is a *refused, unless it is errUnchanged. Its parameters are the results of a
-// method of the client.
+// The function `read` reads the answer to a call of the API. The parameters are the results of a method of the client. The error is errUnchanged or
+// a *refused.
 func read[T any](response *http.Response, err error) (answer T, header http.Header, _ error) {
 	if err != nil {
 		return answer, nil, noAnswer(err)

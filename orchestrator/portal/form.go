@@ -11,7 +11,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// newNonce returns a random text for a form. It makes all requests of this form one order: see key.
+// newNonce returns a random text for a form. All requests with this text are one order: see key.
 func newNonce() string { return rand.Text() }
 
 var nonce = regexp.MustCompile(`^[A-Z2-7]{26}$`)
@@ -39,12 +39,12 @@ func nonceOf(r *http.Request) (string, error) {
 	return "", errForm
 }
 
-// The function `key` returns the idempotency key of an order. A form that is sent twice has the same key, so it is one order. The key depends on
-// everything that makes the order this user's: nobody gets the answer to the order of another user by sending that user's nonce.
+// The function `key` returns the idempotency key of an order. A form that is sent twice has the same key, so it is one order. The parts must
+// name the user. Otherwise, a user who knows the nonce of another user could get the answer to the other user's order.
 func key(parts ...string) string {
 	hash := sha256.New()
 	for _, part := range parts {
-		sum := sha256.Sum256([]byte(part)) // of each part, so that no two lists of parts are the same text
+		sum := sha256.Sum256([]byte(part)) // two different lists of parts never give the same input of the outer hash
 		hash.Write(sum[:])
 	}
 	return "portal-" + hex.EncodeToString(hash.Sum(nil))

@@ -22,7 +22,8 @@ var functions = template.FuncMap{
 	"day":  func(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04 UTC") },
 }
 
-// The function `shown` makes the control characters of a text from outside visible as U+FFFD. Some of them change the direction of the text around them.
+// The function `shown` replaces each control character of a text from outside by U+FFFD. Some control characters change
+// the direction of the text around them.
 func shown(text string) string {
 	return strings.Map(func(c rune) rune {
 		if unicode.IsControl(c) || unicode.Is(unicode.Bidi_Control, c) {
@@ -46,7 +47,7 @@ func newPages() (pages, error) {
 	return made, nil
 }
 
-// The type `frame` is what every page has around its content.
+// The type `frame` has the parts that every page has around its content.
 type frame struct {
 	Site    Site
 	Home    string

@@ -92,7 +92,7 @@ func (p *portal) readPlans(ctx context.Context) (all []plan, err error) {
 	return all, err
 }
 
-// The function `find` returns the plan with an id; nil if the merchant does not sell it any more.
+// The function `find` returns the plan with an id; nil if the merchant no longer sells the plan.
 func find(all []plan, id string) *plan {
 	for i := range all {
 		if all[i].ID == id {

@@ -1,6 +1,6 @@
 // Package portal serves the web pages of one merchant: visitors register, log in, see the plans, subscribe, watch the steps, and manage their
-// subscriptions. It is a reference: a merchant's own portal can be built in the same way, because the package calls nothing but the public HTTP API,
-// with the API key of the merchant. docs/portal.md walks through it.
+// subscriptions. The package is an example for merchants who build a portal: it calls only the public HTTP API, with the API key of the merchant.
+// docs/portal.md walks through the package.
 package portal
 
 import (
@@ -111,10 +111,10 @@ func (p *portal) harden(next http.Handler) http.Handler {
 	})
 }
 
-// The type `page` answers a request, or returns why it cannot.
+// The type `page` answers a request, or returns an error.
 type page func(http.ResponseWriter, *http.Request) error
 
-// The methods `file`, `brand` and `logo` answer with what never changes while the service runs.
+// The methods `file`, `brand` and `logo` answer with contents that never change while the service runs.
 func (p *portal) file(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("file")
 	content, err := static.ReadFile("static/" + name)

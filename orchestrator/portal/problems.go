@@ -92,7 +92,7 @@ var texts = map[string]string{
 	"idempotency-key-reused":  "This page is out of date. Open it again.",
 }
 
-// words says to a visitor what is wrong, and what the visitor can do.
+// words tells a visitor the fault, and what the visitor can do.
 func (p *refused) words() string {
 	switch kind := p.kind(); kind {
 	case "login-rate-exceeded":
@@ -203,7 +203,7 @@ func (p *portal) note(r *http.Request, answer *refused) {
 	level.Err(answer).Str("merchant_id", p.Merchant).Str("path", r.URL.Path).Str("api_request_id", answer.RequestID).Msg("portal")
 }
 
-// The function `value` returns what a pointer points to, or the zero value.
+// The function `value` returns the value that a pointer points to, or the zero value if the pointer is nil.
 func value[T any](v *T) T {
 	if v == nil {
 		var zero T

@@ -113,11 +113,11 @@ func viewRun(found *client.Run) progress {
 	return made
 }
 
-// The states of steps, from what is done to what needs attention.
+// The states of steps, sorted by the attention that they need.
 var stepStates = []string{"done", "undone", "waiting", "running", "failed"}
 
-// The method `add` adds a step. Several steps with the same text, such as one for each role, are shown as one, with the last of their states in
-// stepStates.
+// The method `add` adds a step. Steps with the same text are shown as one step: for example, the steps of all roles. This step has the state that
+// is last in stepStates.
 func (p *progress) add(s step) {
 	for i, other := range p.Steps {
 		if other.Text == s.Text {

@@ -41,7 +41,8 @@ func (p *portal) newSessions() sessions {
 	return sessions{tls: manager("__Host-portal-"+p.Merchant, true), plain: manager("portal-"+p.Merchant, false)}
 }
 
-// The type `codec` takes a session that another release has stored, and that this release cannot read, for a session without a user.
+// The type `codec` decodes a session. If this release cannot read a session that another release has stored, `codec` returns a session without a
+// user.
 type codec struct{ scs.GobCodec }
 
 // Decode implements [scs.Codec].
@@ -87,7 +88,7 @@ func loopbackHost(host string) bool {
 }
 
 // visitorAddress returns the IP address of the browser. The API limits the logins and registrations of each address. A proxy on this host must add
-// the address to the header X-Forwarded-For. The result is nil if the proxy does not.
+// the address to the header X-Forwarded-For. Without this header, the result is nil.
 func visitorAddress(r *http.Request) *string {
 	address, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
@@ -128,7 +129,7 @@ func (p *portal) userOf(r *http.Request) (user, bool) {
 	return u, ok
 }
 
-// loggedIn sends a visitor who has not logged in to the page for it.
+// loggedIn shows a page to users who have logged in. It redirects all other visitors to the page for logging in.
 func (p *portal) loggedIn(show page) page {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if _, ok := p.userOf(r); ok {

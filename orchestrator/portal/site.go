@@ -15,7 +15,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// Site is what makes a portal the portal of one merchant.
+// Site has the settings of the portal of one merchant.
 type Site struct {
 	Merchant string // the id in BillingStack
 	Name     string // as visitors see it
@@ -36,7 +36,7 @@ type Logo struct {
 // Colour is a colour like #0b6e4f.
 type Colour string
 
-// The limits of the file and of what it contains.
+// The limits of the file and of its contents.
 const (
 	maxFileSize = 1 << 20
 	maxSites    = 1000
@@ -57,8 +57,8 @@ const (
 //	    logo: acme.svg
 //	    colours: {header: "#10241c", accent: "#0b6e4f"}
 //
-// The fields currency, logo and colours may be missing. Paths are relative to the folder of the file. Other users of the host may not be able
-// to read the file of a secret. The error joins all faults.
+// The fields currency, logo and colours may be missing. Paths are relative to the folder of the file. Other users of the host must not be able to
+// read the file of a secret. The error joins all faults.
 func ReadSites(path string) ([]Site, error) {
 	text, err := readAtMost(path, maxFileSize)
 	if err != nil {
@@ -209,7 +209,7 @@ func readAtMost(path string, size int64) ([]byte, error) {
 	return text, nil
 }
 
-// Text returns the colour of text on this colour: black or white, whichever has the better contrast as WCAG 2 defines it.
+// Text returns the colour of text on this colour: black or white. It chooses the colour with the higher contrast according to WCAG 2.
 func (c Colour) Text() string {
 	part := func(at int) float64 {
 		n, err := strconv.ParseUint(string(c)[at:at+2], 16, 8)

@@ -30,8 +30,8 @@ const (
 	maxCustomers = 20
 )
 
-// allOf returns the subscriptions that the user has ordered. A portal with a database would store which subscriptions are whose. This one asks the
-// ledger of Tenantry: they are those of the succeeded orders of the user.
+// allOf returns the subscriptions that the user has ordered. A portal with a database would store the subscriptions of each user. This portal instead
+// reads the succeeded orders of the user from Tenantry.
 func (p *portal) allOf(ctx context.Context, u user) (owned, error) {
 	runs, err := readAll(maxOrders, func(marker *string) ([]client.Run, client.Links, error) {
 		list, _, err := read[client.RunList](p.api.ListRuns(ctx, &client.ListRunsParams{
@@ -89,8 +89,8 @@ func viewSubscription(s client.BilledSubscription) subscription {
 	}
 }
 
-// The method `customer` returns the customer for the next order of the user: the one of the newest subscription that has not ended. If there is none,
-// the result is empty, because the customer goes with its last subscription.
+// The method `customer` returns the customer for the next order of the user: the customer of the newest subscription that has not ended. If there is
+// no such subscription, the result is empty, because the customer is removed with its last subscription.
 func (all owned) customer() string {
 	for _, s := range all {
 		if s.State == "active" || s.State == "suspended" {
@@ -159,7 +159,7 @@ func (p *portal) showSubscription(w http.ResponseWriter, r *http.Request, status
 }
 
 // The method `mine` reads the subscription in the path of a request, if the user has ordered it. The API shows a portal the subscriptions of all
-// users of its merchant, so the portal must check whose it is.
+// users of its merchant, so the portal must check that the subscription belongs to this user.
 func (p *portal) mine(r *http.Request) (s subscription, err error) {
 	id := r.PathValue("id")
 	if !isUUID(id) {

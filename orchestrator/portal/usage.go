@@ -12,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// usageTime is the time whose usage a page shows: the longest range of one request.
+// usageTime is the length of the range whose usage a page shows. A request to the API cannot have a longer range.
 const usageTime = 7 * 24 * time.Hour
 
 // maxUsagePages is the maximum number of answers that are added. An answer has about 2,000 usages.
@@ -32,7 +32,8 @@ type usageLine struct {
 	Total   string // empty if the product has no fixed price
 }
 
-// usageOf adds the rows that BillingStack gets for a subscription. The amounts are exact decimals, so the sum of the page is the sum of the bill.
+// usageOf adds the rows that BillingStack gets for a subscription. The amounts are exact decimals, so the sum on the page equals the sum on the
+// bill.
 func (p *portal) usageOf(ctx context.Context, id string) (*usage, error) {
 	now := p.Now()
 	made := &usage{From: now.Add(-usageTime)}
@@ -82,7 +83,7 @@ func (p *portal) usageOf(ctx context.Context, id string) (*usage, error) {
 	return made, nil
 }
 
-// nextFrom returns the time from which the next page has the usage.
+// nextFrom returns the time at which the usage on the next page begins.
 func nextFrom(links client.Links) (time.Time, bool) {
 	for _, l := range links {
 		if l.Rel != "next" {

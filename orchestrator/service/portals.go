@@ -36,7 +36,7 @@ const portalTime = time.Minute
 func newPortals(p parts, served http.Handler, sessions scs.CtxStore) (http.Handler, error) {
 	loopback := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 1).String()
 	over := inprocess.Transport{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.RemoteAddr = loopback // the portal has come here, not the visitor: see X-Visitor-Address
+		r.RemoteAddr = loopback // the API sees the portal as its caller, not the visitor: see X-Visitor-Address
 		served.ServeHTTP(w, r)
 	})}
 	all := http.NewServeMux()
