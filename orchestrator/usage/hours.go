@@ -70,5 +70,5 @@ type Hours interface {
 	DropHour(ctx context.Context, d Due) error
 }
 
-// A taken hour that is not finished within TakeTimeout can be taken again.
+// TakeTimeout is the time in which a taken hour must be finished. After this time, the hour can be taken again.
 const TakeTimeout = 5 * time.Minute
