@@ -58,9 +58,9 @@ func (b *Bootstrap) createUser(ctx context.Context, o *Object, password string) 
 	return err
 }
 
-// The method `grant` returns the item of a role assignment of the service user. The role is only assigned to a user that this Bootstrap
-// has created, or whose password the caller knows. Otherwise, anybody who can create users could create the service user first, and get
-// the role.
+// The method `grant` returns the item of a role assignment of the service user. The role is assigned only if this Bootstrap has created
+// the user, or if the caller knows the user's password. Otherwise, anybody who can create users could create the service user first, and
+// get the role.
 func (b *Bootstrap) grant(role string) item {
 	s := b.setup
 	on := fmt.Sprintf("%s of user %s on project %s", role, s.User, s.Project)

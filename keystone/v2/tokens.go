@@ -106,8 +106,8 @@ type accessAnswer struct {
 	Access accessBody `json:"access"`
 }
 
-// accessBody is a token in the JSON format of Identity v2.0. The roles of the user have only names. Their ids are in the metadata, in any
-// order.
+// accessBody is a token in the JSON format of Identity v2.0. The list of the user's roles has only the names. The ids of these roles are
+// in the metadata, in any order.
 type accessBody struct {
 	Token struct {
 		ID       string    `json:"id"`

@@ -27,7 +27,7 @@ type objectPage struct {
 	Now                time.Time
 	Portal             bool
 	Runs               []row
-	MoreRuns           string // the address of the list of all runs, if there are more
+	MoreRuns           string // the address of the list of all runs, if there are more runs
 	Entries            []ledgerEntry
 	LedgerFault        string
 	First, Next        string // the addresses of the other pages of the ledger

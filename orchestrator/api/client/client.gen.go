@@ -2972,7 +2972,7 @@ type ClientInterface interface {
 
 	// CreateAuditWithBody Audit everything, or one merchant, customer, cloud or project
 	//
-	// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. Usage that is not billed as it should be is a finding, too. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
+	// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. Usage that is not billed as it should be is also a finding. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2981,7 +2981,7 @@ type ClientInterface interface {
 
 	// CreateAudit Audit everything, or one merchant, customer, cloud or project
 	//
-	// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. Usage that is not billed as it should be is a finding, too. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
+	// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. Usage that is not billed as it should be is also a finding. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3722,7 +3722,7 @@ func (c *Client) ListAudits(ctx context.Context, params *ListAuditsParams, reqEd
 
 // CreateAuditWithBody Audit everything, or one merchant, customer, cloud or project
 //
-// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. Usage that is not billed as it should be is a finding, too. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
+// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. Usage that is not billed as it should be is also a finding. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3741,7 +3741,7 @@ func (c *Client) CreateAuditWithBody(ctx context.Context, contentType string, bo
 
 // CreateAudit Audit everything, or one merchant, customer, cloud or project
 //
-// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. Usage that is not billed as it should be is a finding, too. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
+// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. Usage that is not billed as it should be is also a finding. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8630,7 +8630,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateAuditWithBodyWithResponse Audit everything, or one merchant, customer, cloud or project
 	//
-	// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. Usage that is not billed as it should be is a finding, too. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
+	// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. Usage that is not billed as it should be is also a finding. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -8639,7 +8639,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateAuditWithResponse Audit everything, or one merchant, customer, cloud or project
 	//
-	// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. Usage that is not billed as it should be is a finding, too. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
+	// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. Usage that is not billed as it should be is also a finding. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -17064,7 +17064,7 @@ func (c *ClientWithResponses) ListAuditsWithResponse(ctx context.Context, params
 
 // CreateAuditWithBodyWithResponse Audit everything, or one merchant, customer, cloud or project
 //
-// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. Usage that is not billed as it should be is a finding, too. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
+// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. Usage that is not billed as it should be is also a finding. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17079,7 +17079,7 @@ func (c *ClientWithResponses) CreateAuditWithBodyWithResponse(ctx context.Contex
 
 // CreateAuditWithResponse Audit everything, or one merchant, customer, cloud or project
 //
-// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. Usage that is not billed as it should be is a finding, too. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
+// An audit compares the objects in Keystone and BillingStack with the objects that Tenantry's runs should have left there. It reports each difference as a finding, and changes nothing. Usage that is not billed as it should be is also a finding. A replica executes the audit. Only one audit is executed at a time. To follow the audit, poll the path in Location. A repeated call starts another audit. If the answer was lost, list the audits before you repeat the call.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
