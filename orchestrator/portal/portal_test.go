@@ -372,8 +372,8 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		t.Errorf("a large form: got %d", p.status)
 	}
 	for _, path := range []string{"nope", "static/nope.js", "static/../portal.go", "logo", "orders/", "../" + uuid.NewString() + "/"} {
-		if p := v.get(path); p.status != http.StatusNotFound {
-			t.Errorf("%s: got %d", path, p.status)
+		if p := v.get(path); p.status != http.StatusNotFound || !strings.HasPrefix(p.header.Get("Content-Security-Policy"), "default-src 'none'") {
+			t.Errorf("%s: got %d %v", path, p.status, p.header)
 		}
 	}
 	if p := v.get("static/portal.css"); p.status != http.StatusOK || p.header.Get("Content-Type") != "text/css; charset=utf-8" {

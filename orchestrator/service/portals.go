@@ -53,5 +53,8 @@ func newPortals(p parts, served http.Handler, sessions scs.CtxStore) (http.Handl
 	all.HandleFunc(portal.Path, func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "There is no portal of this merchant.", http.StatusNotFound)
 	})
-	return all, nil
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", "default-src 'none'") // a portal replaces it
+		all.ServeHTTP(w, r)
+	}), nil
 }
