@@ -243,6 +243,9 @@ func TestAnUpstreamIsDown(t *testing.T) {
 		t.Fatalf("the order is not under way: %d at %s\n%s", p.status, p.at, p.text)
 	}
 	run := p.at
+	if p := v.get("subscriptions"); !strings.Contains(p.text, run) || !strings.Contains(p.text, "is under way") {
+		t.Errorf("a user who has closed the page does not find the run again:\n%s", p.text)
+	}
 	w.down.Store(false)
 	if p := v.ended(run); !strings.Contains(p.text, "Everything is done") {
 		t.Errorf("the run has not succeeded:\n%s", p.text)

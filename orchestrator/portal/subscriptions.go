@@ -100,12 +100,30 @@ func (all owned) customer() string {
 	return ""
 }
 
-// The method `subscriptions` lists the user's subscriptions.
+// The type `everything` is the content of the page with the user's subscriptions.
+type everything struct {
+	Underway      []progress // orders and changes that have not ended
+	Subscriptions owned
+}
+
+// The method `subscriptions` lists the user's subscriptions, and what is under way, so that a user who has closed the page of a run finds it again.
 func (p *portal) subscriptions(w http.ResponseWriter, r *http.Request) error {
 	u, _ := p.userOf(r)
 	all, err := p.allOf(r.Context(), u)
 	if err != nil {
 		return err
+	}
+	live, _, err := read[client.RunList](p.api.ListRuns(r.Context(), &client.ListRunsParams{
+		User: &u.ID, Limit: new(pageSize), State: &[]client.RunState{
+			client.RunStatePending, client.RunStateRunning, client.RunStateWaiting, client.RunStateCompensating, client.RunStateStuck,
+		},
+	}))
+	if err != nil {
+		return err
+	}
+	shown := everything{Subscriptions: all}
+	for i := range live.Runs {
+		shown.Underway = append(shown.Underway, viewRun(&live.Runs[i]))
 	}
 	plans, err := p.allPlans(r.Context())
 	if err != nil {
@@ -114,7 +132,7 @@ func (p *portal) subscriptions(w http.ResponseWriter, r *http.Request) error {
 	for i := range all {
 		all[i].name(plans)
 	}
-	return p.show(w, r, http.StatusOK, "subscriptions", "My subscriptions", all)
+	return p.show(w, r, http.StatusOK, "subscriptions", "My subscriptions", shown)
 }
 
 // The method `name` sets the title of the plan.
