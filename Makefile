@@ -6,7 +6,7 @@ GOTESTSUM     := go run gotest.tools/gotestsum@v1.13.0
 VERSION       := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 .DEFAULT_GOAL := help
-.PHONY: help build install uninstall demo test screens readme-test process sim crash-matrix chaos audit soak steady lint vuln generate check-generated bench bench-scale bench-audit bench-usage clean
+.PHONY: help build install uninstall demo test screens console readme-test process sim crash-matrix chaos audit soak steady lint vuln generate check-generated bench bench-scale bench-audit bench-usage clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -59,6 +59,12 @@ test: ## run all tests, with a real PostgreSQL, PgBouncer, Keystone, Glance and 
 screens: ## write pictures of all web pages to bin/screens, wide and narrow, light and dark; `make test` looks at the same pages, but writes no pictures
 	TENANTRY_TEST_SCREENS=$(CURDIR)/bin/screens deploy/testservices/run -- \
 		go test -count=1 -p 1 -timeout 30m -run Chromium ./orchestrator/console ./orchestrator/portal
+
+RUNS := 500
+
+console: ## use the console as an operator and as a merchant, with a real Chromium, Keystone and PostgreSQL, and RUNS runs; `make test` does the same with 16 runs
+	TENANTRY_TEST_CONSOLE=$(RUNS) deploy/testservices/run -- \
+		go test -count=1 -v -timeout 20m -run '^TestPeopleUseTheConsoleOnRealParts$$' ./cmd/tenantry/stories
 
 readme-test: ## run the commands of the README on a real Keystone, as `make test` does too
 	go test -count=1 -v ./deploy/readmetest

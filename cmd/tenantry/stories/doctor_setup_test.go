@@ -3,18 +3,13 @@ package stories_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
-	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -316,34 +311,10 @@ func (w *setUp) apply(f doctor.Fix) {
 	}
 }
 
-// The type `certified` has the paths of a certificate and of its key.
-type certified struct{ certificate, key string }
-
 // The method `certificate` writes a self-signed certificate for a host. The function `change` may change it.
 func (w *setUp) certificate(host string, change func(*x509.Certificate)) certified {
 	w.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	w.ok(err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(365 * 24 * time.Hour), IsCA: true,
-		BasicConstraintsValid: true,
-	}
-	if ip := net.ParseIP(host); ip != nil {
-		template.IPAddresses = []net.IP{ip}
-	} else {
-		template.DNSNames = []string{host}
-	}
-	if change != nil {
-		change(template)
-	}
-	public, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	w.ok(err)
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	w.ok(err)
-	name := filepath.Join(w.dir, uuid.NewString())
-	w.ok(os.WriteFile(name+".crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: public}), 0o600))
-	w.ok(os.WriteFile(name+".key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
-	return certified{name + ".crt", name + ".key"}
+	return certify(w.t, w.dir, host, change)
 }
 
 // withTLS makes the server use the certificate.

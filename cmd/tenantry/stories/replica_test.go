@@ -66,7 +66,7 @@ func (s *site) serve(env ...string) *replica {
 	}
 	deadline := time.Now().Add(20 * time.Second)
 	for {
-		resp, err := http.Get(r.url + "/readyz")
+		resp, err := s.web.Get(r.url + "/readyz")
 		if err == nil {
 			_ = resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {

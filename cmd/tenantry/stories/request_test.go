@@ -68,9 +68,14 @@ func (s *site) get(url, path string) (answer, error) {
 	return s.do(req)
 }
 
-func (s *site) do(req *http.Request) (answer, error) {
-	req.SetBasicAuth(s.apiKey, s.secret)
-	resp, err := (&http.Client{Timeout: 40 * time.Second}).Do(req)
+func (s *site) do(req *http.Request) (answer, error) { return s.doAs(s.apiKey, s.secret, req) }
+
+// The method `doAs` sends a request with the API key of any merchant.
+func (s *site) doAs(key, secret string, req *http.Request) (answer, error) {
+	req.SetBasicAuth(key, secret)
+	client := s.web
+	client.Timeout = 40 * time.Second
+	resp, err := client.Do(req)
 	if err != nil {
 		return answer{}, err
 	}

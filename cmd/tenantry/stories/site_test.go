@@ -38,6 +38,7 @@ type site struct {
 	log         *logFile
 	database    string // the replicas' database
 	replica     func() (*exec.Cmd, error)
+	web         http.Client // calls the replicas, and trusts their certificate if they have one
 
 	merchant billing.Merchant
 	plan     billing.Plan

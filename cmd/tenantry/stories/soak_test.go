@@ -29,9 +29,6 @@ import (
 // maxMemory is the maximum resident memory of a replica in a soak test, in MiB.
 const maxMemory = 250
 
-// The type `shop` is a merchant in a soak test.
-type shop struct{ id, plan, key, secret string }
-
 // The type `soak` is an installation with one replica and four merchants. The first merchant attacks the replica. All merchants
 // order.
 type soak struct {
@@ -108,7 +105,7 @@ func newSoak(t *testing.T) *soak {
 	}}
 	s.site = newSite(t, storetest.PostgreSQL(t), realCloud(t, &upstream{}), in)
 	s.env = append(s.env, "TENANTRY_LOG_LEVEL=info", "TENANTRY_LEASE=10s")
-	s.shops = []shop{{s.merchant.ID, s.plan.ID, s.apiKey, s.secret}}
+	s.shops = []shop{{s.merchant.ID, s.merchant.Name, s.plan.ID, s.apiKey, s.secret}}
 	for i := range 3 {
 		s.shops = append(s.shops, s.newShop(fmt.Sprint("shop ", i)))
 	}
@@ -150,19 +147,6 @@ func (s *soak) manySubscriptions() []byte {
 	body, err := json.Marshal(all)
 	s.ok(err)
 	return body
-}
-
-func (s *soak) newShop(name string) shop {
-	m, err := s.billing.CreateMerchant(s.t.Context(), billing.Merchant{ID: uuid.NewString(), Name: name, Currency: "eur", Language: "eng"})
-	s.ok(err)
-	plan, err := s.billing.CreatePlan(s.t.Context(), m.ID, billing.Plan{ID: uuid.NewString(), Name: "small"})
-	s.ok(err)
-	var made struct {
-		APIKey    string `json:"api_key"`
-		APISecret string `json:"api_secret"`
-	}
-	s.unmarshal(s.run("merchant", "create", m.ID, "--name", name, "-f", "json"), &made)
-	return shop{m.ID, plan.ID, made.APIKey, made.APISecret}
 }
 
 // The method `order` places an order of one merchant every 500 ms, until ctx ends. If the answer takes longer than 500 ms, the next

@@ -31,8 +31,11 @@ func Start(t *testing.T) context.Context {
 	ctx, cancel := chromedp.NewContext(allocator)
 	ctx, timeout := context.WithTimeout(ctx, maxTime())
 	t.Cleanup(func() {
+		closed := ctx.Err() != nil
 		timeout()
-		_ = chromedp.Cancel(ctx) // the browser may have ended already
+		if !closed {
+			_ = chromedp.Cancel(ctx) // the browser may have ended already
+		}
 		cancel()
 		stop()
 	})
@@ -40,6 +43,14 @@ func Start(t *testing.T) context.Context {
 		t.Fatalf("starting chromium: %v", err)
 	}
 	return ctx
+}
+
+// Close closes a browser before the end of the test.
+func Close(t *testing.T, ctx context.Context) {
+	t.Helper()
+	if err := chromedp.Cancel(ctx); err != nil {
+		t.Fatalf("closing chromium: %v", err)
+	}
 }
 
 // maxTime returns the time limit of a browser. All pictures of a page take about 10 seconds on two cores.
