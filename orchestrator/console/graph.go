@@ -3,16 +3,22 @@ package console
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
 // The measures of the picture of a run's steps, in pixels.
 const (
-	nodeWidth, nodeHeight = 190, 34
-	gapX, gapY            = 46, 12
+	nodeHeight = 34
+	gapX, gapY = 46, 12
+	beforeText = 26 // the place of the dot
+	afterText  = 12
+	character  = 7.45 // the maximum width of a character: fonts differ
+	maxLabel   = 40   // the maximum length of a name, in characters
 )
 
 // The type `graph` is the picture of a run's steps. A step stands to the right of the steps after which it begins.
@@ -32,7 +38,7 @@ type node struct {
 func (n node) Middle() int { return n.Y + n.Height/2 + 4 }
 
 // TextX returns the beginning of the text in the node.
-func (n node) TextX() int { return n.X + 26 }
+func (n node) TextX() int { return n.X + beforeText }
 
 // DotX returns the middle of the dot in the node.
 func (n node) DotX() int { return n.X + 14 }
@@ -40,19 +46,23 @@ func (n node) DotX() int { return n.X + 14 }
 // DotY returns the middle of the dot in the node.
 func (n node) DotY() int { return n.Y + n.Height/2 }
 
-// Label returns the name of the step, cut to the width of the node.
+// Label returns the name of the step. The middle of a long name is left out, because names differ at the end.
 func (n node) Label() string {
-	const most = 22
-	if r := []rune(n.Name); len(r) > most {
-		return string(r[:most-1]) + "…"
+	if r := []rune(n.Name); len(r) > maxLabel {
+		return string(r[:maxLabel/2]) + "…" + string(r[len(r)-maxLabel/2+1:])
 	}
 	return n.Name
 }
 
+// The function `widthOf` returns the width of a node with this name.
+func widthOf(n node) int {
+	return beforeText + afterText + int(math.Ceil(character*float64(utf8.RuneCountInString(n.Label()))))
+}
+
 type edge struct{ Path string }
 
-// graphOf places the steps. The column of a step is the length of the longest way to it. The row of a step is as near as possible to the rows of
-// the steps before it.
+// graphOf places the steps. The column of a step is the length of the longest way to it; a column is as wide as its longest name. The row of a step
+// is as near as possible to the rows of the steps before it.
 func graphOf(run client.Run) graph {
 	column, at := map[string]int{}, map[string]int{}
 	for i, s := range run.Steps {
@@ -75,6 +85,18 @@ func graphOf(run client.Run) graph {
 		return d
 	}
 	var g graph
+	var widths []int // of the columns
+	for _, s := range run.Steps {
+		x := depth(s.Name, 0)
+		for len(widths) <= x {
+			widths = append(widths, 0)
+		}
+		widths[x] = max(widths[x], widthOf(node{Step: s}))
+	}
+	left := make([]int, len(widths))
+	for x := 1; x < len(left); x++ {
+		left[x] = left[x-1] + widths[x-1] + gapX
+	}
 	taken, placed := map[[2]int]bool{}, map[string]node{}
 	order := slices.Clone(run.Steps)
 	slices.SortStableFunc(order, func(a, b client.Step) int { return cmp.Compare(depth(a.Name, 0), depth(b.Name, 0)) })
@@ -91,10 +113,10 @@ func graphOf(run client.Run) graph {
 			y++
 		}
 		taken[[2]int{x, y}] = true
-		n := node{Step: s, X: x * (nodeWidth + gapX), Y: y * (nodeHeight + gapY), Width: nodeWidth, Height: nodeHeight}
+		n := node{Step: s, X: left[x], Y: y * (nodeHeight + gapY), Width: widths[x], Height: nodeHeight}
 		placed[s.Name] = n
 		g.Nodes = append(g.Nodes, n)
-		g.Width, g.Height = max(g.Width, n.X+nodeWidth), max(g.Height, n.Y+nodeHeight)
+		g.Width, g.Height = max(g.Width, n.X+n.Width), max(g.Height, n.Y+nodeHeight)
 		if s.After == nil {
 			continue
 		}
@@ -103,7 +125,7 @@ func graphOf(run client.Run) graph {
 			if !found {
 				continue
 			}
-			x1, y1, x2, y2 := from.X+nodeWidth, from.DotY(), n.X, n.DotY()
+			x1, y1, x2, y2 := from.X+from.Width, from.DotY(), n.X, n.DotY()
 			half := (x2 - x1) / 2
 			g.Edges = append(g.Edges, edge{fmt.Sprintf("M%d %dC%d %d %d %d %d %d", x1, y1, x1+half, y1, x2-half, y2, x2, y2)})
 		}

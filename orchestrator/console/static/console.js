@@ -1,4 +1,4 @@
-// Small helps that the pages can do without: copying ids, and times that grow.
+// Small helps that the pages can do without: copying ids, times that grow, and a navigation that shows where you are.
 "use strict";
 (() => {
   const roughly = (s) => s < 60 ? `${Math.floor(s)} s` : s < 3600 ? `${Math.floor(s / 60)} min` : s < 172800 ? `${Math.floor(s / 3600)} h` : `${Math.floor(s / 86400)} d`;
@@ -30,5 +30,8 @@
     } catch { /* the service is away: htmx tries again */ } finally { asked.abort(); }
   });
   buttons(document);
+  const place = () => document.querySelector(".top nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+  addEventListener("resize", place);
+  place();
   setInterval(() => ages(document), 10000);
 })();
