@@ -12,9 +12,10 @@ type Self interface {
 	Version(ctx context.Context) (string, error)
 
 	// Scopes logs in with the user and the password of the credential, but without its scope. It returns at most 20 of the projects that the
-	// user can use as the scope. Keystone refuses a wrong password and a wrong scope with the same answer: Scopes therefore shows which of them
-	// is wrong. If Keystone refuses the login, the error wraps an [upstream.RefusedLoginError]. If Keystone accepts the login, but refuses to
-	// list the projects, the result is empty. An application credential has a fixed scope, so Scopes must not be called for it.
+	// user can use as the scope. Keystone refuses a wrong password and a wrong scope with the same answer. If Scopes succeeds, the password is
+	// right, and the scope was wrong. If Keystone refuses the login, the error wraps an [upstream.RefusedLoginError]. If Keystone accepts the
+	// login, but refuses to list the projects, the result is empty. An application credential has a fixed scope, so Scopes must not be called
+	// for it.
 	Scopes(ctx context.Context) ([]Project, error)
 
 	// Holder returns the user of the credential, with the scope and the roles of the token.
