@@ -49,10 +49,10 @@ func plainOf(s any) string {
 // The function `short` returns the end of an id, which differs more between two ids than the beginning.
 func short(id any) string {
 	text := plainOf(id)
-	if len(text) <= 12 {
-		return text
+	if len(text) > 12 {
+		text = "…" + text[len(text)-8:]
 	}
-	return "…" + text[len(text)-8:]
+	return escape.Line(text)
 }
 
 // The function `who` returns the name of a person without the id that the API adds.

@@ -60,14 +60,18 @@ func (c countedSignIns) Among(ctx context.Context, ids []string) (map[string]boo
 }
 
 // second is the console of another replica, which executes no runs.
-func (w *world) second(t *testing.T) (as *world, queries *counted) {
+func (w *world) second(t *testing.T, change ...func(*console.Options)) (as *world, queries *counted) {
 	t.Helper()
 	queries = &counted{Store: w.Store}
-	handler, serve, err := console.New(console.Options{
-		API: w.Service.Handler, View: w.view, ViewEvent: viewEvent, Follower: queries, SignIns: countedSignIns{w.Store.SignIns(time.Now), queries},
+	o := console.Options{
+		API: w.Service.Handler, View: w.view, ViewEvent: viewEvent, Follower: queries, SignIns: countedSignIns{w.Store.SignIns(w.now), queries},
 		Merchants: w.Store.Merchants(), Identity: func(string) (keystone.Identity, error) { return w.Identity, nil }, Logins: loginrate.New(100),
-		AdminRole: servicetest.AdminRole, Workflows: []string{"subscribe"}, Domain: "Default", Now: time.Now, Version: "test", Log: zerolog.New(w.Log),
-	})
+		AdminRole: servicetest.AdminRole, Workflows: []string{"subscribe"}, Domain: "Default", Now: w.now, Version: "test", Log: zerolog.New(w.Log),
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	handler, serve, err := console.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

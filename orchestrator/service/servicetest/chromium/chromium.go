@@ -34,7 +34,7 @@ func Start(t *testing.T) context.Context {
 		closed := ctx.Err() != nil
 		timeout()
 		if !closed {
-			_ = chromedp.Cancel(ctx) // the browser may have ended already
+			_ = chromedp.Cancel(ctx) //nolint:errcheck // the browser may have ended already
 		}
 		cancel()
 		stop()
@@ -97,7 +97,7 @@ func Watch(t *testing.T, ctx context.Context) *Seen {
 		case *network.EventRequestWillBeSent:
 			s.urls = append(s.urls, e.Request.URL)
 		case *log.EventEntryAdded:
-			s.faults = append(s.faults, e.Entry.Text)
+			s.faults = append(s.faults, strings.TrimSpace(e.Entry.Text+" "+e.Entry.URL))
 		case *js.EventExceptionThrown:
 			s.faults = append(s.faults, e.ExceptionDetails.Text)
 		}
