@@ -19,7 +19,7 @@ import (
 
 func (p *program) merchant() *cobra.Command {
 	return group("merchant", "Manage merchants and their API keys",
-		"Manage merchants and their API keys in the configured database. No server needs to run. A merchant's id is its\nid in BillingStack. The commands refuse a domain or role that Keystone does not have. They ask Keystone\nwith the OS_* variables or clouds.yaml. If this fails, they print a warning, and do not check the domain and the roles.\n\n"+exitHelp,
+		"Manage merchants and their API keys in the configured database. No server needs to run. A merchant's id is its\nid in BillingStack. The commands refuse a domain or role that Keystone does not have. For this\ncheck, they log in to Keystone with the OS_* variables or clouds.yaml. If the login fails, they print a warning, and\ndo not check the domain and the roles.\n\n"+exitHelp,
 		p.merchantCreate(), p.merchantList(), p.merchantUpdate(), p.merchantSwitch("disable"), p.merchantSwitch("enable"),
 		p.merchantRotateKey())
 }

@@ -29,7 +29,7 @@ type Options struct {
 	Runs    saga.Reader
 	Starter saga.Starter
 	Actions saga.Actions
-	// Workflows are the workflows of the runs. Explanations say what their runs mean for the user.
+	// Workflows are the workflows of the runs. Their texts are a part of explanations: they say what a run means for the user.
 	Workflows []*saga.Definition
 	// Admit checks an order and reads the objects that the order names.
 	Admit     workflows.Deps

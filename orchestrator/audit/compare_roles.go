@@ -93,7 +93,7 @@ func (c *comparison) compareRole(users map[string]int, t *tenant, p *foundProjec
 		about.Repair.Advice = explain.Command("openstack", "role", "add", "--project", t.id, "--user", g.user, g.role)
 		detail := fmt.Sprintf("user %s does not have role %s on %s; run %s assigned the role", c.userName(t.cloud, g.user), r.name, t.name, r.run)
 		if r.was != "" {
-			detail = fmt.Sprintf("user %s does not have role %s (%s) on %s: run %s assigned role %s, which was deleted; a new role has its name",
+			detail = fmt.Sprintf("user %s does not have role %s (%s) on %s: run %s assigned role %s, which was deleted; the role that the user lacks is a new role with the same name",
 				c.userName(t.cloud, g.user), r.name, g.role, t.name, r.run, r.was)
 		}
 		if cloud.admin[g.role] && !c.allowAdmin {

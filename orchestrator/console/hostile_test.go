@@ -361,7 +361,7 @@ func TestEachPageShowsHostileTextsAsText(t *testing.T) {
 	visits, waiting := objects.visits(), objects.waiting
 	api := &distortion{next: w.Service.Handler}
 	var options console.Options
-	other, _ := w.second(t, func(o *console.Options) {
+	other := w.second(t, func(o *console.Options) {
 		o.API = api
 		view, viewEvent := o.View, o.ViewEvent
 		o.View = func(run *saga.Run, portal bool) ([]byte, error) {

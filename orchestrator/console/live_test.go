@@ -8,63 +8,26 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/tenantry/tenantry/keystone"
-	"github.com/tenantry/tenantry/keystone/keystonetest"
 	"github.com/tenantry/tenantry/orchestrator/console"
 	"github.com/tenantry/tenantry/orchestrator/loginrate"
 	"github.com/tenantry/tenantry/orchestrator/merchants"
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/service/servicetest"
-	"github.com/tenantry/tenantry/store"
 )
 
-// counted counts the queries of live updates.
-type counted struct {
-	*store.Store
-	queries atomic.Int64
-}
-
-func (c *counted) Updated(ctx context.Context, ids, merchants []string) (map[string]time.Time, map[string]string, error) {
-	c.queries.Add(1)
-	return c.Store.Updated(ctx, ids, merchants)
-}
-
-func (c *counted) RunsOf(ctx context.Context, ids []string) ([]*saga.Run, error) {
-	c.queries.Add(3)
-	return c.Store.RunsOf(ctx, ids)
-}
-
-func (c *counted) LastEvents(ctx context.Context, ids []string, limit int) (map[string][]saga.Event, error) {
-	c.queries.Add(1)
-	return c.Store.LastEvents(ctx, ids, limit)
-}
-
-// countedSignIns counts the queries about sessions that live updates make.
-type countedSignIns struct {
-	*store.SignIns
-	of *counted
-}
-
-func (c countedSignIns) Among(ctx context.Context, ids []string) (map[string]bool, error) {
-	c.of.queries.Add(1)
-	return c.SignIns.Among(ctx, ids)
-}
-
 // second is the console of another replica, which executes no runs.
-func (w *world) second(t *testing.T, change ...func(*console.Options)) (as *world, queries *counted) {
+func (w *world) second(t *testing.T, change ...func(*console.Options)) *world {
 	t.Helper()
-	queries = &counted{Store: w.Store}
 	o := console.Options{
-		API: w.Service.Handler, View: w.view, ViewEvent: viewEvent, Follower: queries, SignIns: countedSignIns{w.Store.SignIns(w.now), queries},
+		API: w.Service.Handler, View: w.view, ViewEvent: viewEvent, Follower: w.Store, SignIns: w.Store.SignIns(w.now),
 		Merchants: w.Store.Merchants(), Identity: func(string) (keystone.Identity, error) { return w.Identity, nil }, Logins: loginrate.New(100),
 		AdminRole: servicetest.AdminRole, Workflows: []string{"subscribe"}, Domain: "Default", Now: w.now, Version: "test", Log: zerolog.New(w.Log),
 	}
@@ -87,7 +50,7 @@ func (w *world) second(t *testing.T, change ...func(*console.Options)) (as *worl
 	})
 	in := *w.Installation
 	in.URL, in.Client = server.URL, server.Client()
-	return &world{Installation: &in}, queries
+	return &world{Installation: &in}
 }
 
 // The method `view` returns a run as the API shows it.
@@ -187,7 +150,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 // A replica shows the changes of runs that another replica executes: to operators, and to the merchant of the run alone.
 func TestOpenPagesAreUpdated(t *testing.T) {
 	w := newWorld(t)
-	other, _ := w.second(t)
+	other := w.second(t)
 	w.down.Store(true)
 	id := w.orderWaits(t, w.Merchant)
 	operator, portal, stranger := other.operator(t), other.merchant(t, w.Merchant), other.merchant(t, w.Other)
@@ -263,88 +226,5 @@ func TestARevokedCredentialGetsNoUpdates(t *testing.T) {
 		if p := v.get("/console/live?run=" + id + ".0"); !strings.HasPrefix(p.at, "/console/sign-in") {
 			t.Errorf("then a new stream of the %s: %d at %s", name, p.status, p.at)
 		}
-	}
-}
-
-// addOperator adds an operator to Keystone, with the password "pw".
-func (w *world) addOperator(t *testing.T, name string) {
-	t.Helper()
-	role, err := w.Keystone.Role(servicetest.AdminRole)
-	if err != nil {
-		t.Fatal(err)
-	}
-	user, project := w.Keystone.AddUser(keystonetest.User{Name: name, Password: "pw"}), w.Keystone.AddProject(keystone.Project{Name: name})
-	w.Keystone.Assign(keystone.Assignment{ProjectID: project, UserID: user, RoleID: role.ID})
-}
-
-// 200 open pages need little memory and few queries: on average one a second, although runs change all the time.
-func TestManyOpenPagesCostLittle(t *testing.T) {
-	w := newWorld(t)
-	other, queries := w.second(t)
-	w.down.Store(true)
-	const pages = 200
-	var ids []string
-	for range 20 {
-		ids = append(ids, w.orderWaits(t, w.Merchant))
-	}
-	var people []*visitor // one person may have only some of the pages
-	for i := range 10 {
-		name := fmt.Sprint("operator", i)
-		w.addOperator(t, name)
-		v := other.visitor(t)
-		if p := v.post("/console/sign-in", password(name, "pw")); p.at != "/console/runs" {
-			t.Fatalf("signing in: %d at %s: %s", p.status, p.at, p.text)
-		}
-		people = append(people, v)
-	}
-	memory := func() uint64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapInuse + m.StackInuse
-	}
-	before := memory()
-	var streams []*stream
-	for i := range pages {
-		path := "/console/runs/" + ids[i%len(ids)]
-		if i%4 == 0 {
-			path = "/console/runs"
-		}
-		streams = append(streams, people[i%len(people)].follow(path))
-	}
-	began, first := time.Now(), queries.queries.Load()
-	stop, presser := make(chan struct{}), w.operator(t)
-	var changing sync.WaitGroup
-	changing.Go(func() { // the runs wait for BillingStack, are retried, and wait again
-		for i := 0; ; i++ {
-			select {
-			case <-stop:
-				return
-			case <-time.After(100 * time.Millisecond):
-				presser.post("/console/runs/"+ids[i%len(ids)]+"/retry", url.Values{"why": {fmt.Sprint("again ", i)}})
-			}
-		}
-	})
-	time.Sleep(12 * time.Second)
-	used := memory() - before
-	close(stop)
-	changing.Wait()
-	seconds := time.Since(began).Seconds()
-	made := float64(queries.queries.Load() - first)
-	updated := 0
-	for _, s := range streams {
-		if s.has("event: ") {
-			updated++
-		}
-	}
-	t.Logf("%d pages: %.0f queries in %.0f s, %d MiB, %d were updated", pages, made, seconds, used>>20, updated)
-	if made > seconds+7 { // some queries may be made at once after a pause
-		t.Errorf("%.0f queries in %.0f s, want at most one a second", made, seconds)
-	}
-	if used > 60<<20 {
-		t.Errorf("%d MiB, want at most 60", used>>20)
-	}
-	if updated < pages/2 {
-		t.Errorf("only %d of %d pages were updated", updated, pages)
 	}
 }

@@ -86,7 +86,7 @@ type event struct {
 	Since time.Duration // since the run was accepted
 }
 
-// After writes the time since the run was accepted.
+// After returns a text with the time since the run was accepted.
 func (v event) After() string { return "+" + duration(v.Since) }
 
 // Newest returns the events, newest first.

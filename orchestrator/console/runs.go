@@ -98,7 +98,7 @@ func (r row) Took() string { return took(r.CreatedAt, r.EndedAt, r.Now) }
 // The type `moment` is a time, and the time at which the page was made.
 type moment struct{ At, Now time.Time }
 
-// Ago writes the time relative to the page.
+// Ago returns a text with the time relative to the page.
 func (m moment) Ago() string { return ago(m.At, m.Now) }
 
 var runStates = []string{"stuck", "waiting", "running", "pending", "compensating", "compensated", "succeeded"}

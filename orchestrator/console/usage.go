@@ -319,7 +319,7 @@ func (v usageView) Lines() (all []usageLine) {
 	return all
 }
 
-// At writes the time of a line.
+// At returns the time of a line as text.
 func (l usageLine) At() string { return barTime(l.From, l.To) }
 
 // Has reports whether the plots have usage of a kind, for the legend.
@@ -333,7 +333,7 @@ func (v usageView) Empty() bool { return len(v.Billed)+len(v.Measured) == 0 }
 // Begin and End write the times at the ends of the axis.
 func (v usageView) Begin() string { return v.axis(v.From) }
 
-// End writes the time at the right end of the axis.
+// End returns the time at the right end of the axis as text.
 func (v usageView) End() string { return v.axis(v.To) }
 
 func (v usageView) axis(t time.Time) string {

@@ -110,7 +110,7 @@ func TestWhatGoesWrongIsSaidInChromium(t *testing.T) {
 
 func TestTheUsageIsReadInChromium(t *testing.T) {
 	w := newWorld(t)
-	_, subscription := w.used(t)
+	subscription := w.used(t)
 	ctx := chromium.Start(t)
 	chromium.Do(t, ctx, w.open("login"))
 	fill(t, ctx, "name", "ann", "password", "secret-1")

@@ -140,7 +140,7 @@ func (p *portal) logo(w http.ResponseWriter, r *http.Request) {
 func (p *portal) write(w http.ResponseWriter, r *http.Request, kind string, content []byte) {
 	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Cache-Control", "private, max-age=300")
-	if _, err := w.Write(content); err != nil {
+	if _, err := w.Write(content); err != nil { //nolint:gosec // the content is embedded or configured
 		p.Log.Debug().Err(err).Str("path", r.URL.Path).Msg("portal")
 	}
 }

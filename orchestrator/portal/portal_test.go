@@ -305,7 +305,7 @@ func TestTheLifeOfASubscription(t *testing.T) {
 // The usage is the sum of the rows that BillingStack gets, and the amounts are exact.
 func TestTheUsageOfASubscription(t *testing.T) {
 	w := newWorld(t)
-	_, subscription := w.used(t)
+	subscription := w.used(t)
 	v := w.visitor(t)
 	if p := v.post("login", url.Values{"name": {"ann"}, "password": {"secret-1"}}); p.status != http.StatusOK {
 		t.Fatalf("logging in: %d", p.status)

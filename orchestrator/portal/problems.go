@@ -37,7 +37,9 @@ func refusal(response *http.Response, body []byte) error {
 		p.cause = fmt.Errorf("status %d without a problem", response.StatusCode)
 	}
 	p.Status = response.StatusCode
-	p.retryAfter, _ = strconv.Atoi(response.Header.Get("Retry-After")) // zero if there is none
+	if seconds, err := strconv.Atoi(response.Header.Get("Retry-After")); err == nil {
+		p.retryAfter = seconds
+	}
 	return p
 }
 
@@ -124,7 +126,7 @@ func compensated(code string) string {
 }
 
 // The texts for fields that are not valid, by the pointers to the fields.
-var fieldTexts = map[string]string{
+var fieldTexts = map[string]string{ //nolint:gosec // no passwords
 	"name":          "Use 1 to 255 characters, and no invisible ones.",
 	"email":         "Use 1 to 255 characters.",
 	"password":      "Use 1 to 4096 characters, and no invisible ones.",

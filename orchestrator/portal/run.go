@@ -101,7 +101,7 @@ func viewRun(found *client.Run) progress {
 	case found.State == client.RunStateCompensated:
 		made.State, made.Text = "undone", compensated("")
 		if found.Cause != nil {
-			made.Text = compensated(string(found.Cause.Code))
+			made.Text = compensated(found.Cause.Code)
 		}
 	case found.AtRest:
 		made.State, made.Text = "stopped", "We have to look at this ourselves. You do not have to do anything."
@@ -134,18 +134,20 @@ func stepState(s client.StepState) string {
 	switch s {
 	case client.StepStatePending:
 		return "waiting"
-	case client.StepStateSucceeded:
+	case client.StepStateSucceeded, client.StepStateSkipped:
 		return "done"
 	case client.StepStateFailed, client.StepStateUndoFailed:
 		return "failed"
 	case client.StepStateUndone:
 		return "undone"
+	case client.StepStateRunning, client.StepStateUnknown, client.StepStateUndoing:
+		return "running"
 	}
-	return "running" // also if the outcome of an attempt is unknown, or if the step is being undone
+	return "running" // a state of a later release
 }
 
 // The texts of the steps that users see most often. The part of a name after a slash is a detail, such as a role.
-var stepTexts = map[string]string{
+var stepTexts = map[string]string{ //nolint:gosec // no passwords
 	"check":                      "Check the order",
 	"create-customer":            "Open your customer account",
 	"create-customer-tenant":     "Prepare your customer account in the cloud",

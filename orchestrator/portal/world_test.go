@@ -194,13 +194,13 @@ func (v *visitor) subscribed(plan string) (run, subscription string) {
 	return run, found
 }
 
-// The method `used` subscribes ann, and lets three hours pass in which 30 vCPU hours are used. It returns ann, and the path of the
+// The method `used` subscribes ann, and lets three hours pass in which 30 vCPU hours are used. It returns the path of the
 // subscription.
-func (w *world) used(t *testing.T) (v *visitor, subscription string) {
+func (w *world) used(t *testing.T) (subscription string) {
 	t.Helper()
 	begin := time.Now().UTC().Truncate(time.Hour).Add(-4 * time.Hour)
 	w.later.Store(int64(time.Until(begin)))
-	v = w.registered(t, "ann")
+	v := w.registered(t, "ann")
 	_, subscription = v.subscribed(w.small.ID)
 	found, err := w.Billing.Subscription(t.Context(), w.Merchant.ID, strings.TrimPrefix(subscription, "subscriptions/"))
 	must(t, err)
@@ -218,7 +218,7 @@ func (w *world) used(t *testing.T) (v *visitor, subscription string) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	return v, subscription
+	return subscription
 }
 
 var subscriptionLink = regexp.MustCompile(`subscriptions/[0-9a-f-]{36}`)

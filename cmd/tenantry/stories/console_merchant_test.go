@@ -61,7 +61,7 @@ func (o *office) traces() traces {
 	o.ok(ask(o.t.Context(), o.database, &users, `SELECT string_agg(DISTINCT user_id, ' ') FROM runs WHERE merchant_id = $1 AND user_id <> ''`, o.shops[0].id))
 	o.ok(ask(o.t.Context(), o.database, &operators, `SELECT string_agg(id, ' ') FROM (SELECT id FROM audits UNION SELECT id FROM repair_plans) AS x`))
 	theirs := traces{ids: map[string]bool{}, texts: []string{o.shops[0].name, o.shops[0].key, "olga"}}
-	for _, id := range strings.Fields(users) {
+	for id := range strings.FieldsSeq(users) {
 		var found struct{ User struct{ Name string } }
 		o.cloud.call(o.t, http.MethodGet, "/users/"+id, nil, &found)
 		theirs.texts = append(theirs.texts, found.User.Name)

@@ -65,7 +65,7 @@ func newAddresses() addresses { return addresses{map[string]bool{}, map[string]b
 // The type `visit` is a browser in which a person uses the console.
 type visit struct {
 	t       *testing.T
-	ctx     context.Context
+	ctx     context.Context //nolint:containedctx // chromedp keeps the browser in a context
 	url     string
 	browser *chromium.Seen
 	seen    addresses

@@ -31,11 +31,7 @@ func Start(t *testing.T) context.Context {
 	ctx, cancel := chromedp.NewContext(allocator)
 	ctx, timeout := context.WithTimeout(ctx, maxTime())
 	t.Cleanup(func() {
-		closed := ctx.Err() != nil
 		timeout()
-		if !closed {
-			_ = chromedp.Cancel(ctx) //nolint:errcheck // the browser may have ended already
-		}
 		cancel()
 		stop()
 	})
