@@ -46,14 +46,12 @@ uninstall: ## remove what `make install` has installed, with the same variables;
 demo: build ## show a subscription and a compensation, with everything in one process; KEEP=1 keeps it running
 	bin/tenantry demo $(if $(KEEP),--keep)
 
-# Most packages wait for much of their time, so one package more than there are cores is tested at once. The two longest packages begin first.
-# The simulation is the last package: it uses all cores, and its results do not depend on the load.
+# Most packages wait for much of their time, so one package more than there are cores is tested at once.
 PACKAGES = $(shell expr $$(nproc) + 1)
-LONGEST := ./cmd/tenantry/stories ./workflows
 
 test: ## run all tests, with a real PostgreSQL, PgBouncer, Keystone, Glance and Chromium
 	@mkdir -p bin
-	@deploy/testservices/run -- $(GOTESTSUM) --format pkgname --format-hide-empty-pkg --jsonfile bin/test.json -- -p $(PACKAGES) -timeout 20m $(LONGEST) ./...
+	@deploy/testservices/run -- $(GOTESTSUM) --format pkgname --format-hide-empty-pkg --jsonfile bin/test.json -- -p $(PACKAGES) -timeout 20m ./...
 	@deploy/testservices/count-real bin/test.json
 
 screens: ## write pictures of all web pages to bin/screens, wide and narrow, light and dark; `make test` looks at the same pages, but writes no pictures

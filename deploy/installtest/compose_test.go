@@ -159,8 +159,14 @@ func TestTheComposedServicesWorkTogether(t *testing.T) {
 	if out, err := process(t, tenantry.env(system...), check...).CombinedOutput(); err != nil {
 		t.Errorf("the health check: %v: %s", err, out)
 	}
-	if body := await(t, "http://"+tenantry.Environment["TENANTRY_LISTEN"]+"/readyz"); !strings.Contains(body, `"ready":true,"status":"ok"`) {
-		t.Errorf("got %s, want the status ok", body)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) { // the first checks take some seconds
+		body := await(t, "http://"+tenantry.Environment["TENANTRY_LISTEN"]+"/readyz")
+		if strings.Contains(body, `"ready":true,"status":"ok"`) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("got %s, want the status ok within a minute", body)
+		}
 	}
 	must(t, os.WriteFile(filepath.Join(folder, ".env"), []byte(strings.Join(values, "\n")+"\n"), 0o600))
 	must(t, os.WriteFile(filepath.Join(folder, "commands"), []byte(firstSubscription(t)), 0o600))
