@@ -34,7 +34,10 @@ func portals(ctx context.Context, x *examination) []Line {
 	for _, s := range sites {
 		key, m, err := x.store.Merchants().Key(ctx, s.Key)
 		switch {
-		case errors.Is(err, merchants.ErrNotFound), err == nil && (m.ID != s.Merchant || !key.Accepts(s.Secret)):
+		case err == nil && m.ID != s.Merchant:
+			lines = append(lines, fail(instruction("write an API key of this merchant into the file; docs/portal.md describes it"),
+				"the API key in the portal of merchant %s belongs to another merchant", s.Merchant))
+		case errors.Is(err, merchants.ErrNotFound), err == nil && !key.Accepts(s.Secret):
 			lines = append(lines, fail(instruction("create a key with `tenantry merchant rotate-key %s`, or register the merchant with `tenantry merchant"+
 				" create %s --name NAME --sign-up`; write the key and its secret into the files of the portal", s.Merchant, s.Merchant),
 				"the API key in the portal of merchant %s is not accepted", s.Merchant))

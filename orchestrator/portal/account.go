@@ -14,6 +14,7 @@ type account struct {
 	Nonce       string
 	Again       bool              // the registration has begun, and needs the password again
 	Registered  bool              // the account was created a moment ago
+	Ended       bool              // the session has ended
 	Fault       string            // why it did not work
 	Fields      map[string]string // the faults of fields
 }
@@ -65,7 +66,8 @@ func (p *portal) register(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (p *portal) logInPage(w http.ResponseWriter, r *http.Request) error {
-	return p.show(w, r, http.StatusOK, "login", titles["login"], account{Plan: planOf(r.URL.Query()).Get("plan")})
+	return p.show(w, r, http.StatusOK, "login", titles["login"],
+		account{Plan: planOf(r.URL.Query()).Get("plan"), Ended: r.URL.Query().Has("ended")})
 }
 
 func (p *portal) logIn(w http.ResponseWriter, r *http.Request) error {
@@ -83,7 +85,7 @@ func (p *portal) enter(w http.ResponseWriter, r *http.Request, form account, pas
 	if err != nil {
 		return p.refuseAccount(w, r, "login", form, err)
 	}
-	u := user{ID: login.UserID, Name: login.UserName, Token: header.Get("X-Subject-Token")}
+	u := user{Merchant: p.Merchant, ID: login.UserID, Name: login.UserName, Token: header.Get("X-Subject-Token")}
 	if err := p.begin(r, u, login.ExpiresAt); err != nil {
 		return err
 	}
@@ -108,8 +110,10 @@ func (p *portal) refuseAccount(w http.ResponseWriter, r *http.Request, page stri
 	if !refused.Retryable && page == "register" {
 		form.Nonce = newNonce()
 	}
-	form.Fault, form.Fields = refused.words(), refused.fields()
+	if form.Fault, form.Fields = refused.words(), refused.fields(); page == "register" {
+		form.Fault = refused.wordsForForm()
+	}
 	p.note(r, refused)
 	refused.setHeaders(w)
-	return p.show(w, r, refused.Status, page, titles[page], form)
+	return p.show(w, r, refused.shownStatus(), page, titles[page], form)
 }

@@ -52,16 +52,16 @@ func TestAVisitorBecomesACustomerInChromium(t *testing.T) {
 	chromium.Do(t, ctx, chromedp.Click(`main button`), chromedp.WaitVisible(`[data-follow] .steps .done`), chromedp.WaitVisible(`.steps .running`))
 	chromium.Screens(t, ctx, "portal-run")
 	w.down.Store(false)
-	chromium.Do(t, ctx, chromedp.WaitVisible(`.good.ended`)) // nobody has loaded the page again
+	chromium.Do(t, ctx, chromedp.WaitVisible(`#progress .good`)) // nobody has loaded the page again
 	chromium.Screens(t, ctx, "portal-run-done")
 	chromium.Do(t, ctx, chromedp.Click(`.foot .button`), chromedp.WaitVisible(`.facts`))
 	chromium.Screens(t, ctx, "portal-subscription")
-	chromium.Do(t, ctx, chromedp.Click(`summary`), chromedp.WaitVisible(`.danger`), chromedp.Click(`.danger`), chromedp.WaitVisible(`.good.ended`),
+	chromium.Do(t, ctx, chromedp.Click(`summary`), chromedp.WaitVisible(`.danger`), chromedp.Click(`.danger`), chromedp.WaitVisible(`#progress .good`),
 		chromedp.Click(`.foot .button`), chromedp.WaitVisible(`h1 .state.ending`))
 	chromium.Screens(t, ctx, "portal-subscription-ending")
-	chromium.Do(t, ctx, chromedp.Click(`form[action$="/restore"] button`), chromedp.WaitVisible(`.good.ended`), chromedp.Click(`.foot .button`),
+	chromium.Do(t, ctx, chromedp.Click(`form[action$="/restore"] button`), chromedp.WaitVisible(`#progress .good`), chromedp.Click(`.foot .button`),
 		chromedp.WaitVisible(`h1 .state.active`), chromedp.SetValue(`select[name=plan]`, w.large.ID), chromedp.Click(`form[action$="/change-plan"] button`),
-		chromedp.WaitVisible(`.good.ended`), chromedp.Click(`header nav a[href$="/subscriptions"]`), chromedp.WaitVisible(`.list`))
+		chromedp.WaitVisible(`#progress .good`), chromedp.Click(`header nav a[href$="/subscriptions"]`), chromedp.WaitVisible(`.list`))
 	chromium.Screens(t, ctx, "portal-subscriptions")
 	if text := chromium.Read(t, ctx, chromedp.Text(`.list`)); !strings.Contains(text, "Large") || !strings.Contains(text, "Active") {
 		t.Errorf("the subscriptions: %s", text)
@@ -103,7 +103,7 @@ func TestWhatGoesWrongIsSaidInChromium(t *testing.T) {
 	chromium.Screens(t, ctx, "portal-plan-gone")
 	w.refuse.Store(true)
 	chromium.Do(t, ctx, chromedp.Click(`.foot .button`), chromedp.WaitVisible(`.plans`), chromedp.Click(`a[href$="order?plan=`+w.small.ID+`"]`),
-		chromedp.WaitVisible(`form[action$="/order"]`), chromedp.Click(`main button`), chromedp.WaitVisible(`.fault.ended`))
+		chromedp.WaitVisible(`form[action$="/order"]`), chromedp.Click(`main button`), chromedp.WaitVisible(`#progress .fault`))
 	chromium.Screens(t, ctx, "portal-run-undone")
 	browser.Check(t, w.home, refused, away)
 }
@@ -131,5 +131,5 @@ func TestAVisitorSubscribesWithoutScriptsInChromium(t *testing.T) {
 	chromium.Do(t, ctx, chromedp.Click(`main button`), chromedp.WaitVisible(`form[action$="/order"]`), chromedp.Click(`main button`),
 		chromedp.WaitVisible(`.steps .running`))
 	w.down.Store(false)
-	chromium.Do(t, ctx, chromedp.WaitVisible(`.good.ended`), chromedp.Click(`.foot .button`), chromedp.WaitVisible(`h1 .state.active`))
+	chromium.Do(t, ctx, chromedp.WaitVisible(`#progress .good`), chromedp.Click(`.foot .button`), chromedp.WaitVisible(`h1 .state.active`))
 }

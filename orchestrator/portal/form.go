@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"regexp"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 )
@@ -25,6 +26,13 @@ func parse(r *http.Request) error {
 	if err != nil {
 		return errForm
 	}
+	for _, values := range r.PostForm {
+		for _, text := range values {
+			if !utf8.ValidString(text) { // JSON would replace the bytes, so that two different texts become the same
+				return errForm
+			}
+		}
+	}
 	return nil
 }
 
@@ -40,7 +48,8 @@ func nonceOf(r *http.Request) (string, error) {
 }
 
 // The function `key` returns the idempotency key of an order. A form that is sent twice has the same key, so it is one order. The parts must
-// name the user. Otherwise, a user who knows the nonce of another user could get the answer to the other user's order.
+// name the user. Otherwise, a user who knows the nonce of another user could get the answer to the other user's order. A registration has no user
+// yet: there, the name is a part, and nobody is logged in without the password.
 func key(parts ...string) string {
 	hash := sha256.New()
 	for _, part := range parts {

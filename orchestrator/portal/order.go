@@ -69,18 +69,27 @@ func (p *portal) order(w http.ResponseWriter, r *http.Request) error {
 		return err
 	case fields["plan_id"] != "":
 		return errNotForSale
+	case refused.kind() == "idempotency-key-reused": // the form was sent before, with another name: the first order stands
+		http.Redirect(w, r, p.home+"subscriptions", http.StatusSeeOther)
+		return nil
 	}
 	form, failed := p.orderFor(r, id)
-	if failed != nil {
+	switch {
+	case refused.Retryable: // the same order again, also if the plan cannot be read now
+		if failed != nil {
+			form.Plan = &plan{ID: id, Title: "Subscribe"}
+		}
+		form.Customer, form.Nonce = customer, nonce
+	case failed != nil:
 		return failed
-	}
-	if form.Customer, form.Name, form.Nonce = customer, r.PostFormValue("name"), nonce; !refused.Retryable {
+	default:
 		form.Nonce = newNonce()
 	}
-	form.Fault, form.Fields = refused.words(), refused.fields()
+	form.Name = r.PostFormValue("name")
+	form.Fault, form.Fields = refused.wordsForForm(), refused.fields()
 	p.note(r, refused)
 	refused.setHeaders(w)
-	return p.show(w, r, refused.Status, "order", "Subscribe", form)
+	return p.show(w, r, refused.shownStatus(), "order", "Subscribe", form)
 }
 
 func (p *portal) toRun(w http.ResponseWriter, r *http.Request, id string) error {

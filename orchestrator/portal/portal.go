@@ -38,6 +38,7 @@ type portal struct {
 	sessions sessions
 	pages    pages
 	catalog  catalog
+	waits    waits
 }
 
 //go:embed static
@@ -60,13 +61,10 @@ func New(o Options) (http.Handler, error) {
 	}
 	p.sessions = p.newSessions()
 
-	files, all := http.NewServeMux(), http.NewServeMux()
-	files.HandleFunc("GET "+p.home+"static/{file}", p.file)
-	files.HandleFunc("GET "+p.home+"brand.css", p.brand)
-	files.HandleFunc("GET "+p.home+"logo", p.logo)
-	all.Handle("GET "+p.home+"static/", files)
-	all.Handle("GET "+p.home+"brand.css", files)
-	all.Handle("GET "+p.home+"logo", files)
+	all := http.NewServeMux()
+	all.HandleFunc("GET "+p.home+"static/{file}", p.file)
+	all.HandleFunc("GET "+p.home+"brand.css", p.brand)
+	all.HandleFunc("GET "+p.home+"logo", p.logo)
 
 	open := func(pattern string, show page) { all.Handle(pattern, p.withSession(show)) }
 	users := func(pattern string, show page) { all.Handle(pattern, p.withSession(p.loggedIn(show))) }
@@ -84,7 +82,9 @@ func New(o Options) (http.Handler, error) {
 	users("GET "+p.home+"subscriptions/{id}", p.subscription)
 	users("POST "+p.home+"subscriptions/{id}/{action}", p.change)
 	open(p.home, func(http.ResponseWriter, *http.Request) error { return errNotFound })
-	return p.harden(http.NewCrossOriginProtection().Handler(all)), nil
+	sameOrigin := http.NewCrossOriginProtection() // refuses forms that the page of another site has sent
+	sameOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.fail(w, r, errOtherSite) }))
+	return p.harden(sameOrigin.Handler(all)), nil
 }
 
 // maxForm is the maximum size of a form in bytes.

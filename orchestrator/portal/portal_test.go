@@ -1,6 +1,7 @@
 package portal_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/cookiejar"
@@ -58,10 +59,13 @@ func TestAVisitorSubscribes(t *testing.T) {
 	if p := v.get("order?plan=" + w.large.ID); !strings.Contains(p.text, `name="customer" value="`+found.CustomerID+`"`) || strings.Contains(p.text, "Name on the bill") {
 		t.Errorf("the next order is not for the same customer:\n%s", p.text)
 	}
+	if p := w.visitor(t).post("order", url.Values{"plan": {w.large.ID}}); p.at != "login?ended=yes&plan="+w.large.ID || !strings.Contains(p.text, "You were logged out") {
+		t.Errorf("a form without a session leads to %s\n%s", p.at, p.text)
+	}
 	if p := v.post("logout", nil); p.at != "" || !strings.Contains(p.text, "Log in") {
 		t.Errorf("after logging out: %s\n%s", p.at, p.text)
 	}
-	if p := v.get("subscriptions"); p.at != "login?" {
+	if p := v.get("subscriptions"); p.at != "login" {
 		t.Errorf("after logging out, the subscriptions lead to %s", p.at)
 	}
 	if p := v.post("login", url.Values{"name": {"ann"}, "password": {"secret-1"}}); p.at != "subscriptions" || !strings.Contains(p.text, "Small") {
@@ -133,7 +137,7 @@ func TestFormsSayWhatIsWrong(t *testing.T) {
 			t.Errorf("%v: got %d\n%s", form, p.status, p.text)
 		}
 	}
-	if p := v.get("subscriptions"); p.at != "login?" {
+	if p := v.get("subscriptions"); p.at != "login" {
 		t.Errorf("after a refused login, the visitor is at %s", p.at)
 	}
 }
@@ -333,6 +337,17 @@ func TestAUserSeesOnlyTheirOwn(t *testing.T) {
 			t.Errorf("%s: got %d\n%s", path, p.status, p.text)
 		}
 	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.URL+"/v1/runs/"+strings.TrimPrefix(run, "orders/"), nil)
+	must(t, err)
+	r.SetBasicAuth(w.Merchant.Key, w.Merchant.Secret)
+	resp, err := w.Client.Do(r)
+	must(t, err)
+	must(t, resp.Body.Close())
+	for _, seen := range []string{resp.Header.Get("ETag"), "*"} { // a 304 does not say whose run it is
+		if p := eve.get(run + "/steps?seen=" + url.QueryEscape(seen)); p.status != http.StatusNotFound {
+			t.Errorf("following the run with the ETag %s: got %d", seen, p.status)
+		}
+	}
 	own := eve.form("register")
 	for _, action := range []string{"unsubscribe", "restore", "change-plan"} {
 		if p := eve.post(subscription+"/"+action, url.Values{"nonce": own["nonce"], "plan": {w.large.ID}}); p.status != http.StatusNotFound {
@@ -352,11 +367,73 @@ func TestAUserSeesOnlyTheirOwn(t *testing.T) {
 	if p := ann.get("subscriptions"); strings.Count(p.text, "Active") != 1 {
 		t.Errorf("the subscriptions of ann:\n%s", p.text)
 	}
-	// A session of one merchant's portal is no session of another's.
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, strings.Replace(w.home, w.Merchant.ID, w.Other.ID, 1)+"subscriptions", nil)
-	if p := ann.do(r, err); !strings.HasSuffix(p.at, "/login?") {
+	// A session of one merchant's portal is no session of another's, also with the other's cookie.
+	u, err := url.Parse(w.URL)
+	must(t, err)
+	for _, c := range ann.client.Jar.Cookies(u) {
+		c.Name, c.Path, c.Secure = strings.Replace(c.Name, w.Merchant.ID, w.Other.ID, 1), "/", true
+		ann.client.Jar.SetCookies(u, []*http.Cookie{c})
+	}
+	r, err = http.NewRequestWithContext(t.Context(), http.MethodGet, strings.Replace(w.home, w.Merchant.ID, w.Other.ID, 1)+"subscriptions", nil)
+	if p := ann.do(r, err); !strings.HasSuffix(p.at, "/login") {
 		t.Errorf("at the other portal, ann is at %s", p.at)
 	}
+}
+
+// A form that was sent before, and is sent again with another name, is no second order.
+func TestAFormThatWasSentBefore(t *testing.T) {
+	w := newWorld(t)
+	v := w.registered(t, "ann")
+	form := v.form("order?plan="+w.small.ID, "plan", w.small.ID, "name", "Ann")
+	v.ended(v.post("order", form).at)
+	form.Set("name", "Anna")
+	if p := v.post("order", form); p.at != "subscriptions" || strings.Count(p.text, "Active") != 1 {
+		t.Errorf("got %d at %s\n%s", p.status, p.at, p.text)
+	}
+	form = v.form("order?plan="+w.large.ID, "plan", w.large.ID, "customer", uuid.NewString()) // the customer has gone meanwhile
+	p := v.post("order", form)
+	if p.status != http.StatusForbidden && p.status != http.StatusBadRequest || strings.Contains(p.text, form.Get("customer")) {
+		t.Errorf("the form still has the customer that is gone: %d\n%s", p.status, p.text)
+	}
+}
+
+// A user with many open pages leaves places to the other users of the merchant.
+func TestTheWaitsOfAUserHaveALimit(t *testing.T) {
+	w := newWorld(t)
+	v := w.registered(t, "ann")
+	w.down.Store(true)
+	run := v.post("order", v.form("order?plan="+w.small.ID, "plan", w.small.ID, "name", "Ann")).at
+	refused := make(chan page, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	for range 12 {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				next := following.FindStringSubmatch(v.get(run).text)
+				if next == nil {
+					return
+				}
+				if p := v.get(run + "/steps?seen=" + next[1]); p.status == http.StatusTooManyRequests {
+					select {
+					case refused <- p:
+					default:
+					}
+					return
+				}
+			}
+		})
+	}
+	select {
+	case p := <-refused:
+		if p.header.Get("Retry-After") == "" {
+			t.Errorf("got %v", p.header)
+		}
+	case <-time.After(time.Minute):
+		t.Error("twelve pages of one user wait")
+	}
+	stop()
+	w.down.Store(false)
+	all.Wait()
 }
 
 func TestRequestsThatAreRefused(t *testing.T) {
@@ -365,6 +442,9 @@ func TestRequestsThatAreRefused(t *testing.T) {
 	form := v.form("order?plan="+w.small.ID, "plan", w.small.ID, "name", "Ann")
 	if p := v.post("order", form, "Sec-Fetch-Site", "cross-site"); p.status != http.StatusForbidden {
 		t.Errorf("a form of another site: got %d", p.status)
+	}
+	if p := v.post("order", url.Values{"nonce": form["nonce"], "name": {"\xff\xfe"}}); p.status != http.StatusBadRequest {
+		t.Errorf("bytes that are no text: got %d", p.status)
 	}
 	for name, body := range map[string]url.Values{"no nonce": {"plan": {w.small.ID}}, "a short nonce": {"nonce": {"A"}}, "nothing": nil} {
 		if p := v.post("order", body); p.status != http.StatusBadRequest {
@@ -412,6 +492,7 @@ func TestNothingIsSentUnencrypted(t *testing.T) {
 	}{
 		{nil, http.StatusOK},
 		{[]string{"Host", "shop.example.org"}, http.StatusForbidden},
+		{[]string{"Origin", "https://shop.example.org"}, http.StatusForbidden}, // a proxy that sends nothing about the visitor
 		{[]string{"X-Forwarded-For", "192.0.2.1"}, http.StatusForbidden},
 		{[]string{"X-Forwarded-For", "192.0.2.1", "X-Forwarded-Proto", "http"}, http.StatusForbidden},
 		{[]string{"X-Forwarded-For", "192.0.2.1", "X-Forwarded-Proto", "https", "Host", "shop.example.org"}, http.StatusOK},
@@ -441,7 +522,7 @@ func TestAPortalWhoseKeyIsRefused(t *testing.T) {
 	must(t, err)
 	w.later.Store(int64(6 * time.Second)) // the plans are read again
 	for _, path := range []string{"", "subscriptions"} {
-		if p := v.get(path); p.status != http.StatusForbidden || !strings.Contains(p.text, "Contact us") || strings.Contains(p.text, w.Merchant.Key) {
+		if p := v.get(path); p.status != http.StatusServiceUnavailable || !strings.Contains(p.text, "Contact us") || strings.Contains(p.text, w.Merchant.Key) {
 			t.Errorf("%q: got %d\n%s", path, p.status, p.text)
 		}
 	}

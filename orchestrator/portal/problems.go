@@ -35,6 +35,7 @@ func refusal(response *http.Response, body []byte) error {
 	p := &refused{}
 	if err := json.Unmarshal(body, &p.Problem); err != nil {
 		p.cause = fmt.Errorf("status %d without a problem", response.StatusCode)
+		p.Retryable = response.StatusCode >= http.StatusInternalServerError // for example, a proxy has lost the answer
 	}
 	p.Status = response.StatusCode
 	if seconds, err := strconv.Atoi(response.Header.Get("Retry-After")); err == nil {
@@ -91,7 +92,7 @@ var texts = map[string]string{
 	"plan-gone":               "This plan is not for sale any more.",
 	"subscription-not-found":  "There is no such subscription.",
 	"run-not-found":           "There is no such order.",
-	"idempotency-key-reused":  "This page is out of date. Open it again.",
+	"idempotency-key-reused":  "You have sent this form before. Look at your subscriptions.",
 }
 
 // words tells a visitor the fault, and what the visitor can do.
@@ -107,9 +108,35 @@ func (p *refused) words() string {
 		}
 	}
 	if p.Retryable {
-		return "We cannot do this at the moment. " + p.later() + " You can send the same form again: nothing is done twice."
+		return "We cannot do this at the moment. " + p.later()
 	}
 	return "We cannot do this. Contact us if it does not work tomorrow either."
+}
+
+// wordsForForm is like words, for a page that has the form with the same nonce again.
+func (p *refused) wordsForForm() string {
+	if p.Retryable {
+		return p.words() + " You can send the same form again: nothing is done twice."
+	}
+	return p.words()
+}
+
+// shownStatus returns the status of the page for the visitor. That the API refuses the portal itself is no fault of the visitor's request.
+func (p *refused) shownStatus() int {
+	if p.faultOfPortal() {
+		return http.StatusServiceUnavailable
+	}
+	return p.Status
+}
+
+// faultOfPortal reports whether the merchant or an operator must act: for example, because the API key was revoked.
+func (p *refused) faultOfPortal() bool {
+	switch p.kind() {
+	case "credentials-required", "credentials-invalid", "forbidden", "tls-required", "merchant-disabled", "merchant-not-found", "sign-up-off",
+		"configuration-fault", "internal-error":
+		return true
+	}
+	return false
 }
 
 // The function `compensated` says why a run was undone, by its failure code.
@@ -131,6 +158,7 @@ var fieldTexts = map[string]string{ //nolint:gosec // no passwords
 	"email":         "Use 1 to 255 characters.",
 	"password":      "Use 1 to 4096 characters, and no invisible ones.",
 	"customer/name": "Use 1 to 60 characters.",
+	"customer_id":   "You have no such customer account.",
 	"plan_id":       "This plan is not for sale any more.",
 }
 
@@ -150,6 +178,7 @@ func (p *refused) fields() map[string]string {
 var (
 	errNotFound   = &siteError{http.StatusNotFound, "Not found", "There is no such page."}
 	errInsecure   = &siteError{http.StatusForbidden, "Not encrypted", "This site needs an encrypted connection. Open its address with https://."}
+	errOtherSite  = &siteError{http.StatusForbidden, "Sent by another site", "Open the page here, and send its form."}
 	errForm       = &siteError{http.StatusBadRequest, "Not a form of this site", "Open the page again, and send its form."}
 	errNotForSale = &siteError{http.StatusNotFound, "Not for sale", "We do not sell this plan any more. Choose another one."}
 	errTooLarge   = &siteError{http.StatusRequestEntityTooLarge, "Too large", "Type less into the form."}
@@ -173,14 +202,15 @@ func (p *portal) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case isSite:
 		shown = site
 	case isRefusal && answer.kind() == "user-token-invalid":
-		if err = p.logOut(w, r); err == nil {
+		if err = p.end(w, r); err == nil {
+			p.toLogin(w, r)
 			return
 		}
 		p.Log.Error().Err(err).Msg("portal")
 	case isRefusal:
 		p.note(r, answer)
 		answer.setHeaders(w)
-		shown = &siteError{answer.Status, "This did not work", answer.words()}
+		shown = &siteError{answer.shownStatus(), "This did not work", answer.words()}
 	case r.Context().Err() != nil: // the visitor has gone away
 		p.Log.Debug().Err(err).Str("path", r.URL.Path).Msg("portal")
 	default:
@@ -194,12 +224,7 @@ func (p *portal) fail(w http.ResponseWriter, r *http.Request, err error) {
 // The method `note` logs a refusal that the merchant or an operator can fix: for example, because the API key was revoked.
 func (p *portal) note(r *http.Request, answer *refused) {
 	level := p.Log.Debug()
-	switch answer.kind() {
-	case "credentials-required", "credentials-invalid", "forbidden", "tls-required", "merchant-disabled", "merchant-not-found", "sign-up-off",
-		"configuration-fault", "internal-error":
-		level = p.Log.Error()
-	}
-	if answer.cause != nil && r.Context().Err() == nil {
+	if answer.faultOfPortal() || answer.cause != nil && r.Context().Err() == nil {
 		level = p.Log.Error()
 	}
 	level.Err(answer).Str("merchant_id", p.Merchant).Str("path", r.URL.Path).Str("api_request_id", answer.RequestID).Msg("portal")

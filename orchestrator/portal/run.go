@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
@@ -38,13 +39,24 @@ func (p *portal) watch(w http.ResponseWriter, r *http.Request) error {
 	return p.show(w, r, http.StatusOK, "run", found.What, found)
 }
 
-// The method `steps` waits until the run differs from what the page shows, and answers with the new part of the page.
+// The method `steps` waits until the run differs from what the page shows, and answers with the new part of the page. It reads the run before it
+// waits: the answer 304 to a wait does not say whose run it is, and a run that has ended must not hold a place for waiting.
 func (p *portal) steps(w http.ResponseWriter, r *http.Request) error {
-	params := &client.GetRunParams{Wait: new(longestWait)}
-	if seen := r.URL.Query().Get("seen"); seen != "" {
-		params.IfNoneMatch = &seen
+	found, err := p.run(r, &client.GetRunParams{})
+	if err != nil {
+		return err
 	}
-	found, err := p.run(r, params)
+	if found.Running() && found.Seen == r.URL.Query().Get("seen") {
+		u, _ := p.userOf(r)
+		leave, ok := p.waits.take(u.ID)
+		if !ok {
+			w.Header().Set("Retry-After", "3")
+			w.WriteHeader(http.StatusTooManyRequests)
+			return nil
+		}
+		defer leave()
+		found, err = p.run(r, &client.GetRunParams{Wait: new(longestWait), IfNoneMatch: &found.Seen})
+	}
 	if errors.Is(err, errUnchanged) {
 		w.WriteHeader(http.StatusNoContent)
 		return nil
@@ -53,6 +65,35 @@ func (p *portal) steps(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return p.part(w, r, "run", "progress", found)
+}
+
+// maxWaits is the maximum number of pages of one user that wait at the API. The API has a limit for the merchant, which all users share.
+const maxWaits = 6
+
+// The type `waits` counts the requests that wait, by the ids of the users.
+type waits struct {
+	mu sync.Mutex
+	of map[string]int
+}
+
+// The method `take` takes a place for a request of a user. Call `leave` when the request has ended. If the user has no place left, ok is false.
+func (w *waits) take(user string) (leave func(), ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.of == nil {
+		w.of = map[string]int{}
+	}
+	if w.of[user] >= maxWaits {
+		return nil, false
+	}
+	w.of[user]++
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.of[user]--; w.of[user] == 0 {
+			delete(w.of, user)
+		}
+	}, true
 }
 
 // The method `run` reads a run of the user. The error is errUnchanged if the run still has the ETag in the parameters.
@@ -104,7 +145,7 @@ func viewRun(found *client.Run) progress {
 			made.Text = compensated(found.Cause.Code)
 		}
 	case found.AtRest:
-		made.State, made.Text = "stopped", "We have to look at this ourselves. You do not have to do anything."
+		made.State, made.Text = "stopped", "We have to look at this ourselves. You do not have to do anything. Open this page again later."
 	case found.State == client.RunStateCompensating:
 		made.Text = "Something did not work. What has been done is being undone."
 	case found.State == client.RunStateWaiting:

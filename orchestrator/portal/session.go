@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -17,9 +18,10 @@ const sessionTime = 8 * time.Hour
 
 // The type `user` is somebody who has logged in. It is the content of a session, encoded by package gob.
 type user struct {
-	ID    string // in Keystone
-	Name  string
-	Token string // the unscoped token: only the API receives it
+	Merchant string // the id of the merchant at whose portal the user has logged in: all portals share one store of sessions
+	ID       string // in Keystone
+	Name     string
+	Token    string // the unscoped token: only the API receives it
 }
 
 func init() { gob.Register(user{}) }
@@ -27,7 +29,7 @@ func init() { gob.Register(user{}) }
 const keyUser = "user"
 
 // The type `sessions` has two managers of sessions, because the names of the cookies differ. A browser accepts a cookie whose name begins with
-// __Host- only over TLS. Each portal has cookies of its own.
+// __Host- only over TLS. Each portal has cookies of its own, so that a user can have an account at several merchants.
 type sessions struct{ tls, plain *scs.SessionManager }
 
 func (p *portal) newSessions() sessions {
@@ -54,13 +56,14 @@ func (c codec) Decode(content []byte) (deadline time.Time, values map[string]any
 }
 
 // The method `of` returns the manager for a request. The result is nil if the request has come over a network without TLS. A proxy on this host that
-// ends TLS must send X-Forwarded-Proto: https.
+// ends TLS must send X-Forwarded-Proto: https. A proxy that sends no header at all looks like a browser on this host, until a browser sends a form:
+// then the header Origin has the address that the visitor sees.
 func (s sessions) of(r *http.Request) *scs.SessionManager {
 	here := loopback(r.RemoteAddr)
 	switch {
 	case r.TLS != nil, here && r.Header.Get("X-Forwarded-Proto") == "https":
 		return s.tls
-	case here && !forwarded(r) && loopbackHost(r.Host):
+	case here && !forwarded(r) && loopbackHost(r.Host) && fromHere(r.Header.Get("Origin")):
 		return s.plain
 	}
 	return nil
@@ -74,6 +77,12 @@ func forwarded(r *http.Request) bool {
 		}
 	}
 	return false
+}
+
+// fromHere reports whether the header Origin is missing, or has the address of this host.
+func fromHere(origin string) bool {
+	u, err := url.Parse(origin)
+	return origin == "" || err == nil && loopbackHost(u.Host)
 }
 
 func loopback(address string) bool {
@@ -114,8 +123,18 @@ func (p *portal) withSession(show page) http.Handler {
 			p.fail(w, r, err)
 		}
 	})
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.sessions.of(r).LoadAndSave(answer).ServeHTTP(w, r) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		m := p.sessions.of(r)
+		if c, err := r.Cookie(m.Cookie.Name); err == nil && !sessionCookie.MatchString(c.Value) {
+			r = r.Clone(r.Context())
+			r.Header.Del("Cookie") // the store is not asked for what cannot be a session
+		}
+		m.LoadAndSave(answer).ServeHTTP(w, r)
+	})
 }
+
+// sessionCookie is what the cookie of a session looks like.
+var sessionCookie = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
 
 // The type `hasSession` is the key of a value in the context of requests whose session is loaded.
 type hasSession struct{}
@@ -126,7 +145,7 @@ func (p *portal) userOf(r *http.Request) (user, bool) {
 		return user{}, false
 	}
 	u, ok := p.sessions.of(r).Get(r.Context(), keyUser).(user)
-	return u, ok
+	return u, ok && u.Merchant == p.Merchant
 }
 
 // loggedIn shows a page to users who have logged in. It redirects all other visitors to the page for logging in.
@@ -135,9 +154,28 @@ func (p *portal) loggedIn(show page) page {
 		if _, ok := p.userOf(r); ok {
 			return show(w, r)
 		}
-		http.Redirect(w, r, p.home+"login?"+planOf(r.URL.Query()).Encode(), http.StatusSeeOther)
+		p.toLogin(w, r)
 		return nil
 	}
+}
+
+// toLogin redirects a visitor to the page for logging in. The visitor keeps the chosen plan. A visitor who has sent a form had a session before.
+func (p *portal) toLogin(w http.ResponseWriter, r *http.Request) {
+	query := planOf(r.URL.Query())
+	if r.Method == http.MethodPost {
+		if err := parse(r); err == nil {
+			query = planOf(r.PostForm)
+		}
+		if query == nil {
+			query = url.Values{}
+		}
+		query.Set("ended", "yes")
+	}
+	to := p.home + "login"
+	if len(query) > 0 {
+		to += "?" + query.Encode()
+	}
+	http.Redirect(w, r, to, http.StatusSeeOther)
 }
 
 // The method `begin` begins a session that ends with the token of the user, at the latest.
@@ -153,11 +191,26 @@ func (p *portal) begin(r *http.Request, u user, expires time.Time) error {
 	return nil
 }
 
-// logOut ends the session.
+// logOut ends the session, and shows the first page.
 func (p *portal) logOut(w http.ResponseWriter, r *http.Request) error {
-	if err := p.sessions.of(r).Destroy(r.Context()); err != nil {
+	if err := p.end(w, r); err != nil {
 		return err
 	}
 	http.Redirect(w, r, p.home, http.StatusSeeOther)
 	return nil
+}
+
+// deletionTime is the time limit for the deletion of a session.
+const deletionTime = 5 * time.Second
+
+// The method `end` deletes the session, even if the browser goes away meanwhile. If the store fails, the browser forgets the cookie nevertheless.
+func (p *portal) end(w http.ResponseWriter, r *http.Request) error {
+	m := p.sessions.of(r)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), deletionTime)
+	defer cancel()
+	err := m.Destroy(ctx)
+	if err != nil {
+		m.WriteSessionCookie(ctx, w, "", time.Time{})
+	}
+	return err
 }

@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -116,7 +117,7 @@ var logoTypes = map[string]string{".svg": "image/svg+xml", ".png": "image/png", 
 // The method `site` checks an entry, and reads the files that it names.
 func (e entry) site(folder string) (s Site, faults []error) {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	s = Site{Merchant: e.Merchant, Name: e.Name, Key: e.Key, Currency: e.Currency, Header: "#1f2937", Accent: "#1d4ed8"}
+	s = Site{Merchant: e.Merchant, Name: e.Name, Key: e.Key, Currency: e.Currency}
 	if id, err := uuid.Parse(e.Merchant); err != nil || id.String() != e.Merchant {
 		fault("merchant is not the id of a merchant: a UUID in lower case, with hyphens")
 	}
@@ -179,7 +180,7 @@ func readSecret(path string) (string, error) {
 		return "", err
 	}
 	if info.Mode().Perm()&0o027 != 0 { // a group may read it, because an administrator may have made the group for this purpose
-		return "", fmt.Errorf("other users of the host may read or write %s: type `chmod 600 %s`", path, path)
+		return "", fmt.Errorf("a group or other users of the host may change %s, or other users may read it: type `chmod 600 %s`", path, path)
 	}
 	text, err := readAtMost(path, maxSecret)
 	if err != nil {
@@ -231,6 +232,7 @@ func (c Colour) Text() string {
 
 // The function `style` returns the style sheet with the colours of the site.
 func (s Site) style() []byte {
+	header, accent := cmp.Or(s.Header, "#1f2937"), cmp.Or(s.Accent, "#1d4ed8")
 	return fmt.Appendf(nil, ":root { --header: %s; --on-header: %s; --accent: %s; --on-accent: %s; }\n",
-		s.Header, s.Header.Text(), s.Accent, s.Accent.Text())
+		header, header.Text(), accent, accent.Text())
 }

@@ -56,7 +56,7 @@ func TestTheFileOfPortals(t *testing.T) {
 	if fmt.Sprint(got[0]) != fmt.Sprint(want) {
 		t.Errorf("got  %v\nwant %v", got[0], want)
 	}
-	if s := got[1]; s.Logo.Content != nil || s.Currency != "" || s.Header == "" || s.Accent == "" {
+	if s := got[1]; s.Logo.Content != nil || s.Currency != "" || !strings.Contains(string(s.style()), "--accent: #1d4ed8; --on-accent: #ffffff") {
 		t.Errorf("got %v", s)
 	}
 }

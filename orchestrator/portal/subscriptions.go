@@ -165,12 +165,12 @@ func (p *portal) subscription(w http.ResponseWriter, r *http.Request) error {
 
 func (p *portal) showSubscription(w http.ResponseWriter, r *http.Request, status int, d detail) error {
 	plans, err := p.allPlans(r.Context())
-	if err != nil {
-		return err
+	if err != nil { // the rest of the page is useful without them
+		p.Log.Warn().Err(err).Msg("portal")
 	}
 	d.name(plans)
 	d.Others = slices.DeleteFunc(slices.Clone(plans), func(other plan) bool { return other.ID == d.PlanID })
-	if d.Usage, err = p.usageOf(r.Context(), d.ID); err != nil { // the rest of the page is useful without it
+	if d.Usage, err = p.usageOf(r.Context(), d.ID); err != nil { // as above
 		p.Log.Warn().Err(err).Str("subscription_id", d.ID).Msg("portal")
 	}
 	return p.show(w, r, status, "subscription", "Subscription", d)
@@ -231,11 +231,14 @@ func (p *portal) change(w http.ResponseWriter, r *http.Request) error {
 		return p.toRun(w, r, run)
 	}
 	refused, _ := asRefusal(err)
-	d := detail{subscription: s, Nonce: nonce, Fault: refused.words()}
+	d := detail{subscription: s, Nonce: nonce, Fault: refused.wordsForForm()}
 	if !refused.Retryable {
 		d.Nonce = newNonce()
 	}
+	if refused.fields()["plan_id"] != "" {
+		d.Fault = texts["plan-gone"]
+	}
 	p.note(r, refused)
 	refused.setHeaders(w)
-	return p.showSubscription(w, r, refused.Status, d)
+	return p.showSubscription(w, r, refused.shownStatus(), d)
 }

@@ -3,6 +3,7 @@ package portal
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/url"
 	"slices"
 	"time"
@@ -20,7 +21,6 @@ const maxUsagePages = 10
 
 // The type `usage` is the usage of a subscription since a time.
 type usage struct {
-	From  time.Time
 	Lines []usageLine
 	Total string // of all lines with a price
 }
@@ -36,14 +36,17 @@ type usageLine struct {
 // bill.
 func (p *portal) usageOf(ctx context.Context, id string) (*usage, error) {
 	now := p.Now()
-	made := &usage{From: now.Add(-usageTime)}
+	made := &usage{}
 	type sum struct {
 		amount, total decimal.Decimal
 		priced        bool
 	}
 	sums := map[string]sum{}
-	from := made.From
-	for range maxUsagePages {
+	from := now.Add(-usageTime)
+	for page := 0; ; page++ {
+		if page == maxUsagePages { // a part of the usage must not look like all of it
+			return nil, errors.New("the usage has too many parts")
+		}
 		list, _, err := read[client.UsageList](p.api.GetUsage(ctx, p.Merchant, id, &client.GetUsageParams{From: &from, To: &now}))
 		if err != nil {
 			return nil, err
@@ -74,13 +77,21 @@ func (p *portal) usageOf(ctx context.Context, id string) (*usage, error) {
 	for product, s := range sums {
 		line := usageLine{Product: product, Amount: s.amount.String()}
 		if s.priced {
-			line.Total, total = s.total.StringFixed(2), total.Add(s.total)
+			line.Total, total = money(s.total), total.Add(s.total)
 		}
 		made.Lines = append(made.Lines, line)
 	}
-	made.Total = total.StringFixed(2)
+	made.Total = money(total)
 	slices.SortFunc(made.Lines, func(a, b usageLine) int { return cmp.Compare(a.Product, b.Product) })
 	return made, nil
+}
+
+// The function `money` writes an amount with at least two decimal places, and with all that it has, so that the lines add up to their total.
+func money(amount decimal.Decimal) string {
+	if amount.Equal(amount.Truncate(2)) {
+		return amount.StringFixed(2)
+	}
+	return amount.String()
 }
 
 // nextFrom returns the time at which the usage on the next page begins.
