@@ -224,7 +224,11 @@ func newID() string { return uuid.Must(uuid.NewV7()).String() }
 // is not a loopback name.
 func embedded(s *store.Store, remote bool, log zerolog.Logger) http.Handler {
 	e := server.New(s.Billing(), func(r *http.Request, err error) {
-		log.Error().Err(err).Str("method", upstream.Clean(r.Method)).Str("path", upstream.Clean(r.URL.EscapedPath())).Msg("embedded BillingStack")
+		level := zerolog.ErrorLevel
+		if r.Context().Err() != nil { // the client has gone away
+			level = zerolog.DebugLevel
+		}
+		log.WithLevel(level).Err(err).Str("method", upstream.Clean(r.Method)).Str("path", upstream.Clean(r.URL.EscapedPath())).Msg("embedded BillingStack")
 	})
 	if !remote {
 		e.Pre(server.LoopbackOnly)
