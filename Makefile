@@ -51,7 +51,7 @@ PACKAGES = $(shell expr $$(nproc) + 1)
 
 test: ## run all tests, with a real PostgreSQL, PgBouncer, Keystone, Glance and Chromium
 	@mkdir -p bin
-	@deploy/testservices/run -- $(GOTESTSUM) --format pkgname --format-hide-empty-pkg --jsonfile bin/test.json -- -p $(PACKAGES) -timeout 20m ./...
+	@deploy/testservices/run -- $(GOTESTSUM) --format pkgname --format-hide-empty-pkg --jsonfile bin/test.json -- -p $(PACKAGES) -timeout 30m ./...
 	@deploy/testservices/count-real bin/test.json
 
 screens: ## write pictures of all web pages to bin/screens, wide and narrow, light and dark; `make test` looks at the same pages, but writes no pictures

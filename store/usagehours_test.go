@@ -272,7 +272,8 @@ func TestNoSampleIsLost(t *testing.T) {
 					case <-stop:
 						return
 					default:
-						if _, err := closeHours(s); err != nil {
+						// A taker that waits too long for the others tries again.
+						if _, err := closeHours(s); err != nil && !strings.Contains(err.Error(), "lock timeout") {
 							t.Error(err)
 							return
 						}

@@ -69,7 +69,7 @@ func TestKilledAtEveryInstant(t *testing.T) {
 }
 
 // TestKilledAtEveryInstantWithIdentityV2 tests the cases of TestKilledAtEveryInstant with Identity v2.0. Without -crash-v2, it tests only
-// the workflow `subscribe`, which makes all kinds of requests.
+// every third Do and Undo of the workflow `subscribe`, which makes all kinds of requests: the engine does not know the version.
 func TestKilledAtEveryInstantWithIdentityV2(t *testing.T) {
 	room := make(chan struct{}, 8)
 	for _, trial := range crashTrials(t) {
@@ -88,6 +88,9 @@ func (c crashTrial) killEverywhere(t *testing.T, room chan struct{}) endings {
 	var mu sync.Mutex
 	var cases sync.WaitGroup
 	for n, at := range c.Places {
+		if c.second && !*crashV2 && n%3 != 0 {
+			continue
+		}
 		p := place(at)
 		all[p] = map[instant]ending{}
 		for i := range instants {
