@@ -265,10 +265,10 @@ func everyFault(t *testing.T, database string, keystone keystonetest.Options) {
 	// All cases share the upstreams. The failed calls of one case must not open a circuit, because all other cases would then
 	// wait.
 	neverOpen := func(o *service.Options) { o.TripsAfter = math.MaxUint32 }
-	// A run whose step always fails may end because it reaches its deadline: such runs are in the world `hasty`. The runs in the world `patient`
-	// must not reach their deadline, and have more time than a busy machine needs.
+	// In the world `w`, a step of each run always fails, and the run may reach its deadline. The runs in the world `patient` must not
+	// reach their deadline, and have more time than a busy machine needs.
 	patient := newWorldOn(t, another(t, database), keystone, neverOpen, func(o *service.Options) { o.Deadline = 2 * time.Minute })
-	hasty := newWorldOn(t, database, keystone, neverOpen)
+	w := newWorldOn(t, database, keystone, neverOpen)
 	room := make(chan struct{}, 48)
 	var all sync.WaitGroup
 	try := func(name string, test func(t *testing.T)) {
@@ -279,10 +279,12 @@ func everyFault(t *testing.T, database string, keystone keystonetest.Options) {
 		})
 	}
 	for _, trial := range trialsOn(database) {
-		for row := range patient.faults.table() {
-			tryRow(patient, patient, trial, row, 1, []bool{false, true}, try)
-			tryRow(patient, patient, trial, row, always, []bool{true}, try)
-			tryRow(patient, hasty, trial, row, always, []bool{false}, try)
+		for _, row := range patient.faults.table() {
+			patient.tryRow(trial, row, 1, []bool{false, true}, try)
+			patient.tryRow(trial, row, always, []bool{true}, try)
+		}
+		for _, row := range w.faults.table() {
+			w.tryRow(trial, row, always, []bool{false}, try)
 		}
 	}
 	all.Wait()
@@ -310,10 +312,8 @@ func trialsOn(database string) []workflowstest.Trial {
 // The constant `always` is the number of failures of a step that never succeeds.
 const always = 1 << 30
 
-// tryRow injects one fault into every step of a workflow: into the Do of the step, into its Undo, or into both. A run that is compensated or blocked
-// because its step always fails is in the world `hasty`. The parameter `at` is the place of the fault in the table.
-func tryRow(patient, hasty *world, trial workflowstest.Trial, at, times int, undos []bool, try func(name string, test func(t *testing.T))) {
-	r := hasty.faults.table()[at]
+// tryRow injects one fault into every step of a workflow: into the Do of the step, into its Undo, or into both.
+func (w *world) tryRow(trial workflowstest.Trial, r row, times int, undos []bool, try func(name string, test func(t *testing.T))) {
 	for _, undo := range undos {
 		steps, of, what := trial.Do, r.do, "do "
 		if undo {
@@ -327,13 +327,9 @@ func tryRow(patient, hasty *world, trial workflowstest.Trial, at, times int, und
 			if special, ok := trial.Ends[what+step+", "+r.fault]; ok {
 				e = ends(special)
 			}
-			w := patient
-			if times > 1 && (e.Always == compensates || e.Always == blocked) {
-				w = hasty
-			}
 			if of != nil {
 				try(fmt.Sprintf("%s%s/%s/%s", what, step, r.fault, often(times)), func(t *testing.T) {
-					w.tryFault(t, trial, w.faults.table()[at], step, undo, times, e)
+					w.tryFault(t, trial, r, step, undo, times, e)
 				})
 			}
 		}
@@ -341,7 +337,7 @@ func tryRow(patient, hasty *world, trial workflowstest.Trial, at, times int, und
 	for _, service := range trial.Reads {
 		if r.read != nil && slices.Contains(undos, false) {
 			try(fmt.Sprintf("%s of %s/%s/%s", trial.Reading, service, r.fault, often(times)), func(t *testing.T) {
-				hasty.tryRead(t, trial, r, service, times)
+				w.tryRead(t, trial, r, service, times)
 			})
 		}
 	}
