@@ -207,5 +207,8 @@ func stepText(name string) string {
 		return text
 	}
 	words := strings.ReplaceAll(name, "-", " ")
+	if words == "" {
+		return "Step"
+	}
 	return strings.ToUpper(words[:1]) + words[1:]
 }

@@ -125,6 +125,16 @@ func TestTextIsReadableOnEachColour(t *testing.T) {
 	}
 }
 
+func TestTheTextOfAStep(t *testing.T) {
+	for name, want := range map[string]string{
+		"check": "Check the order", "assign-customer-role/member": "Give you access to your customer account", "revoke-role/x": "Revoke role", "": "Step", "/x": "Step",
+	} {
+		if got := stepText(name); got != want {
+			t.Errorf("%q: got %q, want %q", name, got, want)
+		}
+	}
+}
+
 func TestALongTextIsCut(t *testing.T) {
 	if got := short(strings.Repeat("é", maxText)); got != strings.Repeat("é", maxText) {
 		t.Errorf("got %d bytes", len(got))
