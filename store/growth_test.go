@@ -176,6 +176,13 @@ func (g *growth) measureAll(ctx context.Context, now time.Time) {
 	g.measureLists(ctx, now, old)
 	g.measure("get", func() error { _, err := g.Run(ctx, old.ID); return err })
 	g.measure("get by key", func() error { _, err := g.RunOfKey(ctx, old.Merchant, old.Key); return err })
+	g.measure("newest run about a subscription", func() error {
+		runs, err := g.Latest(ctx, old.Merchant, "subscription", []string{"subscription of " + old.User})
+		if err == nil && len(runs) != 1 {
+			err = fmt.Errorf("got %d runs, want one", len(runs))
+		}
+		return err
+	})
 	g.measure("version", func() error { _, _, err := g.Tip(ctx, old.ID); return err })
 	g.measure("events", func() error { _, err := g.Events(ctx, old.ID, 6, 100); return err })
 	g.measure("actions", func() error { _, err := g.Actions(ctx, old.ID); return err })
@@ -281,6 +288,38 @@ func (g *growth) claim(ctx context.Context, now time.Time, want int) error {
 		err = fmt.Errorf("claimed %v, want %d", ids, want)
 	}
 	return err
+}
+
+// On SQLite, the search for the newest run about an object begins with the object, and not with all runs of the merchant.
+func TestTheNewestRunAboutAnObjectOnSQLite(t *testing.T) {
+	read := planOnSQLite(t, latestRuns, []string{"s1", "s2"}, "subscription", "m")
+	want := []string{
+		"SEARCH o USING INDEX objects_id (id=?)", "SEARCH r USING INDEX sqlite_autoindex_runs_1 (id=?)", "USE TEMP B-TREE FOR ORDER BY",
+	}
+	if !slices.Equal(read, want) {
+		t.Errorf("SQLite reads\n%q\nwant\n%q", read, want)
+	}
+}
+
+// planOnSQLite returns the lines of the plan that SQLite makes for a statement.
+func planOnSQLite(t *testing.T, statement string, args ...any) (read []string) {
+	t.Helper()
+	s, err := Open(t.Context(), storetest.SQLite(t), make([]byte, KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	if _, err := s.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var plan []struct{ Detail string }
+	if err := s.db.Raw("EXPLAIN QUERY PLAN "+statement, args...).Scan(&plan).Error; err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range plan {
+		read = append(read, line.Detail)
+	}
+	return read
 }
 
 // The method `live` returns a live run that is leased to the replica. If replica is empty, the run has no lease and is due.

@@ -13,7 +13,6 @@ import (
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/usage"
-	"github.com/tenantry/tenantry/store/storetest"
 )
 
 // postedUsage are SQL statements that insert usage of the merchants m0 to m9 that was billed and posted. The placeholder FINISHED is the number
@@ -149,25 +148,8 @@ func expect(want int) func(got int, err error) error {
 
 // On SQLite, the search for merchants reads usage that waits only at single places of an index.
 func TestTheSearchForUsageToBillOnSQLite(t *testing.T) {
-	s, err := Open(t.Context(), storetest.SQLite(t), make([]byte, KeySize))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Close() })
-	if _, err := s.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	var plan []struct{ Detail string }
-	args := map[string]any{"now": 0, "most": 0, "young": 0, "limit": 0}
-	if err := s.db.Raw("EXPLAIN QUERY PLAN "+billableMerchants, args).Scan(&plan).Error; err != nil {
-		t.Fatal(err)
-	}
-	var read []string
-	for _, line := range plan {
-		if strings.Contains(line.Detail, " u ") || strings.Contains(line.Detail, "usage_") {
-			read = append(read, line.Detail)
-		}
-	}
+	read := planOnSQLite(t, billableMerchants, map[string]any{"now": 0, "most": 0, "young": 0, "limit": 0})
+	read = slices.DeleteFunc(read, func(line string) bool { return !strings.Contains(line, " u ") && !strings.Contains(line, "usage_") })
 	want := []string{
 		"SEARCH u USING COVERING INDEX usage_unbilled_due (merchant_id>?)", "SEARCH u USING COVERING INDEX usage_unbilled_due (merchant_id=?)",
 		"SEARCH r USING INDEX usage_rows_unposted (merchant_id=? AND made_at>?)",
