@@ -38,7 +38,7 @@ func (w *world) check(in *servicetest.Installation) {
 }
 
 // checkRun returns the invariants that an ended run violates.
-func (w *world) checkRun(r *saga.Run) (all []workflowstest.Broken) {
+func (w *world) checkRun(r *saga.Run) []workflowstest.Broken {
 	i := slices.IndexFunc(w.definitions, func(d *saga.Definition) bool { return d.Name == r.Workflow })
 	expected, err := w.definitions[i].Expect(r)
 	w.ok(err)
@@ -58,14 +58,17 @@ func (w *world) checkRun(r *saga.Run) (all []workflowstest.Broken) {
 	w.byHand.Lock()
 	others := w.others
 	w.byHand.Unlock()
-	runs, err := w.Store.Runs(ctx, saga.Filter{Subject: r.Subject, Limit: 10}) // the run, and other runs of its subject
-	w.ok(err)
-	for _, b := range workflowstest.Check(workflowstest.Seen{Installation: w.installation, Runs: runs, Now: now, Others: others}) {
-		if b.Run == r.ID && (b.Invariant == "succeeded-whole" || b.Invariant == "compensated-clean") {
-			all = append(all, b)
-		}
+	runs := []*saga.Run{r}
+	for _, f := range []saga.Filter{{Live: true}, {States: []saga.RunState{saga.Succeeded}}} {
+		f.Subject, f.Limit = r.Subject, 10
+		others, err := w.Store.Runs(ctx, f)
+		w.ok(err)
+		runs = append(runs, slices.DeleteFunc(others, func(o *saga.Run) bool { return o.ID == r.ID })...)
 	}
-	return all
+	seen := workflowstest.Seen{Installation: w.installation, Runs: runs, Now: now, Others: others}
+	return slices.DeleteFunc(workflowstest.Check(seen, "succeeded-whole", "compensated-clean"), func(b workflowstest.Broken) bool {
+		return b.Run != r.ID
+	})
 }
 
 // The method `until` waits until the function `ok` returns true for the run, and then returns the run.

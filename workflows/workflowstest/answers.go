@@ -94,6 +94,9 @@ func noSecret(v *view, broken report) {
 	for _, place := range slices.Sorted(maps.Keys(v.Texts)) {
 		look("", place, v.Texts[place])
 	}
+	if len(v.Secrets) == 0 {
+		return
+	}
 	for _, r := range v.Runs {
 		stored, err := json.Marshal(struct{ Run, Events any }{r, v.Events[r.ID]})
 		if err != nil {

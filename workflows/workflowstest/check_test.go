@@ -505,11 +505,12 @@ func TestARemovedProjectHadTheTagsOfARunOfTheInstallation(t *testing.T) {
 	} {
 		v := &view{
 			Seen: Seen{
-				Installation: "i", Runs: []*saga.Run{{ID: "maker"}, r},
-				Removals: []Removal{{Kind: project, ID: "p", Tags: c.tags, Run: r.ID, Step: "delete-tenant"}},
+				Installation: "i",
+				Removals:     []Removal{{Kind: project, ID: "p", Tags: c.tags, Run: r.ID, Step: "delete-tenant"}},
 			},
-			ordered: []ordered{{r, []saga.Expected{gone}}},
+			byID: map[string]*saga.Run{"maker": {ID: "maker"}},
 		}
+		v.add(ordered{r, []saga.Expected{gone}})
 		broken := 0
 		deleteIntended(v, func(string, string, ...string) { broken++ })
 		if broken != c.broken {
@@ -522,12 +523,11 @@ func TestARoleThatWasLostMayHaveTwoOwnersOrBeMissing(t *testing.T) {
 	role := saga.Object{Kind: roleAssignment, ID: "p/u/r", Origin: saga.Own}
 	for _, lost := range [][]saga.ObjectRef{nil, {{Kind: roleAssignment, ID: role.ID}}} {
 		v := &view{Seen: Seen{Runs: []*saga.Run{{ID: "1", Objects: []saga.Object{role}}, {ID: "2", Objects: []saga.Object{role}}}, Lost: lost}}
-		v.now = []thing{{kind: roleAssignment, id: role.ID}}
 		for _, r := range v.Runs {
-			v.ordered = append(v.ordered, ordered{run: r})
+			v.add(ordered{run: r})
 		}
-		for _, now := range [][]thing{v.now, nil} {
-			v.now = now
+		for _, now := range [][]thing{{{kind: roleAssignment, id: role.ID}}, nil} {
+			v.now = indexed(now)
 			broken := 0
 			ledgerTrue(v, func(string, string, ...string) { broken++ })
 			if (broken > 0) != (lost == nil) {

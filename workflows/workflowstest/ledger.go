@@ -21,16 +21,16 @@ func ledgerTrue(v *view, broken report) {
 			if o.Origin == saga.Own && !v.madeAgain(x.run, o) {
 				owners[what] = append(owners[what], x.run.ID)
 			}
-			if find(v.now, o.Kind, o.ID) == nil && !v.isLost(o) && !x.leftBehind(o) {
+			if v.now.find(o.Kind, o.ID) == nil && !v.isLost(o) && !x.leftBehind(o) {
 				broken(x.run.ID, "the ledger has an object that does not exist", what)
 			}
 		}
 	}
-	for _, t := range v.now {
+	for _, t := range v.now.all {
 		if len(owners[t.String()]) > 1 {
 			broken("", "several runs have this object as their own", append(owners[t.String()], t.String())...)
 		}
-		if t.kind == roleAssignment && v.onTenant(t) && find(v.others, t.kind, t.id) == nil && !has(v.ordered, func(x ordered) bool {
+		if t.kind == roleAssignment && v.onTenant(t) && v.others.find(t.kind, t.id) == nil && !has(v.about(t.id), func(x ordered) bool {
 			return x.keeps(t)
 		}) {
 			broken("", "the ledger lacks this role assignment", t.String())
@@ -48,8 +48,8 @@ func (x ordered) leftBehind(o saga.Object) bool {
 
 // removedLater reports whether a later run has removed the object. For a role assignment, the removal of its project counts too.
 func (v *view) removedLater(r *saga.Run, o saga.Object) bool {
-	return has(v.Runs, func(later *saga.Run) bool {
-		return isLater(later, r) && has(later.Objects, func(gone saga.Object) bool {
+	return has(v.about(o.ID), func(later ordered) bool {
+		return isLater(later.run, r) && has(later.run.Objects, func(gone saga.Object) bool {
 			return gone.RemovedAt != nil && (gone.Kind == o.Kind && gone.ID == o.ID || strings.HasPrefix(o.ID, gone.ID+"/"))
 		})
 	})
@@ -57,8 +57,8 @@ func (v *view) removedLater(r *saga.Run, o saga.Object) bool {
 
 // madeAgain reports whether the object is in Lost, and a later run has created the object again.
 func (v *view) madeAgain(r *saga.Run, o saga.Object) bool {
-	return v.isLost(o) && has(v.Runs, func(later *saga.Run) bool {
-		return isLater(later, r) && has(later.Objects, func(again saga.Object) bool {
+	return v.isLost(o) && has(v.about(o.ID), func(later ordered) bool {
+		return isLater(later.run, r) && has(later.run.Objects, func(again saga.Object) bool {
 			return again.Kind == o.Kind && again.ID == o.ID && again.Origin == saga.Own && again.RemovedAt == nil
 		})
 	})
@@ -81,7 +81,7 @@ func (v *view) isLost(o saga.Object) bool {
 // onTenant reports whether the role assignment is on a tenant.
 func (v *view) onTenant(t thing) bool {
 	on, _, _ := strings.Cut(t.id, "/")
-	p := find(v.now, project, on)
+	p := v.now.find(project, on)
 	return p != nil && strings.HasPrefix(p.name, "bs-")
 }
 

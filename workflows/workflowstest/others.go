@@ -33,11 +33,11 @@ func untouched[T any](kind string, before, now []T, id func(T) string, broken re
 
 // noOrphan checks each new object: at least one run must expect the object.
 func noOrphan(v *view, broken report) {
-	for _, t := range v.now {
-		if t.kind == roleAssignment || find(v.others, t.kind, t.id) != nil {
+	for _, t := range v.now.all {
+		if t.kind == roleAssignment || v.others.find(t.kind, t.id) != nil {
 			continue
 		}
-		if !has(v.ordered, func(x ordered) bool { return v.belongs(x, t) || x.registered(t) }) {
+		if !has(v.makers(t), func(x ordered) bool { return v.belongs(x, t) || x.registered(t) }) {
 			broken("", "no run expects this object", t.String(), t.name)
 		}
 	}
@@ -46,9 +46,9 @@ func noOrphan(v *view, broken report) {
 // noSurpriseRole checks each new role assignment. A run must expect the assignment, and the assignment must be for the user of this
 // run. If a repair is for several users, its run has no user.
 func noSurpriseRole(v *view, broken report) {
-	for _, t := range v.now {
-		if t.kind == roleAssignment && find(v.others, t.kind, t.id) == nil &&
-			!has(v.ordered, func(x ordered) bool {
+	for _, t := range v.now.all {
+		if t.kind == roleAssignment && v.others.find(t.kind, t.id) == nil &&
+			!has(v.about(t.id), func(x ordered) bool {
 				return x.hasRole(t.id) && (x.run.User == "" || strings.Contains(t.id, "/"+x.run.User+"/"))
 			}) {
 			broken("", "no run expects this role assignment", t.String())

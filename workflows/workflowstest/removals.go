@@ -2,6 +2,7 @@ package workflowstest
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
@@ -12,15 +13,12 @@ import (
 func deleteIntended(v *view, broken report) {
 	for _, gone := range v.Removals {
 		what := gone.Kind + " " + gone.ID
-		if find(v.others, gone.Kind, gone.ID) != nil {
+		if v.others.find(gone.Kind, gone.ID) != nil {
 			broken(gone.Run, "an object that no run created was removed", what)
 			continue
 		}
 		owned, intended := false, false
-		for _, x := range v.ordered {
-			if gone.Run != "" && gone.Run != x.run.ID {
-				continue
-			}
+		for _, x := range v.removers(gone) {
 			steps := x.stepsOf(gone)
 			owned = owned || len(steps) > 0 || x.removes(gone) != nil
 			intended = intended || has(steps, func(name string) bool { return v.undoes(x.run, name, gone) })
@@ -37,10 +35,21 @@ func deleteIntended(v *view, broken report) {
 	}
 }
 
+// The method `removers` returns the run that has removed the object. If this run is not known, the result has all runs.
+func (v *view) removers(gone Removal) []ordered {
+	if gone.Run == "" {
+		return v.ordered
+	}
+	return v.concerned[marksOf(gone.Run)[0]]
+}
+
 // The method `tagged` reports whether a project with these tags was created by a run of this installation.
 func (v *view) tagged(tags []string) bool {
 	return (v.Installation == "" || slices.Contains(tags, "tenantry-installation-"+v.Installation)) &&
-		has(v.Runs, func(r *saga.Run) bool { return slices.Contains(tags, "tenantry-run-"+r.ID) })
+		has(tags, func(tag string) bool {
+			id, is := strings.CutPrefix(tag, "tenantry-run-")
+			return is && v.byID[id] != nil
+		})
 }
 
 // The method `removes` returns the run's expected object if the Do of one of the run's steps may remove the object. Otherwise, the

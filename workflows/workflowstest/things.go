@@ -31,8 +31,11 @@ func (t thing) String() string { return t.kind + " " + t.id }
 // The method `bears` reports whether the thing has the mark of the run. A project's mark is a tag. A subscription's mark is its
 // resource_id, until a step replaces the resource_id by the tenant's id.
 func (t thing) bears(runID string) bool {
-	return has(t.marks, func(m string) bool { return m == "tenantry-run-"+runID || m == "pending:"+runID })
+	return has(marksOf(runID), func(m string) bool { return slices.Contains(t.marks, m) })
 }
+
+// marksOf returns the two marks of a run: a project has the first one, and a subscription the second one.
+func marksOf(runID string) []string { return []string{"tenantry-run-" + runID, "pending:" + runID} }
 
 // The method `things` returns all objects of o.
 func (o Outside) things() (all []thing) {
@@ -66,13 +69,55 @@ func (o Outside) things() (all []thing) {
 	return all
 }
 
-// The function `find` returns the thing with this kind and id, or nil if there is none.
-func find(all []thing, kind, id string) *thing {
-	i := slices.IndexFunc(all, func(t thing) bool { return t.kind == kind && t.id == id })
-	if i < 0 {
-		return nil
+// The type `things` has objects, and their indexes in the field `all` by id and by mark.
+type things struct {
+	all          []thing
+	byID, byMark map[string][]int
+}
+
+func indexed(all []thing) things {
+	t := things{all, map[string][]int{}, map[string][]int{}}
+	for i, one := range all {
+		t.byID[one.id] = append(t.byID[one.id], i)
+		for _, mark := range one.marks {
+			t.byMark[mark] = append(t.byMark[mark], i)
+		}
 	}
-	return &all[i]
+	return t
+}
+
+// The method `find` returns the thing with this kind and id, or nil if there is none.
+func (t things) find(kind, id string) *thing {
+	for _, i := range t.byID[id] {
+		if t.all[i].kind == kind {
+			return &t.all[i]
+		}
+	}
+	return nil
+}
+
+// The method `marked` returns the things with this mark.
+func (t things) marked(mark string) (all []thing) {
+	for _, i := range t.byMark[mark] {
+		all = append(all, t.all[i])
+	}
+	return all
+}
+
+// madeBy returns the things that have an id which the run expects, or a mark of the run, in the sequence of t.all.
+func (t things) madeBy(x ordered) (all []thing) {
+	var at []int
+	for _, e := range x.expected {
+		at = append(at, t.byID[e.ID]...)
+	}
+	for _, mark := range marksOf(x.run.ID) {
+		at = append(at, t.byMark[mark]...)
+	}
+	slices.Sort(at)
+	for _, i := range slices.Compact(at) {
+		all = append(all, t.all[i])
+	}
+	return all
 }
 
 // The type `ordered` is a run and its expected objects.
@@ -91,13 +136,23 @@ type made struct {
 // The method `made` returns the objects that the run created. These objects have the run's tag, or an id that the run chose. The
 // result has no role assignments, because a role assignment has no mark.
 func (v *view) made(x ordered) (all []made) {
-	for _, t := range v.now {
-		if t.kind == roleAssignment || find(v.others, t.kind, t.id) != nil {
+	for _, t := range v.now.madeBy(x) {
+		if t.kind == roleAssignment || v.others.find(t.kind, t.id) != nil {
 			continue
 		}
 		if e := x.expects(t); e != nil && (t.bears(x.run.ID) || e.Origin == saga.Own && e.ID == t.id) {
 			all = append(all, made{t, e.Step})
 		}
+	}
+	return all
+}
+
+// The method `makers` returns the runs that may have created the thing: those that expect or have stored its id, and those whose mark it
+// has.
+func (v *view) makers(t thing) []ordered {
+	all := slices.Clone(v.about(t.id))
+	for _, mark := range t.marks {
+		all = append(all, v.concerned[mark]...)
 	}
 	return all
 }

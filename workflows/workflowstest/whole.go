@@ -97,7 +97,7 @@ func succeededWhole(v *view, broken report) {
 				continue
 			}
 			what := fmt.Sprintf("%s %s of %s", e.Kind, e.ID, e.Step)
-			t, gone := find(v.now, e.Kind, e.ID), v.removed(e.Object)
+			t, gone := v.now.find(e.Kind, e.ID), v.removed(e.Object)
 			switch {
 			case t == nil && !gone && !v.removing(e.Object):
 				fault("an expected object is missing", what)
@@ -116,7 +116,7 @@ func succeededWhole(v *view, broken report) {
 // removal of its project counts too.
 func (v *view) removed(o saga.Object) (gone bool) {
 	var at time.Time
-	for _, x := range v.ordered {
+	for _, x := range v.about(o.ID) {
 		for _, e := range x.expected {
 			about := e.Kind == o.Kind && e.ID == o.ID || e.Gone && strings.HasPrefix(o.ID, e.ID+"/")
 			if about && x.run.State == saga.Succeeded && !x.skipped(e) && x.run.EndedAt.After(at) {
@@ -130,7 +130,7 @@ func (v *view) removed(o saga.Object) (gone bool) {
 // The method `removing` reports whether a run that has not ended may have removed the object. For a role assignment, the removal of its
 // project counts too.
 func (v *view) removing(o saga.Object) bool {
-	return has(v.ordered, func(x ordered) bool {
+	return has(v.about(o.ID), func(x ordered) bool {
 		return !x.run.State.Ended() && has(x.expected, func(e saga.Expected) bool {
 			return e.Gone && (e.Kind == o.Kind && e.ID == o.ID || strings.HasPrefix(o.ID, e.ID+"/")) && x.run.Step(e.Step).Begun()
 		})
@@ -153,7 +153,7 @@ func (x ordered) skipped(e saga.Expected) bool {
 // changed the plan of a subscription.
 func (v *view) newest(e saga.Expected) saga.Expected {
 	fields, at := map[string]string{}, map[string]time.Time{}
-	for _, x := range v.ordered {
+	for _, x := range v.about(e.ID) {
 		for _, other := range x.expected {
 			if x.run.State != saga.Succeeded || other.Kind != e.Kind || other.ID != e.ID {
 				continue
@@ -183,7 +183,7 @@ func compensatedClean(v *view, broken report) {
 			}
 		}
 		for _, e := range x.expected {
-			if e.Gone && x.has(e.Object) && find(v.now, e.Kind, e.ID) == nil && !v.removed(e.Object) {
+			if e.Gone && x.has(e.Object) && v.now.find(e.Kind, e.ID) == nil && !v.removed(e.Object) {
 				broken(x.run.ID, "the run is compensated, but an object that it has removed is still missing", e.Kind+" "+e.ID)
 			}
 		}
@@ -192,18 +192,18 @@ func compensatedClean(v *view, broken report) {
 				broken(x.run.ID, "the run is compensated, but has removed an object that it cannot make again", gone.Kind+" "+gone.ID)
 			}
 		}
-		for _, t := range v.now {
-			if slices.Contains(t.marks, "tenantry-disabled-"+x.run.ID) && len(x.run.LeftBehind) == 0 && !v.disables(t) {
+		for _, t := range v.now.marked("tenantry-disabled-" + x.run.ID) {
+			if len(x.run.LeftBehind) == 0 && !v.disables(t) {
 				broken(x.run.ID, "the run is compensated, but a project still has the run's tag", t.String())
 			}
 		}
 		for _, e := range x.expected {
-			if t := find(v.now, e.Kind, e.ID); t != nil && e.Origin == saga.Adopted && !x.left(e.Step, e.ID) {
+			if t := v.now.find(e.Kind, e.ID); t != nil && e.Origin == saga.Adopted && !x.left(e.Step, e.ID) {
 				v.unchanged(x, *t, e, broken)
 			}
 		}
 		for _, e := range x.roles() {
-			if find(v.now, e.Kind, e.ID) != nil && !v.stands(e.ID) {
+			if v.now.find(e.Kind, e.ID) != nil && !v.stands(e.ID) {
 				broken(x.run.ID, "the run is compensated, but one of its role assignments still exists", e.Kind+" "+e.ID)
 			}
 		}
@@ -228,7 +228,7 @@ func (v *view) disables(t thing) bool {
 
 // The method `adopted` reports whether another run expects the thing. Compensated runs do not count.
 func (v *view) adopted(x ordered, t thing) bool {
-	return has(v.ordered, func(y ordered) bool {
+	return has(v.about(t.id), func(y ordered) bool {
 		return y.run != x.run && y.run.State != saga.Compensated &&
 			has(y.expected, func(e saga.Expected) bool { return e.Kind == t.kind && e.ID == t.id && !e.Gone })
 	})
@@ -237,7 +237,7 @@ func (v *view) adopted(x ordered, t thing) bool {
 // The method `stands` reports whether the role assignment may exist. A role assignment may exist if no run created it, if a run
 // that is not compensated created it, or if an operator left it behind.
 func (v *view) stands(id string) bool {
-	return find(v.others, roleAssignment, id) != nil || has(v.ordered, func(x ordered) bool {
+	return v.others.find(roleAssignment, id) != nil || has(v.about(id), func(x ordered) bool {
 		return has(x.roles(), func(e saga.Expected) bool {
 			return e.ID == id && (x.run.State != saga.Compensated || x.leftRole(e))
 		})
