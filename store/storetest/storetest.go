@@ -22,24 +22,47 @@ func SQLite(tb testing.TB) string {
 // PostgreSQL creates a database on the server that `make test` starts. When the test ends, the database is dropped.
 func PostgreSQL(tb testing.TB) string {
 	tb.Helper()
-	server := os.Getenv("TENANTRY_TEST_POSTGRES_URL")
-	if server == "" {
-		tb.Fatal("TENANTRY_TEST_POSTGRES_URL is not set: run the tests with `make test`, which starts PostgreSQL")
-	}
+	name, url := create(tb, "")
+	tb.Cleanup(func() { drop(tb, name) })
+	return url
+}
+
+// The function `create` creates a database, and returns its name and URL. If `template` is not empty, the new database is a copy of the
+// database with this name. The template must have no connections.
+func create(tb testing.TB, template string) (name, address string) {
+	tb.Helper()
 	tb.Log("real: postgres")
 	random := make([]byte, 6)
 	if _, err := rand.Read(random); err != nil {
 		tb.Fatal(err)
 	}
-	name := "test_" + hex.EncodeToString(random)
-	execute(tb, server, "CREATE DATABASE "+name)
-	tb.Cleanup(func() { execute(tb, server, "DROP DATABASE "+name+" WITH (FORCE)") })
-	u, err := url.Parse(server)
+	name = "test_" + hex.EncodeToString(random)
+	statement := "CREATE DATABASE " + name
+	if template != "" {
+		statement += " TEMPLATE " + template
+	}
+	execute(tb, server(tb), statement)
+	u, err := url.Parse(server(tb))
 	if err != nil {
 		tb.Fatal("TENANTRY_TEST_POSTGRES_URL must be the URL of a PostgreSQL server")
 	}
 	u.Path = "/" + name
-	return u.String()
+	return name, u.String()
+}
+
+func drop(tb testing.TB, name string) {
+	tb.Helper()
+	execute(tb, server(tb), "DROP DATABASE "+name+" WITH (FORCE)")
+}
+
+// The function `server` returns the URL of the server that `make test` starts.
+func server(tb testing.TB) string {
+	tb.Helper()
+	server := os.Getenv("TENANTRY_TEST_POSTGRES_URL")
+	if server == "" {
+		tb.Fatal("TENANTRY_TEST_POSTGRES_URL is not set: run the tests with `make test`, which starts PostgreSQL")
+	}
+	return server
 }
 
 // PgBouncer returns a URL that leads to a database through the PgBouncer that `make test` starts. The function PostgreSQL must have

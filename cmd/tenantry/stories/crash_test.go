@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tenantry/tenantry/store/storetest"
 	"github.com/tenantry/tenantry/workflows"
 )
 
@@ -117,7 +116,7 @@ func (c crashTrial) killEverywhere(t *testing.T, room chan struct{}) endings {
 // killAt kills a replica at one instant of one Do or Undo. If `living` is true, another replica is already running. Otherwise
 // killAt starts another replica after the kill.
 func (c crashTrial) killAt(t *testing.T, p place, i instant, living bool) ending {
-	database := storetest.PostgreSQL(t)
+	database := siteTemplate.PostgreSQL(t)
 	k := &killer{
 		t: t, place: p, at: i, refused: c.refusedCall(), executes: c.undoesRefused(p), database: database, done: make(chan struct{}),
 	}

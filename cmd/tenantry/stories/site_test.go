@@ -101,6 +101,7 @@ func emptySite(t testing.TB, database string, c cloud, in *upstream) *site {
 	s := &site{t: t, cloud: c, database: database, replica: tenantryServe, log: &logFile{path: filepath.Join(t.TempDir(), "log")}}
 
 	s.billingFile = storetest.SQLite(t)
+	billingTemplate.Fill(t, s.billingFile)
 	st, err := store.Open(t.Context(), s.billingFile, make([]byte, store.KeySize))
 	s.ok(err)
 	t.Cleanup(func() { _ = st.Close() })
@@ -122,6 +123,23 @@ func emptySite(t testing.TB, database string, c cloud, in *upstream) *site {
 		"TENANTRY_LOG_LEVEL=debug", "HOME="+t.TempDir(), "XDG_DATA_HOME="+t.TempDir())
 	s.env = slices.DeleteFunc(s.env, func(v string) bool { return strings.HasPrefix(v, "TENANTRY_TEST_") })
 	return s
+}
+
+// billingTemplate saves the migrations of each BillingStack, and siteTemplate those of the installations in the crash matrix.
+var (
+	billingTemplate = storetest.Template{Migrate: migrateWith(make([]byte, store.KeySize))}
+	siteTemplate    = storetest.Template{Migrate: migrateWith(secretKey)}
+)
+
+func migrateWith(key []byte) func(context.Context, string) error {
+	return func(ctx context.Context, url string) error {
+		s, err := store.Open(ctx, url, key)
+		if err != nil {
+			return err
+		}
+		_, err = s.Migrate(ctx)
+		return errors.Join(err, s.Close())
+	}
 }
 
 func (s *site) ok(err error) {

@@ -4,6 +4,7 @@ package servicetest
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -156,11 +157,21 @@ var secretKey = bytes.Repeat([]byte{7}, store.KeySize)
 
 func openStore(t testing.TB, database string) *store.Store {
 	t.Helper()
+	template.Fill(t, database)
 	s, _, err := service.Open(t.Context(), service.Config{DatabaseURL: database, SecretKey: secretKey})
 	must(t, err)
 	t.Cleanup(func() { must(t, s.Close()) })
 	return s
 }
+
+// The variable `template` saves the migrations of each SQLite database.
+var template = storetest.Template{Migrate: func(ctx context.Context, url string) error {
+	s, _, err := service.Open(ctx, service.Config{DatabaseURL: url, SecretKey: secretKey})
+	if err != nil {
+		return err
+	}
+	return s.Close()
+}}
 
 // The method `options` returns the options of a service with a short late window. The service knows only the default cloud.
 func (in *Installation) options(o Options) service.Options {
