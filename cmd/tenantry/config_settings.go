@@ -152,7 +152,7 @@ func (c *Config) settings() []setting {
 		}),
 		of(&c.UsageSpool, file, about{
 			key: "usage_spool", otherwise: "no spool", example: "/var/lib/tenantry/spool",
-			meaning: "Folder in which the samples of Ceilometer wait while the database is away. Each replica needs a folder of its own, on a local disk. Without a spool, the API answers Ceilometer with 503 meanwhile, and Ceilometer drops the samples.",
+			meaning: "Folder in which the samples of Ceilometer wait while the database is down. Each replica needs a folder of its own, on a local disk. Without a spool, the API answers Ceilometer with 503 meanwhile, and Ceilometer drops the samples.",
 		}),
 		of(&c.UsageSpoolMiB, positive, about{
 			key: "usage_spool_mib", fallback: "1024", example: "1024",

@@ -27,7 +27,7 @@ func (p *program) subscriptions() *cobra.Command {
 		p.subscriptionsChange("change-plan", "Change the plan of a subscription", changePlan),
 		p.subscriptionsChange("unsubscribe", "End a subscription: revoke the subscriber's roles and disable the tenant", unsubscribe),
 		p.subscriptionsChange("restore", "Restore an ended subscription whose tenant has not been removed", restore),
-		p.subscriptionsChange("remove", "Remove the tenant of an ended subscription now; for operators", remove),
+		p.subscriptionsChange("remove", "Remove the tenant of an ended subscription now (operators only)", remove),
 		p.subscriptionsHold(), p.subscriptionsRelease())
 }
 
@@ -236,7 +236,7 @@ func (p *program) subscriptionsChange(name, short string, flags func(*cobra.Comm
 }
 
 func (p *program) subscriptionsHold() *cobra.Command {
-	short := "Keep the tenant of an ended subscription; for operators"
+	short := "Keep the tenant of an ended subscription (operators only)"
 	c := &cobra.Command{
 		Use: "hold SUBSCRIPTION --merchant ID --why REASON", Short: short, Args: exactly("SUBSCRIPTION"),
 		Long: short + ".\nThe tenant is not removed before the hold is lifted with \"tenantry subscriptions release\".\n\n" + connectHelp + exitHelp,
@@ -260,7 +260,7 @@ func (p *program) subscriptionsHold() *cobra.Command {
 }
 
 func (p *program) subscriptionsRelease() *cobra.Command {
-	short := "Lift the hold of an ended subscription; for operators"
+	short := "Lift the hold on an ended subscription (operators only)"
 	c := &cobra.Command{
 		Use: "release SUBSCRIPTION --merchant ID", Short: short, Args: exactly("SUBSCRIPTION"),
 		Long: short + ".\nIf the ending is due, the tenant is removed now.\n\n" + connectHelp + exitHelp,

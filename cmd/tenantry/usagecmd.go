@@ -186,7 +186,7 @@ func (p *program) usageUnmatched() *cobra.Command {
 
 func (p *program) usageBill() *cobra.Command {
 	c := &cobra.Command{
-		Use: "bill --merchant ID --from TIME --to TIME --why REASON", Short: "Bill the usage of hours again; for operators", Args: exactly(),
+		Use: "bill --merchant ID --from TIME --to TIME --why REASON", Short: "Bill the usage of hours again (operators only)", Args: exactly(),
 		Long: "Bill the stored usage of hours again, two minutes later. Use this command after the cause of unmatched usage is gone. For example, use it\n" +
 			"after the merchant has created a product, or after you have corrected the file of the setting meters and restarted all replicas. Usage\n" +
 			"that could not be billed then becomes rows, and its hours disappear from \"tenantry usage unmatched\". That list shows the first and the\n" +

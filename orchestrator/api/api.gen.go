@@ -743,7 +743,7 @@ type CheckResult struct {
 	// Since The time at which the status last changed.
 	Since time.Time `json:"since"`
 
-	// Spool The replica's spool, in which the posts of Ceilometer wait while the database is away. Only the check `spool` has this field.
+	// Spool The replica's spool, in which the posts of Ceilometer wait while the database is down. Only the check `spool` has this field.
 	Spool *SpoolState `json:"spool,omitempty"`
 
 	// Status `misconfigured`: the dependency answers, but does not match the configuration. For example, a role does not exist.
@@ -1972,7 +1972,7 @@ type SamplesReceipt struct {
 	// Samples Samples that can be read. Of these, samples of projects that no run has made or adopted are dropped.
 	Samples int `json:"samples"`
 
-	// Spooled The database is away. The samples are on the disk of this replica.
+	// Spooled The database is down. The samples are on the disk of this replica.
 	Spooled bool `json:"spooled"`
 }
 
@@ -2023,7 +2023,7 @@ type SkipRequest struct {
 	Why string `json:"why"`
 }
 
-// SpoolState The replica's spool, in which the posts of Ceilometer wait while the database is away. Only the check `spool` has this field.
+// SpoolState The replica's spool, in which the posts of Ceilometer wait while the database is down. Only the check `spool` has this field.
 type SpoolState struct {
 	// Bytes The size of the files in the spool.
 	Bytes int64 `json:"bytes"`

@@ -167,7 +167,7 @@ func (c *console) subscriptions(e echo.Context) error {
 		list.Query = match[2]
 	}
 	if list.Query != "" && !dashedID.MatchString(list.Query) {
-		list.Nothing = "Search by the id of a subscription or of a customer, or by the name of its tenant."
+		list.Nothing = "Search by the id of a subscription, by the id of a customer, or by the name of a tenant."
 	}
 	if !list.Portal {
 		if err := list.readMerchants(ctx, api); err != nil {

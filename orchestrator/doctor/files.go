@@ -79,7 +79,7 @@ func meters(_ context.Context, x *examination) []Line {
 
 func spool(_ context.Context, x *examination) []Line {
 	if x.UsageSpool == "" {
-		return []Line{ok("no spool: while the database is away, samples of Ceilometer are refused")}
+		return []Line{ok("no spool: while the database is down, samples of Ceilometer are refused")}
 	}
 	dir := existing(x.UsageSpool)
 	if err := writable(dir); err != nil {

@@ -214,13 +214,13 @@ func (e Entry) fixer() Fixer {
 // Summary returns What as the documentation shows it.
 func (e Entry) Summary() string { return Facts{}.text(e.What) }
 
-// Advice returns the steps of an entry as one text for the documentation. Commands are in backticks.
+// Advice returns the steps of an entry as one text for the documentation. Commands are in backticks, after the word "Command".
 func (e Entry) Advice() string {
 	var parts []string
 	for _, s := range e.Do {
 		part := sentence(Facts{}.text(s.Text))
 		if s.Command != "" {
-			part += " `" + Facts{}.command(s.Command) + "`"
+			part = strings.TrimSpace(part + " Command: `" + Facts{}.command(s.Command) + "`.")
 		}
 		parts = append(parts, part)
 	}

@@ -197,7 +197,7 @@ func (p *portal) mine(r *http.Request) (s subscription, err error) {
 	return viewSubscription(found), err
 }
 
-// The reason that the history of a run records.
+// The constant `why` is the reason in the history of each run that the portal starts.
 const why = "the user asked for it in the portal"
 
 // The method `change` ends, restores or changes a subscription, and shows the run.

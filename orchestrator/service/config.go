@@ -64,7 +64,7 @@ type Config struct {
 	KeepBilling time.Duration // how long BillingStack keeps a subscription without a tenant; zero means 35 days
 
 	Meters        string // YAML file that says how the usage of meters is billed; empty: each meter is billed as the product with its name
-	UsageSpool    string // folder in which samples wait while the database is away; empty: there is no spool
+	UsageSpool    string // folder in which samples wait while the database is down; empty: there is no spool
 	UsageSpoolMiB int    // maximum size of the files in UsageSpool, in MiB; zero means 1024
 
 	Portals string // YAML file with the merchants' portals; empty: there are none

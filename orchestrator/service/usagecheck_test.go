@@ -50,7 +50,7 @@ func TestHoursThatAreNotComputedAreShown(t *testing.T) {
 		{"overdue again", 6 * time.Minute, []usage.CloudState{bad, idle}, nil, api.CheckOK, "", []string{"default"}, nil},
 		{"for almost five minutes", 11*time.Minute - time.Second, []usage.CloudState{bad, west}, nil, api.CheckOK, "", []string{"default", "west"}, nil},
 		{"for five minutes", 11 * time.Minute, []usage.CloudState{bad, west}, nil, api.CheckDown, reason, []string{"default", "west"}, []string{"warn usage: down, " + reason}},
-		{"the database is away", 12 * time.Minute, nil, errors.New("away"), api.CheckDown, reason, []string{"default", "west"}, nil},
+		{"the database is down", 12 * time.Minute, nil, errors.New("away"), api.CheckDown, reason, []string{"default", "west"}, nil},
 		{"another cloud, too", 16 * time.Minute, []usage.CloudState{bad, west}, nil, api.CheckDown, reason + " (clouds with such hours: 2)", []string{"default", "west"}, nil},
 		{"computed", 20 * time.Minute, []usage.CloudState{idle}, nil, api.CheckOK, "", nil, []string{"info usage: up again after 9m"}},
 	} {

@@ -41,8 +41,8 @@ type Store interface {
 var (
 	// ErrNotJSON means that a post is not JSON, and therefore contains no sample. Nothing was stored.
 	ErrNotJSON = errors.New("the body is not a JSON array of samples")
-	// ErrFull means that the database is away, and that the spool is full or missing. Nothing was stored.
-	ErrFull = errors.New("the database is away, and the spool is full or missing")
+	// ErrFull means that the database is down, and that the spool is full or missing. Nothing was stored.
+	ErrFull = errors.New("the database is down, and the spool is full or missing")
 )
 
 // Receipt contains the numbers of samples and events in a post.
@@ -50,7 +50,7 @@ type Receipt struct {
 	Samples int  // samples that can be used
 	Apart   int  // samples that cannot be used, and are kept apart
 	Events  int  // events, which are dropped
-	Spooled bool // the post is in the spool, because the database is away
+	Spooled bool // the post is in the spool, because the database is down
 }
 
 // Batch contains the samples of one or several posts.

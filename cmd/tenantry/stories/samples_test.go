@@ -121,7 +121,7 @@ func TestNoUsageIsLostWhilePostgreSQLAndBillingStackAreAway(t *testing.T) {
 		}
 		return conn.Close(t.Context())
 	})
-	t.Log("PostgreSQL was away for", time.Since(stopped).Round(time.Second))
+	t.Log("PostgreSQL was down for", time.Since(stopped).Round(time.Second))
 	s.fiveMinutesPass()
 	lastPost.Store(false)
 	down.Store(false)

@@ -748,7 +748,7 @@ type CheckResult struct {
 	// Since The time at which the status last changed.
 	Since time.Time `json:"since"`
 
-	// Spool The replica's spool, in which the posts of Ceilometer wait while the database is away. Only the check `spool` has this field.
+	// Spool The replica's spool, in which the posts of Ceilometer wait while the database is down. Only the check `spool` has this field.
 	Spool *SpoolState `json:"spool,omitempty"`
 
 	// Status `misconfigured`: the dependency answers, but does not match the configuration. For example, a role does not exist.
@@ -1977,7 +1977,7 @@ type SamplesReceipt struct {
 	// Samples Samples that can be read. Of these, samples of projects that no run has made or adopted are dropped.
 	Samples int `json:"samples"`
 
-	// Spooled The database is away. The samples are on the disk of this replica.
+	// Spooled The database is down. The samples are on the disk of this replica.
 	Spooled bool `json:"spooled"`
 }
 
@@ -2028,7 +2028,7 @@ type SkipRequest struct {
 	Why string `json:"why"`
 }
 
-// SpoolState The replica's spool, in which the posts of Ceilometer wait while the database is away. Only the check `spool` has this field.
+// SpoolState The replica's spool, in which the posts of Ceilometer wait while the database is down. Only the check `spool` has this field.
 type SpoolState struct {
 	// Bytes The size of the files in the spool.
 	Bytes int64 `json:"bytes"`
@@ -3560,7 +3560,7 @@ type ClientInterface interface {
 
 	// PostSamplesWithBody Send samples of Ceilometer
 	//
-	// Ceilometer's `http` publisher sends the body: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore, Tenantry does not refuse a sample that it cannot use. It keeps this sample in another table for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: each sample is stored only once. Samples of projects that no run has made or adopted are counted and dropped.
+	// Ceilometer's `http` publisher sends the body: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore, Tenantry does not refuse a sample that it cannot use. It keeps this sample in another table for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is down. You can repeat the call: each sample is stored only once. Samples of projects that no run has made or adopted are counted and dropped.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3569,7 +3569,7 @@ type ClientInterface interface {
 
 	// PostSamples Send samples of Ceilometer
 	//
-	// Ceilometer's `http` publisher sends the body: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore, Tenantry does not refuse a sample that it cannot use. It keeps this sample in another table for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: each sample is stored only once. Samples of projects that no run has made or adopted are counted and dropped.
+	// Ceilometer's `http` publisher sends the body: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore, Tenantry does not refuse a sample that it cannot use. It keeps this sample in another table for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is down. You can repeat the call: each sample is stored only once. Samples of projects that no run has made or adopted are counted and dropped.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5030,7 +5030,7 @@ func (c *Client) GetTenant(ctx context.Context, tenantID KeystoneID, reqEditors 
 
 // PostSamplesWithBody Send samples of Ceilometer
 //
-// Ceilometer's `http` publisher sends the body: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore, Tenantry does not refuse a sample that it cannot use. It keeps this sample in another table for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: each sample is stored only once. Samples of projects that no run has made or adopted are counted and dropped.
+// Ceilometer's `http` publisher sends the body: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore, Tenantry does not refuse a sample that it cannot use. It keeps this sample in another table for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is down. You can repeat the call: each sample is stored only once. Samples of projects that no run has made or adopted are counted and dropped.
 //
 // Takes any type of body and a specified content type.
 //
@@ -5049,7 +5049,7 @@ func (c *Client) PostSamplesWithBody(ctx context.Context, contentType string, bo
 
 // PostSamples Send samples of Ceilometer
 //
-// Ceilometer's `http` publisher sends the body: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore, Tenantry does not refuse a sample that it cannot use. It keeps this sample in another table for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: each sample is stored only once. Samples of projects that no run has made or adopted are counted and dropped.
+// Ceilometer's `http` publisher sends the body: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore, Tenantry does not refuse a sample that it cannot use. It keeps this sample in another table for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is down. You can repeat the call: each sample is stored only once. Samples of projects that no run has made or adopted are counted and dropped.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -9270,7 +9270,7 @@ type ClientWithResponsesInterface interface {
 
 	// PostSamplesWithBodyWithResponse Send samples of Ceilometer
 	//
-	// Ceilometer's `http` publisher sends the body: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore, Tenantry does not refuse a sample that it cannot use. It keeps this sample in another table for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: each sample is stored only once. Samples of projects that no run has made or adopted are counted and dropped.
+	// Ceilometer's `http` publisher sends the body: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore, Tenantry does not refuse a sample that it cannot use. It keeps this sample in another table for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is down. You can repeat the call: each sample is stored only once. Samples of projects that no run has made or adopted are counted and dropped.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9279,7 +9279,7 @@ type ClientWithResponsesInterface interface {
 
 	// PostSamplesWithResponse Send samples of Ceilometer
 	//
-	// Ceilometer's `http` publisher sends the body: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore, Tenantry does not refuse a sample that it cannot use. It keeps this sample in another table for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: each sample is stored only once. Samples of projects that no run has made or adopted are counted and dropped.
+	// Ceilometer's `http` publisher sends the body: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore, Tenantry does not refuse a sample that it cannot use. It keeps this sample in another table for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is down. You can repeat the call: each sample is stored only once. Samples of projects that no run has made or adopted are counted and dropped.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -18136,7 +18136,7 @@ func (c *ClientWithResponses) GetTenantWithResponse(ctx context.Context, tenantI
 
 // PostSamplesWithBodyWithResponse Send samples of Ceilometer
 //
-// Ceilometer's `http` publisher sends the body: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore, Tenantry does not refuse a sample that it cannot use. It keeps this sample in another table for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: each sample is stored only once. Samples of projects that no run has made or adopted are counted and dropped.
+// Ceilometer's `http` publisher sends the body: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore, Tenantry does not refuse a sample that it cannot use. It keeps this sample in another table for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is down. You can repeat the call: each sample is stored only once. Samples of projects that no run has made or adopted are counted and dropped.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18151,7 +18151,7 @@ func (c *ClientWithResponses) PostSamplesWithBodyWithResponse(ctx context.Contex
 
 // PostSamplesWithResponse Send samples of Ceilometer
 //
-// Ceilometer's `http` publisher sends the body: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore, Tenantry does not refuse a sample that it cannot use. It keeps this sample in another table for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is away. You can repeat the call: each sample is stored only once. Samples of projects that no run has made or adopted are counted and dropped.
+// Ceilometer's `http` publisher sends the body: a JSON array of samples, or of events. Events are dropped. Ceilometer drops each post whose answer is not 2xx. Therefore, Tenantry does not refuse a sample that it cannot use. It keeps this sample in another table for 30 days. After an answer 2xx, the samples are in the database, or in the spool of the replica while the database is down. You can repeat the call: each sample is stored only once. Samples of projects that no run has made or adopted are counted and dropped.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

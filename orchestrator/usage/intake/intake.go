@@ -1,4 +1,4 @@
-// Package intake receives the posts of Ceilometer, and stores their samples in the database. While the database is away, it keeps the posts in
+// Package intake receives the posts of Ceilometer, and stores their samples in the database. While the database is down, it keeps the posts in
 // a spool on disk.
 package intake
 
@@ -22,7 +22,7 @@ import (
 )
 
 var (
-	errAway = fmt.Errorf("%w: it was away a moment ago", saga.ErrUnavailable)
+	errAway = fmt.Errorf("%w: it was down a moment ago", saga.ErrUnavailable)
 	errLate = fmt.Errorf("%w: it has not stored the post within 2 s", saga.ErrUnavailable)
 )
 
@@ -92,8 +92,8 @@ type Intake struct {
 }
 
 // The type `line` stores the posts of one cloud. Each cloud has its own queue. Suppose that a cloud sends too much, or that its posts cannot be
-// stored. This does not delay the posts of the other clouds, and does not send them to the spool. If the database is away, each cloud finds this out
-// itself, which costs one attempt a second.
+// stored. This does not delay the posts of the other clouds, and does not send them to the spool. If the database is down, each queue notices it
+// separately: each queue then tries to store a post once a second.
 type line struct {
 	group    groupcommit.Group[usage.Batch, error]
 	away     atomic.Int64          // until this time, posts go to the spool; in microseconds

@@ -20,7 +20,7 @@ import (
 
 var now = time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
 
-// The type `database` is a store that can be away, can hang, and refuses samples of the meter "bad".
+// The type `database` is a store that can be down, can hang, and refuses samples of the meter "bad".
 type database struct {
 	mu     sync.Mutex
 	only   string // if set, only the calls with samples of this cloud fail or hang
@@ -34,7 +34,7 @@ type database struct {
 	most   int           // the highest number of samples in a call
 	gate   chan struct{} // if set, calls wait until it is closed
 
-	received map[string][]time.Time // by cloud; not while the database is away
+	received map[string][]time.Time // by cloud; not while the database is down
 }
 
 func (d *database) set(fault error, hangs bool) {
@@ -200,7 +200,7 @@ func TestOldAndFutureSamplesAreKeptApart(t *testing.T) {
 	}
 }
 
-// While the database is away or hangs, posts are answered in time and wait in the spool. Later, each is in the database once.
+// While the database is down or hangs, posts are answered in time and wait in the spool. Later, each is in the database once.
 func TestPostsWaitInTheSpoolWhileTheDatabaseIsAway(t *testing.T) {
 	for what, hangs := range map[string]bool{"it refuses connections": false, "it hangs": true} {
 		t.Run(what, func(t *testing.T) {
@@ -275,7 +275,7 @@ func TestACloudDoesNotDelayOtherClouds(t *testing.T) {
 	}
 }
 
-// While the database is away, a cloud that sends too much does not use the space of the other clouds.
+// While the database is down, a cloud that sends too much does not use the space of the other clouds.
 func TestACloudDoesNotFillTheSpoolOfOtherClouds(t *testing.T) {
 	d := newDesk(t, 10_000)
 	d.take(t, post("m", now, "early")) // the intake knows this cloud since then
@@ -587,13 +587,13 @@ func TestMeterKeysAreKnownWhileTheDatabaseIsAway(t *testing.T) {
 	}
 	store.fault = saga.ErrUnavailable
 	at = at.Add(23 * time.Hour)
-	try("the database is away", nil)
+	try("the database is down", nil)
 	try("it is still away", nil)
 	if store.reads != 2 {
-		t.Errorf("the key was read %d times, but while the database is away, it must be read every 5 s", store.reads)
+		t.Errorf("the key was read %d times, but while the database is down, it must be read every 5 s", store.reads)
 	}
 	at = at.Add(2 * time.Hour)
-	try("the database is away for too long", saga.ErrUnavailable)
+	try("the database is down for too long", saga.ErrUnavailable)
 	store.fault, store.key.RevokedAt = nil, &now
 	try("the key is revoked", usage.ErrNoKey)
 }

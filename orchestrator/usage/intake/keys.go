@@ -12,7 +12,7 @@ import (
 const (
 	// freshKey is the time for which a key is used without reading it again. A revoked key is accepted for this time.
 	freshKey = 30 * time.Second
-	// staleKey is the time for which a key is used while it cannot be read, because the database is away.
+	// staleKey is the time for which a key is used while it cannot be read, because the database is down.
 	staleKey = 24 * time.Hour
 	// keyTime is the time limit for reading a key.
 	keyTime = 1500 * time.Millisecond
@@ -22,7 +22,7 @@ const (
 	maxKeys = 1000
 )
 
-// Keys checks meter keys. It keeps the keys that it has read, so that Ceilometer can post samples while the database is away.
+// Keys checks meter keys. It keeps the keys that it has read, so that Ceilometer can post samples while the database is down.
 type Keys struct {
 	store usage.Keys
 	now   func() time.Time

@@ -232,7 +232,7 @@ func TestARecordThatIsNotTakenRemainsTheFirst(t *testing.T) {
 	folder := memory(t)
 	f := open(t, folder, noSync, segmentBytes(60))
 	f.append(numbered(0, 9)...)
-	away := errors.New("the database is away")
+	away := errors.New("the database is down")
 	var got []string
 	for range 3 {
 		for stop := range 3 { // take a few records, then fail
