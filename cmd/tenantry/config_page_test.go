@@ -23,7 +23,7 @@ The server commands (` + "`serve`, `migrate`, `merchant`, `meter-key`, `healthch
 YAML file that ` + "`TENANTRY_CONFIG`" + ` names. A variable overrides the key in the file. An empty value means that the setting is not
 set. A command reports all invalid values and unknown names together. ` + "`tenantry serve --print-config`" + ` prints the current values
 as a YAML file, with masked secrets. The [sample](../deploy/config/tenantry.yaml) of the file has every setting with its default.
-Operators read the values of a running replica, and where each comes from, with
+Operators read the values of a running replica, and the source of each value, with
 ` + "`GET /v1/settings`" + ` or at **Settings** in the [console](console.md).
 
 A duration is a number with a unit, such as ` + "`90s`, `15m` or `1h30m`" + `. Commas separate the items of a list. In the file, a list can

@@ -13,8 +13,8 @@ const sampleConfiguration = "../../deploy/config/tenantry.yaml"
 const sampleHead = `# Settings of Tenantry. make generate writes this file from cmd/tenantry/config_settings.go.
 #
 # Each line without a blank after the # is a setting with its default. To change a setting, remove the # and change the value. An
-# empty value means the default. Variables override this file: for example, TENANTRY_LISTEN overrides listen. Secrets belong into
-# tenantry.env, which only root can read: secret_key, and a database_url with a password.
+# empty value means the default. Variables override this file: for example, TENANTRY_LISTEN overrides listen. Set secret_key, and a
+# database_url with a password, in tenantry.env, which only root can read.
 #
 # This command prints the settings in force:  tenantry serve --print-config
 `

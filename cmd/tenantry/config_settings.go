@@ -68,7 +68,7 @@ func (c *Config) settings() []setting {
 		}),
 		of(&c.BillingRemote, boolean, about{
 			key: "billing_remote", fallback: "false", example: "true",
-			meaning: "Allows `billing_listen` to be an address that other hosts can reach. The embedded BillingStack then also answers requests whose header `Host` is not a loopback name.",
+			meaning: "If `true`, `billing_listen` may be an address that other hosts can reach, and the embedded BillingStack also answers requests whose header `Host` is not a loopback name.",
 		}),
 		of(&c.BillingConnections, positive, about{
 			key: "billing_connections", otherwise: "1 if `billing_url` is set, 64 for the embedded BillingStack", example: "1",
@@ -108,15 +108,15 @@ func (c *Config) settings() []setting {
 		}),
 		of(&c.GiveUpAfter, duration, about{
 			key: "give_up_after", fallback: "24h", example: "24h",
-			meaning: "Time after which an unfinished run is compensated, even if an upstream was unavailable. This limit includes the time for which the run waits for an unavailable upstream, or for an older run with the same subject. A retry by a person restarts this time.",
+			meaning: "Time after which an unfinished run is compensated, even if an upstream was unavailable. This limit includes the time for which the run waits for an unavailable upstream, or for an older run with the same subject. If a person retries the run, this limit starts again.",
 		}),
 		of(&c.KeepTenant, duration, about{
 			key: "keep_tenant", fallback: "168h", example: "168h",
-			meaning: "Time for which a disabled subscription tenant is kept. During this time, it can be restored. Afterwards, Tenantry removes the tenant when it is empty and has been disabled for at least 10 minutes.",
+			meaning: "Time for which the disabled tenant of an ended subscription is kept. During this time, the subscription can be restored. Afterwards, Tenantry removes the tenant when it is empty and has been disabled for at least 10 minutes.",
 		}),
 		of(&c.KeepBilling, duration, about{
 			key: "keep_billing", fallback: "840h", example: "840h",
-			meaning: "Time for which BillingStack keeps the records of a subscription tenant after the tenant was removed. During this time, BillingStack can make the last bill.",
+			meaning: "Time for which BillingStack keeps a subscription after the tenant of the subscription was removed. During this time, BillingStack can make the last bill.",
 		}),
 		of(&c.ResourcesCloud, text, about{
 			key: "resources_cloud", otherwise: "the default cloud's own credential", example: "tenantry-admin",
@@ -152,11 +152,11 @@ func (c *Config) settings() []setting {
 		}),
 		of(&c.UsageSpool, file, about{
 			key: "usage_spool", otherwise: "no spool", example: "/var/lib/tenantry/spool",
-			meaning: "Folder in which the samples of Ceilometer wait while the database is down. Each replica needs a folder of its own, on a local disk. Without a spool, the API answers Ceilometer with 503 meanwhile, and Ceilometer drops the samples.",
+			meaning: "Folder in which the samples of Ceilometer wait while the database is down. Each replica needs a folder of its own, on a local disk. If there is no spool and the database is down, the API answers Ceilometer with 503, and Ceilometer drops the samples.",
 		}),
 		of(&c.UsageSpoolMiB, positive, about{
 			key: "usage_spool_mib", fallback: "1024", example: "1024",
-			meaning: "Maximum size of the files in `usage_spool`, in MiB. The clouds that send samples share it equally.",
+			meaning: "Maximum size of the files in `usage_spool`, in MiB. The clouds that send samples share this size equally.",
 		}),
 		of(&c.LogLevel, oneOf("debug", "info", "warn", "error"), about{
 			key: "log_level", fallback: "info", example: "debug",
