@@ -72,7 +72,7 @@ var prerequisites = []line{
 		title: "Prerequisite 1: the merchant and a plan",
 		quote: ".. note:: BillingStack does not store merchant customer users. Merchant should manage authorization.\n\n" +
 			"1. Merchant and Plan created in BillingStack",
-		text: "The merchant, two products with prices, and a plan with both products.",
+		text: "The commands create the merchant, two products with prices, and a plan with both products.",
 		commands: []command{
 			{
 				text:   `curl -sSi "$BILLING_URL/merchants" --json '{"name": "Cloud Shop", "currency": "eur", "language": "eng"}'`,
@@ -104,7 +104,8 @@ var prerequisites = []line{
 	},
 	{
 		title: "Prerequisite 2: the role bs-admin", quote: "2. bs-admin Role create in Merchant Identity Manager (e.g keystone)",
-		text: "Keystone's admin creates the role. `member` is the second role that Tenantry assigns. A Keystone with Identity v3 has it already.",
+		text: "Keystone's admin creates the role. `member` is the second role that Tenantry assigns. A Keystone with Identity v3 already has the " +
+			"role `member`.",
 		commands: []command{
 			{
 				only:   "v3",
@@ -222,8 +223,8 @@ func theProcess(literal bool) []line {
 			}},
 			calls: []call{logIn},
 			departures: []string{
-				"The portal sends the password to Tenantry, which limits the number of logins. The portal may also log the user in at Keystone. " +
-					"With Identity v3, it must then ask for an unscoped token, as Tenantry does.",
+				"The portal sends the password to Tenantry, which limits the number of logins. The portal may also log the user in at Keystone " +
+					"itself. If it does so with Identity v3, it must ask for an unscoped token, as Tenantry does.",
 				"Tenantry may log the user in again, because Keystone revokes a token if the password was set in the same second.",
 			},
 		},
@@ -267,7 +268,7 @@ func subscribing(literal bool) line {
 		}},
 		departures: []string{
 			"Tenantry sends requests at the same time if they do not depend on each other, for example line 3.2.1 and the requests for the customer " +
-				"tenant. The portal then waits for a shorter time.",
+				"tenant. The portal therefore waits for a shorter time.",
 		},
 		parts: []line{
 			{
@@ -290,9 +291,9 @@ func subscribing(literal bool) line {
 				calls: []call{createTenant("bs-customer-CUSTOMER_ID", "CUSTOMER_TENANT_ID")},
 				departures: []string{
 					"With Identity v2.0, Tenantry chooses the id of the tenant. If the answer is lost, Tenantry repeats the request, and Keystone " +
-						"refuses a second tenant with this id. Identity v3 ignores an id in the request. There, Tenantry finds the tenant by its name.",
-					"The tenant has tags, which name the run that has created it, its merchant and the installation of Tenantry. Tenantry removes only " +
-						"tenants with its own tags. Identity v2.0 has no tags, so they are at the end of the description.",
+						"refuses a second tenant with this id. Identity v3 ignores an id in the request, so Tenantry finds the tenant by its name.",
+					"The tenant has tags, which name the run that has created the tenant, the merchant, and the installation of Tenantry. Tenantry removes " +
+						"only tenants with its own tags. Identity v2.0 has no tags, so the tags are at the end of the tenant's description.",
 				},
 			},
 			{
@@ -391,8 +392,8 @@ var usage = line{
 		"The test posts two samples in the format of Ceilometer's publisher. Their `project_id` is the `resource_id` of the subscription. A " +
 		"sample of a gauge holds for 15 minutes: 4 vCPUs are 1 vCPU hour, and 80 GB are 20 GB hours.\n\n" +
 		"A subscription has usage only after its order, and Tenantry computes the usage of an hour 15 minutes after the end of the hour. The test " +
-		"cannot wait that long. **It therefore changes the time of the order in Tenantry's database, which no user does.** Then it posts samples of " +
-		"THE_HOUR, the newest hour whose usage Tenantry can compute.",
+		"cannot wait that long. **It therefore changes the time of the order in Tenantry's database. Users never do this.** Then the test posts " +
+		"samples of THE_HOUR, the newest hour whose usage Tenantry can compute.",
 	commands: []command{
 		{
 			sql: true, text: `UPDATE runs SET created_at = created_at - 14400000000 WHERE id = 'RUN_ID' -- four hours, in microseconds`,
@@ -437,7 +438,7 @@ END`,
 	departures: []string{
 		"The document does not say who sends the usage. Ceilometer's publisher `http` posts to Tenantry, and a run posts the usage of each hour to " +
 			"BillingStack.",
-		"The hour is a part of `measure`, because the original BillingStack cannot list usage with times.",
+		"The hour is a part of `measure`, because the original BillingStack cannot list usage that was posted with times.",
 	},
 }
 
@@ -480,8 +481,8 @@ func existing(literal bool) line {
 	}
 	return line{
 		title: "What exists afterwards",
-		text: "Keystone's admin and the merchant read back what the process has created. The last command for each Keystone shows what the user's new " +
-			"token can do in the cloud: the user cannot list the users of Keystone.",
+		text: "Keystone's admin and the merchant read back what the process has created. The last command for each Keystone shows that the user's " +
+			"new token gives no rights on the whole cloud: the user cannot list the users of Keystone.",
 		commands: slices.Concat(
 			[]command{
 				{
@@ -520,8 +521,8 @@ var literalSettings = []string{
 // literalRoles prepares Keystone for literalSettings.
 var literalRoles = line{
 	title: "Literally",
-	text: "With these settings, Tenantry assigns OpenStack's role `admin`, as the document says. Operators of Tenantry then need a role that users do " +
-		"not get.\n\n```sh\n" + strings.Join(literalSettings, "\n") + "\n```",
+	text: "With these settings, Tenantry assigns OpenStack's role `admin`, as the document says. Operators of Tenantry need another role, which users " +
+		"do not get.\n\n```sh\n" + strings.Join(literalSettings, "\n") + "\n```",
 	commands: []command{
 		{
 			only: "v3", text: `curl -sSi "$KEYSTONE_URL/roles?name=admin" -H "X-Auth-Token: $ADMIN_TOKEN"`,

@@ -13,7 +13,7 @@ const processHead = `# The process, line by line
 The document ` + "`doc/source/resources/subscriptions.rst`" + ` of BillingStack (2013, by Endre Karlson and Luis Gervaso, Apache License 2.0) describes how a ` +
 	`visitor of a merchant's portal subscribes to a plan. ` + "`make process`" + ` carries out each line of this document with curl, and writes this page. ` +
 	`It does so twice: on a real Keystone with Identity v3, and on an in-memory Keystone with Identity v2.0. It fails if an answer or a call of ` +
-	`Tenantry differs from this page. ` + "`make test`" + ` does the same, and also fails if this page is out of date.
+	`Tenantry differs from this page. ` + "`make test`" + ` also carries out each line, but does not write this page: it fails if the page is out of date.
 
 * The first block below a heading is the text of the document. The document uses the numbers 3.1 and 3.2 twice.
 * The next block has the commands. Below each command is the part of its answer that matters. A command without a version of Identity is the same ` +
@@ -42,8 +42,8 @@ func pageOfProcess() []byte {
 		}
 	}
 	p.calls(differ)
-	p.text("\nThe answers below, about what exists afterwards, differ too. With the token for the customer tenant, the user can now list the users of " +
-		"Keystone.")
+	p.text("\nThe answers below, from the section \"What exists afterwards\", differ too. With the token for the customer tenant, the user can now list " +
+		"the users of Keystone.")
 	var answers []command
 	for i, c := range existing(true).commands {
 		if c != existing(false).commands[i] {
