@@ -69,8 +69,8 @@ func (p *program) auditPlan() *cobra.Command {
 	return c
 }
 
-const auditPlansHelp = `List the repair plans that the server keeps, newest first, with the number of approved entries. "tenantry audit apply" and the console
-approve entries.
+const auditPlansHelp = `List the repair plans that the server keeps, newest first, with the number of approved entries. You approve entries with
+"tenantry audit apply" or in the console.
 
 `
 

@@ -16,9 +16,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/audit"
 )
 
-const auditRunHelp = `Start an audit, wait until it ends, and print its open findings. Without a flag, the audit is about everything. A replica of
-the server executes the audit: if you interrupt this command, the audit goes on. On a terminal, the command shows the
-progress of the audit.
+const auditRunHelp = `Start an audit, wait until it ends, and print its open findings. Without any of the flags --merchant, --customer, --cloud and
+--project, the audit covers everything. A replica of the server executes the audit: if you interrupt this command, the
+audit goes on. On a terminal, the command shows the progress of the audit.
 
 The exit code is 7 if the audit is incomplete or has failed, whether or not there are findings. Otherwise, the exit code is 6
 if there are open findings of the severity of --severity or worse. The severities are critical, high, medium, low and info.

@@ -35,9 +35,10 @@ TENANTRY_SUBSCRIPTION_ROLES. For this command, some of them have other defaults 
 docs/keystone.md.
 
 If the service user does not exist, it is created with the password in --password-file, or with a new random password.
-The file of --credentials gets the service user's OS_* variables with the password, and the settings above. "tenantry
-serve" reads them as its environment. The file is new, and only its owner can read it. If the file exists, its password
-is used. The password of a user who exists is never changed.
+For a new user, the command writes the file of --credentials. This file has the user's OS_* variables, including the
+password, and the settings above. Use the file as the environment of "tenantry serve". Only the owner of the file can
+read it. If the file exists already, the command does not change the file, and uses the password in it. The password of
+a user who exists is never changed.
 
 --persona admin gives the service user the role admin on its project. Keystone then allows this user everything in the
 cloud. --persona domain-manager gives the user the roles manager and service on the domain of users. This persona needs

@@ -17,7 +17,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-const demoHelp = `Show a subscription, the same order again, and an order that fails and is compensated. Everything runs in this process:
+const demoHelp = `Send an order for a subscription, the same order again, and an order that fails and is compensated. Everything runs in this process:
 an in-memory Keystone, the embedded BillingStack, and SQLite in a temporary directory, which is removed at the end.
 
 ` + exitHelp

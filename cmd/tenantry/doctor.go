@@ -11,10 +11,11 @@ import (
 )
 
 const doctorHelp = `Check the set-up of a server, and print how to mend each fault. The command reads the settings of "tenantry serve" from the same
-environment. It needs no running server, and changes nothing in the database, Keystone or BillingStack. Type it as the user who runs the server.
+environment. It needs no running server, and changes nothing in the database, Keystone or BillingStack. Type the command as the user who runs
+the server.
 
-Each line has the status of a check: ok, warn, fail, or skipped. A check is skipped if it needs an earlier check that has failed, or if its subject
-cannot be seen. Below a warning or a fault is its fix:
+Each line has the status of a check: ok, warn, fail, or skipped. A check is skipped if it needs an earlier check that has failed, or if the command
+cannot see what it should check. Below each warning or fault, the command prints the fix:
   run  a command for the shell; an administrator of the cloud must type the commands of "openstack"
   sql  a statement for an administrator of PostgreSQL
   set  a variable of the server's environment with its value

@@ -19,12 +19,12 @@ const (
 
 const exitHelp = `Exit codes:
   0  success
-  1  any other error, interrupted, or the reader of the output is gone
+  1  any other error occurred, the command was interrupted, or the reader of the output is gone
   2  wrong command line or configuration
-  3  refused by the server or Keystone, or because of the data in the database
+  3  the server or Keystone refused the request, or the data in the database does not allow the command
   4  the run failed: it was compensated, is stuck, or waits for an operator; with --dry-run: it would fail; audit apply: a
      repair failed in this way, or was refused
-  5  server or database unreachable or failing
+  5  the server or the database is unreachable, or fails
   6  audit run: there are open findings of the severity of --severity or worse; bootstrap: an object exists but differs;
      doctor: a check fails
   7  audit run: the audit is incomplete or has failed`

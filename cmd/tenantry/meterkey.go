@@ -123,8 +123,8 @@ func (p *program) meterKeyList() *cobra.Command {
 func (p *program) meterKeyRevoke() *cobra.Command {
 	c := &cobra.Command{
 		Use: "revoke METER_KEY", Short: "Revoke a meter key", Args: exactly("METER_KEY"),
-		Long: "Revoke a meter key. The replicas refuse the key after at most 30 seconds, or when they reach the database again. You can repeat\n" +
-			"the command.",
+		Long: "Revoke a meter key. The replicas refuse the key after at most 30 seconds. A replica that cannot reach the database refuses the\n" +
+			"key when it reaches the database again. You can repeat the command.",
 	}
 	f := formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {

@@ -8,8 +8,8 @@ the OpenStack tenants of both, and the user's role assignments.
 Commands that run on a server (serve, doctor, bootstrap, migrate, merchant, meter-key, healthcheck) read their settings from
 TENANTRY_* variables and the file at TENANTRY_CONFIG. OS_* variables or clouds.yaml describe Keystone. Commands that talk to a
 server (subscribe, subscriptions, runs, audit, explain, whois, usage) read TENANTRY_URL and credentials from the environment, as
-their help describes. With --local, explain, whois and the commands under "runs" and "audit" (except audit apply) use the settings
-and the database of the server instead.
+their help describes. If you use the flag --local, the commands explain and whois, and the commands under "runs" and "audit" (except
+audit apply), use the settings and the database of the server instead.
 
 ` + exitHelp
 

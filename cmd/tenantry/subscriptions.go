@@ -46,7 +46,8 @@ func checkMerchant(id string) error {
 func (p *program) subscriptionsList() *cobra.Command {
 	c := &cobra.Command{
 		Use: "list --merchant ID", Short: "List subscriptions, sorted by id", Args: exactly(),
-		Long: "List a page of a merchant's subscriptions, sorted by id. The next page begins after --marker ID.\n\n" + connectHelp,
+		Long: "List a page of a merchant's subscriptions, sorted by id. For the next page, set --marker to the id of the last\n" +
+			"subscription on this page.\n\n" + connectHelp,
 	}
 	merchant := merchantFlag(c)
 	customer := c.Flags().String("customer", "", "only subscriptions of this customer")
@@ -263,7 +264,7 @@ func (p *program) subscriptionsRelease() *cobra.Command {
 	short := "Lift the hold on an ended subscription (operators only)"
 	c := &cobra.Command{
 		Use: "release SUBSCRIPTION --merchant ID", Short: short, Args: exactly("SUBSCRIPTION"),
-		Long: short + ".\nIf the ending is due, the tenant is removed now.\n\n" + connectHelp + exitHelp,
+		Long: short + ".\nIf the time for which the tenant is kept has passed, Tenantry removes the tenant now.\n\n" + connectHelp + exitHelp,
 	}
 	merchant, f := merchantFlag(c), formatFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {

@@ -18,7 +18,7 @@ import (
 )
 
 func (p *program) usage() *cobra.Command {
-	return group("usage", "Show the usage of subscriptions and how it is billed, and bill it again",
+	return group("usage", "Show the usage of subscriptions and its billing, and bill usage again",
 		"Show the usage that Tenantry has computed from the samples of Ceilometer. A portal uses its merchant's API key; an operator may see\n"+
 			"the usage of any merchant. Only an operator may have usage billed again.\n\n"+connectHelp+exitHelp,
 		p.usageShow(), p.usageUnmatched(), p.usageBill())
@@ -27,8 +27,8 @@ func (p *program) usage() *cobra.Command {
 func (p *program) usageShow() *cobra.Command {
 	c := &cobra.Command{
 		Use: "show SUBSCRIPTION --merchant ID", Short: "Show the usage of a subscription, and the rows for BillingStack", Args: exactly("SUBSCRIPTION"),
-		Long: "Show the usage of a subscription, sorted by time and meter. The usage of an hour is computed 15 minutes after its end, and again\n" +
-			"when late samples come in. The amount of a gauge is in unit-hours. The range has at most 7 days.\n\n" +
+		Long: "Show the usage of a subscription, sorted by time and meter. The usage of an hour is computed 15 minutes after the end of the hour,\n" +
+			"and again when late samples arrive. The amount of a gauge is in unit-hours. The range has at most 7 days.\n\n" +
 			"The column BILLED AS has the name of the product. It is empty (-) if the usage is not part of the rows. There are four reasons: the\n" +
 			"product is not in the plan, \"tenantry usage unmatched\" lists the usage, the usage waits to be billed, or the usage is zero.\n\n" +
 			"The second table has the rows that runs of the workflow post-usage post to BillingStack. If the usage of an hour changes, another row\n" +
@@ -187,16 +187,17 @@ func (p *program) usageUnmatched() *cobra.Command {
 func (p *program) usageBill() *cobra.Command {
 	c := &cobra.Command{
 		Use: "bill --merchant ID --from TIME --to TIME --why REASON", Short: "Bill the usage of hours again (operators only)", Args: exactly(),
-		Long: "Bill the stored usage of hours again, two minutes later. Use this command after the cause of unmatched usage is gone. For example, use it\n" +
-			"after the merchant has created a product, or after you have corrected the file of the setting meters and restarted all replicas. Usage\n" +
-			"that could not be billed then becomes rows, and its hours disappear from \"tenantry usage unmatched\". That list shows the first and the\n" +
-			"last hour of each entry.\n\n" +
-			"A meter that was billed in an hour keeps its product, unit, divisor and price. With --current, it gets the present values. If they\n" +
-			"differ, one row takes back the usage of the old product at the old price, and another row has the usage of the new product.\n\n" +
+		Long: "Bill the stored usage of a range of hours again. Tenantry does this two minutes after the call. Use this command after the cause of\n" +
+			"unmatched usage is gone. For example, use it after the merchant has created a product, or after you have corrected the file of the\n" +
+			"setting meters and restarted all replicas. Usage that could not be billed before becomes rows, and its hours disappear from the list\n" +
+			"of \"tenantry usage unmatched\". To choose --from and --to, see the first and the last hour of each entry in this list.\n\n" +
+			"A meter that was billed in an hour keeps its product, unit, divisor and price. With --current, the meter gets the present product,\n" +
+			"unit, divisor and price. If these differ from the old ones, one row takes back the usage of the old product at the old price, and\n" +
+			"another row has the usage of the new product.\n\n" +
 			"You can repeat the command: if nothing has changed, no rows are written. With --subscription, the entries of \"tenantry usage unmatched\"\n" +
-			"that are about several subscriptions keep their hours. The log of the server has the reason. The range has at most 31 days. For many\n" +
-			"hours, the command sends several calls, and prints one line for each call.\n\n" +
-			"  HOURS     the hours with stored usage that are billed again; an hour counts once for each project\n" +
+			"that are about several subscriptions keep their hours. The server writes the reason of --why to its log. The range has at most 31 days.\n" +
+			"For many hours, the command sends several calls, and prints one line for each call.\n\n" +
+			"  HOURS     the number of hours with stored usage that are billed again; an hour counts once for each project\n" +
 			"  PROJECTS  the number of these projects\n\n" + connectHelp + exitHelp,
 	}
 	merchant := merchantFlag(c)

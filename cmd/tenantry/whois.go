@@ -13,9 +13,10 @@ import (
 )
 
 const whoisHelp = `Show who made a project, customer or subscription, or who gave a user a role. The first table has a line for each object
-and each role assignment. The line has the run that made, adopted or removed the object, the run's step and its time, and
-the upstream's request id. It also has the caller who requested the run, the reason, and the open and accepted findings
-that name the object. Objects that are gone are shown, too. The second table has the findings about ID itself.
+and each role assignment. The line names the run that made, adopted or removed the object, and has the step of this run,
+the time of the step, and the upstream's request id. It also has the caller who requested the run, the reason, and the
+open and accepted findings that name the object. Objects that are gone are shown, too. The second table has the findings
+about ID itself.
 
 Without a flag, ID may be the id of a project, a user, a customer or a subscription. This command is for operators.
 
