@@ -238,7 +238,7 @@ func TestAPlanIsApprovedAndApplied(t *testing.T) {
 
 	w.Keystone.EnableProject(tenants[0], true) // somebody else has repaired one of the tenants
 	p = v.post(path+"/apply", form("the customer <waits>", entries...))
-	shows(p, "were applied", "finding-changed", ">refused</span>", "To fix by: ", "<b>2</b> started", "<b>1</b> refused")
+	shows(p, "were applied", "finding-changed", ">refused</span>", "Who can fix it: ", "<b>2</b> started", "<b>1</b> refused")
 	if strings.Count(p.text, `<a href="/console/runs/`) < 2+3 || strings.Count(p.text, " checked>") != 1 {
 		t.Errorf("after the plan was applied: %s", p.text)
 	}

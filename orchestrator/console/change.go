@@ -129,7 +129,7 @@ func (c *console) change(e echo.Context) error {
 	}
 	key := e.FormValue("key")
 	if _, err := uuid.Parse(key); err != nil {
-		return c.showSubscription(e, http.StatusUnprocessableEntity, t, "Look at what the change would do first.")
+		return c.showSubscription(e, http.StatusUnprocessableEntity, t, "First look at what the change would do.")
 	}
 	of.key = quoted(key)
 	got, err := c.asks(e, ch, of, t)

@@ -179,8 +179,8 @@ func (c *console) changeMerchant(e echo.Context) error {
 		return c.show(e, status, "merchant", page.Name, page)
 	}
 	if e.FormValue("seen") != page.Seen {
-		return refuse(http.StatusConflict, "Somebody has changed the settings since you opened the form. The form below has what you have typed."+
-			" Compare it with the settings above, and save again.")
+		return refuse(http.StatusConflict, "Somebody has changed the settings since you opened the form. The form below contains your values."+
+			" Compare them with the settings above, and save again.")
 	}
 	limit := 0
 	if text := page.Form.MaxLiveRuns; text != "" {

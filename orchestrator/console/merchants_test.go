@@ -183,7 +183,7 @@ func TestTheSecretOfANewKeyIsShownOnce(t *testing.T) {
 	if shownSecret.MatchString(after.text) || !strings.Contains(after.text, key) || strings.Contains(w.Log.String(), secret) {
 		t.Errorf("the page has a secret or lacks the key, or the log has the secret: %s", after.text)
 	}
-	if !strings.Contains(after.text, "The key <code>"+w.Merchant.Key+"</code> is revoked.") {
+	if !strings.Contains(after.text, "The new key revokes the key <code>"+w.Merchant.Key+"</code>.") {
 		t.Error("the page does not say which key the next one revokes")
 	}
 	if p := v.post(path+"/keys", newest(after)); !strings.Contains(p.text, "Revoked: <code>"+w.Merchant.Key+"</code>") {

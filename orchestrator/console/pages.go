@@ -99,9 +99,10 @@ func (c *console) unread(e echo.Context, bytes int) (leave func(), err error) {
 	}
 	e.Response().Header().Set(echo.HeaderRetryAfter, strconv.Itoa(retryPage))
 	if errors.Is(err, share.ErrFull) {
-		return nil, &problem{status: http.StatusServiceUnavailable, title: "Too many pages are on their way", detail: "Reload this page after some seconds."}
+		return nil, &problem{status: http.StatusServiceUnavailable, title: "Too many pages are being sent", detail: "Reload this page after some seconds."}
 	}
 	return nil, &problem{
-		status: http.StatusTooManyRequests, title: "Too many of your pages are on their way", detail: "Reload this page when the browser has read the other pages.",
+		status: http.StatusTooManyRequests, title: "Too many of your pages are being sent",
+		detail: "Reload this page when the browser has received the other pages.",
 	}
 }

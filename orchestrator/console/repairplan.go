@@ -63,7 +63,8 @@ func (e planEntry) State() string {
 func (e planEntry) Warning() string {
 	switch e.Action {
 	case "remove-tenant":
-		return "The run disables the tenant. Ten minutes later, another run removes it, which cannot be undone. To prevent that, accept the finding before."
+		return "The run disables the tenant. Ten minutes later, another run removes the tenant. The removal cannot be undone." +
+			" To prevent the removal, accept the finding before the removal is due."
 	case "remove-subscription", "remove-customer":
 		return "The removal cannot be undone."
 	case "create-tenant":
@@ -242,7 +243,7 @@ func (c *console) repair(e echo.Context) error {
 	refused := func(p *problem) error { return again(p.status, p.text()) }
 	switch {
 	case len(typed.ticked) == 0 && action != "approve":
-		return again(http.StatusUnprocessableEntity, "Tick the entries that you approve first.")
+		return again(http.StatusUnprocessableEntity, "First tick the entries that you approve.")
 	case action == "apply" && typed.why == "":
 		return again(http.StatusUnprocessableEntity, "Write why: the history of each run records the reason, and the merchant sees it.")
 	}

@@ -78,7 +78,7 @@ func (c *console) planRepairs(e echo.Context) error {
 	var want client.RepairPlanFilter
 	if chosen := form["finding"]; form.Get("which") != "all" {
 		if len(chosen) == 0 {
-			return again(http.StatusUnprocessableEntity, "Tick the findings to repair first.")
+			return again(http.StatusUnprocessableEntity, "First tick the findings to repair.")
 		}
 		want.FindingID = &chosen
 	} else {

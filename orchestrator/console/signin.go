@@ -29,7 +29,7 @@ import (
 var errInsecure = &problem{
 	status: http.StatusForbidden, title: "Sign-in needs TLS",
 	detail: "Over plain HTTP, the console accepts sign-ins on the host of the service only, at the address localhost or 127.0.0.1. Give the service a" +
-		" certificate (TENANTRY_TLS_CERT), or use a proxy on its host that ends TLS and sends X-Forwarded-Proto: https.",
+		" certificate (TENANTRY_TLS_CERT), or use a proxy on the same host. The proxy must end TLS and send X-Forwarded-Proto: https.",
 }
 
 // The ways to sign in. Each has a form of its own.

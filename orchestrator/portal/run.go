@@ -147,7 +147,7 @@ func viewRun(found *client.Run) progress {
 	case found.AtRest:
 		made.State, made.Text = "stopped", "We have to look at this ourselves. You do not have to do anything. Open this page again later."
 	case found.State == client.RunStateCompensating:
-		made.Text = "Something did not work. What has been done is being undone."
+		made.Text = "Something did not work. All changes are being undone."
 	case found.State == client.RunStateWaiting:
 		made.Text = "This takes longer than usual. You can close this page: the work goes on."
 	}
