@@ -140,12 +140,12 @@ func (b *Bootstrap) items() []item {
 	return all
 }
 
-// Password returns the password of the service user. Apply calls it before it creates the user, or when the user exists. In the second
-// case, the result is empty if nobody knows the password.
+// Password returns the password of the service user. Apply calls this function before the user is created, or when the user exists. If the
+// user exists and nobody knows the password, the result is empty.
 type Password func(exists bool) (string, error)
 
-// Apply first reads all objects, and then creates the objects that are missing. It may be repeated, also after an interruption, and at
-// the same time as another Apply. If it fails, it returns the objects that it has seen, with their states.
+// Apply first reads all objects, and then creates the objects that are missing. It may be repeated, also after an interruption. Several
+// processes may call Apply at the same time. If Apply fails, it returns the objects that it has seen, with their states.
 func (b *Bootstrap) Apply(ctx context.Context, password Password) ([]Object, error) {
 	if _, err := b.cloud.Login(ctx); err != nil { // its errors are for the person who has set the credential
 		return nil, err

@@ -163,11 +163,11 @@ func (b *Bootstrap) createAlone(
 		}
 		o.State = Created
 	}
-	return fmt.Errorf("creating %s %q: another process creates the same: repeat the command", o.Kind, o.Name)
+	return fmt.Errorf("creating %s %q: another process creates the same %[1]s: repeat the command", o.Kind, o.Name)
 }
 
-// The method `settled` reads an object. While there are several objects in its place, `settled` reads again, because concurrent Bootstraps
-// may be about to delete their second objects.
+// The method `settled` reads an object. While the catalog has several objects in place of this one, `settled` reads again, because
+// concurrent Bootstraps may be about to delete their second objects.
 func (b *Bootstrap) settled(ctx context.Context, o *Object, read func(context.Context, *Object) error) error {
 	first := *o
 	for range maxTries {

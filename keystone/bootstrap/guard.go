@@ -12,8 +12,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// The type `guard` is a transport that sends reads, logins, the creation of objects, and the assignment of roles to a user. It refuses
-// all other writes, except one: a service or an endpoint that this client has created may be deleted, see the method `once`.
+// The type `guard` is a transport that sends reads, logins, requests that create objects, and requests that assign roles to a user. It
+// refuses all other writes, except one: the client may delete a service or an endpoint that it has created, see the method `created`.
 type guard struct {
 	endpoint *url.URL
 	next     http.RoundTripper

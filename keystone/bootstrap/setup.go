@@ -36,7 +36,8 @@ func (p Persona) roles() []string {
 // Setup describes the objects that must exist. All fields are required, except Project of a [DomainManager].
 type Setup struct {
 	Persona Persona
-	// Domain is the name or the id of the customers' domain. A domain that does not exist is created if Domain can be its name.
+	// Domain is the name or the id of the customers' domain. If the domain does not exist, and Domain can be the
+	// name of a domain, Apply creates the domain.
 	Domain string
 	// UserRoles are the roles that users get. OperatorRole is the role of Tenantry's operators.
 	UserRoles    []string
@@ -65,8 +66,8 @@ func (s Setup) CheckNames() error {
 	}
 	for _, role := range s.UserRoles {
 		if !inPolicy(role) {
-			return fmt.Errorf("role %q: a domain manager cannot assign this role, because a policy of Keystone can only name roles of "+
-				"letters, digits, and . _ - : choose another name", role)
+			return fmt.Errorf("role %q: a domain manager cannot assign this role, because a policy of Keystone can name only roles "+
+				"whose names consist of letters, digits, and the characters . _ and -; choose another name", role)
 		}
 	}
 	return nil

@@ -60,7 +60,7 @@ func billingStackVersion(ctx context.Context, x *examination) []Line {
 	case can == billing.Unable && x.Meters+x.UsageSpool != "":
 		lines = append(lines, fail(fix, "this version of BillingStack cannot record usage, so no metered usage is billed: %s", text))
 	case can == billing.Unable:
-		lines = append(lines, warn(fix, "this version of BillingStack cannot record usage, which matters only if usage is metered: %s", text))
+		lines = append(lines, warn(fix, "this version of BillingStack cannot record usage; this fault matters only if usage is metered: %s", text))
 	}
 	return orOK(lines, "it can create subscriptions and usage")
 }

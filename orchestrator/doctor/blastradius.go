@@ -61,7 +61,7 @@ func blastRadius(ctx context.Context, x *examination) []Line {
 		others = append(others, fmt.Sprintf("%d more", more))
 	}
 	if len(others) > 0 {
-		lines = append(lines, warn(instruction("remove the roles that nothing else needs: %s lists them",
+		lines = append(lines, warn(instruction("remove the roles that nothing else needs: %s lists the roles of the user",
 			command("openstack", "role", "assignment", "list", "--effective", "--names", "--user", x.holder.UserID).Text),
 			"the user has roles that Tenantry does not use: %s", strings.Join(others, "; ")))
 	}

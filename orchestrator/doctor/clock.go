@@ -2,7 +2,8 @@ package doctor
 
 import "time"
 
-// The type `skew` is an interval that contains the difference between another clock and the clock of this host. The zero value is not known.
+// The type `skew` is an interval that contains the difference between another clock and the clock of this host. In the zero value,
+// the difference is not known.
 type skew struct {
 	known       bool
 	least, most time.Duration
@@ -19,8 +20,8 @@ func (s *skew) see(before, after, shown time.Time, resolution time.Duration) {
 	s.least, s.most = max(s.least, least), min(s.most, most)
 }
 
-// A difference of up to tolerated is usual without NTP. A difference of more than harmful makes tokens expire in use: Tenantry replaces a token two
-// minutes before its end.
+// Without NTP, a difference of up to `tolerated` is usual. A difference of more than `harmful` makes tokens expire in use, because Tenantry replaces a
+// token only two minutes before the token expires.
 const (
 	tolerated = 5 * time.Second
 	harmful   = 60 * time.Second

@@ -9,7 +9,8 @@ import (
 
 const mib = 1 << 20
 
-// Less free space than `scarce` is a fault, because SQLite and the spool will soon stop. Free space below low is a warning.
+// Less free space than `scarce` is a fault, because SQLite and the spool will soon stop. Less free
+// space than `low` is a warning.
 const (
 	scarce = 64 * mib
 	low    = 1024 * mib
@@ -42,15 +43,15 @@ func space(what, dir string, wanted uint64) Line {
 	case free < scarce:
 		return fail(fix, "%s: only %d MiB are free in %s", what, free/mib, dir)
 	case free < wanted:
-		return warn(fix, "%s: %d MiB are free in %s, and %d MiB should be", what, free/mib, dir, wanted/mib)
+		return warn(fix, "%s: %d MiB are free in %s, but at least %d MiB should be free", what, free/mib, dir, wanted/mib)
 	}
 	return ok("%s: %d MiB are free in %s", what, free/mib, dir)
 }
 
 func dirOf(path string) string { return filepath.Dir(path) }
 
-// An idle replica has about 30 open files. Up to 384 orders are admitted at once, and each has a connection. As many other callers may wait for
-// their runs or watch events.
+// An idle replica has about 30 open files. Up to 384 orders are admitted at once, and each has a connection. Another 384 callers may wait
+// for their runs or watch events.
 const (
 	idleFiles   = 40
 	callerFiles = 2 * 384

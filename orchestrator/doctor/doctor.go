@@ -20,8 +20,8 @@ type Options struct {
 
 	// Faults are the faults of the configuration. If there are any, Config may be empty, and the checks that need it are skipped.
 	Faults []error
-	// KeyFile is the path of the file that ReadKey reads. If SecretKey is nil, ReadKey returns the secret key without creating the file. Both are
-	// unset if the secret key must be a setting.
+	// KeyFile is the path of the file that ReadKey reads. If SecretKey is nil, ReadKey returns the secret key without creating the file. KeyFile
+	// and ReadKey are unset if the secret key must be a setting.
 	KeyFile string
 	ReadKey func() ([]byte, error)
 	// SecretFiles are the paths of further files that contain secrets.
@@ -43,7 +43,7 @@ const (
 	Skipped Status = "skipped"
 )
 
-// Line is one result of a check. A check that finds several faults has several lines. The texts may contain texts of other systems, and no
+// Line is one result of a check. A check that finds several faults has several lines. The texts may contain texts of other systems, but no
 // secrets.
 type Line struct {
 	Check  string `json:"check"` // stable name of the check, such as "secret-key"
@@ -130,7 +130,7 @@ func Names() []string {
 func Examine(ctx context.Context, o Options) []Line {
 	x := &examination{Options: o}
 	defer x.close()
-	cause := map[string]string{} // the failed check that a check depends on, by the name of the check
+	cause := map[string]string{} // by the name of a check: the failed check on which it depends
 	var all []Line
 	for _, c := range checks {
 		at := slices.IndexFunc(c.after, func(name string) bool { return cause[name] != "" })
@@ -169,7 +169,7 @@ func Count(all []Line, s Status) (n int) {
 	return n
 }
 
-// The function `asked` makes a check within its time limit. A panic is a failed check, so that the other checks are made.
+// The function `asked` makes a check within its time limit. A check that panics has failed, and the other checks are made.
 func asked(ctx context.Context, c check, x *examination) (lines []Line) {
 	defer func() {
 		if cause := recover(); cause != nil {

@@ -63,7 +63,7 @@ func fixOfDomain(f service.Fault) Fix {
 	case is(f.Err, keystone.ErrAmbiguous, keystone.ErrForbidden) && f.Merchant == "":
 		return instruction("set TENANTRY_DOMAIN to the id of the domain")
 	case is(f.Err, keystone.ErrAmbiguous, keystone.ErrForbidden):
-		return instruction("type the domain's id in: tenantry merchant update %s --domain ID", explain.ShellWord(f.Merchant))
+		return instruction("set the domain of the merchant to the domain's id, with: tenantry merchant update %s --domain ID", explain.ShellWord(f.Merchant))
 	}
 	return instruction("correct this, and type tenantry doctor again")
 }
@@ -90,7 +90,7 @@ func (x *examination) fixOfRole(f service.Fault) Fix {
 	case f.Merchant == "":
 		return instruction("rename one of the roles, or set TENANTRY_CUSTOMER_ROLES and TENANTRY_SUBSCRIPTION_ROLES to other roles")
 	}
-	return instruction("type other roles in: tenantry merchant update %s --customer-roles ROLES --subscription-roles ROLES", explain.ShellWord(f.Merchant))
+	return instruction("set other roles for the merchant, with: tenantry merchant update %s --customer-roles ROLES --subscription-roles ROLES", explain.ShellWord(f.Merchant))
 }
 
 // otherClouds checks the clouds of merchants, and the entries of clouds.yaml for audits and for the check that a tenant is empty.

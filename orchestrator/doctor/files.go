@@ -34,7 +34,7 @@ func configuration(_ context.Context, x *examination) []Line {
 func files(_ context.Context, x *examination) []Line {
 	var lines []Line
 	for _, path := range append(x.SecretFiles, x.TLSKey) {
-		// A group may read the file, because an administrator may have made the group for this purpose.
+		// The check accepts that a group can read the file, because an administrator may have made the group for this purpose.
 		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o027 != 0 {
 			lines = append(lines, warn(protect(path, info), "other users may read or change the file %s, which contains secrets", path))
 		}
@@ -43,7 +43,7 @@ func files(_ context.Context, x *examination) []Line {
 }
 
 // The function `protect` returns the fix for a file that other users may read or change. The user of this process can still read the file
-// afterwards, also if another user owns it.
+// afterwards, even if another user owns the file.
 func protect(path string, info fs.FileInfo) Fix {
 	if s, known := info.Sys().(*syscall.Stat_t); !known || int(s.Uid) == os.Geteuid() {
 		return command("chmod", "600", path)

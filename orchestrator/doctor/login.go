@@ -54,7 +54,7 @@ func credentials(ctx context.Context, x *examination) []Line {
 	}
 	if h.Application.Unrestricted {
 		lines = append(lines, warn(instruction("create another application credential without --unrestricted, and delete this one"),
-			"application credential %s is unrestricted: a person who has it can create further credentials of its user", h.Application.ID))
+			"application credential %s is unrestricted: a person who has the credential can create further credentials of the same user", h.Application.ID))
 	}
 	return orOK(lines, "Keystone accepts the login with %s", c)
 }
@@ -116,9 +116,9 @@ func (x *examination) fixOfScope() Fix {
 	c, grant := x.config.Credential, x.grantOnScope()
 	switch {
 	case len(x.scopes) > 0 && c.ProjectID+c.ProjectName != "":
-		return instruction("set OS_PROJECT_NAME and the project's domain to a project of the user; or give the user a role on the configured project: %s", grant.Text)
+		return instruction("set OS_PROJECT_NAME to a project on which the user has a role, and set the domain of this project; or give the user a role on the configured project: %s", grant.Text)
 	case !c.System && c.ProjectID+c.ProjectName == "":
-		return instruction("type %s; a Keystone older than 2024.2 has no managers of domains, and needs a project and the role admin as the scope", grant.Text)
+		return instruction("type %s; if Keystone is older than 2024.2, it has no domain managers: set a project as the scope, and give the user the role admin on this project", grant.Text)
 	}
 	return grant
 }

@@ -42,7 +42,7 @@ func portals(ctx context.Context, x *examination) []Line {
 				" create %s --name NAME --sign-up`; write the key and its secret into the files of the portal", s.Merchant, s.Merchant),
 				"the API key in the portal of merchant %s is not accepted", s.Merchant))
 		case err != nil:
-			lines = append(lines, fail(instruction("see the check database"), "reading the API key of merchant %s: %v", s.Merchant, err))
+			lines = append(lines, fail(instruction("see the result of the check \"database\""), "reading the API key of merchant %s: %v", s.Merchant, err))
 		case m.DisabledAt != nil:
 			lines = append(lines, warn(command("tenantry", "merchant", "enable", s.Merchant), "merchant %s is disabled, so its portal is closed", s.Merchant))
 		case !m.SignUp:

@@ -31,7 +31,7 @@ func (s server) fix(err error) Fix {
 		return instruction("set %s to an address with a name that the certificate of %s contains", s.variable, s.name)
 	}
 	if proxy := proxyFor(s.address); s.proxied && proxy != "" {
-		return instruction("correct the variable HTTP_PROXY or HTTPS_PROXY, because this process sends its requests to %s to the proxy %s; or add the host of %[1]s to "+
+		return instruction("correct the variable HTTP_PROXY or HTTPS_PROXY, because requests to %s go to the proxy %s; or add the host of %[1]s to "+
 			"NO_PROXY. If the proxy is right, start %[1]s at %[3]s, or set %[4]s to its right address", s.name, proxy, s.address, s.variable)
 	}
 	return instruction("start %s at %s, or set %s to its right address", s.name, s.address, s.variable)

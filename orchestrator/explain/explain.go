@@ -1,6 +1,6 @@
 // Package explain has the texts that explain failures, runs, findings, subscriptions and problems to people: what happened, why, what it
 // means for the user who signs up, who can fix it, and what to type next. All texts are in the tables of this package. The API, the
-// command line and the documentation show these texts, and have no other words for them.
+// command line and the documentation show these texts and no others.
 //
 // The files failures, findings, problems, runs, subscriptions and usage contain the tables. The file explain has the types, and the file
 // quote makes texts from outside safe to show.
@@ -88,7 +88,7 @@ const (
 )
 
 // Facts are the values that a text may name in braces. In a command, a value is quoted for a shell. A missing value is replaced by its name in
-// capitals, such as PROJECT, or by the field of the API that has it.
+// capitals, such as PROJECT, or by the name of the field of the API that contains the value.
 type Facts struct {
 	Run, Step, Merchant, Customer, Subscription, Project, User, Cloud, Finding string
 

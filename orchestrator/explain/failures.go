@@ -8,8 +8,8 @@ func Failure(code string) (Entry, bool) {
 	return e, known
 }
 
-// The table of the codes of failures. Do says how to repair the cause. What to do with the run afterwards depends on its state: see
-// [OfRun].
+// The table of the codes of failures. The field Do says how to repair the cause. [OfRun] says what to do with the run
+// afterwards, which depends on the state of the run.
 var failures = join(ofUpstream("keystone"), ofUpstream("billingstack"), map[string]Entry{
 	// The run and its replica.
 	"cancelled": {
@@ -20,18 +20,18 @@ var failures = join(ofUpstream("keystone"), ofUpstream("billingstack"), map[stri
 	},
 	"held": {
 		What: "An operator holds the run.", FixBy: by(Operator),
-		Do: do("Read the reason of the hold, and ask the operator who holds the run."),
+		Do: do("Read the reason for the hold, and talk to the operator who holds the run."),
 	},
 	"deadline-exceeded": {
 		What: "The run was not finished in time.",
-		Why: "A step failed again and again, or an older run did not end, until a time limit was reached: TENANTRY_DEADLINE or" +
-			" TENANTRY_GIVE_UP_AFTER.",
-		// The fixer is the fixer of the last failure. If nobody could fix that failure, it did not end by itself, so an operator must look.
+		Why: "The run reached a time limit (TENANTRY_DEADLINE or TENANTRY_GIVE_UP_AFTER), because a step failed again and again, or because" +
+			" an older run did not end.",
+		// The fixer is the fixer of the last failure. If this fixer is Nobody, the failure has not ended by itself: an operator must act.
 		FixBy: by(Operator, Administrator, Merchant, User),
 		Do:    do("Repair the cause of the last error."),
 	},
 	"internal": {
-		What: "The step failed in Tenantry itself, for example because its database was down.",
+		What: "The step failed in Tenantry itself, for example because Tenantry's database was down.",
 		Why:  "The log of the service has the cause, with the id of the run.", FixBy: by(Nobody, Operator),
 		Do: do("Search the log for the id of the run, and repair the cause."),
 	},
@@ -133,7 +133,7 @@ var failures = join(ofUpstream("keystone"), ofUpstream("billingstack"), map[stri
 	"object-gone": {
 		What:  "The request names an object that no longer exists, such as a deleted plan. BillingStack therefore refuses the request.",
 		FixBy: by(Merchant),
-		Do:    do("Create the object again with the same id, or send a request without it."),
+		Do:    do("Create the object again with the same id, or send a request without this object."),
 	},
 	"plan-unchanged": {
 		What: "The subscription has the plan already.", FixBy: by(Nobody),
@@ -144,8 +144,8 @@ var failures = join(ofUpstream("keystone"), ofUpstream("billingstack"), map[stri
 	},
 	"foreign-subscriptions": {
 		What: "The customer cannot be removed, because the customer has subscriptions that the run did not create.", FixBy: by(Operator),
-		Do: do("Find out who has created these subscriptions in BillingStack. If nobody needs them, remove them there; otherwise, leave" +
-			" the customer."),
+		Do: do("Find out who has created these subscriptions in BillingStack. If nobody needs them, remove them there. If somebody needs" +
+			" them, do not remove the customer."),
 	},
 	"usage-broken": {
 		What: "This version of BillingStack cannot store usage, because it has a bug.", FixBy: by(Administrator),
@@ -165,8 +165,8 @@ var failures = join(ofUpstream("keystone"), ofUpstream("billingstack"), map[stri
 				Command: "openstack project set --tag tenantry-merchant-{merchant} {project}",
 			},
 			{
-				Text: "To let future runs of the merchant adopt such projects, allow it. This run keeps the old setting: compensate it," +
-					" and then retry it.",
+				Text: "To let future runs of the merchant adopt such projects, change the merchant's setting with this command. This run keeps" +
+					" the old setting: compensate it, and then retry it.",
 				Command: "tenantry merchant update {merchant} --adopt-unmarked",
 			},
 		},
@@ -201,7 +201,7 @@ var failures = join(ofUpstream("keystone"), ofUpstream("billingstack"), map[stri
 		Do: []Step{
 			{Text: "Let the customer or an administrator delete these resources."},
 			{
-				Text:    "If the resources may be lost, force the removal.",
+				Text:    "If nobody needs the resources, force the removal.",
 				Command: "tenantry subscriptions remove {subscription} --merchant {merchant} --force --why REASON",
 			},
 		},
@@ -211,7 +211,7 @@ var failures = join(ofUpstream("keystone"), ofUpstream("billingstack"), map[stri
 			" a day later.",
 		Why: "The error names the service.", FixBy: by(Operator),
 		Do: do("Give Tenantry's credential the permission that the error names, or repair the service.",
-			"If the service keeps nothing of a tenant, add its type to TENANTRY_EMPTINESS_IGNORE."),
+			"If the service has no resources of tenants, add the type of the service to TENANTRY_EMPTINESS_IGNORE."),
 	},
 	"tenant-not-ours": {
 		What: "The tenant existed before the subscription, or has lost its name or Tenantry's tags. Tenantry neither changes nor" +
@@ -266,7 +266,7 @@ var failures = join(ofUpstream("keystone"), ofUpstream("billingstack"), map[stri
 	"suspended-by-operator": {
 		What: "An operator has suspended the subscription, and only an operator can resume it.", FixBy: by(Operator),
 		Do: []Step{{
-			Text:    "If the reason of the suspension no longer holds, resume the subscription.",
+			Text:    "If the reason for the suspension no longer applies, resume the subscription.",
 			Command: "tenantry subscriptions resume {subscription} --merchant {merchant} --why REASON",
 		}},
 	},
@@ -282,7 +282,7 @@ var failures = join(ofUpstream("keystone"), ofUpstream("billingstack"), map[stri
 	},
 	"finding-closed": {
 		What: "The finding of an audit has been resolved or accepted since the repair was planned.", FixBy: by(Operator, Nobody),
-		Do: do("If a person has accepted the finding and it must be repaired nevertheless, withdraw the acceptance, and make a new plan."),
+		Do: do("If a person has accepted the finding, but you want to repair it, withdraw the acceptance, and make a new plan."),
 	},
 	"in-use": {
 		What: "The repair would remove or replace an object that is in use.", Why: "The error says what uses the object.", FixBy: by(Operator),
@@ -290,7 +290,7 @@ var failures = join(ofUpstream("keystone"), ofUpstream("billingstack"), map[stri
 	},
 	"not-repairable": {
 		What:  "The repair cannot be made.",
-		Why:   "The run that the finding is about does not exist or belongs to another merchant, or this release does not know the repair.",
+		Why:   "The finding is about a run that does not exist or that belongs to another merchant, or this release does not know the repair.",
 		FixBy: by(Operator),
 		Do:    newPlan,
 	},
@@ -308,7 +308,7 @@ var failures = join(ofUpstream("keystone"), ofUpstream("billingstack"), map[stri
 		What: "A role that the run assigns no longer exists.", Why: "Somebody has deleted the role in Keystone.", FixBy: by(Operator),
 		Do: []Step{
 			{
-				Text:    "Create the role again, under its name in the error. A retry of the compensated run looks the role up by its name.",
+				Text:    "Create the role again, with the name that is in the error. A retry of the compensated run looks the role up by its name.",
 				Command: "openstack role create ROLE",
 			},
 		},
@@ -321,7 +321,7 @@ var failures = join(ofUpstream("keystone"), ofUpstream("billingstack"), map[stri
 				Command: "openstack role add --project {project} --user {user} ROLE_ID",
 			},
 			{
-				Text:    "If it was deleted, create a role with its name, compensate the run, and retry it when it is compensated.",
+				Text:    "If the role was deleted, create a role with the same name, and compensate the run. When the run is compensated, retry it.",
 				Command: "openstack role create ROLE",
 			},
 		},
@@ -431,7 +431,7 @@ func ofUpstream(id string) map[string]Entry {
 			},
 			{Text: "Look whether the service user has its role.", Command: "openstack role assignment list --names --user SERVICE_USER"},
 			{
-				Text:    "If both are right, correct OS_PASSWORD of the service and restart the replicas, or give the user this password.",
+				Text:    "If both are right, correct OS_PASSWORD of the service and restart the replicas, or set the user's password to the value of OS_PASSWORD.",
 				Command: "openstack user set --password-prompt SERVICE_USER",
 			},
 		}

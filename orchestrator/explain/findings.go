@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// Finding returns the entry of a finding's code, and reports whether the table has it. A newer release may have stored another code. Means
-// and Do have phrases, not sentences, because an audit stores them with its own phrases. Do is empty if an audit always has advice of its
-// own.
+// Finding returns the entry of a finding's code, and reports whether the table has it. A newer release may have stored another code. The
+// fields Means and Do have phrases, not sentences, because an audit stores them with phrases of its own. The field Do is empty if an audit
+// always has advice of its own.
 func Finding(code string) (Entry, bool) {
 	e, known := findings[code]
 	return e, known
@@ -23,7 +23,7 @@ const strange = "find out whether another installation of Tenantry or another Bi
 // The reasons why Tenantry does not repair a finding by itself.
 const (
 	judgeOwner  = "Tenantry cannot know who needs the object."
-	judgeGroup  = "The role assignment reaches users or tenants that no run is about, so Tenantry does not revoke it."
+	judgeGroup  = "The role assignment affects users or tenants that belong to no run, so Tenantry does not revoke it."
 	judgeAmount = "Tenantry never changes usage that it has posted."
 	judgePlan   = "Tenantry cannot know which plan the customer wants to pay for."
 )
@@ -117,7 +117,7 @@ var findings = map[string]Entry{
 		Means: "somebody has a right in all tenants of the domain, but no run has given it", FixBy: by(Operator),
 	},
 	"role-of-deleted-user": {
-		What: "A user who no longer exists has a role on a tenant.", Means: "nobody at present; a new user with the same id would have the right",
+		What: "A user who no longer exists has a role on a tenant.", Means: "nobody has the right at present, but a new user with the same id would have it",
 		FixBy: by(Operator), Do: do("revoke the role"),
 	},
 	"role-of-disabled-user": {
@@ -183,8 +183,8 @@ var findings = map[string]Entry{
 	},
 
 	"usage-unmatched": {
-		What: "Usage is not billed, for one of these reasons: it has no subscription, BillingStack does not have its plan, there is no product" +
-			" or more than one product for it, or it has the wrong unit.",
+		What: "Usage is not billed, for one of these reasons: it has no subscription, BillingStack does not have the plan of the" +
+			" subscription, there is no product or more than one product for the usage, or the usage has the wrong unit.",
 		Why:   "A person must decide whom to bill, or what the merchant sells.",
 		Means: "the usage is billed to nobody", FixBy: by(Operator),
 	},
@@ -211,7 +211,7 @@ var findings = map[string]Entry{
 		What: "Very many objects seem to be absent, possibly because the upstream does not show all its objects. The audit therefore does not" +
 			" report these objects as absent.",
 		Why:   "If the objects exist, a repair would do harm.",
-		Means: "perhaps nobody: an upstream may show less than it has", FixBy: by(Operator),
+		Means: "perhaps nobody is affected: the upstream may not show all its objects", FixBy: by(Operator),
 		Do: do("compare the upstream's address and credential with their earlier values; then audit again"),
 	},
 }
@@ -237,7 +237,7 @@ func OfFinding(f Found, to Reader) Explanation {
 	x := Explanation{What: f.text(e.What), Means: Line(sentence(f.Affected)), FixBy: e.fixer()}
 	excerpt := "The audit says: " + Quote(f.Detail) + "."
 	judge := -1 // the index of the step with the audit's advice
-	again := Step{Text: "Audit again: the finding is then resolved.", Command: f.scope("tenantry audit run")}
+	again := Step{Text: "Audit again: if the fault is repaired, the finding is resolved.", Command: f.scope("tenantry audit run")}
 	switch {
 	case f.Status == "resolved":
 		x.What = sentences("The finding is resolved: the last audit that looked for it has not seen it. It was:", x.What)
@@ -250,7 +250,7 @@ func OfFinding(f Found, to Reader) Explanation {
 		x.Why = sentences(excerpt, "Tenantry can repair it ("+Line(f.Action)+") after you have approved the repair.")
 		x.Next = []Step{
 			{Text: "Plan the repair.", Command: f.scope("tenantry audit plan --code {code} -o repair.yaml")},
-			{Text: "Read the entry of this finding in the file, and set its approve to true."},
+			{Text: "Read the entry of this finding in the file, and set `approve` of this entry to true."},
 			{Text: "See what the repair would do.", Command: "tenantry audit apply repair.yaml --dry-run"},
 			{Text: "Repair.", Command: "tenantry audit apply repair.yaml"},
 			again,
@@ -277,8 +277,9 @@ func OfFinding(f Found, to Reader) Explanation {
 	return x
 }
 
-// adviceCommand returns the command of an advice that is a command or begins with Needless, and a sentence before the command. An audit has
-// quoted the command for a shell. In other advice, names from outside may look like commands.
+// adviceCommand returns the command in the advice, and a sentence that comes before the command. The advice must be a command, or Needless
+// and a command. An audit has quoted the command for a shell. For other advice, the results are empty, because names from outside may look
+// like commands.
 func (f Found) adviceCommand() (command, before string) {
 	command, needless := strings.CutPrefix(f.Advice, Needless)
 	switch {

@@ -1,7 +1,7 @@
 package explain
 
-// Problem returns the entry of a problem type, and reports whether the table has it. What is the title of the problem, without a full stop. Do
-// has one step: what the caller can do.
+// Problem returns the entry of a problem type, and reports whether the table has it. The field What has the title of the problem, without a full
+// stop. The field Do has one step: what the caller can do.
 func Problem(name string) (Entry, bool) {
 	e, known := problems[name]
 	return e, known
@@ -28,8 +28,8 @@ var problems = map[string]Entry{
 	},
 	"body-malformed": {
 		What: "The body cannot be read", Means: notAccepted, FixBy: by(Caller),
-		Do: do("Send one JSON object in UTF-8, without duplicate keys. Its nesting must not be deeper than 16, and it must have at" +
-			" most 200 keys, values and brackets."),
+		Do: do("Send one JSON object in UTF-8, without duplicate keys. The object must not be nested deeper than 16 levels, and must have" +
+			" at most 200 keys, values and brackets."),
 	},
 	"idempotency-key-missing": {
 		What: "The Idempotency-Key is missing", Means: notAccepted, FixBy: by(Caller),
@@ -193,7 +193,7 @@ var problems = map[string]Entry{
 	},
 	"ending-taken": {
 		What: "The subscription's tenant is being removed", Means: notAccepted, FixBy: by(Operator),
-		Do: do("A run has begun the removal. Hold that run instead."),
+		Do: do("A run has begun the removal. To stop the removal, hold that run."),
 	},
 	"tenant-enabled": {
 		What: "The subscription's tenant is enabled", Means: notAccepted, FixBy: by(Operator),

@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// maxExcerpt is the maximum length of a text from outside in an explanation, in bytes before the escapes. The store keeps at most as many bytes
-// of an upstream's text.
+// maxExcerpt is the maximum length of a text from outside in an explanation, in bytes before the escapes. The store keeps at most this
+// number of bytes of an upstream's text.
 const maxExcerpt = 1 << 10
 
 // Quote returns a text of another system in quotation marks. Control characters, invisible characters and quotation marks are escaped, and a

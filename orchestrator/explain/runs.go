@@ -70,10 +70,10 @@ var reasons = map[string]Entry{
 	},
 	"password": {
 		What:  "The portal must repeat the call with the same key and the password.",
-		Why:   "Tenantry never stores a password, and the replica that received it has ended or no longer has it.",
+		Why:   "Tenantry never stores a password. The replica that received this password has ended, or no longer has the password.",
 		FixBy: by(Merchant),
-		Do: do("Let the portal repeat the call. If the visitor has left, cancel the run. Otherwise, the run is compensated after" +
-			" TENANTRY_GIVE_UP_AFTER."),
+		Do: do("Let the portal repeat the call. If the visitor has left, cancel the run. If neither happens, the run is" +
+			" compensated after TENANTRY_GIVE_UP_AFTER."),
 	},
 }
 
@@ -144,7 +144,8 @@ func (r Run) Fault() *Fault {
 	return r.Cause
 }
 
-// The method `errors` quotes the errors of the run: of each refused undo, or of the failure that matters most, and the cause.
+// The method `errors` quotes the error of each refused undo. If no undo was refused, `errors` quotes the failure `first`, unless the kind of the
+// reason says the same. If the cause of the compensation is another failure, it comes last.
 func (r Run) errors(first *Fault) string {
 	var all []string
 	switch {
@@ -156,7 +157,7 @@ func (r Run) errors(first *Fault) string {
 		all = append(all, first.excerpt())
 	}
 	if r.Cause != nil && first != r.Cause {
-		all = append(all, "Before that, the run has failed. "+r.Cause.excerpt())
+		all = append(all, "Before that, the run failed. "+r.Cause.excerpt())
 	}
 	return sentences(all...)
 }
@@ -224,7 +225,7 @@ func (r Run) means() string {
 // The method `next` returns the next steps.
 func (r Run) next(fixBy Fixer, e Entry, to Reader) []Step {
 	if r.RetriedBy != "" {
-		return r.steps(to, []Step{{Text: "Read the run that repeats it.", Command: "tenantry explain {other}", Request: "GET /v1/runs/{other}"}})
+		return r.steps(to, []Step{{Text: "Read the run that repeats this run.", Command: "tenantry explain {other}", Request: "GET /v1/runs/{other}"}})
 	}
 	if r.ended() && fixBy == Nobody {
 		return nil

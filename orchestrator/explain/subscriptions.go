@@ -21,10 +21,10 @@ var standings = map[string]Entry{
 	},
 	"suspended": {
 		What:  "The subscription's tenant is disabled until the subscription is resumed.",
-		Means: "The user cannot work in the subscription's tenant. Its servers go on running.",
+		Means: "The user cannot work in the subscription's tenant. The servers in the tenant go on running.",
 		FixBy: by(Merchant, Operator),
 		Do: []Step{{
-			Text:    "When the reason of the suspension no longer holds, resume the subscription.",
+			Text:    "When the reason for the suspension no longer applies, resume the subscription.",
 			Command: "tenantry subscriptions resume {subscription} --merchant {merchant} --why REASON",
 			Request: "POST /v1/merchants/{merchant}/subscriptions/{subscription}/resume",
 		}},
@@ -32,7 +32,7 @@ var standings = map[string]Entry{
 	"ending": {
 		What: "The subscription has been ended. Until its tenant is removed, the subscription can be restored. The tenant is removed" +
 			" at {ends_at} or later.",
-		Means: "The user cannot work in the subscription's tenant. Its servers go on running until the tenant is removed.", FixBy: by(Merchant),
+		Means: "The user cannot work in the subscription's tenant. The servers in the tenant go on running until the tenant is removed.", FixBy: by(Merchant),
 		Do: []Step{{
 			Text:    "If the customer has come back, restore the subscription.",
 			Command: "tenantry subscriptions restore {subscription} --merchant {merchant} --why REASON",
@@ -57,7 +57,7 @@ type Subscription struct {
 	Findings   int    // the number of open findings about it; 0 if the reader sees no findings
 }
 
-// OfSubscription explains the state of a subscription. The explanations of its newest run and of its findings are explanations of their own.
+// OfSubscription explains the state of a subscription. Its newest run and its findings have explanations of their own.
 func OfSubscription(s Subscription, to Reader) Explanation {
 	e, known := standings[s.State]
 	if !known {
@@ -70,7 +70,7 @@ func OfSubscription(s Subscription, to Reader) Explanation {
 	all := e.Do
 	switch {
 	case s.State == "suspended" && s.ByOperator:
-		x.Why, x.FixBy = "An operator has suspended it, and only an operator can resume it.", Operator
+		x.Why, x.FixBy = "An operator has suspended the subscription, and only an operator can resume it.", Operator
 		if to == ForPortal {
 			all = do("Ask an operator to resume the subscription.")
 		}
@@ -78,7 +78,7 @@ func OfSubscription(s Subscription, to Reader) Explanation {
 		x.Why = fmt.Sprintf("%s keeps the tenant. The reason given: %s.", Line(s.HeldBy), Quote(s.HeldWhy))
 		if to != ForPortal {
 			all = append(slices.Clip(all), Step{
-				Text: "To let the tenant be removed, release it.", Command: "tenantry subscriptions release {subscription} --merchant {merchant}",
+				Text: "To let the tenant be removed, release the subscription.", Command: "tenantry subscriptions release {subscription} --merchant {merchant}",
 			})
 		}
 	case s.Reason != nil:
@@ -89,7 +89,7 @@ func OfSubscription(s Subscription, to Reader) Explanation {
 		}
 	}
 	if s.Findings > 0 {
-		x.Why = sentences(x.Why, fmt.Sprintf("Audits have open findings about it: %d.", s.Findings))
+		x.Why = sentences(x.Why, fmt.Sprintf("Audits have open findings about the subscription: %d.", s.Findings))
 	}
 	x.Next = s.steps(to, all)
 	x.Who = x.FixBy.Who(s.Service)

@@ -15,7 +15,7 @@ func Usage(reason string) (Entry, bool) {
 }
 
 var billAgain = Step{
-	Text: "Then bill the earlier hours again.", Command: "tenantry usage bill --merchant {merchant} --from TIME --to TIME --why REASON",
+	Text: "Bill the earlier hours again with this command.", Command: "tenantry usage bill --merchant {merchant} --from TIME --to TIME --why REASON",
 }
 
 // The table of the reasons why usage is not billed as it should be.
@@ -23,7 +23,7 @@ var usages = map[string]Entry{
 	"no-subscription": {
 		What:  "The project had no subscription at this time, for example because it is a customer's tenant.",
 		Means: "The usage is billed to nobody.",
-		FixBy: by(Nobody, Operator), Do: do("Nothing, or ask who uses the project."),
+		FixBy: by(Nobody, Operator), Do: do("Do nothing, or ask who uses the project."),
 	},
 	"subscription-over": {
 		What: "Something still runs in the tenant of an ended subscription.", Means: "The usage is billed to nobody.", FixBy: by(Operator),
@@ -39,23 +39,23 @@ var usages = map[string]Entry{
 		What:  "The merchant has no product for the meter.",
 		Means: "Nobody is affected, unless the merchant sells the meter.",
 		FixBy: by(Merchant),
-		Do:    []Step{{Text: "If you sell the meter, create a product or correct `TENANTRY_METERS`. Later hours are then billed."}, billAgain},
+		Do:    []Step{{Text: "If you sell the meter, create a product or correct `TENANTRY_METERS`. Tenantry bills the hours after this change."}, billAgain},
 	},
 	"product-ambiguous": {
 		What: "The plan has several products with this name.", Means: "The usage is billed to nobody.", FixBy: by(Merchant),
-		Do: []Step{{Text: "Rename one of these products. Later hours are then billed."}, billAgain},
+		Do: []Step{{Text: "Rename one of these products. Tenantry bills the hours after this change."}, billAgain},
 	},
 	"other-unit": {
 		What:  "The file of meters states another unit for this meter.",
 		Means: "The usage is billed to nobody.",
 		FixBy: by(Operator),
-		Do:    []Step{{Text: "If the file is wrong, correct `unit` and `divide_by`. Later hours are then billed."}, billAgain},
+		Do:    []Step{{Text: "If the file is wrong, correct `unit` and `divide_by`. Tenantry bills the hours after this change."}, billAgain},
 	},
 	"several-units": {
-		What:  "The hour has several units of this meter, and the file of meters does not state its unit.",
+		What:  "The samples of the meter have several units within the hour, and the file of meters does not state the unit.",
 		Means: "The usage is billed to nobody.",
 		FixBy: by(Operator),
-		Do:    []Step{{Text: "State the unit in the file of meters. Later hours are then billed in this unit."}, billAgain},
+		Do:    []Step{{Text: "State the unit in the file of meters. Tenantry bills the hours after this change in this unit."}, billAgain},
 	},
 	"unpriced": {
 		What:  "The usage was posted without a price.",
@@ -70,11 +70,12 @@ var usages = map[string]Entry{
 		},
 	},
 	"differs": {
-		What:  "BillingStack has other numbers under the id of a row, for example because samples were lost when a database was restored.",
+		What: "For the id of a row, BillingStack has other numbers than Tenantry, for example because samples were lost when a database was" +
+			" restored.",
 		Why:   "Tenantry does not change these numbers, and does not bill the difference.",
 		Means: "The customer pays for another amount.",
 		FixBy: by(Operator),
-		Do: do("Compare both with `tenantry usage show`.",
+		Do: do("Compare the numbers of Tenantry and BillingStack: `tenantry usage show` shows both.",
 			"If you restore Tenantry's database from a backup, look at the list of unmatched usage a day later."),
 	},
 }

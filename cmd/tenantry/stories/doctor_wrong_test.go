@@ -113,7 +113,7 @@ var wrongSetUps = []wrongSetUp{
 				w.env["OS_PROJECT_NAME"] = w.name
 			}
 		},
-		"scope", "the user has no role on domain ", doctor.Instruction, "a project and the role admin as the scope",
+		"scope", "the user has no role on domain ", doctor.Instruction, "set a project as the scope, and give the user the role admin",
 	},
 	{"no role", func(w *setUp) func() { w.env["TENANTRY_SUBSCRIPTION_ROLES"] = w.name; return nil }, "roles", "not found", doctor.Command, "openstack role create doctor-"},
 	{
