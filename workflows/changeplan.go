@@ -86,7 +86,7 @@ func (d Deps) changeable(ctx context.Context, o ChangePlan) (ChangePlan, error) 
 	case SubscriptionEnded:
 		return o, now.over()
 	default:
-		return o, refuse(saga.Code("subscription-"+now.State), saga.FixByNobody, "run "+now.RunID+" has left the subscription "+string(now.State))
+		return o, refuse(saga.Code("subscription-"+now.State), saga.FixByNobody, "run "+now.RunID+" left the subscription in the state "+string(now.State))
 	}
 	o.Held, o.Was = now.Held, &now
 	s, err := d.Billing.Subscription(ctx, o.MerchantID, o.SubscriptionID)

@@ -220,8 +220,8 @@ func Remove(d Deps) saga.Workflow[Removal] {
 	return saga.Workflow[Removal]{
 		Name: RemoveName, Version: 1, Classify: Classify,
 		Meaning: saga.Meaning{
-			Open:   "The user could not work in the tenant any more. The tenant is about to be removed.",
-			Failed: "The user could not work in the tenant any more. The tenant stays until it can be removed.",
+			Open:   "The user cannot work in the tenant any more. The tenant is about to be removed.",
+			Failed: "The user cannot work in the tenant any more. The tenant stays until it can be removed.",
 			Done:   "The subscription's tenant is removed, and the subscription cannot be restored.",
 		},
 		Retry:  d.retryRemove,

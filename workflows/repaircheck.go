@@ -118,7 +118,7 @@ func (d Deps) ownProject(ctx context.Context, o Repair) (Repair, error) {
 		return o, err
 	case p.Name != o.value("tenant") || p.DomainID != o.value("domain_id") || !keystone.HasTenantTags(p.Tags) ||
 		!p.HasTag(keystone.InstallationTag(d.Installation)) || !p.HasTag(keystone.RunTag(o.value("made_by"))):
-		return o, refuse(CodeTenantNotOurs, saga.FixByOperator, o.text()+" has lost its name, or a tag of Tenantry: repair that first")
+		return o, refuse(CodeTenantNotOurs, saga.FixByOperator, o.text()+" has lost its name, or a tag of Tenantry: repair the name and the tags first")
 	case o.removing() && (p.Enabled || !p.HasTag(keystone.DisabledTag(o.DisabledBy))):
 		return o, refuse(CodeTenantEnabled, saga.FixByOperator, o.text()+" was enabled since the repair disabled it")
 	case o.removing() && d.Now().Sub(o.DisabledAt) < settled:

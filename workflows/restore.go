@@ -135,7 +135,7 @@ func (d Deps) restorable(ctx context.Context, o Restoration) (Restoration, error
 	case now.State != SubscriptionEnding:
 		return o, refuse(CodeSubscriptionNotEnding, saga.FixByNobody, "the subscription has not been ended")
 	case now.RunID != o.Was.RunID:
-		return o, refuse(CodeSubscriptionNotEnding, saga.FixByMerchant, "run "+now.RunID+" has ended the subscription since the request: ask again")
+		return o, refuse(CodeSubscriptionNotEnding, saga.FixByMerchant, "run "+now.RunID+" ended the subscription again after this request: send a new request")
 	}
 	if err := d.planStays(ctx, o.Held); err != nil {
 		return o, err

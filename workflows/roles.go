@@ -129,7 +129,7 @@ func renewedRole(ctx context.Context, id keystone.Identity, g grant, old string,
 	}
 	switch {
 	case errors.Is(err, keystone.ErrNotFound):
-		return "", failed("role-gone", "create it, then retry the run")
+		return "", failed("role-gone", "create a role with this name, then retry the run")
 	case err != nil:
 		return "", err
 	case found[0].ID == old:

@@ -185,7 +185,7 @@ func (d Deps) Standing(ctx context.Context, merchantID, subscriptionID string) (
 		return Standing{}, err
 	case len(making) > 0:
 		return Standing{}, refuse(CodeSubscriptionNotReady, saga.FixByMerchant,
-			"run "+making[0].ID+" is still making the subscription: wait until it has ended, or cancel it")
+			"run "+making[0].ID+" is still making the subscription: wait until the run has ended, or cancel the run")
 	}
 	return Standing{}, errNoSubscription
 }

@@ -365,7 +365,7 @@ func TestARoleThatWasMadeAnewIsResolvedAgain(t *testing.T) {
 	remove(gold, silver)
 	w.accept(o.Request(id, saga.FailureHolds), token)
 	run := w.until(t, id, func(r *saga.Run) bool { return r.AtRest() })
-	if run.Reason == nil || run.Reason.Code != "role-gone" || !strings.Contains(run.Reason.Detail, "no longer exists: create it, then retry the run") {
+	if run.Reason == nil || run.Reason.Code != "role-gone" || !strings.Contains(run.Reason.Detail, "no longer exists: create a role with this name, then retry the run") {
 		t.Fatalf("without the roles: %s", describe(run))
 	}
 	remade := []string{w.Keystone.AddRole("gold"), w.Keystone.AddRole("silver")}

@@ -105,7 +105,7 @@ func (d Deps) switchable(ctx context.Context, w switching, o Switch) (Switch, er
 	case err != nil:
 		return o, err
 	case !o.TenantOwn:
-		return o, refuse(CodeTenantNotOurs, saga.FixByOperator, o.tenant()+" existed before the subscription: only its owner may disable it")
+		return o, refuse(CodeTenantNotOurs, saga.FixByOperator, o.tenant()+" existed before the subscription: only the tenant's owner may disable the tenant")
 	}
 	if err := d.ours(o.Held, p); err != nil {
 		return o, err

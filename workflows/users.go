@@ -54,7 +54,7 @@ func userSteps[S any](d Deps, of func(*S) account, each func(*S) []string, after
 func errUserExists(name string, other keystone.User) *AdmissionError {
 	detail := "a user with this name exists already"
 	if other.Name != name && other.Name != "" {
-		detail = "a user exists already whose name differs only in upper and lower case"
+		detail = "another user has a name that differs only in upper and lower case"
 	}
 	return refuse(CodeUserExists, saga.FixByUser, detail)
 }

@@ -315,7 +315,7 @@ func runNote(r client.Run) string {
 	}
 	result := r.Result
 	if due, ok := result["removal_due_at"].(string); ok {
-		return "the tenant is disabled, and another run removes it at " + due + ": accept the finding to prevent that"
+		return "the tenant is disabled, and another run removes the tenant at " + due + ": accept the finding to prevent the removal"
 	}
 	kept, _ := result["kept"].([]any)
 	for _, one := range kept {

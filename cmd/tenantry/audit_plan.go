@@ -147,7 +147,7 @@ func (p *program) writePlan(path string, force bool, plan client.RepairPlan) err
 		p.say("%d more findings have a repair, but did not fit into the plan: plan again after the repairs of this plan", plan.LeftOut)
 	}
 	if plan.Suspect > 0 {
-		p.say("%d findings were left out, because Keystone or BillingStack seems to show less than it has: see the findings with the code suspect-absence",
+		p.say("%d findings were left out, because a list of Keystone or BillingStack seems to be incomplete: see the findings with the code suspect-absence",
 			plan.Suspect)
 	}
 	return nil

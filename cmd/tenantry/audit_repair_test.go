@@ -236,7 +236,7 @@ entries:
 	code, out, stderr := line(t, env, "audit", "plan", "-o", "-")
 	if code != 0 || out != text || stderr != "plan "+somePlan+" can be applied before 2026-03-11 05:06:07Z; repairs: 1\n"+
 		"2 more findings have a repair, but did not fit into the plan: plan again after the repairs of this plan\n"+
-		"3 findings were left out, because Keystone or BillingStack seems to show less than it has: see the findings with the code suspect-absence\n" {
+		"3 findings were left out, because a list of Keystone or BillingStack seems to be incomplete: see the findings with the code suspect-absence\n" {
 		t.Errorf("to standard output: got %d, %s%s", code, out, stderr)
 	}
 
@@ -707,7 +707,7 @@ func TestDryRunsOfAPlan(t *testing.T) {
 func TestTheNoteOfARepair(t *testing.T) {
 	for want, r := range map[string]client.Run{
 		"-": {},
-		"the tenant is disabled, and another run removes it at 2026-12-01T10:00:00Z: accept the finding to prevent that": {Result: client.Result{
+		"the tenant is disabled, and another run removes the tenant at 2026-12-01T10:00:00Z: accept the finding to prevent the removal": {Result: client.Result{
 			"removal_due_at": "2026-12-01T10:00:00Z",
 		}},
 		"customer c1 was kept: it has a subscription": {Result: client.Result{

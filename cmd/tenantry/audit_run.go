@@ -191,8 +191,8 @@ func barLine(done, total int, text string, width int) string {
 	return cut(fmt.Sprintf("[%-*s] %3.0f%%  %s", barWidth, bar, part*100, text), width)
 }
 
-// errEndless is the error for a list in which a page has no new objects, but a link to a next page.
-var errEndless = exit(exitUnreachable, errors.New("the server's list does not end: a page has no new objects, but a link to a next page"))
+// errEndless is the error for a list in which a page has no new objects, but has a link to a next page.
+var errEndless = exit(exitUnreachable, errors.New("the server's list does not end: a page has no new objects, but has a link to a next page"))
 
 // allFindings returns the findings of all pages.
 func (s remote) allFindings(ctx context.Context, q client.ListFindingsParams) ([]client.Finding, error) {

@@ -45,7 +45,7 @@ func ownURL(c Config) (string, error) {
 		return "", usage("listen: %w", err)
 	}
 	if port == "0" {
-		return "", usage("listen: the server has chosen a free port, which the settings do not name")
+		return "", usage("listen: with port 0, the server chooses a free port, which this command cannot find out: set a fixed port")
 	}
 	if host == "" || net.ParseIP(host).IsUnspecified() {
 		host = "127.0.0.1"

@@ -264,7 +264,7 @@ func billAgain(ctx context.Context, s remote, merchant string, want client.Usage
 			return calls, nil
 		}
 		if !call.NextFrom.After(call.From) {
-			return calls, exit(exitUnreachable, fmt.Errorf("the server asks for another call from %s, but has billed this hour already", call.NextFrom.Format(time.RFC3339)))
+			return calls, exit(exitUnreachable, fmt.Errorf("the server asks for another call that begins at %s, but the server has billed this hour already", call.NextFrom.Format(time.RFC3339)))
 		}
 		want.From = call.NextFrom.Format(time.RFC3339Nano)
 	}

@@ -276,7 +276,7 @@ func TestThePolicyNamesTheRolesOfUsers(t *testing.T) {
 	s := Setup{UserRoles: []string{"member", "bs-admin", "two words", "it's", "x\ny"}}
 	got := Policy(s)
 	if !strings.Contains(got, `or 'reader':%(target.role.name)s or 'bs-admin':%(target.role.name)s"`+"\n") || strings.Count(got, "'member'") != 1 ||
-		!strings.Contains(got, `# Left out, because a policy cannot name them: "two words", "it's", "x\ny"`+"\n") || strings.Contains(got, "'admin'") {
+		!strings.Contains(got, `# Roles that are left out, because a policy cannot name them: "two words", "it's", "x\ny"`+"\n") || strings.Contains(got, "'admin'") {
 		t.Errorf("got %s", got)
 	}
 	s = newSetup()

@@ -29,7 +29,7 @@ func Policy(s Setup) string {
 		"# They allow the managers of a domain to assign these roles in their domain, and to read which role implies another role.\n" +
 		"# The second rule needs enforce_scope = false in the section oslo_policy of keystone.conf.\n")
 	if len(omitted) > 0 {
-		fmt.Fprintf(&b, "# Left out, because a policy cannot name them: %s\n", strings.Join(omitted, ", "))
+		fmt.Fprintf(&b, "# Roles that are left out, because a policy cannot name them: %s\n", strings.Join(omitted, ", "))
 	}
 	fmt.Fprintf(&b, "\"domain_managed_target_role\": \"%s\"\n", strings.Join(checks, " or "))
 	b.WriteString(`"identity:list_role_inference_rules": "rule:admin_required or (role:reader and system_scope:all) or (role:manager and not domain_id:None)"` + "\n")

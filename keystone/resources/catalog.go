@@ -83,7 +83,7 @@ func missingPlacement(all []endpoint, ignore []string) (missing []endpoint) {
 		at := endpoint{service: "placement", region: e.region}
 		has := func(o endpoint) bool { return o.service == at.service && o.region == at.region }
 		if e.service == "compute" && e.asked() && !slices.ContainsFunc(slices.Concat(all, missing), has) {
-			at.fault = blocked(fixCatalog, "the catalog has no endpoint, but only Placement knows the servers in a cell whose database is down")
+			at.fault = blocked(fixCatalog, "the catalog has no endpoint, but if the database of a cell is down, only Placement knows the servers in this cell")
 			missing = append(missing, at)
 		}
 	}

@@ -152,7 +152,7 @@ func TestComputeIsNotProvenWithoutPlacementInItsRegion(t *testing.T) {
 	compute := w.service("compute", "/compute/v2.1", "RegionOne", "RegionTwo")
 	w.catalog = []object{compute, w.service("placement", "/placement", "RegionTwo")}
 	wantLines(t, "", w.read(t), `placement in region "RegionOne": the catalog has no endpoint, `+
-		`but only Placement knows the servers in a cell whose database is down`)
+		`but if the database of a cell is down, only Placement knows the servers in this cell`)
 	cfg := w.config()
 	cfg.Ignore = []string{"placement"}
 	wantLines(t, "placement is ignored", read(t, cfg))

@@ -85,7 +85,7 @@ func (q *inquiry) pages(ctx context.Context, base *url.URL, l list, take func(it
 				return err
 			}
 			if marker != "" && slices.Contains(markers, marker) {
-				return blocked(fixRefused, "the pages of the list are endless")
+				return blocked(fixRefused, "the list does not end: a page leads back to an earlier page")
 			}
 			if marker != "" && len(markers) == maxPages {
 				return blocked(fixRefused, "the list has more than %d pages", maxPages)

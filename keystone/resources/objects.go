@@ -47,7 +47,7 @@ func (q *inquiry) objects(ctx context.Context, u *url.URL) error {
 			}
 			last := names[len(names)-1]
 			if last <= query.Get("marker") {
-				return blocked(fixRefused, "the pages of the list are endless")
+				return blocked(fixRefused, "the list does not end: a page leads back to an earlier page")
 			}
 			if page == maxPages {
 				return blocked(fixRefused, "the list has more than %d pages", maxPages)

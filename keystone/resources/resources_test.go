@@ -264,7 +264,7 @@ var listFaults = []fault{
 	{"an empty link", "the link to the next page has no marker", func(w http.ResponseWriter, r *http.Request, k kind) {
 		send(w, http.StatusOK, object{k.field: []object{}, k.links: linkTo(k, "")})
 	}},
-	{"a page that links to itself", "the pages of the list are endless", func(w http.ResponseWriter, r *http.Request, k kind) {
+	{"a page that links to itself", "the list does not end: a page leads back to an earlier page", func(w http.ResponseWriter, r *http.Request, k kind) {
 		send(w, http.StatusOK, object{k.field: []object{}, k.links: linkTo(k, "http://h/?marker=same")})
 	}},
 	{"endless pages", "more than 50 pages", func(w http.ResponseWriter, r *http.Request, k kind) {
@@ -413,7 +413,7 @@ func TestAnAccountThatIsNotReadWholeProvesNothing(t *testing.T) {
 			headers(w.Header(), "0")
 			_, _ = io.WriteString(w, `[`+strings.Repeat(`{"name":"x"},`, 10_000)+`{"name":"x"}]`)
 		},
-		"the pages of the list are endless": func(w http.ResponseWriter, _ *http.Request) {
+		"the list does not end: a page leads back to an earlier page": func(w http.ResponseWriter, _ *http.Request) {
 			headers(w.Header(), "1")
 			send(w, 200, []object{{"name": "same"}})
 		},

@@ -48,7 +48,7 @@ func TestAnAuditFindsUnmatchedUsage(t *testing.T) {
 	a, open := w.audited()
 	in := ", in the hour " + hour.Format(time.RFC3339)
 	want := []string{
-		"info usage-unmatched project:" + customerTenant + ": the tenant of a customer was used; it has no subscription (no-subscription): meters cpu, image" + in,
+		"info usage-unmatched project:" + customerTenant + ": a customer's tenant was used, and such a tenant has no subscription (no-subscription): meters cpu, image" + in,
 		"low usage-unmatched meter:image: the usage is not billed, because no product of the merchant has this meter (no-product): meter image (delta, u)" + in,
 		"medium usage-unpriced subscription:" + s.id + ": the usage was posted without a price, because the product has no fixed price (unpriced): 2.5 of product cpu" + in,
 	}
@@ -127,7 +127,7 @@ func TestAnAuditFindsUsageThatWaits(t *testing.T) {
 	}
 	path := "/v1/findings/" + found[0].ID
 	f := read[api.Finding](t, w.call(w.admin(http.MethodGet, path, "")))
-	if f.Status != api.FindingNew || string(f.Severity) != "high" || text(f.MerchantID) != w.Merchant.ID || !strings.Contains(f.Detail, "; 1 hour of tenants that wait to be billed; the last failure, at ") ||
+	if f.Status != api.FindingNew || string(f.Severity) != "high" || text(f.MerchantID) != w.Merchant.ID || !strings.Contains(f.Detail, "; not billed yet: 1 hour of tenants; the last failure, at ") ||
 		!strings.Contains(f.Detail, failure) {
 		t.Errorf("the finding is %+v", f)
 	}

@@ -327,7 +327,7 @@ func (s *server) applicable(plan *audit.Plan, findings []string) error {
 	case plan.Installation != s.Installation:
 		return refuse(planForeign, "the plan was made by installation %s, but this is installation %s", plan.Installation, s.Installation)
 	case plan.Expired(s.now()):
-		return refuse(planExpired, "the plan was made at %s, and can be applied for 7 days", plan.CreatedAt.UTC().Format(time.RFC3339))
+		return refuse(planExpired, "the plan was made at %s, and expired 7 days later: make a new plan", plan.CreatedAt.UTC().Format(time.RFC3339))
 	}
 	var faults []InvalidParam
 	seen := map[string]bool{}

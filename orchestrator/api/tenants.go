@@ -81,7 +81,7 @@ func (s *server) GetUser(c echo.Context, userID string) error {
 		return err
 	}
 	if len(runs) == 0 {
-		return refuse(tenantUserNotFound, "no run is for a user with this id")
+		return refuse(tenantUserNotFound, "no run is about a user with this id")
 	}
 	cloud := runs[0].Cloud
 	identity, err := s.identity(cloud)

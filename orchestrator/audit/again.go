@@ -28,7 +28,7 @@ func (a *Auditor) Confirm(ctx context.Context, e PlanEntry, subject string) (cha
 		return "", err
 	}
 	if suspect.forbid(&e) {
-		return "an upstream seems to show less than it has (finding " + string(SuspectAbsence) + "): nothing is created or removed until the finding is resolved", nil
+		return "a list of Keystone or BillingStack seems to be incomplete (finding " + string(SuspectAbsence) + "): nothing is created or removed until the finding is resolved", nil
 	}
 	r := a.newReading(Scope{})
 	r.endedOnly = true

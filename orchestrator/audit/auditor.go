@@ -250,7 +250,7 @@ func (r *reading) execute(ctx context.Context, audit Audit) (Outcome, error) {
 		return cmp.Or(slices.Index(Severities, x.Severity)-slices.Index(Severities, y.Severity), cmp.Compare(x.ID, y.ID))
 	})
 	if len(found) > maxFindings {
-		r.note(Gap{Code: GapTooManyFindings, Detail: fmt.Sprintf("%d findings: only the gravest %d are stored", len(found), maxFindings)})
+		r.note(Gap{Code: GapTooManyFindings, Detail: fmt.Sprintf("%d findings: only the %d most severe findings are stored", len(found), maxFindings)})
 		found = found[:maxFindings]
 	}
 	accepted := map[string]*Finding{}

@@ -296,7 +296,7 @@ func (c *comparison) compareRuns() {
 		about := Finding{Cloud: w.cloud, MerchantID: w.merchant, RunID: w.id, Objects: []Object{{Kind: "run", ID: w.id, Name: w.workflow}}}
 		about.CustomerID = c.customerOf(w.subject)
 		about.Repair.Advice = "tenantry runs show " + w.id
-		c.report(RunWaits, about, w.subject, "", fmt.Sprintf("%s has waited for a person since %s: %s", w.workflow,
+		c.report(RunWaits, about, w.subject, "", fmt.Sprintf("a run of workflow %s has waited for a person since %s: %s", w.workflow,
 			w.since.UTC().Format(time.RFC3339), cmp.Or(w.detail, w.code)), w.id)
 	}
 }

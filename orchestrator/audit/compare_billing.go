@@ -117,7 +117,7 @@ func omittedRoles(all []string) string {
 	}
 	slices.Sort(all)
 	named := all[:min(len(all), maxOmitted)]
-	text := "; if it is created again, these roles are not assigned again: " + strings.Join(named, ", ")
+	text := "; a repair that creates the tenant again does not assign these roles: " + strings.Join(named, ", ")
 	if more := len(all) - len(named); more > 0 {
 		text += fmt.Sprintf(" and %d more", more)
 	}
@@ -197,7 +197,7 @@ func (c *comparison) compareSubscription(about Finding, want *subscription, foun
 	}
 	detail := "the subscription's tenant " + t.name + " does not exist" + omitted
 	if others := c.cloudFound(t.cloud).named[t.name]; len(others) > 0 {
-		detail += "; project " + others[0] + " has its name"
+		detail += "; project " + others[0] + " has the tenant's name"
 	}
 	c.report(SubscriptionWithoutTenant, about, want.subject, list, detail, kindSubscription, id)
 }

@@ -93,11 +93,11 @@ func (c *comparison) compareRole(users map[string]int, t *tenant, p *foundProjec
 		about.Repair.Advice = explain.Command("openstack", "role", "add", "--project", t.id, "--user", g.user, g.role)
 		detail := fmt.Sprintf("user %s does not have role %s on %s; run %s assigned the role", c.userName(t.cloud, g.user), r.name, t.name, r.run)
 		if r.was != "" {
-			detail = fmt.Sprintf("user %s does not have role %s (%s) on %s: run %s assigned role %s, which was deleted; the role that the user lacks is a new role with the same name",
+			detail = fmt.Sprintf("user %s does not have role %s (%s) on %s: run %s assigned role %s, which was deleted, and a new role now has the same name",
 				c.userName(t.cloud, g.user), r.name, g.role, t.name, r.run, r.was)
 		}
 		if cloud.admin[g.role] && !c.allowAdmin {
-			about.Repair = Repair{Advice: "role " + r.name + " is, or implies, role admin: it is not given to users"}
+			about.Repair = Repair{Advice: "role " + r.name + " is, or implies, role admin: Tenantry does not give this role to users"}
 		}
 		if cloud.rolesRead && cloud.roles[g.role] == "" {
 			about.Repair.Action, about.Repair.Values = "", nil

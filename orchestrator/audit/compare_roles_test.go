@@ -35,8 +35,8 @@ func TestAFindingNamesTheRolesThatAreNotAssignedAgain(t *testing.T) {
 			"the subscription's tenant bs-subscription-m1-c0-s0 does not exist",
 		}},
 		{lost("p-m1-c0/u2/r-boss=boss", "p-m1-c0/u1/r-reader=a/reader", "p-m1-c0/u3/r-reader=reader", "p-m1-c0/gone/r-reader=reader", "p-m1-c0-s0/u1/r-boss=boss"), []string{
-			"the customer's tenant bs-customer-m1-c0 does not exist; if it is created again, these roles are not assigned again: a/reader of user u1, boss of user u2",
-			"the subscription's tenant bs-subscription-m1-c0-s0 does not exist; if it is created again, these roles are not assigned again: boss of user u1",
+			"the customer's tenant bs-customer-m1-c0 does not exist; a repair that creates the tenant again does not assign these roles: a/reader of user u1, boss of user u2",
+			"the subscription's tenant bs-subscription-m1-c0-s0 does not exist; a repair that creates the tenant again does not assign these roles: boss of user u1",
 		}},
 	} {
 		var got []string

@@ -233,7 +233,7 @@ func (c *comparison) withoutOwner(about Finding, p *foundProject) {
 		c.report(TenantWithoutSubscription, about, "", "", "no merchant has the subscription in the project's name", p.ID)
 	case own != nil && own.id != p.ID && c.project(own) != nil:
 		about.MerchantID, about.Objects = merchant, append(about.Objects, object(kindProject, own.id, own.name))
-		c.report(TenantDuplicate, about, subject, "", "the tenant is project "+own.id+", and this project has the same name", p.ID)
+		c.report(TenantDuplicate, about, subject, "", "this project has the same name as the tenant, which is project "+own.id, p.ID)
 	default:
 		c.compareStrangeTags(about, merchant, subject, p)
 	}
@@ -247,6 +247,6 @@ func (c *comparison) compareStrangeTags(about Finding, merchant, subject string,
 	case len(foreign) > 0:
 		c.report(TagOtherMerchant, about, subject, "", "the project has the tag of merchant "+strings.Join(foreign, ", "), p.ID)
 	case len(runs) > 0 && c.whole:
-		c.report(TagUnknownRun, about, subject, "", "the project has the tag of run "+strings.Join(runs, ", ")+", which has not made it", p.ID)
+		c.report(TagUnknownRun, about, subject, "", "the project has the tag of run "+strings.Join(runs, ", ")+", but this run has not made the project", p.ID)
 	}
 }

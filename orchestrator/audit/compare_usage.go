@@ -37,10 +37,10 @@ var usageRules = map[UsageReason]usageRule{
 	UsageNoProduct: {
 		UsageUnmatched, Low, "the usage is not billed, because no product of the merchant has this meter", "nobody, unless the merchant sells the meter",
 	},
-	UsageAmbiguous: {UsageUnmatched, High, "the usage cannot be billed, because a plan of the merchant has several products with the name", ""},
+	UsageAmbiguous: {UsageUnmatched, High, "the usage cannot be billed, because a plan of the merchant has several products with the product name of this meter", ""},
 	UsageOtherUnit: {UsageUnmatched, High, "the usage is not billed, because the meter is billed in another unit", ""},
 	UsageSeveralUnits: {
-		UsageUnmatched, High, "the usage is not billed, because the hour has several units of the meter, and the file of meters does not state its unit", "",
+		UsageUnmatched, High, "the usage is not billed, because the meter has several units in the hour, and the file of meters does not state which unit is billed", "",
 	},
 	UsageNotLive: {UsageAfterEnd, High, "the tenant was used after the end of the subscription", ""},
 	UsageNoPrice: {UsageUnpriced, Medium, "the usage was posted without a price, because the product has no fixed price", ""},
@@ -123,7 +123,7 @@ func (c *comparison) compareUsage() {
 		detail := fmt.Sprintf("%s (%s): %s, %s", rule.detail, u.Reason, u.facts(), u.hours())
 		if u.ofCustomer() {
 			rule.severity, rule.affected = Info, "nobody: the usage of a customer's tenant is not billed"
-			detail = fmt.Sprintf("the tenant of a customer was used; it has no subscription (%s): %s, %s", u.Reason, someOf(u.meters), u.hours())
+			detail = fmt.Sprintf("a customer's tenant was used, and such a tenant has no subscription (%s): %s, %s", u.Reason, someOf(u.meters), u.hours())
 		}
 		f := c.report(rule.code, about, "", "", detail)
 		f.ID, f.Severity, f.Affected = id, rule.severity, cmp.Or(rule.affected, f.Affected)
@@ -197,14 +197,14 @@ func (u *foundUsage) advice() string {
 	switch u.Reason {
 	case UsageNoSubscription:
 		if u.ofCustomer() {
-			return "nothing, or find out who uses the tenant; the amounts: " + unmatched
+			return "you can ignore the usage, or find out who uses the tenant; this command shows the amounts: " + unmatched
 		}
 		return "find out who has used the tenant"
 	case UsageNotLive:
-		return "remove what still runs in the tenant, or restore the subscription: " +
+		return "remove the resources that are still in the tenant, or restore the subscription: " +
 			explain.Command(append([]string{"tenantry", "subscriptions", "restore", u.SubscriptionID}, merchant...)...)
 	case UsageNoPlan:
-		return "restore the plan in BillingStack; Tenantry looks for it every hour, and then bills the usage"
+		return "restore the plan in BillingStack; Tenantry looks for the plan every hour, and bills the usage when it finds the plan"
 	case UsageNoProduct:
 		return "if the merchant sells the meter, create a product or correct TENANTRY_METERS" + again + "; otherwise, accept the finding"
 	case UsageAmbiguous:
@@ -214,9 +214,9 @@ func (u *foundUsage) advice() string {
 	case UsageSeveralUnits:
 		return "state the unit of the meter in TENANTRY_METERS" + again
 	case UsageNoPrice:
-		return "give the product a fixed price" + again + " --current; or correct the rows in BillingStack, and then accept the finding; the rows: " + show
+		return "give the product a fixed price" + again + " --current; or correct the rows in BillingStack, and then accept the finding; this command shows the rows: " + show
 	case UsageOther:
-		return "find out which numbers are right, correct the usage in BillingStack, and then accept the finding; both numbers: " + show
+		return "find out which numbers are right, correct the usage in BillingStack, and then accept the finding; this command shows both numbers: " + show
 	}
 	return "look at the usage: " + unmatched
 }

@@ -31,14 +31,14 @@ func (r *reading) confirm(ctx context.Context, compare func() []candidate, store
 	}
 	done, total := 0, len(subjects)+len(strangers)
 	for _, subject := range subjects {
-		r.step("reading again what differs", done, total)
+		r.step("reading the differing objects again", done, total)
 		if err := r.refresh(ctx, subject); err != nil {
 			return nil, err
 		}
 		done++
 	}
 	for i := range strangers {
-		r.step("reading again what differs", done, total)
+		r.step("reading the differing objects again", done, total)
 		if err := r.refreshStranger(ctx, strangers[i]); err != nil {
 			return nil, err
 		}
@@ -69,7 +69,7 @@ func (r *reading) bounded(subjects []string, strangers []stranger) ([]string, []
 	if len(subjects) <= maxAgain && len(strangers) <= maxAgain {
 		return subjects, strangers
 	}
-	r.note(Gap{Code: GapTooManyFindings, Detail: fmt.Sprintf("the audit found differences in %d customers and %d other objects: it read at most %d of each again",
+	r.note(Gap{Code: GapTooManyFindings, Detail: fmt.Sprintf("the audit found differences in %d customers and %d other objects: it read at most %[3]d customers and at most %[3]d other objects again",
 		len(subjects), len(strangers), maxAgain)})
 	for _, subject := range subjects[min(len(subjects), maxAgain):] {
 		r.live[subject] = "a limit of the audit"

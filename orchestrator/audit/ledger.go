@@ -370,7 +370,7 @@ func (l *ledger) busyWith(subject string) string {
 	if live != "" { // see refresh and bounded
 		return "the objects were not compared, because of " + live
 	}
-	return "this release does not know workflow " + l.unclear[subject] + " of a run about the objects"
+	return "a run about the objects has the workflow " + l.unclear[subject] + ", which this release does not know"
 }
 
 // tenantOf returns the tenant that the subscription should have. If there is none, or if it should be gone, the result is nil.

@@ -443,7 +443,7 @@ func TestWhySomethingIsInProgress(t *testing.T) {
 	l.live["s3"] = "an upstream that did not answer"
 	for subject, want := range map[string]string{
 		"s1": "run r1 is changing the objects",
-		"s2": "this release does not know workflow future of a run about the objects",
+		"s2": "a run about the objects has the workflow future, which this release does not know",
 		"s3": "the objects were not compared, because of an upstream that did not answer",
 	} {
 		if got := l.busyWith(subject); got != want {

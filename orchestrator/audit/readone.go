@@ -18,7 +18,7 @@ const GapInProgress = "in-progress"
 
 // An audit of one customer or project fails with errNothingKnown if no run is about the customer or project, and Keystone does not have
 // it.
-var errNothingKnown = errors.New("no run of this installation is about the customer or project, and Keystone does not have it")
+var errNothingKnown = errors.New("no run of this installation is about the customer or project, and Keystone does not have the project")
 
 // readOne reads the objects of one customer or one project, each with a request of its own. These objects are not compared with the
 // objects of other customers. For example, a resource_id that two customers share is not reported.

@@ -35,7 +35,7 @@ func TestFindingsAboutUsage(t *testing.T) {
 			"3", Info,
 			[]Object{object(kindProject, "p-m1-c0", "bs-customer-m1-c0")},
 			"m1-c0",
-			"the tenant of a customer was used; it has no subscription (no-subscription): meters cpu, first hour " + two + ", last hour " + one,
+			"a customer's tenant was used, and such a tenant has no subscription (no-subscription): meters cpu, first hour " + two + ", last hour " + one,
 		},
 		{
 			UsageNotLive, tenant, "12.5", High,
@@ -64,7 +64,7 @@ func TestFindingsAboutUsage(t *testing.T) {
 			"", High,
 			[]Object{meter},
 			"",
-			"the usage cannot be billed, because a plan of the merchant has several products with the name (product-ambiguous): meter cpu (cumulative, ns), first hour " +
+			"the usage cannot be billed, because a plan of the merchant has several products with the product name of this meter (product-ambiguous): meter cpu (cumulative, ns), first hour " +
 				two + ", last hour " + one,
 		},
 		{
@@ -81,7 +81,7 @@ func TestFindingsAboutUsage(t *testing.T) {
 			"", High,
 			[]Object{meter},
 			"",
-			"the usage is not billed, because the hour has several units of the meter, and the file of meters does not state its unit (several-units): " +
+			"the usage is not billed, because the meter has several units in the hour, and the file of meters does not state which unit is billed (several-units): " +
 				"meter cpu (cumulative, ns), first hour " + two + ", last hour " + one,
 		},
 		{
@@ -129,9 +129,9 @@ func TestTheUsageOfACustomersTenantIsOneFinding(t *testing.T) {
 		details[f.ProjectID] = f.Detail
 	}
 	want := map[string]string{
-		"p-m1-c0": "the tenant of a customer was used; it has no subscription (no-subscription): meters m0, m1, m2, m3, m4 and 2 more, " +
+		"p-m1-c0": "a customer's tenant was used, and such a tenant has no subscription (no-subscription): meters m0, m1, m2, m3, m4 and 2 more, " +
 			"first hour 2025-12-31T13:00:00Z, last hour 2025-12-31T21:00:00Z",
-		"p-m1-c1": "the tenant of a customer was used; it has no subscription (no-subscription): meters cpu, in the hour 2025-12-31T23:00:00Z",
+		"p-m1-c1": "a customer's tenant was used, and such a tenant has no subscription (no-subscription): meters cpu, in the hour 2025-12-31T23:00:00Z",
 	}
 	if !maps.Equal(details, want) {
 		t.Errorf("got %v, want %v", details, want)

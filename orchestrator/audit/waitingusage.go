@@ -45,10 +45,10 @@ func (c *comparison) compareWaiting() {
 func (w WaitingUsage) detail() string {
 	text := "usage has waited to be billed since " + w.Since.UTC().Format(time.RFC3339)
 	if w.Hours > 0 {
-		text += fmt.Sprintf("; %s of tenants that wait to be billed", number(w.Hours, "hour"))
+		text += fmt.Sprintf("; not billed yet: %s of tenants", number(w.Hours, "hour"))
 	}
 	if w.Rows > 0 {
-		text += fmt.Sprintf("; %s that BillingStack does not have yet", number(w.Rows, "row"))
+		text += fmt.Sprintf("; not in BillingStack yet: %s", number(w.Rows, "row"))
 	}
 	if w.Hours > 0 && w.Failure != "" {
 		text += fmt.Sprintf("; the last failure, at %s: %s", w.FailedAt.UTC().Format(time.RFC3339), w.Failure)
@@ -71,10 +71,10 @@ func number(n int, what string) string {
 func (w WaitingUsage) advice(merchant string) string {
 	var all []string
 	if w.Hours > 0 {
-		all = append(all, "remove the cause of the last failure; if none is named, look at the errors of usage in the logs of the replicas")
+		all = append(all, "remove the cause of the last failure; if no failure is named, look for errors about usage in the logs of the replicas")
 	}
 	if w.Rows > 0 {
 		all = append(all, "find out why the runs that post rows fail: "+explain.Command("tenantry", "runs", "list", "--merchant", merchant))
 	}
-	return strings.Join(all, "; ") + "; the usage is then billed, and the finding is resolved"
+	return strings.Join(all, "; ") + "; after that, the usage is billed, and the next audit resolves the finding"
 }

@@ -10,26 +10,26 @@ func TestTheFindingAboutUsageThatWaits(t *testing.T) {
 	since, failed := epoch.Add(-30*time.Hour), epoch.Add(-time.Minute)
 	const (
 		begin   = "usage has waited to be billed since 2025-12-30T18:00:00Z"
-		failure = "remove the cause of the last failure; if none is named, look at the errors of usage in the logs of the replicas"
+		failure = "remove the cause of the last failure; if no failure is named, look for errors about usage in the logs of the replicas"
 		runs    = "find out why the runs that post rows fail: tenantry runs list --merchant m1"
-		end     = "; the usage is then billed, and the finding is resolved"
+		end     = "; after that, the usage is billed, and the next audit resolves the finding"
 	)
 	for _, c := range []struct {
 		of             WaitingUsage
 		detail, advice string
 	}{
-		{WaitingUsage{Hours: 1}, begin + "; 1 hour of tenants that wait to be billed", failure + end},
+		{WaitingUsage{Hours: 1}, begin + "; not billed yet: 1 hour of tenants", failure + end},
 		{
 			WaitingUsage{Hours: 20, Failure: "no answer", FailedAt: failed},
-			begin + "; 20 hours of tenants that wait to be billed; the last failure, at 2025-12-31T23:59:00Z: no answer", failure + end,
+			begin + "; not billed yet: 20 hours of tenants; the last failure, at 2025-12-31T23:59:00Z: no answer", failure + end,
 		},
 		{
 			WaitingUsage{Rows: 12, Failure: "no answer", FailedAt: failed}, // the failure does not concern the rows
-			begin + "; 12 rows that BillingStack does not have yet", runs + end,
+			begin + "; not in BillingStack yet: 12 rows", runs + end,
 		},
 		{
 			WaitingUsage{Hours: MaxWaiting, Rows: 1},
-			begin + "; 10000 or more hours of tenants that wait to be billed; 1 row that BillingStack does not have yet", failure + "; " + runs + end,
+			begin + "; not billed yet: 10000 or more hours of tenants; not in BillingStack yet: 1 row", failure + "; " + runs + end,
 		},
 	} {
 		h := newHouse()

@@ -27,7 +27,7 @@ func TestAnOperatorRepairsAfterAnAuditInChromium(t *testing.T) {
 	chromium.Do(t, ctx, signIn("/console/runs")...)
 	chromium.Do(t, ctx, chromedp.Click(`.top nav a[href="/console/findings"]`), chromedp.Click(`.tabs a[href="/console/audits"]`), chromedp.WaitVisible(`form.scope`))
 	chromium.Do(t, ctx, chromedp.Click(`form.scope button`), chromedp.WaitVisible(`h1 .state.busy`))
-	progress(t, w, chromium.Read(t, ctx, chromedp.Location())[len(w.URL):], "reading again what differs")
+	progress(t, w, chromium.Read(t, ctx, chromedp.Location())[len(w.URL):], "reading the differing objects again")
 	chromium.Do(t, ctx, chromedp.WaitVisible(`.failure .bar`))
 	chromium.Screens(t, ctx, "audit-running")
 	close(g.open)

@@ -151,7 +151,7 @@ func (q queued) Text() string {
 
 var reasonTexts = map[string]string{
 	"retry": "they wait for their next try", "upstream": "they wait for Keystone or BillingStack", "predecessor": "they wait for an older run of the same customer",
-	"late-window": "they wait until late effects are over", "operator": "they wait for an operator", "password": "they wait for the portal, which must repeat the call",
+	"late-window": "they wait until the late window is over", "operator": "they wait for an operator", "password": "they wait for the portal, which must repeat the call",
 }
 
 // Oldest returns when the oldest of the runs was accepted.

@@ -141,7 +141,7 @@ func Examine(ctx context.Context, o Options) []Line {
 			lines = []Line{skipped("not checked, because %s failed", cause[c.name])}
 		case ctx.Err() != nil:
 			cause[c.name] = c.name
-			lines = []Line{skipped("not checked, because the time was over")}
+			lines = []Line{skipped("not checked, because the time for the checks was over")}
 		default:
 			lines = asked(ctx, c, x)
 		}

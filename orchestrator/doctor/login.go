@@ -182,5 +182,5 @@ func permissions(_ context.Context, x *examination) []Line {
 	case unknown:
 		return []Line{warn(fix, "%s, but not admin: Keystone's policy must permit the user to create projects and role assignments", has)}
 	}
-	return []Line{fail(fix, "%s, with which Keystone permits no changes", has)}
+	return []Line{fail(fix, "%s; with these roles, Keystone permits no changes", has)}
 }

@@ -325,6 +325,6 @@ func (t *turn) missingStep(row *StepRow) Reason {
 
 func (t *turn) missing(code Code, detail string) Reason {
 	return Reason{Kind: WaitsForOperator, Failure: Failure{
-		Code: code, Detail: detail + "; run a release that has it", FixBy: FixByOperator, At: t.now,
+		Code: code, Detail: detail + "; use a release that has this code", FixBy: FixByOperator, At: t.now,
 	}}
 }

@@ -387,7 +387,7 @@ func TestARecheckOfAStepWithoutCodeIsMadeAgainLater(t *testing.T) {
 	if d = s.next(s.came(nil)); d.Run.Rechecks != len(recheckAfter)-1 {
 		t.Errorf("after a day %d re-checks are still to come; due %v", d.Run.Rechecks, d.Run.DueAt)
 	}
-	if why := d.Events[len(d.Events)-1].Why; why != "given up: step-unknown: this release has no code for step other; run a release that has it" {
+	if why := d.Events[len(d.Events)-1].Why; why != "given up: step-unknown: this release has no code for step other; use a release that has this code" {
 		t.Errorf("the re-check ended with the reason %q", why)
 	}
 }

@@ -98,7 +98,7 @@ func (c *Closer) Close(ctx context.Context) (taken int, err error) {
 	return len(due), errors.Join(failed...)
 }
 
-var errTooOld = errors.New("the hour ended more than 36 days ago, and keeps its usage, because its samples may be deleted")
+var errTooOld = errors.New("the stored usage of the hour stays unchanged, because the hour ended more than 36 days ago, and its samples may be deleted")
 
 // The method `hour` computes and stores the usage of an hour. Its memory does not depend on the number of samples.
 func (c *Closer) hour(ctx context.Context, d Due) error {

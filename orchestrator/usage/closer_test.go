@@ -122,7 +122,7 @@ func TestAnOldHourKeepsItsUsage(t *testing.T) {
 	b.usage[old], b.due[old], b.due[young] = kept, true, true
 	c := usage.Closer{Hours: b, Tenants: b, Hold: usage.DefaultHold, Now: func() time.Time { return now }}
 	taken, err := c.Close(t.Context())
-	want := "hour " + old.Format(time.RFC3339) + " of project p: the hour ended more than 36 days ago, and keeps its usage, because its samples may be deleted"
+	want := "hour " + old.Format(time.RFC3339) + " of project p: the stored usage of the hour stays unchanged, because the hour ended more than 36 days ago, and its samples may be deleted"
 	if taken != 2 || err == nil || err.Error() != want {
 		t.Errorf("%d hours were taken, %v", taken, err)
 	}

@@ -77,7 +77,7 @@ var wrongSetUps = []wrongSetUp{
 	},
 	{"no role on the project", func(w *setUp) func() { w.revoke(); return nil }, "scope", "the password is right, but the user has no role", doctor.Command, "openstack role add"},
 	{"no scope", func(w *setUp) func() { delete(w.env, "OS_PROJECT_NAME"); return nil }, "scope", "the user has a role on: doctor-", doctor.Setting, "OS_PROJECT_ID="},
-	{"a user without role admin", func(w *setUp) func() { w.grant("member"); w.revoke(); return nil }, "permissions", "with which Keystone permits no changes", doctor.Command, "openstack role add"},
+	{"a user without role admin", func(w *setUp) func() { w.grant("member"); w.revoke(); return nil }, "permissions", "with these roles, Keystone permits no changes", doctor.Command, "openstack role add"},
 	{
 		"an application credential without role admin", func(w *setUp) func() {
 			password, name := w.env["OS_PASSWORD"], w.env["OS_USERNAME"]

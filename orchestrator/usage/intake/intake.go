@@ -176,7 +176,7 @@ func (i *Intake) Take(ctx context.Context, cloud string, body []byte) (usage.Rec
 		l.refused.Store(&err)
 	}
 	if errors.Is(err, spool.ErrFull) {
-		report(fmt.Sprintf("are refused, because the spool is full, or the cloud has used its part, with %d bytes", i.Spool.Len(cloud)))
+		report(fmt.Sprintf("are refused, because the spool, or the cloud's part of the spool, is full: the spool contains %d bytes of this cloud", i.Spool.Len(cloud)))
 		return receipt, fmt.Errorf("%w: %w", usage.ErrFull, failed)
 	}
 	if err == nil {
@@ -203,7 +203,7 @@ func (i *Intake) decode(cloud string, received time.Time, body []byte) (b usage.
 		case s.At.Before(received.Add(-MaxAge)):
 			reason = "the sample is older than 35 days"
 		case s.At.Before(i.Now().Add(-maxStored)):
-			reason = "the sample left the spool when it was older than 36 days"
+			reason = "the sample was older than 36 days when it left the spool"
 		case s.At.After(received.Add(maxAhead)):
 			reason = "the time of the sample is more than an hour in the future"
 		}
@@ -253,7 +253,7 @@ func (i *Intake) commit(ctx context.Context, l *line, group []usage.Batch) []err
 func (i *Intake) store(ctx context.Context, b usage.Batch) error {
 	refused, err := i.divide(ctx, b)
 	if refused != nil {
-		i.Fault(fmt.Errorf("the database refuses samples, which are kept apart: %w", refused))
+		i.Fault(fmt.Errorf("the database refuses samples, which are kept in the table apart_samples instead: %w", refused))
 	}
 	return err
 }
@@ -424,7 +424,7 @@ func (i *Intake) restore(ctx context.Context, owner string, record []byte) error
 		b, receipt, err = i.decode(cloud, received, body)
 	}
 	if err != nil {
-		i.Fault(fmt.Errorf("a post from the spool cannot be read, and is kept apart: %w", err))
+		i.Fault(fmt.Errorf("a post from the spool cannot be read, and at most its first 4 KiB are kept in the table apart_samples: %w", err))
 		b = usage.Batch{Apart: []usage.Apart{{Cloud: cmp.Or(cloud, owner), Reason: "the post in the spool cannot be read", Raw: ceilometer.Excerpt(body)}}}
 	}
 	err = i.store(ctx, b)

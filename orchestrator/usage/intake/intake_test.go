@@ -503,7 +503,7 @@ func TestASampleThatWaitedTooLongInTheSpoolIsKeptApart(t *testing.T) {
 	if got := d.db.ids(); !slices.Equal(got, []string{"young"}) {
 		t.Errorf("the database has %q", got)
 	}
-	if got := d.db.apart; len(got) != 1 || got[0].Reason != "the sample left the spool when it was older than 36 days" {
+	if got := d.db.apart; len(got) != 1 || got[0].Reason != "the sample was older than 36 days when it left the spool" {
 		t.Errorf("apart are %+v", got)
 	}
 }
