@@ -99,7 +99,7 @@ func (d Deps) closable(ctx context.Context, o Closure) error {
 //   - Tenantry has created the customer.
 //   - If the customer has a tenant, Tenantry has created the tenant, and the tenant is proven empty.
 //
-// The run then disables the customer's tenant. Ten minutes later, the workflow `remove` removes the tenant.
+// If the run has removed a customer with a tenant, the run disables this tenant. Ten minutes later, the workflow `remove` removes the tenant.
 func Close(d Deps) saga.Workflow[Closure] {
 	return saga.Workflow[Closure]{
 		Name: CloseName, Version: 1, Classify: Classify,

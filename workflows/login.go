@@ -21,7 +21,7 @@ func (d Deps) LogIn(ctx context.Context, m merchants.Merchant, name, password st
 // logIn logs a user in, and returns an unscoped token that Keystone accepts.
 //
 // A token is invalid from the beginning if it is issued in the same second in which the user's password was set, because Keystone counts in
-// whole seconds. logIn then waits for a second, and logs in again.
+// whole seconds. In this case, logIn waits for a second, and logs in again.
 func logIn(ctx context.Context, id keystone.Identity, domainID, name, password string) (keystone.UserToken, error) {
 	for attempt := 1; ; attempt++ {
 		t, err := id.LogIn(ctx, domainID, name, password)

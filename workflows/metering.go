@@ -11,8 +11,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/usage"
 )
 
-// Tenant implements [usage.Tenants]. A span begins when the request that changes the subscription is accepted, not when its run ends. The
-// usage of a subscription therefore does not depend on how long a run takes.
+// Tenant implements [usage.Tenants]. A span begins when the request that changes the subscription is accepted, not when the request's run
+// ends. The usage of a subscription therefore does not depend on the duration of a run.
 func (d Deps) Tenant(ctx context.Context, cloud, project string) (t usage.Tenant, err error) {
 	ctx, cancel := context.WithTimeout(ctx, ledgerTime)
 	defer cancel()
@@ -37,7 +37,8 @@ func (d Deps) Tenant(ctx context.Context, cloud, project string) (t usage.Tenant
 	return t, nil
 }
 
-// withSpans adds the spans of the subscription, and the acceptance of the oldest run about its customer that has not ended.
+// withSpans adds the spans of the subscription. It also adds the time at which the oldest live run about the subscription's customer was
+// accepted.
 //
 // withSpans reads the live runs before the succeeded runs. Otherwise, it could miss a run that succeeds between the two reads. The usage of an
 // hour would then be billed without the change that the run has made.
@@ -85,8 +86,8 @@ func (d Deps) history(ctx context.Context, f saga.Filter) (all []*saga.Run, err 
 	}
 }
 
-// subscriptionOfTenant returns the id of the subscription whose tenant the project is, or an empty text. If the run has not recorded the project
-// in this cloud, `recorded` is false.
+// subscriptionOfTenant returns the id of the subscription that has the project as its tenant. If there is no such subscription, the id is
+// empty. If the run has not recorded the project in this cloud, `recorded` is false.
 func subscriptionOfTenant(r *saga.Run, cloud, project string) (id string, recorded bool) {
 	for i := range r.Objects {
 		if o := &r.Objects[i]; o.Kind == "project" && o.ID == project && o.Cloud == cloud {
@@ -99,8 +100,8 @@ func subscriptionOfTenant(r *saga.Run, cloud, project string) (id string, record
 	return "", recorded
 }
 
-// spansOf returns the spans of a subscription. The succeeded runs of the subscription may be in any order. They are sorted by the time of
-// their acceptance: the runs of a customer execute one at a time, in this order.
+// spansOf returns the spans of a subscription. The argument contains the succeeded runs of the subscription, in any order. spansOf sorts
+// the runs by the time of their acceptance, because the runs of a customer execute one at a time, in this order.
 func spansOf(runs []*saga.Run) (spans []usage.Span, err error) {
 	slices.SortFunc(runs, func(a, b *saga.Run) int { return a.CreatedAt.Compare(b.CreatedAt) })
 	plan := ""

@@ -28,7 +28,7 @@ type Posting struct {
 	// The steps set the fields below.
 
 	Posted  map[string]bool   `json:"posted,omitempty"`  // by the item of a step: BillingStack has the rows of the step
-	Differs map[string]string `json:"differs,omitempty"` // by the id of a row: how BillingStack's usage differs from the row
+	Differs map[string]string `json:"differs,omitempty"` // by the id of a row: the difference between BillingStack's usage and the row
 }
 
 // PostUsageResult is the part of a Posting that the API returns with a run.
@@ -44,12 +44,12 @@ type Books interface {
 }
 
 // BilledState reports whether the usage of a subscription in this state is billed. The usage of a suspended subscription is billed, because
-// its servers go on running.
+// the servers in the subscription's tenant go on running.
 func BilledState(state string) bool {
 	return state == string(SubscriptionActive) || state == string(SubscriptionSuspended)
 }
 
-// UsageCatalog reads the products that a merchant sells from BillingStack. The requests wait in the merchant's own queue, and cannot write.
+// UsageCatalog asks BillingStack for the products that a merchant sells. The requests wait in the merchant's own queue, and cannot write.
 func (d Deps) UsageCatalog(ctx context.Context, merchantID string) (usage.Catalog, error) {
 	ctx = upstream.WithCaller(ctx, upstream.Caller{Merchant: merchantID, ReadOnly: true})
 	var offers usage.Offers
@@ -68,8 +68,8 @@ func (d Deps) PostUsageLater(merchantID string, hour time.Time, rows []usage.Row
 	return Posting{ID: d.NewID(), MerchantID: merchantID, Hour: hour, Rows: rows}.later(d.Now())
 }
 
-// The runs of a merchant that post usage have the same subject, so they execute one at a time. The cause that stops one of these runs would
-// probably also stop the others.
+// All runs that post the usage of one merchant have the same subject, so they execute one at a time. A cause that stops one of these runs
+// would probably also stop the others.
 func (p Posting) later(due time.Time) saga.FollowUp {
 	q := p.Request("")
 	return saga.FollowUp{
@@ -114,7 +114,7 @@ func PostUsage(d Deps) saga.Workflow[Posting] {
 		Result: func(p Posting) any { return PostUsageResult{p.Hour, len(p.Rows), p.Differs} },
 		Then:   afterPosting,
 		Steps: []saga.Step[Posting]{{
-			Name: "post", Effect: saga.Changes, // of the bill: no run owns a row
+			Name: "post", Effect: saga.Changes, // the step changes the bill: no run owns a row
 			Each:   (*Posting).items,
 			Do:     d.postUsage,
 			NoUndo: "the usage has happened and is billed; posting it again changes nothing",
@@ -144,8 +144,8 @@ func (p *Posting) items() []string {
 	return all
 }
 
-// postUsage posts the rows of the step's subscription. The step has no Find, because an earlier attempt may have posted some of the rows: if its
-// outcome is unknown, postUsage looks for each row before it posts the row.
+// postUsage posts the rows of the step's subscription. The step has no Find, because an earlier attempt may have posted only some of the
+// rows. Instead, if the outcome of an earlier attempt is unknown, postUsage looks for each row before it posts the row.
 func (d Deps) postUsage(ctx context.Context, p *Posting) error {
 	call := saga.CallOf(ctx)
 	var posted []usage.Posted

@@ -64,9 +64,9 @@ func (d Deps) AdmitRegister(ctx context.Context, m merchants.Merchant, user NewU
 	if err := nameFree(ctx, id, r.account()); err != nil {
 		return saga.Request{}, err
 	}
-	// Registrations of a merchant whose names differ only in case have the same subject, so their runs execute one at a time. Another merchant
-	// may use the same domain, but its runs must not delay the runs of this merchant. A failed run is always compensated, with any value of
-	// the merchant's setting `on_failure`. If a password breaks a rule, no operator can help.
+	// Registrations of a merchant whose names differ only in case have the same subject, so their runs execute one at a time. Another
+	// merchant may use the same domain, but its runs must not delay the runs of this merchant. A failed run is always compensated: the
+	// merchant's setting `on_failure` has no effect, because no operator can help if a password breaks a rule.
 	return saga.Request{
 		ID: r.RunID, Workflow: RegisterName, Merchant: m.ID, Cloud: m.Cloud,
 		Subject:   RegisterSubject(r),

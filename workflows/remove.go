@@ -250,10 +250,10 @@ func Remove(d Deps) saga.Workflow[Removal] {
 	}
 }
 
-// afterRemoval returns the changes of follow-ups after a removal. If the run has succeeded, afterRemoval drops the ending and
-// schedules the closing. If the removal was refused, it is tried again a day later. If the run was compensated before it had read the ending,
-// the subscription may have a newer ending now. afterRemoval then changes nothing. If a follow-up has started such a
-// run, the follow-up soon starts another run.
+// afterRemoval returns the changes of follow-ups after a removal. If the run has succeeded, afterRemoval drops the ending and schedules the
+// closing. If the removal was refused, it is tried again a day later. If the run was compensated before it had read the ending, the
+// subscription may have a newer ending now. In this case, afterRemoval changes nothing. If a follow-up has started such a run, the
+// follow-up soon starts another run.
 func (d Deps) afterRemoval(o Removal, end saga.End) []saga.FollowUp {
 	f := o.followUp(end.Now.Add(again))
 	f.Reason = end.Cause

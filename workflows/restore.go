@@ -123,8 +123,8 @@ func (o Restoration) request(runID string) saga.Request {
 	return o.about(RestoreName, runID, fresh)
 }
 
-// The method `restorable` stores the runs that have disabled the tenant in the order, and returns the order. If the subscription cannot
-// be restored now, `restorable` returns an *AdmissionError.
+// The method `restorable` returns the order with the runs that have disabled the tenant. If the subscription cannot be restored now,
+// `restorable` returns an *AdmissionError.
 func (d Deps) restorable(ctx context.Context, o Restoration) (Restoration, error) {
 	now, err := d.Standing(ctx, o.MerchantID, o.SubscriptionID)
 	switch {

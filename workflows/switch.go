@@ -160,8 +160,8 @@ func contradiction(by upstream.Service, detail string) error {
 	return &upstream.Error{Service: by, Class: upstream.Transient, MaybeDone: true, Op: "comparing two answers", Message: detail}
 }
 
-// The method `ours` returns an *AdmissionError if the tenant has lost its name or the installation's tag. Tenantry then no longer
-// changes the tenant.
+// The method `ours` returns an *AdmissionError if the tenant has lost its name or the installation's tag. Tenantry no longer changes such a
+// tenant.
 func (d Deps) ours(h Held, p keystone.Project) error {
 	if p.Name != h.tenantName() || !p.HasTag(keystone.InstallationTag(d.Installation)) {
 		return refuse(CodeTenantNotOurs, saga.FixByOperator, h.tenant()+" has lost its name or the tag "+keystone.InstallationTag(d.Installation))

@@ -19,7 +19,8 @@ type NewUser struct {
 type PasswordState struct {
 	// PasswordSet reports whether the user has a password that the caller has sent.
 	PasswordSet bool `json:"password_set,omitempty"`
-	// PasswordHanded is the number of that password: see [saga.Run]. If a newer password was handed over since then, the user does not have it.
+	// PasswordHanded is the number of the user's password: see [saga.Run]. If a newer password was handed over later, the user does not
+	// have the newer password.
 	PasswordHanded int `json:"password_handed,omitempty"`
 }
 
@@ -108,7 +109,7 @@ func (d Deps) findUser(ctx context.Context, u account) (saga.Found, error) {
 }
 
 // createUser creates the user with the password. If the answer to an earlier attempt was lost, the user may exist already, perhaps with an
-// older password of the caller. A later step then sets the password.
+// older password of the caller. In this case, a later step sets the password.
 func (d Deps) createUser(ctx context.Context, u account) error {
 	id, err := d.Identity(u.cloud)
 	if err != nil {
@@ -121,7 +122,7 @@ func (d Deps) createUser(ctx context.Context, u account) error {
 	found, made, passwordSet, err := id.EnsureUser(ctx, keystone.NewUser{
 		Name: u.Name, DomainID: u.domain, Email: u.Email, Password: password, RunID: u.run,
 	})
-	if err == nil && !made || errors.Is(err, keystone.ErrConflict) { // on MySQL, names conflict that differ in accents
+	if err == nil && !made || errors.Is(err, keystone.ErrConflict) { // on MySQL, names that differ only in accents conflict
 		return errUserExists(u.Name, found).asStep()
 	}
 	if err != nil {

@@ -115,8 +115,8 @@ func (l *ledger) keep(e *PlanEntry) {
 // tags to it.
 const maxTags = 1000
 
-// readTags reads the runs that the tags of the projects name. A run that readTags does not find is unknown to this installation.
-// An audit of everything reads all runs, and does not need readTags.
+// readTags reads the runs whose ids are in the tags of the projects. A run that readTags does not find is unknown to this installation. An
+// audit of everything reads all runs, and does not need readTags.
 func (r *reading) readTags(ctx context.Context) error {
 	var ids []string
 	for _, c := range r.clouds {
@@ -172,8 +172,8 @@ func (c *comparison) changed(e *PlanEntry) string {
 	return reason
 }
 
-// The method `differences` returns the names of the values that differ. The values themselves may be about other merchants. They are left
-// out, because a merchant can read the text.
+// The method `differences` returns the names of the values that differ. The result does not contain the values themselves: a merchant can
+// read the text, and the values may be about other merchants.
 func (e *PlanEntry) differences(now PlanEntry) string {
 	var names []string
 	for name, differs := range map[string]bool{

@@ -295,7 +295,7 @@ func (r *reading) resolved(c *comparison, stored []Finding, found []candidate) (
 	}
 	for i := range stored {
 		f := &stored[i]
-		_, there := c.usage[f.ID] // perhaps it was not reported
+		_, there := c.usage[f.ID] // true if the usage of the finding exists, even if it is not reported
 		if !seen[f.ID] && !there && c.assessed(f, r.subjectOfFinding(f)) && !c.suspected(f) {
 			ids = append(ids, f.ID)
 		}

@@ -132,7 +132,7 @@ var rules = map[Code]rule{
 	ObjectsLeft: {Medium, []part{partProjects, partAssignments, partCustomers, partSubscriptions}},
 	RunWaits:    {Medium, nil},
 
-	// The rules of the reasons replace the severities, and the advice depends on the reason: see usageRules.
+	// The severity and the advice of unmatched usage depend on its reason. The severities in usageRules replace the severities here.
 	UsageUnmatched: {High, []part{partUsage}},
 	UsageAfterEnd:  {High, []part{partUsage}},
 	UsageUnpriced:  {Medium, []part{partUsage}},

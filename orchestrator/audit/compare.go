@@ -103,9 +103,10 @@ func (c *comparison) settled(f *Finding, subject string, needs []part) bool {
 	return !slices.Contains(needs, partUsers) || !c.unread[object(kindUser, f.UserID, "")]
 }
 
-// domainRead reports whether all projects in the finding's domain were read. The finding's domain is the domain of its tenant. If this
-// domain is not known, it is the domain of its merchant. If this domain is not known either, and the finding's first object is a domain,
-// it is this object. If none is known, domainRead reports whether all projects of the cloud were read.
+// domainRead reports whether all projects in the finding's domain were read. The finding's domain is the domain of the finding's tenant. If
+// the tenant's domain is not known, the finding's domain is the domain of the finding's merchant. If the merchant's domain is not known
+// either, and the finding's first object is a domain, this object is the finding's domain. Otherwise, domainRead reports whether all
+// projects of the cloud were read.
 func (c *comparison) domainRead(f *Finding) bool {
 	cloud := c.cloudFound(f.Cloud)
 	t := c.tenants[ref{f.Cloud, f.ProjectID}]

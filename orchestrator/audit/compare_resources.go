@@ -145,8 +145,8 @@ func (c *comparison) ownerOf(cloud string, p *foundProject) (subscriptionID, mer
 	return subscriptionID, merchant
 }
 
-// The method `elsewhere` returns the code and the detail of a finding about a subscription. The subscription's resource_id is the id of no
-// project that the audit has listed. If the audit has not looked for the project elsewhere, the code is empty.
+// The method `elsewhere` returns the code and the detail of a finding about a subscription. Call `elsewhere` if the audit has listed no
+// project whose id is the subscription's resource_id. If the audit has not looked for such a project elsewhere, the code is empty.
 func (c *comparison) elsewhere(found *foundSubscription, cloud string) (Code, string) {
 	p, looked := c.cloudFound(cloud).elsewhere[found.resource]
 	switch {

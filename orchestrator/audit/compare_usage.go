@@ -15,7 +15,7 @@ type foundUsage struct {
 	Unmatched
 
 	amount string   // exact decimal; empty: not known
-	meters []string // only of a customer's tenant: the names of all meters
+	meters []string // the names of all meters; set only for the usage of a customer's tenant
 }
 
 // The type `usageRule` contains what all findings about usage with the same reason share.
@@ -23,7 +23,7 @@ type usageRule struct {
 	code     Code
 	severity Severity
 	detail   string
-	affected string // empty: as the code says
+	affected string // who is affected; empty: the text of the code is used
 }
 
 // usageRules contains a rule for each reason. Usage is severe if a customer should have paid for it. A merchant need not sell each meter, so

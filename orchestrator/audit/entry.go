@@ -35,7 +35,7 @@ func (e *Entry) Cursor() string { return e.RunID + "/" + e.Kind + "/" + e.ID }
 //
 //   - ProjectID selects the entries of the project itself and of all role assignments on it.
 //   - UserID selects all entries of the runs for the user. If one of these runs has an entry of a project, UserID also selects the
-//     entries of the user's role assignments on this project in other runs.
+//     entries of other runs about the user's role assignments on this project.
 //   - CustomerID selects all entries of the runs that have made or adopted the customer, and of all other runs about the customer.
 //   - SubscriptionID selects all entries of the runs that have made, adopted or removed the subscription.
 type EntryFilter struct {

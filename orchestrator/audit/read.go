@@ -39,7 +39,7 @@ type reading struct {
 	scope                  Scope
 	endedOnly              bool // runs that have not ended are left out
 	maxProjects, maxGrants int  // the maximum numbers of objects of one cloud
-	maxUnmatched           int  // the maximum number of reported entries of unmatched usage of one merchant
+	maxUnmatched           int  // the maximum number of entries of unmatched usage that are reported for one merchant
 
 	mu       sync.Mutex                // guards the fields below
 	reach    map[string]keystone.Reach // the reach of the credentials, by cloud
@@ -267,7 +267,7 @@ func (r *reading) formerDomains(name string, c *cloudWorld) (former []string) {
 	return former
 }
 
-// lookForResource reads the project that a subscription's resource_id names. It reads nothing if this project is the subscription's
+// lookForResource reads the project whose id is a subscription's resource_id. It reads nothing if this project is the subscription's
 // tenant, or if the subscription should have no tenant.
 func (r *reading) lookForResource(ctx context.Context, id string, s *foundSubscription) {
 	want := r.ledger.subscriptions[id]

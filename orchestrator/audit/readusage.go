@@ -5,12 +5,12 @@ import (
 	"fmt"
 )
 
-// maxUnmatched is the maximum number of entries of unmatched usage of a merchant that an audit reports. The usage of customers' tenants does
-// not count.
+// maxUnmatched is the maximum number of entries of unmatched usage that an audit reports for one merchant. The usage of customers' tenants
+// does not count.
 const maxUnmatched = 10_000
 
-// readUnmatched reads the unmatched usage of a merchant. The entries that are not reported are read, too: their findings are not resolved.
-// The runs of the scope must have been read.
+// readUnmatched reads the unmatched usage of a merchant. It also reads the entries that are not reported, so that the findings about these
+// entries are not resolved. The runs of the scope must have been read.
 func (r *reading) readUnmatched(ctx context.Context, merchant string) error {
 	r.step("reading unmatched usage", 0, 0)
 	kept, more := 0, 0

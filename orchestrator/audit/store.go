@@ -73,8 +73,8 @@ type Store interface {
 	// pages, sorted by the fields of the entries. If `take` returns an error, EachUnmatched stops, and returns this error. If usage was unmatched
 	// because its plan was gone, and has been billed since, EachUnmatched leaves it out.
 	EachUnmatched(ctx context.Context, merchantID string, take func(Unmatched) error) error
-	// UnmatchedAmount returns the exact amount of an entry that is not about a meter: see UsageReason.OfMeter. The amount is 0 if all this usage
-	// has been computed again since, with another result.
+	// UnmatchedAmount returns the exact amount of an entry that is not about a meter: see UsageReason.OfMeter. If all usage of the entry
+	// was computed again later, with another result, the amount is 0.
 	UnmatchedAmount(ctx context.Context, u Unmatched) (string, error)
 	// WaitingUsage reads the usage of a merchant that has waited to be billed since before a time. Usage whose plan was gone does not count: see
 	// EachUnmatched.

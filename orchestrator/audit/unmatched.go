@@ -10,7 +10,7 @@ type Unmatched struct {
 	// Cloud and ProjectID are empty if the reason is about a meter or about rows in BillingStack.
 	Cloud, ProjectID string
 	SubscriptionID   string // empty: the reason is about a meter, or the project is the tenant of a customer
-	Meter            string // the name of the meter; of the product, if the reason is about rows in BillingStack
+	Meter            string // the name of the meter, or of the product if the reason is about rows in BillingStack
 	Kind, Unit       string // empty if the reason is about rows in BillingStack
 	State            string // the state of the subscription
 	First, Last      time.Time
@@ -21,13 +21,13 @@ type UsageReason string
 
 // The reasons.
 const (
-	UsageNoSubscription UsageReason = "no-subscription"   // the project had no subscription at this time
+	UsageNoSubscription UsageReason = "no-subscription"   // the project had no subscription at the time of the usage
 	UsageNotLive        UsageReason = "subscription-over" // the subscription had ended
 	UsageNoPlan         UsageReason = "plan-gone"         // BillingStack does not have the plan of the subscription
 	UsageNoProduct      UsageReason = "no-product"        // the merchant has no product for the meter
 	UsageAmbiguous      UsageReason = "product-ambiguous" // the plan has several products of this name
 	UsageOtherUnit      UsageReason = "other-unit"        // the meter is billed in another unit
-	UsageSeveralUnits   UsageReason = "several-units"     // the hour has several units of the meter
+	UsageSeveralUnits   UsageReason = "several-units"     // in this hour, the meter has usage in several units
 	UsageNoPrice        UsageReason = "unpriced"          // the usage was posted without a price
 	UsageOther          UsageReason = "differs"           // BillingStack has other numbers under the id of a row
 )

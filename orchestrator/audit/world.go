@@ -28,8 +28,8 @@ type cloudWorld struct {
 	users    map[string]userState
 	userName map[string]string
 	roles    map[string]string // names, by id
-	// elsewhere contains, by id, the projects that subscriptions name and that are not in the merchants' domains. If there is no such
-	// project, the value is nil.
+	// elsewhere contains, by id, the projects that are not in the field `projects` and whose id is the resource_id of a subscription. If
+	// Keystone has no such project, the value is nil.
 	elsewhere map[string]*keystone.Project
 	// inherited are the roles that somebody has on all projects of a domain.
 	inherited []keystone.Granted

@@ -21,7 +21,7 @@ type committer struct {
 	store saga.Store
 	lease *lease
 	group groupcommit.Group[saga.Checkpoint, saga.CommitResult]
-	fault func(error) // is told of a failed commit when a commit has succeeded before
+	fault func(error) // is called with the error of a failed commit if the previous commit has not failed
 
 	mu      sync.Mutex
 	failing error // the error of the last commit; nil if the last commit has succeeded

@@ -27,8 +27,8 @@ type Options struct {
 	Clock       *Clock
 	Lease       time.Duration // time without a renewal after which other replicas take over a replica's runs; default 10 s
 	LateWindow  time.Duration // time for which an upstream may still execute a request that got no answer; default 90 s
-	Deadline    time.Duration // maximum time of a run, not counting waits for upstreams; then the run is compensated or held; default 15 min
-	GiveUpAfter time.Duration // maximum time of a run, counting all waits; then the run is compensated or held; default 24 h
+	Deadline    time.Duration // maximum working time of a run; a run that takes longer is compensated or held; default 15 min
+	GiveUpAfter time.Duration // maximum time of a run, including all waits; a run that takes longer is compensated or held; default 24 h
 	Poll        time.Duration // interval between polls for work that no message announced; default 5 s
 	Executors   int           // maximum number of runs that are executed at once; default 64
 	// KeepPassword is the maximum time for which a password can be used; default 30 min. The default is longer than the default of Deadline, so

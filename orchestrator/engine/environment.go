@@ -16,10 +16,10 @@ import (
 // intent before it looks for other runs. A new run is stored before it looks for re-checks. Therefore the re-check finds the new
 // run, or the new run finds the re-check.
 //
-// One succeeded run may claim an effect, and another succeeded run with the same subject may claim an opposite effect. The run that ended
-// last then decides whether the effect stays. Therefore a run that executes later must also have a later end time, although the clocks of
-// replicas may differ. For this purpose, a new run waits until this replica's clock has passed the end time of each succeeded run with the
-// same subject.
+// One succeeded run may claim an effect, and another succeeded run with the same subject may claim an opposite effect. In this case, the
+// run that ended last decides whether the effect stays. Therefore a run that executes later must also have a later end time, although the
+// clocks of replicas may differ. For this purpose, a new run waits until this replica's clock has passed the end time of each succeeded run
+// with the same subject.
 type environment struct {
 	engine  *Engine
 	subject string

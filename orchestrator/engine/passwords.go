@@ -12,9 +12,9 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// The type `passwords` holds the passwords that callers have sent with the requests for runs. A password can be used until its run ends, but
-// no longer than Options.KeepPassword. At the next poll after this time, it is dropped from memory. A password is never stored. The zero
-// value is empty and ready for use.
+// The type `passwords` holds the passwords that callers have sent with the requests for runs. A password can be used until its run ends,
+// but no longer than Options.KeepPassword. When this time has passed, the next poll drops the password from memory. A password is never
+// stored. The zero value is empty and ready for use.
 type passwords struct {
 	mu   sync.Mutex
 	held map[string]heldPassword // by the id of the run

@@ -2,7 +2,8 @@ package saga
 
 import "time"
 
-// Backlog is the work that is stored and not finished, and the replicas that share it. A count is at most the limit of the query that has made it.
+// Backlog is the work that is stored and not finished, and the replicas that share this work. Counting stops at a maximum: see
+// BacklogLimits.
 type Backlog struct {
 	Replicas  []ReplicaLease // the newest replicas, newest first
 	Runs      []RunCount     // the live runs; each of them is in one count
@@ -10,7 +11,8 @@ type Backlog struct {
 	Due, Held FollowUpCount
 }
 
-// ReplicaLease is a replica and the end of its lease. If the lease has ended, another replica will soon delete the replica.
+// ReplicaLease is a replica and the end of its lease. If the lease has ended, another replica will soon delete this replica from the
+// database.
 type ReplicaLease struct {
 	ID    string
 	Until time.Time
@@ -26,7 +28,7 @@ type RunCount struct {
 	Oldest time.Time // when the oldest of the runs was accepted
 }
 
-// FollowUpCount counts follow-ups, and contains the first of them, ordered by DueAt.
+// FollowUpCount contains the number of follow-ups, and the follow-ups with the earliest DueAt.
 type FollowUpCount struct {
 	Count int
 	First []FollowUp
@@ -35,6 +37,6 @@ type FollowUpCount struct {
 // BacklogLimits limits the cost of reading a Backlog.
 type BacklogLimits struct {
 	Count    int // the maximum of each count
-	FollowUp int // the maximum number of due follow-ups, and of held follow-ups
+	FollowUp int // the maximum number of follow-ups in each FollowUpCount
 	Replicas int
 }

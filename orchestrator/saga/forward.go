@@ -71,9 +71,10 @@ func (t *turn) stayQueued() {
 	t.fail(late(why, t.giveUpLimit()))
 }
 
-// The method `fail` compensates or holds the run because of a failure. If the pivot of the run has begun, the run cannot be
-// compensated. The run is then held, and the failure needs an operator. Without a pivot, a run is compensated, not held, if only the user can
-// fix the failure, such as a refused password, or if the password is missing: no operator could help.
+// The method `fail` compensates or holds the run because of a failure. If the pivot of the run has begun, the run cannot be compensated.
+// The run is then held, and the failure needs an operator. If no pivot has begun, there are two cases in which no operator could help: only
+// the user can fix the failure, such as a refused password, or the password is missing. In these two cases, the run is compensated. In all
+// other cases, OnFailure decides.
 func (t *turn) fail(why Failure) {
 	if t.run.pivot() != nil {
 		why.FixBy = FixByOperator

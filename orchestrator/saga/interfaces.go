@@ -56,8 +56,9 @@ type Watcher interface {
 
 // Follower reads the changes of many runs with few queries.
 type Follower interface {
-	// Updated reads when the runs with these ids were last changed. It also reads the id of the newest run of each merchant in `merchants`. The
-	// empty text stands for all merchants together. A run or merchant that is not found is not in the results. Updated makes one query.
+	// Updated reads the time of the last change of each run in `ids`. It also reads the id of the newest run of each merchant in
+	// `merchants`. In `merchants`, the empty text stands for all merchants together. The results do not contain a run or merchant that is
+	// not found. Updated makes one query.
 	Updated(ctx context.Context, ids, merchants []string) (updated map[string]time.Time, newest map[string]string, err error)
 	// RunsOf reads the runs with these ids, with their steps and objects, in any order. RunsOf makes three queries.
 	RunsOf(ctx context.Context, ids []string) ([]*Run, error)

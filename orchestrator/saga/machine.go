@@ -96,10 +96,9 @@ func (m Machine) Next(r *Run, in Input) Decision {
 	return t.finish()
 }
 
-// Unstorable returns the decision to store instead of a decision that the database refuses. The outcomes in the refused decision
-// are lost, so the effects of their calls are unknown. When the other calls in flight have ended, the run waits for an operator. A
-// compensated run does not wait for an operator; instead, its re-check is repeated. The argument `r` is the run as it was last
-// stored.
+// Unstorable returns a replacement for a decision that the database refuses. The outcomes in the refused decision are lost, so the effects
+// of their calls are unknown. When the other calls in flight have ended, the run waits for an operator. A compensated run does not wait for
+// an operator; instead, its re-check is repeated. The argument `r` is the run as it was last stored.
 func (m Machine) Unstorable(r *Run, refused Decision, now time.Time) Decision {
 	t := m.turn(r, now, false)
 	t.Consumed, t.DropToken, t.Stores = refused.Consumed, refused.DropToken, true
@@ -244,8 +243,8 @@ func (t *turn) awaitRetry(row *StepRow, state RunState) {
 }
 
 // handOver makes each step that waits for the password ready for its next attempt. An unanswered call of the step may have contained an
-// earlier password, and may still take effect. If the step has no Find, its next attempt then begins after the late window, so that the
-// new password stays.
+// earlier password, and may still take effect. If there is such a call, and the step has no Find, the next attempt begins after the late
+// window, so that the new password stays.
 func (t *turn) handOver() {
 	for i := range t.run.Steps {
 		row := &t.run.Steps[i]

@@ -78,9 +78,9 @@ func (t *turn) markRemoved(o *Object, at time.Time) {
 }
 
 // nothingLeft is called after a successful Undo of a step, and records that the run's own objects of this step are removed. The Undo may
-// have found nothing to remove: an earlier unanswered Undo may have removed the object, or the object may have lost the run's tag. An own
-// object may belong to another own object that still exists. nothingLeft then records no removal, because the Undo of the other object
-// removes both objects.
+// have found nothing to remove: an earlier unanswered Undo may have removed the object, or the object may have lost the run's tag. If an
+// own object belongs to another own object that still exists, nothingLeft records no removal, because the Undo of the other object removes
+// both objects.
 func (t *turn) nothingLeft(row *StepRow, at time.Time) {
 	for i := range t.run.Objects {
 		o := &t.run.Objects[i]

@@ -110,8 +110,8 @@ type Checkpoint struct {
 	Consumed  []int64  // the ids of the consumed actions
 	DropToken bool
 	// FollowUps are the follow-ups to store or to drop. If DueAt is zero, the stored follow-up with this Workflow and ID is dropped.
-	// Otherwise, the new follow-up replaces the stored follow-up, but the stored RunID and Hold do not change. In both cases, the stored
-	// follow-up is no longer taken.
+	// Otherwise, the new follow-up replaces the stored follow-up: the stored RunID and Hold do not change, and the stored TakenAt becomes
+	// nil.
 	FollowUps []FollowUp
 }
 

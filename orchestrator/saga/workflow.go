@@ -109,8 +109,8 @@ type Workflow[S any] struct {
 	Classify func(error) Classification
 	// NewSubject reports whether the run begins without waiting for re-checks and late calls of earlier runs with the same subject.
 	// NewSubject may use only the run's input. It returns true if the subject is a new id that was generated for this run, so that no
-	// earlier run has it. It also returns true if earlier calls cannot disturb the run. This is necessary for a subject with many runs,
-	// because a run that waits reads all runs of its subject. If NewSubject is nil, all runs of this workflow wait.
+	// earlier run has it. It also returns true if earlier calls cannot disturb the run. If a subject has many runs, these runs must not
+	// wait, because a run that waits reads all runs of its subject. If NewSubject is nil, all runs of this workflow wait.
 	NewSubject func(S) bool
 	// Retry returns the request for a new run that repeats a compensated run. The new run gets the id runID. Values that the
 	// original request contained do not change. Values that were looked up for the original request are looked up again, without

@@ -13,7 +13,7 @@ import (
 	"github.com/tenantry/tenantry/store"
 )
 
-// newChecks returns the health of a service, before its first check.
+// newChecks returns the `health` of a service, and makes no check.
 //
 // The database is down if the check cannot write a row, or if runs cannot be stored. On a full disk, a row may fit although a run does not.
 func newChecks(p parts, u *upstreams, runs *engine.Engine, samples *intake.Intake) *health {

@@ -60,8 +60,8 @@ type Config struct {
 	AuditEvery time.Duration // interval between the audits that the service starts itself; zero means none
 	AuditCloud string        // cloud with the credential for reading the default cloud's Keystone in audits; empty: the default cloud
 
-	KeepTenant  time.Duration // how long an ended subscription can be restored; zero means 7 days
-	KeepBilling time.Duration // how long BillingStack keeps a subscription without a tenant; zero means 35 days
+	KeepTenant  time.Duration // time for which an ended subscription can be restored; zero means 7 days
+	KeepBilling time.Duration // time for which BillingStack keeps a subscription after the removal of the subscription's tenant; zero means 35 days
 
 	Meters        string // YAML file that says how the usage of meters is billed; empty: each meter is billed as the product with its name
 	UsageSpool    string // folder in which samples wait while the database is down; empty: there is no spool

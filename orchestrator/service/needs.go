@@ -25,8 +25,8 @@ type Needs struct {
 	names map[string]string // of the merchants, by id
 }
 
-// NeedsOf returns the needs of orders on each cloud, by the name of the cloud. If the merchants are nil or cannot be read, NeedsOf returns only
-// the names in the configuration.
+// NeedsOf returns the needs of orders on each cloud, by the name of the cloud. If `from` is nil, or if the merchants cannot be read,
+// NeedsOf returns only the names in the configuration.
 func NeedsOf(ctx context.Context, c Config, from merchants.Store) map[string]Needs {
 	all := map[string]Needs{}
 	add := func(cloud, domain string, roles []string, m merchants.Merchant) {

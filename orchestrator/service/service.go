@@ -201,7 +201,7 @@ func ReadMeters(path string) (found usage.Meters, err error) {
 	return found, inFile("meters", path, err)
 }
 
-// inFile returns the faults of a file that a setting names. Each fault is a *ConfigurationError.
+// inFile returns the faults of the file at the path that a setting contains. Each fault is a *ConfigurationError.
 func inFile(setting, path string, err error) error {
 	if err == nil {
 		return nil

@@ -12,7 +12,8 @@ import (
 
 const (
 	maxUsageClouds = 100 // the maximum number of clouds that the check `usage` shows
-	// overdueAfter is the time after the end of an hour at which its usage should be computed. The usual time is 15 minutes.
+	// overdueAfter is a time after the end of an hour. If the usage of the hour is not computed by this time, the hour is overdue. Usually,
+	// the usage is computed after 15 minutes.
 	overdueAfter = 2 * time.Hour
 	// overdueFor is the time for which a cloud must have overdue hours before the check fails. Late samples make an old hour due for some seconds,
 	// and an hour that cannot be computed is tried again after five minutes.
@@ -26,7 +27,7 @@ type usageCheck struct {
 
 	mu      sync.Mutex
 	clouds  []api.CloudUsage
-	overdue map[string]time.Time // by cloud: since when each check has found an overdue hour
+	overdue map[string]time.Time // by cloud: the time since which each check has found an overdue hour
 	failure error
 }
 

@@ -88,7 +88,7 @@ type view struct {
 	now, others things // the objects of Now and Others
 	ordered     []ordered
 	byID        map[string]*saga.Run
-	concerned   map[string][]ordered // by rootOf the ids of the objects that the run expects or has stored, and by the marks of the run
+	concerned   map[string][]ordered // by rootOf(id) of each object that the run expects or has stored, and by each mark of the run
 }
 
 func newView(s Seen) (*view, []Broken) {
@@ -139,7 +139,7 @@ func (v *view) add(x ordered) {
 // the runs about its project. Without this index, the time that a check takes would grow with the square of the number of runs.
 func (v *view) about(id string) []ordered { return v.concerned[rootOf(id)] }
 
-// rootOf returns the id of the project that a role assignment is on, or else the given id.
+// rootOf returns the id of the project if the given id is the id of a role assignment. Otherwise, it returns the given id.
 func rootOf(id string) string {
 	root, _, _ := strings.Cut(id, "/")
 	return root

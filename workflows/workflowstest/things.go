@@ -69,7 +69,7 @@ func (o Outside) things() (all []thing) {
 	return all
 }
 
-// The type `things` has objects, and their indexes in the field `all` by id and by mark.
+// The type `things` has objects in the field `all`. The fields byID and byMark contain the indexes of the objects in this field.
 type things struct {
 	all          []thing
 	byID, byMark map[string][]int
@@ -104,7 +104,7 @@ func (t things) marked(mark string) (all []thing) {
 	return all
 }
 
-// madeBy returns the things that have an id which the run expects, or a mark of the run, in the sequence of t.all.
+// madeBy returns the things whose ids the run expects, and the things that have a mark of the run, in the sequence of t.all.
 func (t things) madeBy(x ordered) (all []thing) {
 	var at []int
 	for _, e := range x.expected {
@@ -147,8 +147,8 @@ func (v *view) made(x ordered) (all []made) {
 	return all
 }
 
-// The method `makers` returns the runs that may have created the thing: those that expect or have stored its id, and those whose mark it
-// has.
+// The method `makers` returns the runs that may have created the thing: the runs that expect or have stored the thing's id, and the runs
+// whose mark the thing has.
 func (v *view) makers(t thing) []ordered {
 	all := slices.Clone(v.about(t.id))
 	for _, mark := range t.marks {

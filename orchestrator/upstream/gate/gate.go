@@ -144,7 +144,8 @@ func (g *Gate) circuit() Circuit {
 	return Circuit{Upstream: g.name, Open: true, Since: g.opened, Trial: g.until, Cause: g.fault.Error()}
 }
 
-// Failing reports whether the circuit is open or the last call failed. Calls whose outcome does not depend on the upstream are not counted.
+// Failing reports whether the circuit is open, or the last call has failed. Calls that show nothing about the upstream do not count: see
+// the function `health`.
 func (g *Gate) Failing() bool { return g.Open() || g.breaker.Counts().ConsecutiveFailures > 0 }
 
 // The method `changed` handles a change of the circuit's state. The breaker calls `changed` and mustTrip while the breaker's lock

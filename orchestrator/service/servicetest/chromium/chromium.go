@@ -107,9 +107,9 @@ func Watch(t *testing.T, ctx context.Context) *Seen {
 	return s
 }
 
-// Check fails the test if the browser has sent a request to another host than the host of the URL. It also fails the test if the browser has
-// complained, for example about the Content-Security-Policy. Browsers also complain about each answer with an error status: the parameter
-// `expected` lists parts of complaints that the test has caused.
+// Check fails the test if the browser has sent a request to another host than the host of the URL. It also fails the test if the browser
+// has complained, for example about the Content-Security-Policy. Check ignores each complaint that contains one of the texts in `expected`.
+// A test that causes an answer with an error status needs such a text, because browsers complain about each of these answers.
 func (s *Seen) Check(t *testing.T, url string, expected ...string) {
 	t.Helper()
 	s.mu.Lock()

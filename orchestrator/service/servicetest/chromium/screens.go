@@ -27,8 +27,9 @@ var (
 	shown   = []view{{360, "light", true}, {1440, "light", true}, {2560, "light", false}, {360, "dark", true}, {1440, "dark", true}, {2560, "dark", false}}
 )
 
-// Screens checks the page with axe-core, wide and narrow, light and dark. If the variable TENANTRY_TEST_SCREENS names a folder, Screens checks all
-// combinations, and writes a picture of each to the folder, also at 2560 pixels.
+// Screens checks the page with axe-core: narrow and light, and then wide and dark. If the variable TENANTRY_TEST_SCREENS names a folder,
+// Screens checks all four combinations, and writes a picture of each combination to the folder. It also writes pictures with a width of
+// 2560 pixels.
 func Screens(t *testing.T, ctx context.Context, name string) {
 	t.Helper()
 	folder, views := screensFolder(), checked
