@@ -18,7 +18,7 @@ import (
 // A body is refused if it exceeds one of these limits. The limits restrict the memory that the checks of a body use.
 const (
 	maxBody   = 114688 // in bytes, as in OpenStack's services
-	maxDepth  = 16     // objects and arrays inside each other
+	maxDepth  = 16     // of nested objects and arrays
 	maxTokens = 200    // names, strings, numbers and other values, and the brackets of objects and arrays
 )
 
@@ -80,7 +80,7 @@ func check(body jsontext.Value) error {
 		case token.Kind() != '"':
 		case isName(decoder) && len(token.String()) > maxName:
 			return refuse(bodyMalformed, "the body contains a key that is longer than %d bytes", maxName)
-		case decoder.StackPointer() == "/password", decoder.StackPointer() == "/user/password": // never stored; the operations check it
+		case decoder.StackPointer() == "/password", decoder.StackPointer() == "/user/password": // a password is never stored; the operations check it
 		case len(faults) < maxFaults:
 			if fault := badText(token.String()); fault != "" {
 				faults = append(faults, InvalidParam{Pointer: some(string(decoder.StackPointer())), Detail: fault})

@@ -59,8 +59,8 @@ func (s *server) ListPlans(c echo.Context, merchantID string, p ListPlansParams)
 	return answerJSON(c, http.StatusOK, answer)
 }
 
-// productPrices returns the prices of products, by the id of the product. The result contains the products of those items of the plans that
-// have no prices of their own. BillingStack stores prices with a product, and can store other prices with the item of a plan.
+// productPrices returns the prices of products, by the id of the product. The result contains a product if an item of the plans with this
+// product has no price of its own. BillingStack stores prices with a product, and can store other prices with the item of a plan.
 func (s *server) productPrices(ctx context.Context, merchantID string, plans []billing.Plan) (map[string][]any, error) {
 	prices := map[string][]any{}
 	for _, p := range plans {

@@ -81,9 +81,9 @@ func (o operation) body() *openapi3.Schema {
 	return o.RequestBody.Value.Content.Get(echo.MIMEApplicationJSON).Schema.Value
 }
 
-// checkParameters refuses query parameters and values that the document does not allow. If an id in the path is malformed, the
-// request is answered as if the object did not exist. If the operation decodes its body itself, the query is ignored: Ceilometer sends options
-// of its publisher that it does not know, and would drop the samples.
+// checkParameters refuses query parameters and values that the document does not allow. If an id in the path is malformed, the request is
+// answered as if the object did not exist. If the operation decodes its body itself, the query is ignored. Ceilometer's publisher sends
+// unknown options as query parameters. If the request were refused, Ceilometer would drop the samples.
 func checkParameters(o operation) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		if o.rawBody() > 0 {

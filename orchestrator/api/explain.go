@@ -79,8 +79,8 @@ func factsOf(run *saga.Run, result Result) explain.Facts {
 	return f
 }
 
-// projectOf returns the id of the project that a step has made or used. If the step has none, the result is empty: a command must not name
-// another project of the run. The error then names the project.
+// projectOf returns the id of the project that a step has made or used. If the step has no project, the result is empty, because a command
+// must not name another project of the run. In this case, the error of the step names the project.
 func projectOf(run *saga.Run, step string) string {
 	i := slices.IndexFunc(run.Objects, func(o saga.Object) bool { return o.Kind == "project" && o.Step == step })
 	if i < 0 {

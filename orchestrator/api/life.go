@@ -43,7 +43,7 @@ func (s *server) HoldSubscription(c echo.Context, merchantID, subscriptionID str
 	return s.GetSubscription(c, merchantID, subscriptionID)
 }
 
-// ReleaseSubscription lifts the hold of an ending subscription.
+// ReleaseSubscription lifts the hold on an ending subscription.
 func (s *server) ReleaseSubscription(c echo.Context, merchantID, subscriptionID string) error {
 	merchant, err := s.merchantOf(c, merchantID)
 	if err != nil {

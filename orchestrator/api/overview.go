@@ -8,7 +8,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 )
 
-// overviewLimits limits the cost of an overview. The document states these numbers.
+// overviewLimits limits the cost of an overview. The OpenAPI document states these numbers.
 var overviewLimits = saga.BacklogLimits{Count: 10_000, FollowUp: 20, Replicas: 100}
 
 // GetOverview shows what the service does, and what it waits for.

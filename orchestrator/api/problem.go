@@ -234,7 +234,8 @@ func (s *server) refuse(err error, c echo.Context) {
 }
 
 // The function `fixer` returns the kind of caller that can correct and repeat the request: a portal or an operator. If callers of the
-// sender's kind may use the operation, the result is this kind. Otherwise, the result is the other kind. An operator configures Ceilometer.
+// sender's kind may use the operation, the result is this kind. Otherwise, the result is the other kind. For Ceilometer, the result is an
+// operator, because an operator configures Ceilometer.
 func fixer(c echo.Context) FixBy {
 	o, _ := c.Get(contextOperation).(operation)
 	r := c.Request()

@@ -320,8 +320,8 @@ func findingsOf(all []ApprovedRepair) []string {
 	return findings
 }
 
-// The method `applicable` returns a problem if the plan cannot be applied, if it has no entry for one of the findings, or if a finding occurs
-// more than once.
+// The method `applicable` returns a problem if the plan cannot be applied, if the plan has no entry for one of the given findings, or if a
+// finding is given more than once.
 func (s *server) applicable(plan *audit.Plan, findings []string) error {
 	switch {
 	case plan.Installation != s.Installation:

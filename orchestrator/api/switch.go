@@ -60,7 +60,7 @@ func plainly(
 func placeChange[B any](s *server, c echo.Context, merchantID, subscriptionID string, change changing[B]) error {
 	path, byOperator := subscriptionPath(merchantID, subscriptionID), callerOf(c).merchant == nil
 	route := http.MethodPost + " " + path + "/" + change.name
-	if byOperator { // so that an operator who sends a portal's key does not get the portal's run
+	if byOperator { // so that an operator who repeats a portal's idempotency key does not get the portal's run
 		route += " by an operator"
 	}
 	return s.place(c, merchantID, placing{

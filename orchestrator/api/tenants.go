@@ -28,7 +28,8 @@ const (
 	maxTenantRoles = 10
 )
 
-// GetTenant shows a tenant as it is in Keystone now. Runs decide which tenants the caller may see, and whose roles on it are shown.
+// GetTenant shows a tenant as it is in Keystone now. The caller sees the tenant only if a run that the caller may see has made or used the
+// tenant. The answer shows the roles of the users in these runs: see usersOf.
 func (s *server) GetTenant(c echo.Context, tenantID string) error {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), coalesce.Limit)
 	defer cancel()
@@ -69,7 +70,8 @@ func (s *server) GetTenant(c echo.Context, tenantID string) error {
 	return answerJSON(c, http.StatusOK, answer)
 }
 
-// GetUser shows a user as it is in Keystone now. Runs decide which users the caller may see, and on which tenants roles are shown.
+// GetUser shows a user as it is in Keystone now. The caller sees the user only if the caller may see a run of the user. The answer shows
+// the user's roles on the tenants of these runs: see tenantsOf.
 func (s *server) GetUser(c echo.Context, userID string) error {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), coalesce.Limit)
 	defer cancel()

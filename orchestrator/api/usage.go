@@ -48,7 +48,7 @@ func (s *server) PostSamples(c echo.Context) error {
 const (
 	// maxUsage is the longest range of hours in one answer.
 	maxUsage = 7 * 24 * time.Hour
-	// usagesOfPage is the number of usages after which an answer ends at the end of an hour.
+	// After about usagesOfPage usages, an answer stops at the end of an hour.
 	usagesOfPage = 2000
 )
 
@@ -160,9 +160,9 @@ func viewTrouble(t *usage.Trouble) UnmatchedUsage {
 }
 
 const (
-	// maxBilledAgain is the longest range of hours that one call lets be billed again.
+	// maxBilledAgain is the longest range of hours in one request to bill usage again.
 	maxBilledAgain = 31 * 24 * time.Hour
-	// hoursBilledAgain is the number of hours of projects after which a call ends at the end of an hour.
+	// hoursBilledAgain is the limit of one call, in hours of projects: see usage.Rebilling.
 	hoursBilledAgain = 5000
 )
 

@@ -46,7 +46,7 @@ func (r auditRow) Ended() bool {
 	return r.State == client.AuditComplete || r.State == client.AuditIncomplete || r.State == client.AuditFailed
 }
 
-// Requested returns when the audit was requested.
+// Requested returns the time at which the audit was requested.
 func (r auditRow) Requested() moment { return moment{r.CreatedAt, r.Now} }
 
 // Took returns how long the audit took, or has taken until now.
@@ -65,7 +65,7 @@ func (r auditRow) Percent() int {
 	return min(100, max(0, 100*r.Progress.Done/r.Progress.Total))
 }
 
-// Everything reports whether the audit is about everything.
+// Everything reports whether the scope of the audit is empty, so that the audit is about all merchants and clouds.
 func (r auditRow) Everything() bool { return r.Scope == client.AuditScope{} }
 
 // Counts returns the numbers of the open findings by severity, the gravest first.

@@ -192,7 +192,7 @@ var changedText = map[string]string{
 	"hold": "The tenant is kept until the hold is lifted.", "release": "The hold is lifted. If the removal is due, the tenant is removed now.",
 }
 
-// A hold of an ending subscription is not a run, so there is no dry run of it.
+// A hold on an ending subscription is not a run, so the hold has no dry run.
 var (
 	holding = change{name: "hold", ask: func(ctx context.Context, api *client.ClientWithResponses, of target, t typed) (*http.Response, error) {
 		return api.HoldSubscription(ctx, of.merchant, of.id, client.ActionRequest{Why: t.Why})
@@ -210,7 +210,7 @@ func (c *console) holdEnding(e echo.Context) error {
 	return c.changeHold(e, holding)
 }
 
-// releaseEnding lifts the hold of an ending subscription.
+// releaseEnding lifts the hold on an ending subscription.
 func (c *console) releaseEnding(e echo.Context) error { return c.changeHold(e, releasing) }
 
 func (c *console) changeHold(e echo.Context, ch change) error {

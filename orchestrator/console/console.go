@@ -68,7 +68,7 @@ type console struct {
 	searching chan struct{} // has an element for each search by a user's name
 }
 
-// reading are the methods of pages. net/http sends no body in the answer to HEAD.
+// The variable `reading` contains the HTTP methods with which a page is read. The package net/http sends no body in the answer to HEAD.
 var reading = []string{http.MethodGet, http.MethodHead}
 
 //go:embed static

@@ -30,16 +30,16 @@ type findingPage struct {
 // runsOfFinding is the number of runs on the page of a finding.
 const runsOfFinding = 10
 
-// First returns when the finding was first seen.
+// First returns the time at which the finding was first seen.
 func (f findingPage) First() moment { return moment{f.FirstSeen, f.Now} }
 
-// Last returns when the finding was last seen.
+// Last returns the time at which the finding was last seen.
 func (f findingPage) Last() moment { return moment{f.LastSeen, f.Now} }
 
-// Resolved returns when the finding was resolved.
+// Resolved returns the time at which the finding was resolved.
 func (f findingPage) Resolved() *moment { return momentOf(f.ResolvedAt, f.Now) }
 
-// AcceptedAt returns when the finding was accepted, and AcceptedUntil the end of the acceptance.
+// AcceptedAt returns the time at which the finding was accepted.
 func (f findingPage) AcceptedAt() moment { return moment{f.Acceptance.At, f.Now} }
 
 // AcceptedUntil returns the end of the acceptance.
@@ -48,7 +48,7 @@ func (f findingPage) AcceptedUntil() *moment { return momentOf(f.Acceptance.Unti
 // Acceptable reports whether the finding can be accepted. There is nothing to do about a resolved finding.
 func (f findingPage) Acceptable() bool { return f.Status != client.FindingResolved }
 
-// Choosable reports whether a plan can have the finding.
+// Choosable reports whether a plan can contain the finding.
 func (f findingPage) Choosable() bool { return repairable(f.Finding) }
 
 // Difference returns the expected and the found values, if the repair has them.
@@ -85,7 +85,7 @@ func (r findingRepair) State() string {
 	return "approved"
 }
 
-// Approved returns when the repair was approved.
+// Approved returns the time at which the repair was approved.
 func (r findingRepair) Approved() moment { return moment{r.Approval.At, r.now} }
 
 // Approvals returns the approved repairs of the finding. The repairs of the newest plan are first.
@@ -106,7 +106,7 @@ type findingChange struct {
 	now time.Time
 }
 
-// When returns when the status has changed.
+// When returns the time at which the status has changed.
 func (h findingChange) When() moment { return moment{h.At, h.now} }
 
 // End returns the end of the acceptance.
@@ -236,7 +236,7 @@ func (f *findingPage) addRuns(ctx context.Context, api *client.ClientWithRespons
 // maxObjects is the maximum number of objects whose runs are on the page of a finding.
 const maxObjects = 4
 
-// objectsOfRuns returns the objects by which the runs about a finding are listed, as KIND:ID.
+// objectsOfRuns returns the objects of a finding as KIND:ID. The page lists the runs about these objects.
 func (f *findingPage) objectsOfRuns() (all []string) {
 	add := func(kind, id string) {
 		if object := kind + ":" + id; len(all) < maxObjects && !slices.Contains(all, object) {

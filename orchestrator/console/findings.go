@@ -129,7 +129,7 @@ type findingRow struct {
 	Now      time.Time
 }
 
-// Since returns when the finding was first seen.
+// Since returns the time at which the finding was first seen.
 func (r findingRow) Since() moment { return moment{r.FirstSeen, r.Now} }
 
 // Object returns the first object of the finding.
@@ -294,8 +294,8 @@ type findingSearch struct {
 	by string
 }
 
-// findingSearches returns the queries for the text in the search field, which is the id of an object, the name of a tenant or the name of a user.
-// The first query with a result counts. If there is no query to make, `nothing` says why.
+// findingSearches returns the queries for the text in the search field. The text can be the id of an object, the name of a tenant or the name of
+// a user. The first query with a result counts. If there is no query to make, `nothing` says why.
 func (c *console) findingSearches(ctx context.Context, with client.ListFindingsParams, typed string) (all []findingSearch, nothing string) {
 	add := func(id string, fields ...string) {
 		for _, by := range fields {

@@ -46,7 +46,7 @@ func plainOf(s any) string {
 	return fmt.Sprint(s)
 }
 
-// The function `short` returns the end of an id, which differs more between two ids than the beginning.
+// The function `short` returns the end of an id, because the ends of two ids differ more than their beginnings.
 func short(id any) string {
 	text := plainOf(id)
 	if len(text) > 12 {
@@ -88,7 +88,7 @@ func duration(d time.Duration) string {
 	return strings.TrimSuffix(fmt.Sprintf("%d d %d h", int(d.Hours())/24, int(d.Hours())%24), " 0 h")
 }
 
-// The function `ago` writes how long ago a time was, or how long it will take until then.
+// The function `ago` writes how long ago a time was. For a time in the future, it writes how long it is until this time.
 func ago(t, now time.Time) string {
 	switch d := now.Sub(t); {
 	case d < -time.Second:

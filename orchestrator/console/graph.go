@@ -61,8 +61,8 @@ func widthOf(n node) int {
 
 type edge struct{ Path string }
 
-// graphOf places the steps. The column of a step is the length of the longest way to it; a column is as wide as its longest name. The row of a step
-// is as near as possible to the rows of the steps before it.
+// graphOf places the steps. The number of a step's column is the length of the longest path to the step. A column is as wide as its longest name.
+// The row of a step is as near as possible to the rows of the steps before it.
 func graphOf(run client.Run) graph {
 	column, at := map[string]int{}, map[string]int{}
 	for i, s := range run.Steps {
@@ -133,8 +133,8 @@ func graphOf(run client.Run) graph {
 	return g
 }
 
-// The type `bar` is a step with the place of its bar: the times from the acceptance of the run to the beginning and to the end of the step. The
-// unit is a thousandth of the time of the run.
+// The type `bar` is a step with the place of its bar. From is the time between the acceptance of the run and the beginning of the step. The
+// unit of From and Length is a thousandth of the time that the run has taken.
 type bar struct {
 	client.Step
 

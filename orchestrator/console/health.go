@@ -18,7 +18,7 @@ type healthPage struct {
 	Now time.Time
 }
 
-// AsOf returns when the page was made.
+// AsOf returns the time at which the page was made.
 func (h healthPage) AsOf() moment { return moment{h.At, h.Now} }
 
 // The type `check` is a check of a dependency.
@@ -28,7 +28,7 @@ type check struct {
 	Now time.Time
 }
 
-// Changed returns when the status last changed.
+// Changed returns the time at which the status last changed.
 func (k check) Changed() moment { return moment{k.Since, k.Now} }
 
 // Checked returns the checks.
@@ -39,7 +39,7 @@ func (h healthPage) Checked() (all []check) {
 	return all
 }
 
-// SpoolUsed returns the share of its space that the spool uses, in thousandths.
+// SpoolUsed returns the used share of the spool's space, in thousandths.
 func (k check) SpoolUsed() int {
 	if k.Spool == nil || k.Spool.MaxBytes <= 0 {
 		return 0
@@ -74,7 +74,7 @@ type circuit struct {
 	Now time.Time
 }
 
-// State returns whether requests pass.
+// State returns the state of the circuit: "open" or "closed".
 func (c circuit) State() string {
 	if c.Open {
 		return "open"
@@ -82,10 +82,10 @@ func (c circuit) State() string {
 	return "closed"
 }
 
-// Opened returns when the circuit was opened.
+// Opened returns the time at which the circuit was opened.
 func (c circuit) Opened() *moment { return maybe(c.Since, c.Now) }
 
-// Trial returns when the next trial is made.
+// Trial returns the time at which the next trial is made.
 func (c circuit) Trial() *moment { return maybe(c.NextTrialAt, c.Now) }
 
 func maybe(t *time.Time, now time.Time) *moment {
@@ -110,7 +110,7 @@ type replica struct {
 	Own   bool // has made the page
 }
 
-// State returns whether the replica executes runs.
+// State returns "alive" if the replica may execute runs, and otherwise "lease ended".
 func (r replica) State() string {
 	if r.Lease.At.Before(r.Lease.Now) {
 		return "lease ended"
@@ -154,7 +154,7 @@ var reasonTexts = map[string]string{
 	"late-window": "they wait until the late window is over", "operator": "they wait for an operator", "password": "they wait for the portal, which must repeat the call",
 }
 
-// Oldest returns when the oldest of the runs was accepted.
+// Oldest returns the time at which the oldest of the runs was accepted.
 func (q queued) Oldest() moment { return moment{q.OldestAt, q.Now} }
 
 // Queue returns the numbers of live runs, by the reason for which they wait.
@@ -194,7 +194,7 @@ type followUp struct {
 	Now time.Time
 }
 
-// When returns when the follow-up is due.
+// When returns the time at which the follow-up is due.
 func (f followUp) When() moment { return moment{f.DueAt, f.Now} }
 
 // Due returns the first of the follow-ups that are due.
@@ -210,7 +210,7 @@ func (h healthPage) followUps(some client.FollowUpCount) (all []followUp) {
 	return all
 }
 
-// maxCounted is the number at which the API stops to count.
+// maxCounted is the number at which the API stops counting.
 const maxCounted = 10_000
 
 // The function `counted` writes a number of the overview.

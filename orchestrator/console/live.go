@@ -43,8 +43,8 @@ const (
 	checkSessions = 15 * time.Second
 	writeTime     = 30 * time.Second // the maximum time of one write to a slow browser
 	heartbeat     = 20 * time.Second
-	// streamTime is the maximum time of a stream of updates, apart from one heartbeat. After it, the browser asks for the updates again, and the API
-	// checks the person's credential again. The real time is up to a fifth shorter, so that the browsers do not all come back at once.
+	// streamTime is the maximum time of a stream of updates, apart from one heartbeat. After this time, the browser asks for the updates again, and
+	// the API checks the person's credential again. The real time is up to a fifth shorter, so that the browsers do not all come back at once.
 	streamTime = 5 * time.Minute
 )
 
@@ -273,7 +273,7 @@ func (l *live) forget(searched map[string]bool, found map[string]time.Time) {
 }
 
 // The method `changed` returns the runs that have changed since a page showed them. It also returns which of these runs have their events on a page.
-// If there are too many, each person has one run in turn. The next search goes on with the next person.
+// If more than changedAtOnce runs have changed, `changed` takes one run for each person in turn. The next search begins with the next person.
 func (l *live) changed(updated map[string]time.Time) (all, withEvents []string) {
 	stale, detailed := map[string]map[string]bool{}, map[string]bool{} // the runs, by person; and whether their events are shown
 	l.mu.Lock()

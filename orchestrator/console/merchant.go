@@ -44,10 +44,10 @@ type key struct {
 	Now time.Time
 }
 
-// Created returns when the key was created.
+// Created returns the time at which the key was created.
 func (k key) Created() moment { return moment{k.CreatedAt, k.Now} }
 
-// Validity returns whether the API accepts the key.
+// Validity returns "valid" if the API accepts the key, and otherwise "revoked".
 func (k key) Validity() string {
 	if k.RevokedAt != nil {
 		return "revoked"

@@ -20,7 +20,7 @@ type merchantList struct {
 	Query     string // what was typed
 	Merchants []merchantRow
 	Next      string // the address of the next page
-	First     string // the address of the first page, if this is another one
+	First     string // the address of the first page; empty on the first page
 }
 
 // The type `merchantRow` is a merchant in a list, or on its page.
@@ -30,10 +30,10 @@ type merchantRow struct {
 	Now time.Time
 }
 
-// Created returns when the merchant was registered.
+// Created returns the time at which the merchant was registered.
 func (m merchantRow) Created() moment { return moment{m.CreatedAt, m.Now} }
 
-// Access returns whether the API accepts the calls of the merchant's portal.
+// Access returns "enabled" if the API accepts the calls of the merchant's portal, and otherwise "disabled".
 func (m merchantRow) Access() string {
 	if m.DisabledAt != nil {
 		return "disabled"

@@ -19,7 +19,7 @@ func requestID(e echo.Context) string {
 	return id
 }
 
-// The method `identify` gives every request an id. The calls to upstreams carry it.
+// The method `identify` gives every request an id. The calls to upstreams carry this id.
 func (c *console) identify(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(e echo.Context) error {
 		id := "req-" + uuid.NewString()

@@ -41,10 +41,10 @@ type ledgerEntry struct {
 	Now time.Time
 }
 
-// Made returns when the entry was made.
+// Made returns the time at which the entry was made.
 func (e ledgerEntry) Made() moment { return moment{e.At, e.Now} }
 
-// Removed returns when the object was removed.
+// Removed returns the time at which the object was removed.
 func (e ledgerEntry) Removed() *moment {
 	if e.RemovedAt == nil {
 		return nil
@@ -77,7 +77,7 @@ func objectPath(kind, id string) string {
 	return Path + section + url.PathEscape(id)
 }
 
-// kindOfResult returns the kind of the object whose id a run has as this result.
+// kindOfResult returns the kind of the object whose id is the result with this name. If the result is not an id, the kind is empty.
 func kindOfResult(name string) string {
 	switch {
 	case strings.HasSuffix(name, "tenant_id"):
@@ -118,7 +118,7 @@ func (c *console) object(e echo.Context, api *client.ClientWithResponses, kind s
 	return o, nil
 }
 
-// Word returns the word for the kind of the object. A project of a run is a tenant.
+// Word returns the word for the kind of the object. A project of a run is called a tenant.
 func (o objectPage) Word() string {
 	if o.Kind == "project" {
 		return "tenant"

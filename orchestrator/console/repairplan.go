@@ -90,10 +90,10 @@ func (e planEntry) Steps() []client.DryRunStep {
 	return e.Foreseen.DryRun.Steps
 }
 
-// Made returns when the plan was made.
+// Made returns the time at which the plan was made.
 func (p repairPlanPage) Made() moment { return moment{p.CreatedAt, p.Now} }
 
-// Expires returns when the plan expires.
+// Expires returns the time at which the plan expires.
 func (p repairPlanPage) Expires() moment { return moment{p.ExpiresAt, p.Now} }
 
 // Expired reports whether the plan is too old to be applied.

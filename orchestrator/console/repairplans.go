@@ -29,10 +29,10 @@ type planRow struct {
 	Now time.Time
 }
 
-// Made returns when the plan was made.
+// Made returns the time at which the plan was made.
 func (r planRow) Made() moment { return moment{r.CreatedAt, r.Now} }
 
-// Expires returns when the plan expires.
+// Expires returns the time at which the plan expires.
 func (r planRow) Expires() moment { return moment{r.ExpiresAt, r.Now} }
 
 // Expired reports whether the plan is too old to be applied.

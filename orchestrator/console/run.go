@@ -34,7 +34,7 @@ type runPage struct {
 	Why     string // the reason that was typed
 }
 
-// Accepted returns when the run was accepted.
+// Accepted returns the time at which the run was accepted.
 func (r runPage) Accepted() moment { return moment{r.CreatedAt, r.Now} }
 
 // Took returns how long the run took, or has taken until now.

@@ -68,7 +68,7 @@ type row struct {
 	Now time.Time
 }
 
-// What returns the reason for which the run waits, or its failure.
+// What returns a text: the reason for which the run waits, or the failure of the run.
 func (r row) What() string {
 	switch {
 	case r.Reason != nil:
@@ -89,7 +89,7 @@ func (r row) Done() (n int) {
 	return n
 }
 
-// Accepted returns when the run was accepted.
+// Accepted returns the time at which the run was accepted.
 func (r row) Accepted() moment { return moment{r.CreatedAt, r.Now} }
 
 // Took returns how long the run took, or has taken until now.

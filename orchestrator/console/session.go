@@ -65,7 +65,8 @@ func (c codec) Decode(content []byte) (deadline time.Time, values map[string]any
 
 // The method `of` returns the manager for a request. The result is nil if the request has no TLS, unless a browser on this host has sent it.
 // Passwords and cookies are therefore never sent over a network in plain text. A proxy on this host that ends TLS must send X-Forwarded-Proto:
-// https. The browser protects the session even if another client sends this header: it does not send or accept the cookie __Host- without TLS.
+// https. The browser protects the session even if another client sends this header: the browser does not send or accept the cookie __Host-
+// without TLS.
 func (s sessions) of(r *http.Request) *scs.SessionManager {
 	switch {
 	case r.TLS != nil, loopback.Address(r.RemoteAddr) && r.Header.Get(echo.HeaderXForwardedProto) == "https":
@@ -76,8 +77,8 @@ func (s sessions) of(r *http.Request) *scs.SessionManager {
 	return nil
 }
 
-// sentHere reports whether a browser on this host has sent the request to a name of this host. A page of another host may have a name that
-// resolves to this host.
+// sentHere reports whether a browser on this host has sent the request to a name of this host. The name is checked, because the name of
+// another host's page may resolve to this host.
 func sentHere(r *http.Request) bool {
 	origin := r.Header.Get(echo.HeaderOrigin)
 	u, err := url.Parse(origin)
@@ -151,7 +152,7 @@ func (c *console) signedIn(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// The method `begin` begins a session that ends with the credential of the person, at the latest.
+// The method `begin` begins a session. The session ends when the credential of the person expires, or earlier.
 func (c *console) begin(e echo.Context, p person, expires time.Time) error {
 	m, ok := e.Get(keySession).(*scs.SessionManager)
 	if !ok {

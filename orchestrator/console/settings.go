@@ -17,7 +17,7 @@ type settingList struct {
 // The type `setting` is a setting in a list.
 type setting struct{ client.Setting }
 
-// From writes where the value comes from.
+// From returns the source of the value: a place in a file, a variable or "default".
 func (s setting) From() string {
 	switch {
 	case s.File != nil:

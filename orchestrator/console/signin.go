@@ -131,7 +131,8 @@ const maxChecks = 16
 // secretFields are the fields of the forms that contain the secret.
 var secretFields = map[string]string{byPassword: "password", byToken: "token", byKey: "secret"}
 
-// The method `unusable` returns why nobody can sign in with this form. If somebody may, the result is empty. Such attempts are not counted.
+// The method `unusable` returns the reason why the input in the form cannot be valid. If the input can be valid, the result is empty.
+// Attempts with unusable input are not counted.
 func (f signInForm) unusable(secret string) string {
 	switch f.How {
 	case byPassword:
@@ -204,7 +205,7 @@ func (c *console) signOut(e echo.Context) error {
 	return e.Redirect(http.StatusSeeOther, Path+"/sign-in")
 }
 
-// errRefused means that a sign-in is refused. The text after it is shown to the person.
+// errRefused means that a sign-in is refused. The person sees the text that follows errRefused in the error.
 var errRefused = errors.New("refused")
 
 func refused(format string, args ...any) error {

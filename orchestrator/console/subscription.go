@@ -63,7 +63,7 @@ func (s subscriptionPage) State() string {
 	return plainOf(s.Billed.State)
 }
 
-// Ends returns when the removal of the tenant is due.
+// Ends returns the time at which the removal of the tenant is due.
 func (s subscriptionPage) Ends() *moment {
 	if s.Billed == nil || s.Billed.EndsAt == nil {
 		return nil
@@ -71,7 +71,7 @@ func (s subscriptionPage) Ends() *moment {
 	return &moment{*s.Billed.EndsAt, s.Now}
 }
 
-// HeldSince returns when the removal of the tenant was held.
+// HeldSince returns the time at which the removal of the tenant was held.
 func (s subscriptionPage) HeldSince() moment { return moment{s.Billed.EndingHeld.At, s.Now} }
 
 // Plan returns the plan of the subscription, if BillingStack has it.

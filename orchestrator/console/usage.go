@@ -19,13 +19,13 @@ const (
 	aDay = 24 * time.Hour
 	// longestUsage is the longest range of usage in one answer of the API.
 	longestUsage = 7 * aDay
-	// maxUsageCalls is the maximum number of calls for the usage on a page. Older usage is then left out.
+	// maxUsageCalls is the maximum number of calls for the usage on a page. If the usage needs more calls, the oldest usage is left out.
 	maxUsageCalls = 20
 	// To find the unmatched usage of the subscription, the page reads at most unmatchedOnPage entries.
 	unmatchedOnPage = 200
 )
 
-// The type `span` is a time that a person can choose. It has a number of bars of one length.
+// The type `span` is a period that a person can choose. The page divides it into bars of the same length.
 type span struct {
 	Name string
 	bar  time.Duration
@@ -81,7 +81,7 @@ func (p plot) Width() int { return len(p.Bars) * barWidth }
 // Height returns the height of the picture of a plot.
 func (p plot) Height() int { return plotHeight }
 
-// Axis returns the highest bar, rounded for the axis.
+// Axis returns the usage of the highest bar, rounded, as the text of the axis.
 func (p plot) Axis() string { return roundedText(p.Most) }
 
 // Sum returns the usage of all bars, rounded.
@@ -133,7 +133,7 @@ func (c *console) readUsage(e echo.Context, api *client.ClientWithResponses, mer
 		v.Fault = fault
 		return v, err
 	}
-	if len(read.Usage) > 0 { // otherwise, nothing can be unmatched
+	if len(read.Usage) > 0 { // without usage, there is no unmatched usage
 		if v.Unmatched, err = readUnmatched(ctx, api, merchant, id, read.Usage); err != nil {
 			return v, err
 		}
@@ -170,7 +170,7 @@ func (v *usageView) read(ctx context.Context, api *client.ClientWithResponses) (
 	return all, "", nil
 }
 
-// restOf returns the time at which the rest of the usage begins. If there is no rest, the time is zero.
+// restOf returns the time at which the usage on the next page begins. If there is no next page, the time is zero.
 func restOf(links client.Links) time.Time {
 	for _, link := range links {
 		if u, err := url.Parse(link.Href); err == nil && link.Rel == "next" {
@@ -285,7 +285,7 @@ func (v *usageView) plot(name string, of amounts, s span) plot {
 			share := decimal.Max(b.Parts[j].Amount, decimal.Zero).Mul(decimal.New(plotHeight, 0)).DivRound(p.Most, 0)
 			b.Parts[j].H = int(share.IntPart())
 			if b.Parts[j].Amount.IsPositive() {
-				b.Parts[j].H = max(1, b.Parts[j].H) // so that it can be seen
+				b.Parts[j].H = max(1, b.Parts[j].H) // so that the part can be seen
 			}
 			b.Parts[j].H = min(b.Parts[j].H, y) // the shares were rounded
 			y -= b.Parts[j].H

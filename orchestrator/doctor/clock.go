@@ -2,7 +2,7 @@ package doctor
 
 import "time"
 
-// The type `skew` is an interval that contains the difference between another clock and the clock of this host. In the zero value,
+// The type `skew` is an interval that contains the difference between another clock and the clock of this host. The zero value means that
 // the difference is not known.
 type skew struct {
 	known       bool

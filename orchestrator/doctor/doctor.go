@@ -80,7 +80,7 @@ type check struct {
 
 const (
 	quick = 5 * time.Second
-	slow  = 15 * time.Second // for a login: see the times in docs/operations.md
+	slow  = 15 * time.Second // long enough for a login: see the times in docs/operations.md
 )
 
 // The variable `checks` contains all checks in the order of the report. A check comes after the checks that it depends on.
@@ -130,7 +130,7 @@ func Names() []string {
 func Examine(ctx context.Context, o Options) []Line {
 	x := &examination{Options: o}
 	defer x.close()
-	cause := map[string]string{} // by the name of a check: the failed check on which it depends
+	cause := map[string]string{} // the key is the name of a check that has failed or was skipped; the value is the name of the check that is the cause
 	var all []Line
 	for _, c := range checks {
 		at := slices.IndexFunc(c.after, func(name string) bool { return cause[name] != "" })

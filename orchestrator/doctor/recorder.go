@@ -41,9 +41,8 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// The function `chain` returns the certificates on which the trust in a server depends. The server may send further certificates, which may have
-// expired. Of several chains, the result is the chain that expires last. If the certificate was not checked, the result has all certificates of
-// the server.
+// The function `chain` returns the certificates on which the trust in a server depends. The server may send further ones, which may have expired.
+// Of several chains, the result is the one that expires last. If the certificate was not checked, the result has all certificates of the server.
 func chain(s *tls.ConnectionState) []*x509.Certificate {
 	if len(s.VerifiedChains) == 0 {
 		return s.PeerCertificates
@@ -51,7 +50,7 @@ func chain(s *tls.ConnectionState) []*x509.Certificate {
 	return slices.MaxFunc(s.VerifiedChains, func(a, b []*x509.Certificate) int { return end(a).Compare(end(b)) })
 }
 
-// The function `end` returns the earliest expiry of the certificates in a chain.
+// The function `end` returns the time at which a chain expires: the time at which the first of its certificates expires.
 func end(chain []*x509.Certificate) time.Time {
 	return slices.MinFunc(chain, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) }).NotAfter
 }

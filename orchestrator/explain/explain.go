@@ -157,13 +157,13 @@ func (f Facts) steps(to Reader, steps []Step) []Step {
 	return all
 }
 
-// The commands that begin with a text of withLocal have the flag --local. The only exceptions begin with withoutLocal.
+// A command that begins with a text of withLocal accepts the flag --local. The only exceptions begin with withoutLocal.
 var (
 	withLocal    = []string{"tenantry runs ", "tenantry audit ", "tenantry explain ", "tenantry whois "}
 	withoutLocal = "tenantry audit apply "
 )
 
-// The function `localized` adds the flag --local to a command that has it, for a reader who uses the flag.
+// The function `localized` adds the flag --local to the command if the reader uses this flag and the command accepts it.
 func localized(to Reader, command string) string {
 	has := slices.ContainsFunc(withLocal, func(prefix string) bool { return strings.HasPrefix(command, prefix) })
 	if to != ForLocal || !has || strings.HasPrefix(command, withoutLocal) {
@@ -211,7 +211,7 @@ func (e Entry) fixer() Fixer {
 	return e.FixBy[0]
 }
 
-// Summary returns What as the documentation shows it.
+// Summary returns the field What, as the documentation shows it.
 func (e Entry) Summary() string { return Facts{}.text(e.What) }
 
 // Advice returns the steps of an entry as one text for the documentation. Commands are in backticks, after the word "Command".

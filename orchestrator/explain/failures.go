@@ -8,8 +8,8 @@ func Failure(code string) (Entry, bool) {
 	return e, known
 }
 
-// The table of the codes of failures. The field Do says how to repair the cause. [OfRun] says what to do with the run
-// afterwards, which depends on the state of the run.
+// The table of the codes of failures. The field Do says how to repair the cause. The next step for the run itself depends on the state of
+// the run: see [OfRun].
 var failures = join(ofUpstream("keystone"), ofUpstream("billingstack"), map[string]Entry{
 	// The run and its replica.
 	"cancelled": {
@@ -24,9 +24,10 @@ var failures = join(ofUpstream("keystone"), ofUpstream("billingstack"), map[stri
 	},
 	"deadline-exceeded": {
 		What: "The run was not finished in time.",
-		Why: "The run reached a time limit (TENANTRY_DEADLINE or TENANTRY_GIVE_UP_AFTER), because a step failed again and again, or because" +
-			" an older run did not end.",
-		// The fixer is the fixer of the last failure. If this fixer is Nobody, the failure has not ended by itself: an operator must act.
+		Why: "A step failed again and again, or an older run did not end, until a time limit was reached: TENANTRY_DEADLINE or" +
+			" TENANTRY_GIVE_UP_AFTER.",
+		// The fixer is the person who can fix the last failure. If nobody can fix the last failure, the fixer is an operator, because the failure
+		// did not end by itself.
 		FixBy: by(Operator, Administrator, Merchant, User),
 		Do:    do("Repair the cause of the last error."),
 	},

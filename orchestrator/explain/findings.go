@@ -6,8 +6,8 @@ import (
 )
 
 // Finding returns the entry of a finding's code, and reports whether the table has it. A newer release may have stored another code. The
-// fields Means and Do have phrases, not sentences, because an audit stores them with phrases of its own. The field Do is empty if an audit
-// always has advice of its own.
+// fields Means and Do have phrases, not sentences, because an audit stores these phrases together with its own. The field Do is empty if an
+// audit always has advice of its own.
 func Finding(code string) (Entry, bool) {
 	e, known := findings[code]
 	return e, known
@@ -277,9 +277,9 @@ func OfFinding(f Found, to Reader) Explanation {
 	return x
 }
 
-// adviceCommand returns the command in the advice, and a sentence that comes before the command. The advice must be a command, or Needless
-// and a command. An audit has quoted the command for a shell. For other advice, the results are empty, because names from outside may look
-// like commands.
+// adviceCommand returns the command in the advice, and the sentence to show before the command. The result is empty unless the advice is a
+// command, with or without Needless before it. An audit has quoted such a command for a shell. In other advice, a name from outside may
+// look like a command.
 func (f Found) adviceCommand() (command, before string) {
 	command, needless := strings.CutPrefix(f.Advice, Needless)
 	switch {

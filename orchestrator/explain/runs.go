@@ -144,8 +144,8 @@ func (r Run) Fault() *Fault {
 	return r.Cause
 }
 
-// The method `errors` quotes the error of each refused undo. If no undo was refused, `errors` quotes the failure `first`, unless the kind of the
-// reason says the same. If the cause of the compensation is another failure, it comes last.
+// The method `errors` quotes the errors of the run. It quotes the error of each refused undo, or, if there is none, the failure that
+// matters most. It also quotes the cause, if the cause is another failure.
 func (r Run) errors(first *Fault) string {
 	var all []string
 	switch {

@@ -57,7 +57,7 @@ type Subscription struct {
 	Findings   int    // the number of open findings about it; 0 if the reader sees no findings
 }
 
-// OfSubscription explains the state of a subscription. Its newest run and its findings have explanations of their own.
+// OfSubscription explains the state of a subscription. Its newest run and its findings have separate explanations.
 func OfSubscription(s Subscription, to Reader) Explanation {
 	e, known := standings[s.State]
 	if !known {

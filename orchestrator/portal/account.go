@@ -15,7 +15,7 @@ type account struct {
 	Again       bool              // the registration has begun, and needs the password again
 	Registered  bool              // the account was created a moment ago
 	Ended       bool              // the session has ended
-	Fault       string            // why it did not work
+	Fault       string            // why the registration or the login has failed
 	Fields      map[string]string // the faults of fields
 }
 

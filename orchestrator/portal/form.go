@@ -28,7 +28,7 @@ func parse(r *http.Request) error {
 	}
 	for _, values := range r.PostForm {
 		for _, text := range values {
-			if !utf8.ValidString(text) { // JSON would replace the bytes, so that two different texts become the same
+			if !utf8.ValidString(text) { // JSON would replace the invalid bytes, so that two different texts could become equal
 				return errForm
 			}
 		}
@@ -47,9 +47,9 @@ func nonceOf(r *http.Request) (string, error) {
 	return "", errForm
 }
 
-// The function `key` returns the idempotency key of an order. A form that is sent twice has the same key, so it is one order. The parts must
-// name the user. Otherwise, a user who knows the nonce of another user could get the answer to the other user's order. A registration has no user
-// yet: there, the name is a part, and nobody is logged in without the password.
+// The function `key` returns the idempotency key of an order. A form that is sent twice has the same key, so it is one order. The parts must name
+// the user. Otherwise, a user who knows the nonce of another user could get the answer to the other user's order. Before a registration, there is
+// no user. Therefore the name is a part of the key of a registration. Nobody is logged in without the password.
 func key(parts ...string) string {
 	hash := sha256.New()
 	for _, part := range parts {

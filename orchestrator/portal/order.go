@@ -75,7 +75,7 @@ func (p *portal) order(w http.ResponseWriter, r *http.Request) error {
 	}
 	form, failed := p.orderFor(r, id)
 	switch {
-	case refused.Retryable: // the same order again, also if the plan cannot be read now
+	case refused.Retryable: // the form repeats the same order, even if the plan cannot be read now
 		if failed != nil {
 			form.Plan = &plan{ID: id, Title: "Subscribe"}
 		}

@@ -113,7 +113,7 @@ func (p *refused) words() string {
 	return "We cannot do this. Contact us if it does not work tomorrow either."
 }
 
-// wordsForForm is like words, for a page that has the form with the same nonce again.
+// wordsForForm is like the method words, but for a page that shows the form again with the same nonce.
 func (p *refused) wordsForForm() string {
 	if p.Retryable {
 		return p.words() + " You can send the same form again: nothing is done twice."
@@ -121,7 +121,8 @@ func (p *refused) wordsForForm() string {
 	return p.words()
 }
 
-// shownStatus returns the status of the page for the visitor. That the API refuses the portal itself is no fault of the visitor's request.
+// shownStatus returns the status of the page for the visitor. If the API refuses the portal itself, the status is 503, because the
+// visitor's request is not at fault.
 func (p *refused) shownStatus() int {
 	if p.faultOfPortal() {
 		return http.StatusServiceUnavailable

@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// longestWait is the time in seconds for which the API lets a request for a run wait until the run has changed.
+// longestWait is the maximum time, in seconds, for which a request waits for a change of a run.
 const longestWait = 20
 
 // The type `progress` is the content of the page of a run.
@@ -40,7 +40,8 @@ func (p *portal) watch(w http.ResponseWriter, r *http.Request) error {
 }
 
 // The method `steps` waits until the run differs from what the page shows, and answers with the new part of the page. It reads the run before it
-// waits: the answer 304 to a wait does not say whose run it is, and a run that has ended must not hold a place for waiting.
+// waits, because the answer 304 to a wait does not say whose run it is. Besides, a request for a run that has ended must not hold a place for
+// waiting.
 func (p *portal) steps(w http.ResponseWriter, r *http.Request) error {
 	found, err := p.run(r, &client.GetRunParams{})
 	if err != nil {
@@ -157,8 +158,8 @@ func viewRun(found *client.Run) progress {
 // The states of steps, sorted by the attention that they need.
 var stepStates = []string{"done", "undone", "waiting", "running", "failed"}
 
-// The method `add` adds a step. Steps with the same text are shown as one step: for example, the steps of all roles. This step has the state that
-// is last in stepStates.
+// The method `add` adds a step. Steps with the same text are shown as one step: for example, the steps of all roles. Of the states of these
+// steps, the step is shown with the one that comes last in stepStates.
 func (p *progress) add(s step) {
 	for i, other := range p.Steps {
 		if other.Text == s.Text {

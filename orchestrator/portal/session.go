@@ -56,8 +56,8 @@ func (c codec) Decode(content []byte) (deadline time.Time, values map[string]any
 }
 
 // The method `of` returns the manager for a request. The result is nil if the request has come over a network without TLS. A proxy on this host that
-// ends TLS must send X-Forwarded-Proto: https. A proxy that sends no header at all looks like a browser on this host, until a browser sends a form:
-// then the header Origin has the address that the visitor sees.
+// ends TLS must send X-Forwarded-Proto: https. A proxy that sends no header at all looks like a browser on this host, until a browser sends a form.
+// With the form, the browser sends the header Origin, which has the address that the visitor sees.
 func (s sessions) of(r *http.Request) *scs.SessionManager {
 	here := loopback(r.RemoteAddr)
 	switch {
@@ -127,13 +127,13 @@ func (p *portal) withSession(show page) http.Handler {
 		m := p.sessions.of(r)
 		if c, err := r.Cookie(m.Cookie.Name); err == nil && !sessionCookie.MatchString(c.Value) {
 			r = r.Clone(r.Context())
-			r.Header.Del("Cookie") // the store is not asked for what cannot be a session
+			r.Header.Del("Cookie") // the value cannot be the id of a session, so the store is not asked for it
 		}
 		m.LoadAndSave(answer).ServeHTTP(w, r)
 	})
 }
 
-// sessionCookie is what the cookie of a session looks like.
+// sessionCookie matches the value of the cookie of a session.
 var sessionCookie = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
 
 // The type `hasSession` is the key of a value in the context of requests whose session is loaded.
@@ -159,7 +159,8 @@ func (p *portal) loggedIn(show page) page {
 	}
 }
 
-// toLogin redirects a visitor to the page for logging in. The visitor keeps the chosen plan. A visitor who has sent a form had a session before.
+// toLogin redirects a visitor to the page for logging in. The visitor keeps the chosen plan. A visitor who has sent a form had a session before,
+// so the page says that the session has ended.
 func (p *portal) toLogin(w http.ResponseWriter, r *http.Request) {
 	query := planOf(r.URL.Query())
 	if r.Method == http.MethodPost {
@@ -178,7 +179,7 @@ func (p *portal) toLogin(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, to, http.StatusSeeOther)
 }
 
-// The method `begin` begins a session that ends with the token of the user, at the latest.
+// The method `begin` begins a session. The session ends when the token of the user expires, or earlier.
 func (p *portal) begin(r *http.Request, u user, expires time.Time) error {
 	m := p.sessions.of(r)
 	if err := m.RenewToken(r.Context()); err != nil {

@@ -24,7 +24,8 @@ type subscription struct {
 // The type `owned` are the subscriptions of a user, the newest first.
 type owned []subscription
 
-// A user sees the subscriptions of the newest orders, and of few customers: users seldom have more than one.
+// A user sees the subscriptions of the newest maxOrders orders, and of at most maxCustomers customers. Users seldom have more than one
+// customer.
 const (
 	maxOrders    = 500
 	maxCustomers = 20
@@ -106,7 +107,8 @@ type everything struct {
 	Subscriptions owned
 }
 
-// The method `subscriptions` lists the user's subscriptions, and what is under way, so that a user who has closed the page of a run finds it again.
+// The method `subscriptions` lists the user's subscriptions, and the orders and changes that have not ended. A user who has closed the page of a
+// run finds the run again on this page.
 func (p *portal) subscriptions(w http.ResponseWriter, r *http.Request) error {
 	u, _ := p.userOf(r)
 	all, err := p.allOf(r.Context(), u)

@@ -16,7 +16,7 @@ import (
 // usageTime is the length of the range whose usage a page shows. A request to the API cannot have a longer range.
 const usageTime = 7 * 24 * time.Hour
 
-// maxUsagePages is the maximum number of answers that are added. An answer has about 2,000 usages.
+// maxUsagePages is the maximum number of answers whose usages are added up. An answer has about 2,000 usages.
 const maxUsagePages = 10
 
 // The type `usage` is the usage of a subscription since a time.
@@ -32,8 +32,8 @@ type usageLine struct {
 	Total   string // empty if the product has no fixed price
 }
 
-// usageOf adds the rows that BillingStack gets for a subscription. The amounts are exact decimals, so the sum on the page equals the sum on the
-// bill.
+// usageOf adds up the rows that BillingStack gets for a subscription. The amounts are exact decimals, so the sum on the page equals the sum on
+// the bill.
 func (p *portal) usageOf(ctx context.Context, id string) (*usage, error) {
 	now := p.Now()
 	made := &usage{}
@@ -86,7 +86,8 @@ func (p *portal) usageOf(ctx context.Context, id string) (*usage, error) {
 	return made, nil
 }
 
-// The function `money` writes an amount with at least two decimal places, and with all that it has, so that the lines add up to their total.
+// The function `money` writes an amount with at least two decimal places. It does not round the amount, so that the lines add up to their
+// total.
 func money(amount decimal.Decimal) string {
 	if amount.Equal(amount.Truncate(2)) {
 		return amount.StringFixed(2)

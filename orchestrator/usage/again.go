@@ -16,7 +16,7 @@ type Selection struct {
 	Current bool
 }
 
-// Selected is the result of BillAgain. An hour of each project counts.
+// Selected is the result of BillAgain. The field Hours counts an hour once for each project.
 type Selected struct {
 	Hours    int
 	Projects int
@@ -33,8 +33,8 @@ type Rebilling interface {
 	// It selects one hour even if the projects of this hour exceed the limit. BillAgain may be repeated: usage that is billed again without a change
 	// makes no row.
 	//
-	// An entry of the unmatched usage stands for all hours from its first to its last one. It is removed if all its hours are selected. If its
-	// first or its last hour is selected, it is shortened. Otherwise it stays. An entry about several subscriptions stays if s.Subscription is
-	// set. An entry with the reason Differing always stays, because a bill does not read BillingStack's usage.
+	// An entry of the unmatched usage stands for all hours from its first to its last one. The entry is removed if all its hours are selected.
+	// If its first or its last hour is selected, the entry is shortened. Otherwise the entry stays. An entry about several subscriptions stays
+	// if s.Subscription is set. An entry with the reason Differing always stays, because a bill does not read BillingStack's usage.
 	BillAgain(ctx context.Context, now time.Time, s Selection, limit int) (Selected, error)
 }

@@ -14,8 +14,8 @@ type Reading struct {
 	Hour     time.Time
 	Measured []Metered // the usage of the subscriptions, and of projects without a subscription
 	Earlier  []Row     // all rows that were made before for the hour and these subscriptions
-	// Terms has the products, units, divisors and prices with which an operator has had usage billed again, by subscription. An empty list means the
-	// present terms. A subscription without a list keeps the terms of its earlier rows.
+	// If an operator has had the usage of a subscription billed again, Terms has the products, units, divisors and prices of that bill. The key is
+	// the id of the subscription. An empty list means the present terms. A subscription without a list keeps the terms of its earlier rows.
 	Terms map[string][]Term
 }
 
@@ -58,7 +58,7 @@ type Unmatched struct {
 // Bill contains the rows for an hour of usage.
 type Bill struct {
 	Rows      []Row
-	Unmatched []Unmatched // all unmatched usage of the hour, even if it was found before; in any order, and without usage of zero
+	Unmatched []Unmatched // all unmatched usage of the hour, new and known, except usage of zero; in any order
 	// Later contains the subscriptions whose plan BillingStack does not have now. Their usage is billed later: BillingStack may have answered
 	// with an incomplete list.
 	Later map[string]bool
@@ -197,7 +197,7 @@ type sold struct {
 // The type `used` is a meter of a subscription.
 type used struct{ subscription, meter string }
 
-// severalUnits returns the meters with amounts of several units. Usage does not count if its subscription is the reason why it is not billed.
+// severalUnits returns the meters with amounts of several units. It ignores usage for which withoutSubscription returns a reason.
 func (b Billing) severalUnits(all []Metered) map[used]bool {
 	units, several := map[used]string{}, map[used]bool{}
 	for i := range all {
@@ -245,8 +245,8 @@ func unmatched(m Metered, why Reason) Unmatched {
 	return Unmatched{m, why}
 }
 
-// productOf returns how usage is billed, or the reason why it is not billed. If both are empty, the product is not in the plan. The parameter
-// `several` reports whether there are several units of the meter.
+// productOf returns how usage is billed, or the reason why it is not billed. If both results are empty, the product is not in the plan. The
+// parameter `several` reports whether there are several units of the meter.
 func (b Billing) productOf(m Metered, c Catalog, kept kept, several bool) (*sold, Reason) {
 	if reason := b.withoutSubscription(&m); reason != "" {
 		return nil, reason

@@ -37,10 +37,10 @@ type Books interface {
 	// left out.
 	Billable(ctx context.Context, now time.Time, limit int) ([]string, error)
 	// Bill reads the oldest hour in which the merchant has usage to bill, of at most `limit` projects. It calls the function `bill`, and stores
-	// its results: rows, unmatched usage and follow-ups. All this happens in one transaction. Then the usage of the projects no longer waits to
-	// be billed. If the subscription is in Bill.Later, the usage waits for another hour, and is given up after 30 days. The result is the number
-	// of the projects; it is zero if there is nothing to bill, or if another replica is billing it. If Bill returns an error, nothing was stored,
-	// or the answer of the database was lost.
+	// its results: rows, unmatched usage and follow-ups. All this happens in one transaction. After it, the usage of the projects no longer waits
+	// to be billed. But if the subscription is in Bill.Later, the usage waits one more hour. Such usage is given up after 30 days. The result is
+	// the number of the projects; it is zero if there is nothing to bill, or if another replica is billing it. If Bill returns an error, nothing
+	// was stored, or the answer of the database was lost.
 	Bill(ctx context.Context, now time.Time, merchant string, limit int, bill func(Reading) (Bill, []saga.FollowUp)) (int, error)
 	// Failed stores why the usage of a merchant could not be billed, in place of an earlier failure. Only the beginning of a long text is stored.
 	// When Bill has billed usage of the merchant, the failure is removed.
@@ -122,8 +122,8 @@ type serving struct {
 	all  sync.WaitGroup
 
 	mu sync.Mutex
-	// The map `passed` has the merchants that are passed over, because their usage could not be billed, and the time until which this applies.
-	// For a merchant that is being billed, the time is zero.
+	// The map `passed` has the merchants that are passed over. If the usage of a merchant could not be billed, the value is the time until
+	// which the merchant is passed over. If the merchant is being billed, the value is zero.
 	passed map[string]time.Time
 }
 
@@ -154,7 +154,7 @@ func (s *serving) search(ctx context.Context) error {
 	return nil
 }
 
-// The method `begin` reports whether the merchant is to be billed, and passes it over until its billing ends.
+// The method `begin` reports whether the merchant is to be billed. If so, the merchant is passed over until its billing ends.
 func (s *serving) begin(merchant string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -182,7 +182,7 @@ func (s *serving) bill(ctx context.Context, merchant string) {
 	}
 }
 
-// Bill bills usage of a merchant that waits to be billed. If there is very much, Bill leaves the rest for the next call.
+// Bill bills the waiting usage of a merchant. If there is too much usage for one call, Bill leaves the rest for the next call.
 func (b *Biller) Bill(ctx context.Context, merchant string) error {
 	limited, cancel := context.WithTimeout(ctx, catalogTime)
 	c, err := b.Catalog(limited, merchant)

@@ -23,7 +23,7 @@ type Offers struct {
 	prices map[string]*decimal.Decimal // the prices of the products, by id
 	names  map[string]bool             // see Catalog.Names
 	texts  map[string]string           // each text once: the plans have the same products
-	size   int                         // of all this, in bytes
+	size   int                         // the size of the catalog, in bytes
 }
 
 // The variable ofProduct marks the price of an item without a pricing of its own.

@@ -18,8 +18,9 @@ const (
 	closesAfter = 15 * time.Minute
 	// closeEvery is the interval between two searches for due hours.
 	closeEvery = 5 * time.Second
-	// computedAgain is the time after which an hour is computed again, because a run about the customer's subscriptions had not ended. If the
-	// hour ended long ago, this time is longer: see again. After waitsForRuns, the hour is billed as it is: its samples will soon be deleted.
+	// If a run about the customer's subscriptions has not ended when an hour is computed, the hour is computed again after computedAgain. If
+	// the hour ended long ago, this time is longer: see the function `again`. After waitsForRuns, the hour is billed as it is, because its
+	// samples will soon be deleted.
 	computedAgain = 10 * time.Minute
 	waitsForRuns  = 30 * 24 * time.Hour
 	// MaxHourAge is the maximum time after the end of an hour at which its usage is computed. Older samples may be deleted. If the usage were computed
@@ -41,8 +42,8 @@ type Tenant struct {
 	Merchant     string // empty if no run has recorded the project
 	Subscription string // empty if the project is not the tenant of a subscription
 	Spans        []Span // the spans of the subscription, oldest first
-	// Changing is the time at which the oldest run about the customer's subscriptions that has not ended was accepted. If this run succeeds, a span
-	// may begin at this time. Zero means that there is no such run.
+	// Changing is set if a run about the customer's subscriptions has not ended: it is the time at which the oldest such run was accepted. If this
+	// run succeeds, a span may begin at this time.
 	Changing time.Time
 }
 
@@ -51,7 +52,7 @@ type Tenants interface {
 	Tenant(ctx context.Context, cloud, project string) (Tenant, error)
 }
 
-// Closer computes the usage of hours that are over. Several replicas may do so at the same time.
+// Closer computes the usage of hours that are over. Several replicas may have a Closer at the same time.
 type Closer struct {
 	Hours   Hours
 	Tenants Tenants

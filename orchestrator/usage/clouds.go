@@ -9,8 +9,8 @@ import (
 type CloudState struct {
 	Cloud    string
 	Received time.Time // when samples of the cloud were last received: see Store.Received; zero: never
-	// Oldest is the beginning of the oldest hour with samples that are not part of the usage yet, or whose usage is being computed. If there is no
-	// such hour, it is zero.
+	// Oldest is the beginning of the oldest hour that has samples which are not part of the usage yet. An hour whose usage is being computed
+	// counts, too. If there is no such hour, Oldest is zero.
 	Oldest time.Time
 }
 

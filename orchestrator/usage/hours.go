@@ -12,7 +12,7 @@ import (
 type Due struct {
 	Cloud, Project string
 	Hour           time.Time // the beginning of the hour
-	// Spreads reports whether new samples have come in. The next hour with samples must then be computed again, too, because a counter's
+	// Spreads reports whether new samples have come in. If so, the next hour with samples must also be computed again, because a counter's
 	// increase is counted at the later sample.
 	Spreads bool
 	Take    string // identifies the call of TakeDue that took the hour; FinishHour needs it
@@ -45,7 +45,7 @@ type Finished struct {
 	Merchant     string      // empty: nobody is billed
 	Subscription string      // empty: the project is not the tenant of a subscription
 	Again        []time.Time // further hours of the project that must be computed
-	// If AgainAt is set, the hour itself is computed again at this time, and its usage is not billed before.
+	// If AgainAt is set, the hour itself is computed again at this time, and its usage is not billed before this time.
 	AgainAt time.Time
 }
 

@@ -14,8 +14,8 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// Meters says how the usage of meters is billed, by the names of the meters. The usage of a meter that is not in the map is billed as the
-// product with the name of the meter.
+// Meters says how the usage of meters is billed. The keys are the names of the meters. The usage of a meter that is not in the map is
+// billed as the product with the name of the meter.
 type Meters map[string]Meter
 
 // Meter says how the usage of one meter is billed.
@@ -185,7 +185,7 @@ func (v *verbatim) UnmarshalYAML(node ast.Node) error {
 
 var kinds = []Kind{Cumulative, Delta, Gauge}
 
-// The function `plain` reports whether a number has few enough digits to calculate with.
+// The function `plain` reports whether the digits and the exponent of a number are within the limits for calculations.
 func plain(d decimal.Decimal) bool {
 	return d.NumDigits() <= 30 && d.Exponent() >= -30 && d.Exponent() <= 30
 }

@@ -35,8 +35,8 @@ type Row struct {
 // rowSpace is the namespace of the ids of rows.
 var rowSpace = uuid.MustParse("7d3c5f0e-6f0b-5b0e-9f57-3a0c9b7c3f5a")
 
-// RowID returns the id of a row. The id depends on nothing else. A row that is made again, for example from a restored database, therefore has
-// the same id, and BillingStack does not store it twice.
+// RowID returns the id of a row. The id depends only on the parameters. A row that is made again, for example from a restored database,
+// therefore has the same id, and BillingStack does not store it twice.
 func RowID(subscription, product string, window Range, revision int) string {
 	name := fmt.Sprintf("%s %s %d %d %d", subscription, product, window.From.UnixMicro(), window.To.UnixMicro(), revision)
 	return uuid.NewSHA1(rowSpace, []byte(name)).String()

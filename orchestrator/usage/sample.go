@@ -53,7 +53,8 @@ func (s Series) ID() string {
 const MaxHold = time.Hour
 
 // Hours returns the beginnings of the hours to whose usage the sample may contribute. The volume of a gauge may hold until the next hour. A
-// late sample of a counter also changes the hour of the next sample in its series, which Hours does not know.
+// late sample of a counter also changes the usage of another hour: the hour of the next sample in its series. Hours does not know this
+// hour.
 func (s Sample) Hours() []time.Time {
 	hours := []time.Time{s.At.Truncate(time.Hour)}
 	if s.Kind == Gauge {

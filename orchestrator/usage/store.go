@@ -24,16 +24,16 @@ type Keys interface {
 
 // Store stores samples.
 type Store interface {
-	// Add stores the samples and the samples apart of a batch, in one transaction. Add may be repeated with the same batch: a sample is stored
-	// once. If a sample belongs to a project that no run has made or adopted, the sample is only counted for its meter, and a repeated Add counts
-	// it again. Meters are limited to 1,000 for each cloud: the samples of further meters are counted together.
-	// For each other sample, Add marks the hours to which the sample may contribute as due.
+	// Add stores the fields Samples and Apart of a batch, in one transaction. Add may be repeated with the same batch: a sample is stored once.
+	// If a sample belongs to a project that no run has made or adopted, the sample is only counted for its meter, and a repeated Add counts it
+	// again. Meters are limited to 1,000 for each cloud: the samples of further meters are counted together. Each other sample makes hours due:
+	// the hours to which the sample may contribute.
 	Add(ctx context.Context, now time.Time, b Batch) (Added, error)
 	// Received records that samples of a cloud were received at a time. If a later time is recorded already, Received changes nothing.
 	Received(ctx context.Context, cloud string, at time.Time) error
 	// DeleteOld deletes the samples whose day ended before the time `samples`, and the series that no longer have samples. It also deletes the
-	// samples apart that were received before the time `apart`, and the unmatched usage whose last hour began before the time `apart`. DeleteOld
-	// may be repeated.
+	// samples of the type Apart that were received before the time `apart`, and the unmatched usage whose last hour began before the time
+	// `apart`. DeleteOld may be repeated.
 	DeleteOld(ctx context.Context, samples, apart time.Time) error
 }
 

@@ -16,7 +16,7 @@ import (
 
 const (
 	maxElements = 10_000 // the samples and events of a body
-	maxDepth    = 64     // the objects and arrays inside each other, counted from the sample: the array of a batch does not count
+	maxDepth    = 64     // of nested objects and arrays in a sample; the array of a batch does not count
 	maxRaw      = 4096   // in bytes
 )
 
@@ -169,7 +169,7 @@ func (d *decoder) element(at int) (length int, fault string) {
 			d.keepApart(r.fault, raw)
 			break
 		}
-		if d.batch.Samples == nil { // as if all samples had the length of the first one
+		if d.batch.Samples == nil { // the capacity assumes that all samples have the length of the first one
 			d.batch.Samples = make([]usage.Sample, 0, min(maxElements, 1+len(d.body)/len(raw)))
 		}
 		sample.Cloud = d.cloud
@@ -238,7 +238,7 @@ func Excerpt(raw []byte) string {
 // The result of scan.
 type scanned struct {
 	length  int
-	depth   int  // the objects and arrays inside each other
+	depth   int  // the depth of the nested objects and arrays
 	open    bool // the text ends inside the value
 	letters bool // there is an N or an I outside of strings; valid JSON has none
 }

@@ -19,7 +19,7 @@ const (
 	maxProject  = 64
 	maxText     = 255 // of the id, source, resource, meter and unit
 	maxTime     = 64
-	maxNumber   = 100 // of a volume; a volume within the other limits can always be written shorter
+	maxNumber   = 100 // of a volume; a volume within the other limits can always be written with fewer characters
 	maxDigits   = 40
 	maxExponent = 30
 )

@@ -36,17 +36,17 @@ const (
 	// maxStored is the maximum age of a sample when it leaves the spool. The hours of an older sample are not computed again. The maximum is longer
 	// than MaxAge, because clocks differ, and a post may wait in the spool.
 	maxStored = usage.MaxHourAge
-	// keepSamples is the time for which samples are kept. Samples are read for a day less, because clocks differ.
+	// keepSamples is the time for which samples are kept. It is a day longer than the time for which samples are read, because clocks differ.
 	keepSamples = usage.MaxHourAge + 24*time.Hour
 	// maxAhead is the time by which a sample may be in the future, because the clocks of hosts differ.
 	maxAhead = time.Hour
 	// storeTime is the time limit for the transactions that store a group of posts.
 	storeTime = 1500 * time.Millisecond
-	// takeTime is the time for which a post waits for its transaction. Before, reading the key takes at most keyTime. Ceilometer waits for the
-	// answer for 5 s.
+	// takeTime is the time for which a post waits for its transaction. Before this time begins, reading the key takes at most keyTime.
+	// Ceilometer waits for the answer for 5 s.
 	takeTime = 2 * time.Second
-	// retryIn is the time for which the posts of a cloud go to the spool after a transaction with its posts has failed. Then the database is
-	// tried again.
+	// retryIn is the time for which the posts of a cloud go to the spool after a transaction with its posts has failed. After this time, the
+	// database is tried again.
 	retryIn = time.Second
 	// keepApart is the time for which samples that cannot be used are kept.
 	keepApart = 30 * 24 * time.Hour
@@ -61,7 +61,8 @@ const (
 	noteEvery = 10 * time.Second
 	// drainEvery is the interval between two attempts to empty the spool.
 	drainEvery = time.Second
-	// maxApart is the maximum number of unusable samples of a post that are kept. Of the further samples, only the first one and their number are kept.
+	// maxApart is the maximum number of unusable samples of a post that are kept. Of the further samples, only the first one and the number of these
+	// samples are kept.
 	maxApart = 1000
 	// maxGroup is the maximum number of posts that share a transaction. maxSamples is the maximum number of the samples in these posts. A post with
 	// more samples has a transaction of its own.
@@ -82,13 +83,13 @@ type Spool interface {
 type Intake struct {
 	Store usage.Store
 	Spool Spool // nil: there is no spool
-	// Meters has the kinds of meters whose samples have a wrong kind.
+	// Meters states the right kind of each meter whose samples have a wrong kind.
 	Meters usage.Meters
 	Now    func() time.Time
 	Fault  func(error) // called with errors that an operator should know
 
 	mu    sync.Mutex
-	lines map[string]*line // by cloud; bounded, because posts need the meter key of a cloud
+	lines map[string]*line // by cloud; the number of lines is bounded, because posts need the meter key of a cloud
 }
 
 // The type `line` stores the posts of one cloud. Each cloud has its own queue. Suppose that a cloud sends too much, or that its posts cannot be
@@ -367,9 +368,9 @@ func (i *Intake) Draining() bool {
 	return false
 }
 
-// The method `noteAll` records when samples of each cloud were last received: every ten seconds, and when ctx ends. It is not part of the
-// transaction that stores the samples, because the transactions of a cloud would wait for each other. An error is ignored, because the record is
-// made again later.
+// The method `noteAll` records when samples of each cloud were last received: every ten seconds, and when ctx ends. This record is not part of
+// the transaction that stores the samples: otherwise, the transactions of a cloud would wait for each other. An error is ignored, because the
+// record is made again later.
 func (i *Intake) noteAll(ctx context.Context) {
 	noted := map[string]int64{}
 	timer := time.NewTicker(noteEvery)

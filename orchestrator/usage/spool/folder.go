@@ -102,8 +102,8 @@ func (s *Spool) openFolder() error {
 	return s.syncParent(created)
 }
 
-// The method `syncParent` makes the name of the folder safe. This is also necessary if the folder exists, because the process that
-// created the folder may have been killed before this call.
+// The method `syncParent` makes the name of the folder safe on disk. The call is also necessary if the folder exists, because the process
+// that created the folder may have been killed before this call.
 func (s *Spool) syncParent(created bool) error {
 	parent, err := os.Open(filepath.Dir(s.Folder))
 	if errors.Is(err, fs.ErrPermission) && !created { // somebody else has created the folder

@@ -94,15 +94,16 @@ func short(owner string) string {
 	return hex.EncodeToString(hash[:])
 }
 
-// Join counts an owner among the owners that share MaxBytes. Join early, so that no other owner uses all space meanwhile. Join may be repeated.
+// Join counts an owner among the owners that share MaxBytes. Call Join early: before the call, the other owners may use all space. Join may be
+// repeated.
 func (s *Shared) Join(owner string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.share[short(owner)] = true
 }
 
-// Append adds a record of an owner, as Spool.Append does. Append returns ErrFull also if the owner has used its part of MaxBytes. An owner
-// that has not joined joins.
+// Append adds a record of an owner, as Spool.Append does. Append also returns ErrFull if the owner has used its part of MaxBytes. Append
+// also joins the owner: see Join.
 func (s *Shared) Append(owner string, record []byte) error {
 	if len(record) > MaxRecordBytes {
 		return fmt.Errorf("appending to the spool of %s: a record has %d bytes, but at most %d are allowed; split it", owner, len(record), MaxRecordBytes)

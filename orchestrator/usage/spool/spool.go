@@ -69,7 +69,7 @@ type Spool struct {
 	appends  sync.WaitGroup // the running calls of Append
 	draining sync.Mutex     // locked while Drain runs
 
-	// The mutex `writing` is locked while files are written or removed, and before mu.
+	// The mutex `writing` is locked while files are written or removed. If both mutexes are needed, `writing` is locked before mu.
 	writing sync.Mutex
 	active  *segment // the segment that records are appended to; nil if the next record starts a new segment
 	buffer  *bufio.Writer
@@ -201,9 +201,9 @@ func (s *Spool) Close() error {
 	return s.closeErr
 }
 
-// The method `keepProgress` writes the offset of the first record that is not done into a file name. The name of the file contains the
-// offset. If offsets were kept in a file of their own, a file could get the offset of another file. If the segment is damaged,
-// `keepProgress` does nothing, so that the damage is found and reported again.
+// The method `keepProgress` renames the oldest file, so that its name contains the offset of the first record that is not done. If a
+// separate file contained the offset, the offset could be applied to the wrong segment. If the segment is damaged, `keepProgress` does
+// nothing, so that the damage is found and reported again.
 func (s *Spool) keepProgress() error {
 	if len(s.segments) == 0 || s.segments[0].lost > 0 {
 		return nil
