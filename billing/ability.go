@@ -23,9 +23,10 @@ const (
 // notUUID is the value of ids in requests that the server must refuse.
 const notUUID = "refused"
 
-// MayCreateSubscriptions reports whether the server can create subscriptions. If the server is unable to, the text is the server's fault.
-// MayCreateSubscriptions stores nothing: it sends a POST whose ids are not UUIDs, and only to a server that has just refused such an id in a
-// filter. A repaired server refuses the ids, and an unrepaired server calls its own function with a wrong number of arguments.
+// MayCreateSubscriptions reports whether the server can create subscriptions. If the server cannot, the text is the text of the server's
+// fault. MayCreateSubscriptions stores nothing: it sends a POST whose ids are not UUIDs. It sends the POST only to a server that has just
+// refused such an id in a filter. A repaired server refuses the ids. An unrepaired server fails, because it calls its own function with a
+// wrong number of arguments.
 func (c *Client) MayCreateSubscriptions(ctx context.Context) (Ability, string, error) {
 	return c.ability(ctx, probe{
 		op: "asking whether subscriptions can be created", collection: subscriptionsOf(uuid.NewString()), filter: "plan_id",

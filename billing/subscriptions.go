@@ -35,7 +35,7 @@ func (c *Client) SubscriptionPage(ctx context.Context, merchantID, customerID st
 	}
 	return page(ctx, c, op, subscriptionsOf(merchantID), where, p, func(s Subscription) string {
 		if customerID != "" && s.CustomerID != customerID {
-			return "" // the page contains no object without an id
+			return "" // an object without an id is left out of the page
 		}
 		return s.ID
 	})

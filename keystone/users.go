@@ -92,9 +92,9 @@ type Users interface {
 	// the user can log in with n.Password. EnsureUser sends one request, and a second request if the name is taken. If the second request
 	// finds no user with exactly this name, EnsureUser returns ErrConflict.
 	//
-	// If Keystone has the option change_password_upon_first_use, the password of a new user has already expired. EnsureUser then returns
-	// passwordSet = false, and a password that SetPassword sets need not be changed. Identity v2.0 does not show whether a password has
-	// expired, so passwordSet is then always false.
+	// If Keystone has the option change_password_upon_first_use, the password of a new user has already expired. In this case, EnsureUser
+	// returns passwordSet = false. If SetPassword sets a password afterwards, the user need not change this password. Identity v2.0 does not
+	// show whether a password has expired, so passwordSet is always false with Identity v2.0.
 	//
 	// EnsureUser returns ErrPasswordRefused if the password is empty or breaks a rule of Keystone. If the name is malformed or the password is
 	// empty, EnsureUser returns an error and sends no request. No error contains the password.

@@ -35,8 +35,8 @@ func (t *Audits) EachRun(ctx context.Context, f audit.RunFilter, take func(*saga
 	}
 }
 
-// ledgerRow has the columns of a succeeded run that EachRun reads. Nearly all runs have succeeded. EachRun reads only these columns of these
-// runs, and only the steps with an output. It does not read the objects.
+// ledgerRow has the columns that EachRun reads of a succeeded run. Nearly all runs have succeeded. Of such a run, EachRun reads only these
+// columns, and only the steps with an output. It does not read the objects.
 type ledgerRow struct {
 	ID              string `gorm:"column:id"`
 	Workflow        string `gorm:"column:workflow"`

@@ -8,7 +8,8 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/upstream"
 )
 
-// unmatchedAfter reads a page of a merchant's unmatched usage. Usage whose plan was gone waits to be billed until the plan is back.
+// unmatchedAfter reads a page of a merchant's unmatched usage. Usage with the reason plan-gone waits to be billed until BillingStack has
+// the plan again. If no usage of such an entry waits, the entry is left out.
 const unmatchedAfter = `
 SELECT merchant_id, cloud, project_id, subscription_id, meter, kind, unit, state, reason, first_hour, last_hour
 FROM usage_unmatched u

@@ -63,8 +63,8 @@ const runsOfCustomer = `
 	UNION
 	SELECT id FROM runs WHERE ended_at IS NOT NULL AND subject = ANY (ARRAY(SELECT subject FROM about))`
 
-// runsOfUser finds the runs for a user. If such a run has recorded a project, runsOfUser also finds all other runs that have recorded this
-// project. There is no index of role assignments by user, because each subscribe run would have to update the index.
+// runsOfUser finds the runs whose user has the given id. If such a run has recorded a project, runsOfUser also finds all other runs that
+// have recorded this project. There is no index of role assignments by user, because each subscribe run would have to update the index.
 const runsOfUser = `
 	SELECT id FROM runs WHERE user_id = @id
 	UNION

@@ -110,7 +110,8 @@ func (n meterNames) lackOneOf(rows foreignMeters) bool {
 	return false
 }
 
-// limit returns the rows, and counts the meters above the limit as otherMeters. It adds the other meters to the names.
+// limit returns the rows. It adds the meters of the rows to the names, up to the limit. The meters above the limit are counted as
+// otherMeters.
 func (n meterNames) limit(rows foreignMeters) foreignMeters {
 	limited := foreignMeters{}
 	for at, r := range rows {

@@ -7,13 +7,13 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Rights has the rights of the database URL's user on a PostgreSQL server. The zero value describes an SQLite file.
+// Rights contains the rights that the user in the database URL has on a PostgreSQL server. The zero value describes an SQLite file.
 type Rights struct {
 	User, Database string // quoted for SQL
 	Schema         string // the schema of the tables, quoted for SQL; empty if the user may use no schema of the search path
 
 	MayCreate bool // tables
-	MayWrite  bool // to the tables of this release; true if there are no tables
+	MayWrite  bool // the user may write to the tables of this release; true if there are no tables
 
 	// Needed is the number of connections that a replica opens. Capacity is the number of connections that the server's settings permit, and
 	// Free is the number of further connections that they permit now.

@@ -50,8 +50,8 @@ func (s *Store) Runs(ctx context.Context, f saga.Filter) ([]*saga.Run, error) {
 	return s.read(ctx, func(db *gorm.DB) *gorm.DB { return s.filtered(db, f) })
 }
 
-// latestRuns finds the succeeded runs of a merchant about objects. The operator `||` hides the index by merchant: with this index, SQLite
-// would read all runs of the merchant.
+// latestRuns finds the succeeded runs of a merchant that have recorded one of the given objects. The operator `||` hides the index by
+// merchant: with this index, SQLite would read all runs of the merchant.
 const latestRuns = `
 SELECT o.id, o.run_id FROM objects o JOIN runs r ON r.id = o.run_id
 WHERE o.id IN ? AND o.id NOT LIKE '%/%' AND o.kind = ? AND r.merchant_id || '' = ? AND r.state = 'succeeded'

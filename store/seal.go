@@ -102,8 +102,8 @@ func (s *Store) DeleteExpiredTokens(ctx context.Context, now time.Time) error {
 // secretKeyID is the setting with the id of the secret key.
 const secretKeyID = "secret-key-id"
 
-// HasKey reports whether the database has the id of a secret key, which is the case after the first migration, and whether it is the id of
-// the given key. HasKey only reads.
+// HasKey compares the given key with the id of the secret key in the database. The result `known` is true if the database has such an id,
+// which the first migration stores. The result `same` is true if this id is the id of the given key. HasKey only reads.
 func (s *Store) HasKey(ctx context.Context, secret []byte) (known, same bool, err error) {
 	stored, err := s.setting(ctx, secretKeyID)
 	if err != nil || stored == "" || len(secret) == 0 {

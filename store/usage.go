@@ -263,7 +263,7 @@ const (
 	seriesTries = 3
 )
 
-// emptySeries finds the series from @after, excluded, to @last, included, that have no samples.
+// emptySeries finds the series that have no samples and whose ids are greater than @after and at most @last.
 //
 // The subquery has a LIMIT so that PostgreSQL reads one entry of the index samples_series for each series, even if it has no statistics.
 const emptySeries = `

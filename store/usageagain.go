@@ -60,7 +60,7 @@ func (u *Usage) BillAgain(ctx context.Context, now time.Time, s usage.Selection,
 	return done, nil
 }
 
-// The variable `waitAgain` lets an INSERT change the time of usage that waits already.
+// The variable `waitAgain` makes an INSERT change the time at which usage is due, if the usage waits already.
 var waitAgain = clause.OnConflict{
 	Columns:   []clause.Column{{Name: "cloud"}, {Name: "project_id"}, {Name: "hour"}},
 	DoUpdates: clause.AssignmentColumns([]string{"merchant_id", "subscription_id", "due_at"}),
@@ -111,7 +111,8 @@ func selectHours(tx *gorm.DB, s usage.Selection, from, to int64, limit int) (row
 	return rows, next, nil
 }
 
-// The function `narrow` removes the hours from `from` to `to` from unmatched usage.
+// The function `narrow` deletes the entries of unmatched usage whose hours are all in the range between `from` and `to`. It shortens the
+// entries that begin or end in this range.
 func narrow(tx *gorm.DB, s usage.Selection, from, to int64) error {
 	of := func() *gorm.DB {
 		query := tx.Model(&unmatchedRow{}).Where("merchant_id = ? AND reason <> ?", s.Merchant, string(usage.Differing))

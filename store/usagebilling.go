@@ -21,9 +21,9 @@ const (
 	// BillingStack may refuse these rows permanently, and other usage must still be billed.
 	maxUnposted = 1000
 	unpostedFor = 24 * time.Hour
-	// If usage could not be billed, Tenantry tries again after billedLater.
+	// If the usage of an hour could not be billed, Tenantry tries again after billedLater.
 	billedLater = time.Hour
-	// neverBilled is the age at which such an hour is given up.
+	// neverBilled is the age at which Tenantry gives up an hour whose usage could not be billed.
 	neverBilled = 30 * 24 * time.Hour
 	// billLock is the first part of the keys of the advisory locks of merchants whose usage is being billed: "bill" in hexadecimal.
 	billLock = 0x62696c6c
@@ -32,8 +32,8 @@ const (
 // Bill bills usage, as usage.Books specifies.
 //
 // On PostgreSQL, only one transaction at a time bills the usage of a merchant. Otherwise, two transactions could bill two projects of the same
-// subscription at the same time, and neither would subtract the rows of the other. The rows of usage_unbilled are locked, so that FinishHour
-// waits if it changes their usage. Bill skips the rows that FinishHour has locked.
+// subscription at the same time, and neither would subtract the rows of the other. Bill locks rows of usage_unbilled. If FinishHour changes
+// the usage of such a row, FinishHour waits for Bill. Bill skips the rows that FinishHour has locked.
 func (u *Usage) Bill(ctx context.Context, now time.Time, merchant string, limit int,
 	bill func(usage.Reading) (usage.Bill, []saga.FollowUp),
 ) (billed int, err error) {
@@ -88,7 +88,7 @@ func unposted(tx *gorm.DB, now time.Time, merchant string) (full bool, err error
 	return len(ids) == maxUnposted, err
 }
 
-// readingOf reads the usage of an hour that waits to be billed. A subscription may have several projects, if its tenant was created again.
+// readingOf reads the waiting usage of an hour. A subscription may have several projects, if its tenant was created again.
 func readingOf(tx *gorm.DB, waiting []unbilledRow) (r usage.Reading, err error) {
 	r.Merchant, r.Hour = waiting[0].MerchantID, at(waiting[0].Hour)
 	var subscriptions, clouds, projects []string
@@ -100,7 +100,7 @@ func readingOf(tx *gorm.DB, waiting []unbilledRow) (r usage.Reading, err error) 
 		}
 	}
 	// These are two queries, because PostgreSQL would read an index from end to end for an OR. The second query has no condition on the
-	// subscription, because PostgreSQL could then read the usage of all projects without a subscription.
+	// subscription: with such a condition, PostgreSQL could read the usage of all projects without a subscription.
 	var amounts, ofProjects []amountRow
 	of := columns(tx).Where("merchant_id = ? AND hour = ?", r.Merchant, waiting[0].Hour).Session(&gorm.Session{})
 	err = of.Where("subscription_id IN ?", subscriptions).Find(&amounts).Error

@@ -65,7 +65,8 @@ func unmatchedOf(of unbilledRow, all []usage.Unmatched) []unmatchedRow {
 	return rows
 }
 
-// waits selects usage of an entry of usage_unmatched that waits to be billed. If there is none, the plan of the entry is back.
+// The statement `waits` selects the waiting usage of an entry of usage_unmatched. If no usage of an entry with the reason plan-gone waits,
+// BillingStack has the plan again.
 const waits = `
 SELECT 1 FROM usage_unbilled b
 WHERE b.cloud = usage_unmatched.cloud AND b.project_id = usage_unmatched.project_id AND b.subscription_id = usage_unmatched.subscription_id

@@ -53,9 +53,9 @@ func (u *Usage) Failed(ctx context.Context, now time.Time, merchant string, fail
 	return nil
 }
 
-// waitingUsage reads the time since which the oldest usage of a merchant has waited. It also counts the hours that have waited to be billed, and the
-// rows that have waited to be posted, since before @before. The due_at of an hour is the time at which its usage could be billed for the first time.
-// If BillingStack does not have the plan, it is the time at which the plan is looked for again.
+// waitingUsage reads the time since which the oldest usage of a merchant has waited. It also counts the hours that became due before @before and
+// wait to be billed, and the rows that were made before @before and wait to be posted. The due_at of an hour is the time at which its usage could be
+// billed for the first time. If BillingStack does not have the plan, due_at is the time at which Tenantry looks for the plan again.
 const waitingUsage = `
 SELECT
 	(SELECT due_at FROM usage_unbilled WHERE merchant_id = @merchant ORDER BY due_at LIMIT 1) AS due_at,

@@ -13,7 +13,7 @@ type table struct {
 	fields    []string
 	required  []string
 	refs      map[string]string // foreign keys that the database checks; a map from the field to the table that the field refers to
-	children  map[string]string // for each table that refers to this table, its referring field; a row to which another row refers is not deleted
+	children  map[string]string // the tables that refer to this table, each with its referring field; a row to which another row refers is not deleted
 	merchant  string            // the field that stores the merchant's id; the API takes this id from the path
 	inPath    bool              // the path begins with /merchants/<m>
 	renamable bool              // an update may change the id

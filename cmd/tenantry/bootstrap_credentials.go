@@ -200,8 +200,9 @@ func (f *credentialsFile) removeNew() error {
 	return os.Remove(f.path)
 }
 
-// The function `envValue` returns a value as a shell and systemd read it. The value has no newline. The value is in double quotes, because only
-// these can contain an escaped quotation mark in both: systemd does not join several quoted texts to one value, as a shell does.
+// The function `envValue` returns a value as a shell and systemd read it. The value has no newline. The value is in double quotes, because a
+// shell and systemd both accept an escaped quotation mark between double quotes, but not between single quotes. The value is one quoted
+// text, because systemd does not join several quoted texts to one value.
 func envValue(value string) string {
 	if plainValue.MatchString(value) {
 		return value

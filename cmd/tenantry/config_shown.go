@@ -29,7 +29,7 @@ func (c *Config) shown() []service.Setting {
 	return all
 }
 
-// The function `textOf` returns the text of a value as a variable would have it.
+// The function `textOf` returns a value as the text that an environment variable would contain.
 func textOf(value any) string {
 	if list, ok := value.([]string); ok {
 		return strings.Join(list, ",")

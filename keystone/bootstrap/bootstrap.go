@@ -27,7 +27,7 @@ const (
 	Created State = "created"
 	// Differs means that the object exists but is not as Tenantry needs it, or that Apply must not create it.
 	Differs State = "differs"
-	missing State = "missing" // before Apply creates the object
+	missing State = "missing" // the object does not exist, and Apply has not created it yet
 )
 
 // Object is one object of the set-up. Its texts are from Keystone or from the caller, and are not escaped.

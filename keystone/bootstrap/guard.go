@@ -13,7 +13,7 @@ import (
 )
 
 // The type `guard` is a transport that sends reads, logins, requests that create objects, and requests that assign roles to a user. It
-// refuses all other writes, except one: the client may delete a service or an endpoint that it has created, see the method `created`.
+// refuses all other writes, with one exception: the client may delete a service or an endpoint that it has created. See the method `once`.
 type guard struct {
 	endpoint *url.URL
 	next     http.RoundTripper

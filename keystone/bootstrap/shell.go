@@ -7,8 +7,8 @@ import (
 	"unicode"
 )
 
-// The function `openstack` returns a command line for bash. An option has a flag, and perhaps the value of the flag. The operands
-// come last.
+// The function `openstack` returns a command line for bash. The first element of an option is a flag. The second element, if there is one,
+// is the value of the flag. The operands come last.
 func openstack(command string, options [][]string, operands ...string) string {
 	words := []string{"openstack", command}
 	for _, o := range options {

@@ -20,8 +20,9 @@ type Config struct {
 	// Version is the Identity version: "3" or "2.0". Empty means "3".
 	Version    string
 	Credential Credential
-	// AdminURL is the address of the admin application of Identity v2.0. If AdminURL is empty, the catalog contains the address. Region is
-	// then the region of the address; if Region is empty, the first region in the catalog is used. Identity v3 ignores both.
+	// AdminURL is the address of the admin application of Identity v2.0. If AdminURL is empty, the address is taken from the catalog. In this
+	// case, Region is the region of the address. If Region is empty too, the first region in the catalog is used. Identity v3 ignores AdminURL
+	// and Region.
 	AdminURL, Region string
 	// TLS may be nil. If Base is set, New ignores TLS.
 	TLS *tls.Config

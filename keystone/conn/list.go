@@ -114,8 +114,8 @@ func readList(
 	return cut || links.Next != "", nil
 }
 
-// ProjectsOfToken lists the ids of the projects of a token's user, as keystone.Identity specifies. The list is in this field of the answer.
-// If Keystone has cut the list, the result has the projects that Keystone returned.
+// ProjectsOfToken lists the ids of the projects of a token's user, as keystone.Identity specifies. The parameter `field` names the field of
+// the answer that contains the list. If Keystone has cut the list, the result has the projects that Keystone returned.
 func ProjectsOfToken(ctx context.Context, c *Conn, address, field, token string) (ids []string, err error) {
 	const op = "listing the projects of a token"
 	if !IsToken(token) {

@@ -32,8 +32,8 @@ func (c *Conn) Version(ctx context.Context) (string, error) {
 // maxScopes is the maximum length of the result of Scopes.
 const maxScopes = 20
 
-// Scopes implements [keystone.Self]. The path and the field name the list of the projects that a user can use as the scope. The function
-// decode decodes an element of this list.
+// Scopes implements [keystone.Self]. The parameter `path` leads to the list of the projects that a user can use as the scope. The parameter
+// `field` names the field of the answer that contains the list. The function `decode` decodes an element of this list.
 func (c *Conn) Scopes(ctx context.Context, path, field string, limits upstream.Limits, decode func(*json.Decoder) (keystone.Project, error)) ([]keystone.Project, error) {
 	token, err := c.LoginWithoutScope(ctx)
 	if err != nil {

@@ -150,7 +150,7 @@ func (l limit) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := l.next.RoundTrip(req.WithContext(ctx))
 	if err != nil {
 		late := ctx.Err() != nil && req.Context().Err() == nil
-		cancel() // after the check above, because cancel ends ctx
+		cancel() // called after the check above, because cancel ends ctx
 		if late {
 			return nil, fmt.Errorf("no answer within %s: %w", timeout, err)
 		}
@@ -188,7 +188,8 @@ func (t turn) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := t.next.RoundTrip(req)
 	if err != nil {
 		if call := CallOf(req.Context()); call.ofUser && call.reached {
-			// A visitor has chosen the name and the password. If Keystone cannot digest them, it gives no answer to this request, but works.
+			// A visitor has chosen the name and the password. If Keystone cannot process them, it gives no answer to this request, although it is
+			// not down.
 			leave(http.StatusInternalServerError, nil)
 			return nil, err
 		}

@@ -1,9 +1,9 @@
 // Package keystonetest is an in-memory Keystone that serves Identity v3 and Identity v2.0 over HTTP, for tests and demonstrations.
 //
-// The package implements the part of Keystone 22 that Tenantry uses, and Identity v2.0 as Keystone Pike was seen to answer. All statuses and
-// bodies are the same as in the real Keystone, even if they are unusual. Package conformance compares the in-memory Keystone with a real
-// Keystone 22. The in-memory Keystone does not encrypt its secrets, and stores nothing on disk. It is designed for a hundred thousand
-// projects and several hundred thousand role assignments.
+// The package implements the part of Keystone 22 that Tenantry uses. It implements Identity v2.0 with the answers that were observed from
+// Keystone Pike. All statuses and bodies are the same as in the real Keystone, even if they are unusual. Package conformance compares the
+// in-memory Keystone with a real Keystone 22. The in-memory Keystone does not encrypt its secrets, and stores nothing on disk. It is
+// designed for a hundred thousand projects and several hundred thousand role assignments.
 package keystonetest
 
 import (

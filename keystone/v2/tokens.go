@@ -169,8 +169,8 @@ func (a accessBody) adminURL(region string) string {
 	return ""
 }
 
-// rolesOf returns the roles in a token with their ids. If the cached roles do not fit to the ids in the token's metadata, a role was
-// created again, and rolesOf reads the roles again.
+// rolesOf returns the roles in a token with their ids. If the cached roles do not match the ids in the token's metadata, a role was created
+// again. In this case, rolesOf reads the roles again.
 func (c *Cloud) rolesOf(ctx context.Context, a accessBody) ([]keystone.Role, error) {
 	for again := false; ; again = true {
 		known, err := c.allRoles(ctx, again)

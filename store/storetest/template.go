@@ -26,7 +26,7 @@ type Template struct {
 // The statement withoutID removes the installation's id, which a store makes again.
 const withoutID = "DELETE FROM settings WHERE name = 'installation-id'"
 
-// Fill copies the template into a new SQLite database. Fill leaves PostgreSQL and existing SQLite databases alone.
+// Fill copies the template into a new SQLite database. If the database exists or is a PostgreSQL database, Fill does nothing.
 func (t *Template) Fill(tb testing.TB, url string) {
 	tb.Helper()
 	path, is := strings.CutPrefix(url, "sqlite:")

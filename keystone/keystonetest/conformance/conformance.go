@@ -100,7 +100,7 @@ var common = []part{
 	{"Version, Holder, EachPower and Scopes", describedSelf},
 }
 
-// The variable `onlyV3` contains the tests of what Identity v2.0 does not have or does not show.
+// The variable `onlyV3` contains the tests of features that Identity v2.0 does not have or does not show.
 var onlyV3 = []part{
 	{"HasAssignment, implied role", hasAssignmentImplied},
 	{"ValidateToken and ExchangeToken, delegated token", tokenDelegated},
@@ -126,7 +126,7 @@ var onlyV3 = []part{
 	{"Holder, with an application credential", describedApplicationCredential},
 }
 
-// The variable `onlyV2` contains the tests of what Identity v2.0 does in its own way.
+// The variable `onlyV2` contains the tests of features that differ between Identity v2.0 and Identity v3.
 var onlyV2 = []part{
 	{"EnsureProject, chosen id", chosenID},
 	{"Domain, only the default domain", onlyDomain},
