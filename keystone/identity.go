@@ -129,8 +129,8 @@ type Identity interface {
 	// user had the role.
 	RemoveAssignment(ctx context.Context, a Assignment) (removed bool, err error)
 
-	// HasAssignment reports whether the role is assigned directly to the user on the project. A role does not count if the user has
-	// it through a group, or through another role that implies it. Identity v2.0 does not show this difference, so such a role then counts.
+	// HasAssignment reports whether the role is assigned directly to the user on the project. A role does not count if the user has it through
+	// a group, or through another role that implies it. Identity v2.0 does not show this difference, so such a role counts with Identity v2.0.
 	HasAssignment(ctx context.Context, a Assignment) (bool, error)
 
 	// AssignedRoles returns the sorted ids of the roles that are assigned directly to the user on the project. With Identity v2.0, the

@@ -26,8 +26,8 @@ func SubscriptionTenant(subscriptionID string) string { return subscriptionPrefi
 
 var tenantName = regexp.MustCompile(`^(` + customerPrefix + `|` + subscriptionPrefix + `)[^\s/]+$`)
 
-// TenantOf returns the id in a tenant's name, which is the id of a customer or of a subscription. The other result is empty. If the name
-// is not a tenant's name, both results are empty.
+// TenantOf returns the id of the customer or of the subscription in a tenant's name. The other result is empty. If the name is not a
+// tenant's name, both results are empty.
 func TenantOf(name string) (customerID, subscriptionID string) {
 	if !IsTenantName(name) {
 		return "", ""

@@ -109,9 +109,9 @@ type Users interface {
 	// RemoveUser deletes the user with this name and domain if the run with the id runID has created the user. RemoveUser may be repeated.
 	// If the run has not created the user, or if there is no such user, RemoveUser succeeds and returns an empty user.
 	//
-	// A user who has a role assignment or is in a group is in use. RemoveUser then removes nothing, and the result `kept` is the reason. If
-	// RemoveUser returns an error, `kept` is empty. Identity v2.0 shows neither the groups nor all role assignments of a user. With this
-	// version, RemoveUser therefore also removes a user who is in use.
+	// A user who has a role assignment or is in a group is in use. If the user is in use, RemoveUser removes nothing, and the result `kept` is
+	// the reason. If RemoveUser returns an error, `kept` is empty. Identity v2.0 shows neither the groups nor all role assignments of a user.
+	// With this version, RemoveUser therefore also removes a user who is in use.
 	RemoveUser(ctx context.Context, domainID, name, runID string) (removed User, kept string, err error)
 
 	// LogIn logs in a user with name and password, and returns an unscoped token. LogIn does not use Tenantry's own credential, and every

@@ -25,9 +25,9 @@ const (
 // maxHistory is the maximum number of changes that the store keeps for a finding.
 const maxHistory = 100
 
-// Finish ends an audit and stores its findings in one transaction, as audit.Store specifies. Finish first writes the row of the
-// audit, which stays locked until the end of the transaction. A replica that tries to take the audit meanwhile waits, and then finds that
-// the audit has ended.
+// Finish ends an audit and stores its findings in one transaction, as audit.Store specifies. Finish first writes the row of the audit,
+// which stays locked until the end of the transaction. If a replica tries to take the audit during this time, the replica waits, and then
+// finds that the audit has ended.
 func (t *Audits) Finish(ctx context.Context, replica string, o audit.Outcome) error {
 	f, err := newFinish(o)
 	if err == nil {

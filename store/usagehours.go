@@ -99,7 +99,8 @@ func (u *Usage) TakeDue(ctx context.Context, now, ended time.Time, limit int) ([
 	return due, nil
 }
 
-// anyDue reports whether there is an hour that can be taken. Replicas often search when there is none, and then need no lock.
+// anyDue reports whether there is an hour that can be taken. Replicas often search when there is no such hour. In this case, they need no
+// lock.
 func (u *Usage) anyDue(ctx context.Context, args map[string]any) (found bool, err error) {
 	err = u.store.db.WithContext(ctx).Raw("SELECT EXISTS ("+dueHours+")", args).Row().Scan(&found)
 	return found, err

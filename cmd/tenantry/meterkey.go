@@ -74,8 +74,8 @@ func (p *program) meterKeyCreate() *cobra.Command {
 	return c
 }
 
-// checkCloud refuses a cloud that neither a merchant nor clouds.yaml has. If there is no clouds.yaml, or it cannot be read, the cloud may exist. Then
-// checkCloud prints a warning.
+// checkCloud refuses a cloud that neither a merchant nor clouds.yaml has. If there is no clouds.yaml, or it cannot be read, the cloud may exist. In
+// this case, checkCloud prints a warning.
 func (p *program) checkCloud(ctx context.Context, s *store.Store, cloud string) error {
 	known := []string{merchants.DefaultCloud}
 	if err := merchants.Each(ctx, s.Merchants(), "", func(m merchants.Merchant) { known = append(known, m.Cloud) }); err != nil {

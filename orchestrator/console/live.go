@@ -241,7 +241,7 @@ func (l *live) look(ctx context.Context) error {
 	return nil
 }
 
-// The method `updated` reads what Follower.Updated reads, with as many queries as are necessary.
+// The method `updated` is like Follower.Updated, but makes as many queries as are necessary.
 func (l *live) updated(ctx context.Context, ids, merchants []string) (map[string]time.Time, map[string]string, error) {
 	updated, newest := map[string]time.Time{}, map[string]string{}
 	for len(ids)+len(merchants) > 0 {

@@ -13,7 +13,7 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/api/client"
 )
 
-// A page is made of what the merchant has stored, so its size has limits: see viewPlan.
+// A page shows texts and lists that the merchant has stored, so the size of the page is limited: see viewPlan.
 const (
 	maxPlans = 100
 	maxItems = 20  // of a plan
