@@ -692,7 +692,7 @@ type AuditProgress struct {
 
 // AuditScope What is audited. Without any field, everything is audited. Otherwise, send the id of a merchant, the ids of a customer and its merchant, the name of a cloud, or the id of a project with the name of its cloud. If you omit the cloud of a project, the cloud is "default".
 type AuditScope struct {
-	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
+	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the variables OS_*. The name has 1 to 64 letters, digits, dots, hyphens and underscores.
 	Cloud *CloudName `json:"cloud,omitempty"`
 
 	// CustomerID a uuid in lower case, with hyphens
@@ -756,7 +756,7 @@ type CheckResult struct {
 // CheckStatus `misconfigured`: the dependency answers, but does not match the configuration. For example, a role does not exist.
 type CheckStatus string
 
-// Circuit The circuit of an upstream. While it is open, Tenantry sends only one trial request at a time, and the runs that need this upstream must wait.
+// Circuit The circuit of an upstream. While the circuit is open, Tenantry sends only one trial request at a time, and the runs that need this upstream must wait.
 type Circuit struct {
 	// Cause Why the circuit is open.
 	Cause       *string    `json:"cause,omitempty"`
@@ -770,7 +770,7 @@ type Circuit struct {
 	Upstream string `json:"upstream"`
 }
 
-// CloudName the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
+// CloudName the name of a cloud in clouds.yaml, or "default" for the cloud in the variables OS_*. The name has 1 to 64 letters, digits, dots, hyphens and underscores.
 type CloudName = string
 
 // CloudUsage defines model for CloudUsage.
@@ -778,7 +778,7 @@ type CloudUsage struct {
 	// Cloud The cloud that sends the samples.
 	Cloud string `json:"cloud"`
 
-	// OverdueHour The beginning of the oldest overdue hour. An hour is overdue if it has samples, and if its usage is not computed two hours after the end of the hour. If there have been overdue hours for five minutes, the check fails.
+	// OverdueHour The beginning of the oldest overdue hour. An hour is overdue if it has samples, and if its usage is not computed two hours after the end of the hour. The check fails if there was an overdue hour at all times during the last five minutes.
 	OverdueHour *time.Time `json:"overdue_hour,omitempty"`
 
 	// ReceivedAt When samples of the cloud were last received. The times of samples that wait in a spool do not count.
@@ -900,7 +900,7 @@ type ExplainedFinding struct {
 	// Code What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. Later releases may add values: accept unknown values.
 	Code FindingCode `json:"code"`
 
-	// Explanation What has happened, for a person who reads it: a portal or an operator. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
+	// Explanation What has happened, in words for the people who operate the portal or Tenantry. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
 	Explanation Explanation `json:"explanation"`
 	ID          string      `json:"id"`
 
@@ -910,14 +910,14 @@ type ExplainedFinding struct {
 
 // ExplainedRun defines model for ExplainedRun.
 type ExplainedRun struct {
-	// Explanation What has happened, for a person who reads it: a portal or an operator. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
+	// Explanation What has happened, in words for the people who operate the portal or Tenantry. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
 	Explanation Explanation `json:"explanation"`
 	ID          string      `json:"id"`
 	State       RunState    `json:"state"`
 	Workflow    string      `json:"workflow"`
 }
 
-// Explanation What has happened, for a person who reads it: a portal or an operator. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
+// Explanation What has happened, in words for the people who operate the portal or Tenantry. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
 type Explanation struct {
 	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself. "operator" means an operator of Tenantry. "administrator" means an administrator of the service that the problem or failure names: of Keystone, of BillingStack or of the database.
 	FixBy FixBy `json:"fix_by"`
@@ -982,7 +982,7 @@ type Finding struct {
 	// Detail What is wrong.
 	Detail string `json:"detail"`
 
-	// Explanation What has happened, for a person who reads it: a portal or an operator. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
+	// Explanation What has happened, in words for the people who operate the portal or Tenantry. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
 	Explanation  *Explanation `json:"explanation,omitempty"`
 	FirstAuditID string       `json:"first_audit_id"`
 	FirstSeen    time.Time    `json:"first_seen"`
@@ -1226,7 +1226,7 @@ type LeftBehind struct {
 	Kind *string `json:"kind,omitempty"`
 	Name *string `json:"name,omitempty"`
 
-	// Step The step whose undo was skipped, or has kept the object.
+	// Step The step whose undo was skipped or did not remove the object.
 	Step string `json:"step"`
 }
 
@@ -1261,7 +1261,7 @@ type Merchant struct {
 	// AdoptUnmarked Allows runs to use existing tenants that have the right name but not Tenantry's tags.
 	AdoptUnmarked bool `json:"adopt_unmarked"`
 
-	// Cloud The cloud whose Keystone has the merchant's users. "default" is the cloud in the settings OS_*.
+	// Cloud The cloud whose Keystone has the merchant's users. "default" is the cloud in the variables OS_*.
 	Cloud     string    `json:"cloud"`
 	CreatedAt time.Time `json:"created_at"`
 
@@ -1285,7 +1285,7 @@ type Merchant struct {
 	MerchantID string `json:"merchant_id"`
 	Name       string `json:"name"`
 
-	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
+	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run. "hold" makes the run wait for an operator.
 	OnFailure OnFailure `json:"on_failure"`
 
 	// SignUp Allows the portal to register users in the domain, and to log users in with their passwords.
@@ -1299,7 +1299,7 @@ type Merchant struct {
 type MerchantCreate struct {
 	AdoptUnmarked *bool `json:"adopt_unmarked,omitempty"`
 
-	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
+	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the variables OS_*. The name has 1 to 64 letters, digits, dots, hyphens and underscores.
 	Cloud *CloudName `json:"cloud,omitempty"`
 
 	// CustomerRoles The names of the Keystone roles that users get on a tenant. An empty list means the configured default.
@@ -1317,7 +1317,7 @@ type MerchantCreate struct {
 	// Name 1 to 60 characters. Control characters and characters above U+FFFF are not allowed.
 	Name *Name `json:"name,omitempty"`
 
-	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
+	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run. "hold" makes the run wait for an operator.
 	OnFailure *OnFailure `json:"on_failure,omitempty"`
 	SignUp    *bool      `json:"sign_up,omitempty"`
 
@@ -1334,7 +1334,7 @@ type MerchantCreated struct {
 	// APISecret The secret of the key. No other answer contains the secret.
 	APISecret string `json:"api_secret"`
 
-	// Cloud The cloud whose Keystone has the merchant's users. "default" is the cloud in the settings OS_*.
+	// Cloud The cloud whose Keystone has the merchant's users. "default" is the cloud in the variables OS_*.
 	Cloud     string    `json:"cloud"`
 	CreatedAt time.Time `json:"created_at"`
 
@@ -1358,7 +1358,7 @@ type MerchantCreated struct {
 	MerchantID string `json:"merchant_id"`
 	Name       string `json:"name"`
 
-	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
+	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run. "hold" makes the run wait for an operator.
 	OnFailure OnFailure `json:"on_failure"`
 
 	// SignUp Allows the portal to register users in the domain, and to log users in with their passwords.
@@ -1378,7 +1378,7 @@ type MerchantList struct {
 type MerchantUpdate struct {
 	AdoptUnmarked *bool `json:"adopt_unmarked,omitempty"`
 
-	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
+	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the variables OS_*. The name has 1 to 64 letters, digits, dots, hyphens and underscores.
 	Cloud *CloudName `json:"cloud,omitempty"`
 
 	// CustomerRoles The names of the Keystone roles that users get on a tenant. An empty list means the configured default.
@@ -1396,7 +1396,7 @@ type MerchantUpdate struct {
 	// Name 1 to 60 characters. Control characters and characters above U+FFFF are not allowed.
 	Name *Name `json:"name,omitempty"`
 
-	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
+	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run. "hold" makes the run wait for an operator.
 	OnFailure *OnFailure `json:"on_failure,omitempty"`
 	SignUp    *bool      `json:"sign_up,omitempty"`
 
@@ -1467,7 +1467,7 @@ type ObjectOrigin string
 // ObjectRef an object in an upstream, as KIND:ID
 type ObjectRef = string
 
-// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
+// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run. "hold" makes the run wait for an operator.
 type OnFailure string
 
 // Overview defines model for Overview.
@@ -1765,7 +1765,7 @@ type RepairPlanFilter struct {
 	// AuditID a uuid in lower case, with hyphens
 	AuditID *UUID `json:"audit_id,omitempty"`
 
-	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
+	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the variables OS_*. The name has 1 to 64 letters, digits, dots, hyphens and underscores.
 	Cloud *CloudName `json:"cloud,omitempty"`
 
 	// Code Only findings with any of these codes.
@@ -1899,14 +1899,14 @@ type Run struct {
 	CreatedAt time.Time  `json:"created_at"`
 	EndedAt   *time.Time `json:"ended_at,omitempty"`
 
-	// Explanation What has happened, for a person who reads it: a portal or an operator. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
+	// Explanation What has happened, in words for the people who operate the portal or Tenantry. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
 	Explanation *Explanation `json:"explanation,omitempty"`
 	ID          string       `json:"id"`
 
 	// IdempotencyKey The key of the order. The field is absent if the run was repeated, because the new run then has the key. The field is also absent if Tenantry has started the run by itself.
 	IdempotencyKey *string `json:"idempotency_key,omitempty"`
 
-	// LeftBehind Objects that were not removed from Keystone or BillingStack, because an operator skipped the undo of a step, or because the run's user has a role or is in a group. If a tenant was not removed, the list also contains the role assignments on it.
+	// LeftBehind Objects that were not removed from Keystone or BillingStack, because an operator skipped the undo of a step. A user that the run created is also left behind if the user has a role or is in a group. If a tenant was not removed, the list also contains the role assignments on it.
 	LeftBehind []LeftBehind `json:"left_behind"`
 	Links      Links        `json:"links"`
 	MerchantID string       `json:"merchant_id"`
@@ -2059,7 +2059,7 @@ type StepState string
 
 // SubscribeRequest Send either `customer` or `customer_id`, but not both. Send either `user` or the header X-Subject-Token, but not both.
 type SubscribeRequest struct {
-	// AddUser Adds another user to an existing customer. The order is accepted even if the user has no role on the customer's tenant. The run then assigns the roles to the user. The field is allowed only with customer_id. An order with customer_id and `user` needs it.
+	// AddUser Adds another user to an existing customer. The order is accepted even if the user has no role on the customer's tenant, and the run assigns the roles to the user. The field is allowed only with customer_id. It is required in an order with customer_id and `user`.
 	AddUser    *bool `json:"add_user,omitempty"`
 	BillingDay *int  `json:"billing_day,omitempty"`
 
@@ -2118,7 +2118,7 @@ type SubscriptionExplanation struct {
 	// EndsAt The time at which the removal of an ending subscription's tenant is due.
 	EndsAt *time.Time `json:"ends_at,omitempty"`
 
-	// Explanation What has happened, for a person who reads it: a portal or an operator. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
+	// Explanation What has happened, in words for the people who operate the portal or Tenantry. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
 	Explanation Explanation `json:"explanation"`
 
 	// Findings Up to 20 open findings about the subscription. The list is empty for portals.
@@ -2204,7 +2204,7 @@ type UnmatchedUsage struct {
 	Meter     string  `json:"meter"`
 	ProjectID *string `json:"project_id,omitempty"`
 
-	// Reason `no-subscription`: the project had no subscription at this time. `subscription-over`: the subscription had ended. `plan-gone`: BillingStack does not have the plan of the subscription; the usage is billed when the plan is back. `no-product`: the merchant has no product for the meter. `product-ambiguous`: the plan has several products with the name. `other-unit`: the meter is billed in another unit. `several-units`: the hour has several units of the meter, and the file of meters does not state which of them is billed. `unpriced`: the usage is billed without a price, because its product has no fixed price. `differs`: BillingStack has other numbers under the id of a row.
+	// Reason `no-subscription`: the project had no subscription at this time. `subscription-over`: the subscription had ended. `plan-gone`: BillingStack does not have the plan of the subscription. The usage is billed when the plan is back. `no-product`: the merchant has no product for the meter. `product-ambiguous`: the plan has several products with the name of the meter's product. `other-unit`: the meter is billed in another unit. `several-units`: the samples of the meter in the hour have several units, and the file of meters does not state which unit is billed. `unpriced`: the usage is billed without a price, because its product has no fixed price. `differs`: BillingStack has other numbers under the id of a row.
 	Reason UnmatchedUsageReason `json:"reason"`
 
 	// State The state of the subscription.
@@ -2213,7 +2213,7 @@ type UnmatchedUsage struct {
 	Unit           *string `json:"unit,omitempty"`
 }
 
-// UnmatchedUsageReason `no-subscription`: the project had no subscription at this time. `subscription-over`: the subscription had ended. `plan-gone`: BillingStack does not have the plan of the subscription; the usage is billed when the plan is back. `no-product`: the merchant has no product for the meter. `product-ambiguous`: the plan has several products with the name. `other-unit`: the meter is billed in another unit. `several-units`: the hour has several units of the meter, and the file of meters does not state which of them is billed. `unpriced`: the usage is billed without a price, because its product has no fixed price. `differs`: BillingStack has other numbers under the id of a row.
+// UnmatchedUsageReason `no-subscription`: the project had no subscription at this time. `subscription-over`: the subscription had ended. `plan-gone`: BillingStack does not have the plan of the subscription. The usage is billed when the plan is back. `no-product`: the merchant has no product for the meter. `product-ambiguous`: the plan has several products with the name of the meter's product. `other-unit`: the meter is billed in another unit. `several-units`: the samples of the meter in the hour have several units, and the file of meters does not state which unit is billed. `unpriced`: the usage is billed without a price, because its product has no fixed price. `differs`: BillingStack has other numbers under the id of a row.
 type UnmatchedUsageReason string
 
 // UnmatchedUsageList defines model for UnmatchedUsageList.
@@ -2244,10 +2244,10 @@ type Usage struct {
 	// Meter The name of the meter in Ceilometer, such as `vcpus`.
 	Meter string `json:"meter"`
 
-	// PlanID The plan of the subscription in this time. Empty before its order was accepted.
+	// PlanID The plan of the subscription in this time. Empty if the subscription was not ordered yet.
 	PlanID string `json:"plan_id"`
 
-	// State The state of the subscription in this time. Empty before its order was accepted.
+	// State The state of the subscription in this time. Empty if the subscription was not ordered yet.
 	State string    `json:"state"`
 	To    time.Time `json:"to"`
 
@@ -2262,22 +2262,22 @@ type UsageKind string
 type UsageBilling struct {
 	From time.Time `json:"from"`
 
-	// Hours The number of hours with stored usage. An hour of each project counts.
+	// Hours The number of hours with stored usage. An hour of two projects counts twice.
 	Hours int `json:"hours"`
 
-	// NextFrom If the call has left hours out: the time from which you repeat the call.
+	// NextFrom The beginning of the hours that the call has left out. Repeat the call from this time. Missing if the call has left out no hours.
 	NextFrom *time.Time `json:"next_from,omitempty"`
 
 	// Projects The number of projects.
 	Projects int `json:"projects"`
 
-	// To The hours from this time on are not part of the answer.
+	// To Only hours that begin before this time are billed again.
 	To time.Time `json:"to"`
 }
 
 // UsageBillingRequest defines model for UsageBillingRequest.
 type UsageBillingRequest struct {
-	// Current Whether usage that was billed takes the products, units, divisors and prices of now.
+	// Current If true, usage that was billed before is billed with the present products, units, divisors and prices.
 	Current *bool `json:"current,omitempty"`
 
 	// From Only hours that begin at this time or later.
@@ -2289,7 +2289,7 @@ type UsageBillingRequest struct {
 	// To Only hours that begin before this time, which must not be in the future. The range has at most 31 days.
 	To string `json:"to"`
 
-	// Why The reason. The log has it.
+	// Why The reason for the request. The service's log contains it.
 	Why string `json:"why"`
 }
 
@@ -2324,7 +2324,7 @@ type UsageRow struct {
 	// RunID The run that has posted the row.
 	RunID *string `json:"run_id,omitempty"`
 
-	// State A row is `waiting` until a run has posted it. It is `differing` if BillingStack has other numbers under its id: see `detail`.
+	// State A row is `waiting` until a run has posted it. A row is `differing` if BillingStack has other numbers under the id of the row: see `detail`.
 	State UsageRowState `json:"state"`
 	To    time.Time     `json:"to"`
 
@@ -2335,7 +2335,7 @@ type UsageRow struct {
 	Value string `json:"value"`
 }
 
-// UsageRowState A row is `waiting` until a run has posted it. It is `differing` if BillingStack has other numbers under its id: see `detail`.
+// UsageRowState A row is `waiting` until a run has posted it. A row is `differing` if BillingStack has other numbers under the id of the row: see `detail`.
 type UsageRowState string
 
 // UserName 1 to 255 characters. Control characters and characters above U+FFFF are not allowed.
@@ -2501,7 +2501,7 @@ type ListLedgerParams struct {
 
 // ListMerchantsParams defines parameters for ListMerchants.
 type ListMerchantsParams struct {
-	// Name Lists only merchants whose names contain this text. The case of letters is ignored; with SQLite, only the case of ASCII letters.
+	// Name Lists only merchants whose names contain this text. The case of letters is ignored. With SQLite, this applies only to ASCII letters.
 	Name *Name `form:"name,omitempty" json:"name,omitempty"`
 
 	// Limit Maximum number of objects.
@@ -2780,7 +2780,7 @@ type ServerInterface interface {
 	// ExplainSubscription Explain the state of a subscription
 	// (GET /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/explanation)
 	ExplainSubscription(ctx echo.Context, merchantID MerchantID, subscriptionID SubscriptionID) error
-	// ReleaseSubscription Lift the hold of an ended subscription
+	// ReleaseSubscription Lift the hold on an ended subscription
 	// (DELETE /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/hold)
 	ReleaseSubscription(ctx echo.Context, merchantID MerchantID, subscriptionID SubscriptionID) error
 	// HoldSubscription Keep the tenant of an ended subscription

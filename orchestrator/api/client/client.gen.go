@@ -697,7 +697,7 @@ type AuditProgress struct {
 
 // AuditScope What is audited. Without any field, everything is audited. Otherwise, send the id of a merchant, the ids of a customer and its merchant, the name of a cloud, or the id of a project with the name of its cloud. If you omit the cloud of a project, the cloud is "default".
 type AuditScope struct {
-	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
+	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the variables OS_*. The name has 1 to 64 letters, digits, dots, hyphens and underscores.
 	Cloud *CloudName `json:"cloud,omitempty"`
 
 	// CustomerID a uuid in lower case, with hyphens
@@ -761,7 +761,7 @@ type CheckResult struct {
 // CheckStatus `misconfigured`: the dependency answers, but does not match the configuration. For example, a role does not exist.
 type CheckStatus string
 
-// Circuit The circuit of an upstream. While it is open, Tenantry sends only one trial request at a time, and the runs that need this upstream must wait.
+// Circuit The circuit of an upstream. While the circuit is open, Tenantry sends only one trial request at a time, and the runs that need this upstream must wait.
 type Circuit struct {
 	// Cause Why the circuit is open.
 	Cause       *string    `json:"cause,omitempty"`
@@ -775,7 +775,7 @@ type Circuit struct {
 	Upstream string `json:"upstream"`
 }
 
-// CloudName the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
+// CloudName the name of a cloud in clouds.yaml, or "default" for the cloud in the variables OS_*. The name has 1 to 64 letters, digits, dots, hyphens and underscores.
 type CloudName = string
 
 // CloudUsage defines model for CloudUsage.
@@ -783,7 +783,7 @@ type CloudUsage struct {
 	// Cloud The cloud that sends the samples.
 	Cloud string `json:"cloud"`
 
-	// OverdueHour The beginning of the oldest overdue hour. An hour is overdue if it has samples, and if its usage is not computed two hours after the end of the hour. If there have been overdue hours for five minutes, the check fails.
+	// OverdueHour The beginning of the oldest overdue hour. An hour is overdue if it has samples, and if its usage is not computed two hours after the end of the hour. The check fails if there was an overdue hour at all times during the last five minutes.
 	OverdueHour *time.Time `json:"overdue_hour,omitempty"`
 
 	// ReceivedAt When samples of the cloud were last received. The times of samples that wait in a spool do not count.
@@ -905,7 +905,7 @@ type ExplainedFinding struct {
 	// Code What is wrong. A code never changes its meaning. /docs#FindingCode-CODE explains each code. Later releases may add values: accept unknown values.
 	Code FindingCode `json:"code"`
 
-	// Explanation What has happened, for a person who reads it: a portal or an operator. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
+	// Explanation What has happened, in words for the people who operate the portal or Tenantry. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
 	Explanation Explanation `json:"explanation"`
 	ID          string      `json:"id"`
 
@@ -915,14 +915,14 @@ type ExplainedFinding struct {
 
 // ExplainedRun defines model for ExplainedRun.
 type ExplainedRun struct {
-	// Explanation What has happened, for a person who reads it: a portal or an operator. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
+	// Explanation What has happened, in words for the people who operate the portal or Tenantry. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
 	Explanation Explanation `json:"explanation"`
 	ID          string      `json:"id"`
 	State       RunState    `json:"state"`
 	Workflow    string      `json:"workflow"`
 }
 
-// Explanation What has happened, for a person who reads it: a portal or an operator. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
+// Explanation What has happened, in words for the people who operate the portal or Tenantry. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
 type Explanation struct {
 	// FixBy The person who can fix the problem. "nobody" means that no action is needed, because the problem ends by itself. "operator" means an operator of Tenantry. "administrator" means an administrator of the service that the problem or failure names: of Keystone, of BillingStack or of the database.
 	FixBy FixBy `json:"fix_by"`
@@ -987,7 +987,7 @@ type Finding struct {
 	// Detail What is wrong.
 	Detail string `json:"detail"`
 
-	// Explanation What has happened, for a person who reads it: a portal or an operator. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
+	// Explanation What has happened, in words for the people who operate the portal or Tenantry. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
 	Explanation  *Explanation `json:"explanation,omitempty"`
 	FirstAuditID string       `json:"first_audit_id"`
 	FirstSeen    time.Time    `json:"first_seen"`
@@ -1231,7 +1231,7 @@ type LeftBehind struct {
 	Kind *string `json:"kind,omitempty"`
 	Name *string `json:"name,omitempty"`
 
-	// Step The step whose undo was skipped, or has kept the object.
+	// Step The step whose undo was skipped or did not remove the object.
 	Step string `json:"step"`
 }
 
@@ -1266,7 +1266,7 @@ type Merchant struct {
 	// AdoptUnmarked Allows runs to use existing tenants that have the right name but not Tenantry's tags.
 	AdoptUnmarked bool `json:"adopt_unmarked"`
 
-	// Cloud The cloud whose Keystone has the merchant's users. "default" is the cloud in the settings OS_*.
+	// Cloud The cloud whose Keystone has the merchant's users. "default" is the cloud in the variables OS_*.
 	Cloud     string    `json:"cloud"`
 	CreatedAt time.Time `json:"created_at"`
 
@@ -1290,7 +1290,7 @@ type Merchant struct {
 	MerchantID string `json:"merchant_id"`
 	Name       string `json:"name"`
 
-	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
+	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run. "hold" makes the run wait for an operator.
 	OnFailure OnFailure `json:"on_failure"`
 
 	// SignUp Allows the portal to register users in the domain, and to log users in with their passwords.
@@ -1304,7 +1304,7 @@ type Merchant struct {
 type MerchantCreate struct {
 	AdoptUnmarked *bool `json:"adopt_unmarked,omitempty"`
 
-	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
+	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the variables OS_*. The name has 1 to 64 letters, digits, dots, hyphens and underscores.
 	Cloud *CloudName `json:"cloud,omitempty"`
 
 	// CustomerRoles The names of the Keystone roles that users get on a tenant. An empty list means the configured default.
@@ -1322,7 +1322,7 @@ type MerchantCreate struct {
 	// Name 1 to 60 characters. Control characters and characters above U+FFFF are not allowed.
 	Name *Name `json:"name,omitempty"`
 
-	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
+	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run. "hold" makes the run wait for an operator.
 	OnFailure *OnFailure `json:"on_failure,omitempty"`
 	SignUp    *bool      `json:"sign_up,omitempty"`
 
@@ -1339,7 +1339,7 @@ type MerchantCreated struct {
 	// APISecret The secret of the key. No other answer contains the secret.
 	APISecret string `json:"api_secret"`
 
-	// Cloud The cloud whose Keystone has the merchant's users. "default" is the cloud in the settings OS_*.
+	// Cloud The cloud whose Keystone has the merchant's users. "default" is the cloud in the variables OS_*.
 	Cloud     string    `json:"cloud"`
 	CreatedAt time.Time `json:"created_at"`
 
@@ -1363,7 +1363,7 @@ type MerchantCreated struct {
 	MerchantID string `json:"merchant_id"`
 	Name       string `json:"name"`
 
-	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
+	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run. "hold" makes the run wait for an operator.
 	OnFailure OnFailure `json:"on_failure"`
 
 	// SignUp Allows the portal to register users in the domain, and to log users in with their passwords.
@@ -1383,7 +1383,7 @@ type MerchantList struct {
 type MerchantUpdate struct {
 	AdoptUnmarked *bool `json:"adopt_unmarked,omitempty"`
 
-	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
+	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the variables OS_*. The name has 1 to 64 letters, digits, dots, hyphens and underscores.
 	Cloud *CloudName `json:"cloud,omitempty"`
 
 	// CustomerRoles The names of the Keystone roles that users get on a tenant. An empty list means the configured default.
@@ -1401,7 +1401,7 @@ type MerchantUpdate struct {
 	// Name 1 to 60 characters. Control characters and characters above U+FFFF are not allowed.
 	Name *Name `json:"name,omitempty"`
 
-	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
+	// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run. "hold" makes the run wait for an operator.
 	OnFailure *OnFailure `json:"on_failure,omitempty"`
 	SignUp    *bool      `json:"sign_up,omitempty"`
 
@@ -1472,7 +1472,7 @@ type ObjectOrigin string
 // ObjectRef an object in an upstream, as KIND:ID
 type ObjectRef = string
 
-// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run; "hold" makes the run wait for an operator.
+// OnFailure The reaction to a step that fails permanently. "compensate" undoes the run. "hold" makes the run wait for an operator.
 type OnFailure string
 
 // Overview defines model for Overview.
@@ -1770,7 +1770,7 @@ type RepairPlanFilter struct {
 	// AuditID a uuid in lower case, with hyphens
 	AuditID *UUID `json:"audit_id,omitempty"`
 
-	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the settings OS_*; 1 to 64 letters, digits, dots, hyphens and underscores
+	// Cloud the name of a cloud in clouds.yaml, or "default" for the cloud in the variables OS_*. The name has 1 to 64 letters, digits, dots, hyphens and underscores.
 	Cloud *CloudName `json:"cloud,omitempty"`
 
 	// Code Only findings with any of these codes.
@@ -1904,14 +1904,14 @@ type Run struct {
 	CreatedAt time.Time  `json:"created_at"`
 	EndedAt   *time.Time `json:"ended_at,omitempty"`
 
-	// Explanation What has happened, for a person who reads it: a portal or an operator. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
+	// Explanation What has happened, in words for the people who operate the portal or Tenantry. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
 	Explanation *Explanation `json:"explanation,omitempty"`
 	ID          string       `json:"id"`
 
 	// IdempotencyKey The key of the order. The field is absent if the run was repeated, because the new run then has the key. The field is also absent if Tenantry has started the run by itself.
 	IdempotencyKey *string `json:"idempotency_key,omitempty"`
 
-	// LeftBehind Objects that were not removed from Keystone or BillingStack, because an operator skipped the undo of a step, or because the run's user has a role or is in a group. If a tenant was not removed, the list also contains the role assignments on it.
+	// LeftBehind Objects that were not removed from Keystone or BillingStack, because an operator skipped the undo of a step. A user that the run created is also left behind if the user has a role or is in a group. If a tenant was not removed, the list also contains the role assignments on it.
 	LeftBehind []LeftBehind `json:"left_behind"`
 	Links      Links        `json:"links"`
 	MerchantID string       `json:"merchant_id"`
@@ -2064,7 +2064,7 @@ type StepState string
 
 // SubscribeRequest Send either `customer` or `customer_id`, but not both. Send either `user` or the header X-Subject-Token, but not both.
 type SubscribeRequest struct {
-	// AddUser Adds another user to an existing customer. The order is accepted even if the user has no role on the customer's tenant. The run then assigns the roles to the user. The field is allowed only with customer_id. An order with customer_id and `user` needs it.
+	// AddUser Adds another user to an existing customer. The order is accepted even if the user has no role on the customer's tenant, and the run assigns the roles to the user. The field is allowed only with customer_id. It is required in an order with customer_id and `user`.
 	AddUser    *bool `json:"add_user,omitempty"`
 	BillingDay *int  `json:"billing_day,omitempty"`
 
@@ -2123,7 +2123,7 @@ type SubscriptionExplanation struct {
 	// EndsAt The time at which the removal of an ending subscription's tenant is due.
 	EndsAt *time.Time `json:"ends_at,omitempty"`
 
-	// Explanation What has happened, for a person who reads it: a portal or an operator. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
+	// Explanation What has happened, in words for the people who operate the portal or Tenantry. Programs should use the fields with codes instead, because the words may change. Texts of upstreams and of persons are quoted, and their control characters are escaped.
 	Explanation Explanation `json:"explanation"`
 
 	// Findings Up to 20 open findings about the subscription. The list is empty for portals.
@@ -2209,7 +2209,7 @@ type UnmatchedUsage struct {
 	Meter     string  `json:"meter"`
 	ProjectID *string `json:"project_id,omitempty"`
 
-	// Reason `no-subscription`: the project had no subscription at this time. `subscription-over`: the subscription had ended. `plan-gone`: BillingStack does not have the plan of the subscription; the usage is billed when the plan is back. `no-product`: the merchant has no product for the meter. `product-ambiguous`: the plan has several products with the name. `other-unit`: the meter is billed in another unit. `several-units`: the hour has several units of the meter, and the file of meters does not state which of them is billed. `unpriced`: the usage is billed without a price, because its product has no fixed price. `differs`: BillingStack has other numbers under the id of a row.
+	// Reason `no-subscription`: the project had no subscription at this time. `subscription-over`: the subscription had ended. `plan-gone`: BillingStack does not have the plan of the subscription. The usage is billed when the plan is back. `no-product`: the merchant has no product for the meter. `product-ambiguous`: the plan has several products with the name of the meter's product. `other-unit`: the meter is billed in another unit. `several-units`: the samples of the meter in the hour have several units, and the file of meters does not state which unit is billed. `unpriced`: the usage is billed without a price, because its product has no fixed price. `differs`: BillingStack has other numbers under the id of a row.
 	Reason UnmatchedUsageReason `json:"reason"`
 
 	// State The state of the subscription.
@@ -2218,7 +2218,7 @@ type UnmatchedUsage struct {
 	Unit           *string `json:"unit,omitempty"`
 }
 
-// UnmatchedUsageReason `no-subscription`: the project had no subscription at this time. `subscription-over`: the subscription had ended. `plan-gone`: BillingStack does not have the plan of the subscription; the usage is billed when the plan is back. `no-product`: the merchant has no product for the meter. `product-ambiguous`: the plan has several products with the name. `other-unit`: the meter is billed in another unit. `several-units`: the hour has several units of the meter, and the file of meters does not state which of them is billed. `unpriced`: the usage is billed without a price, because its product has no fixed price. `differs`: BillingStack has other numbers under the id of a row.
+// UnmatchedUsageReason `no-subscription`: the project had no subscription at this time. `subscription-over`: the subscription had ended. `plan-gone`: BillingStack does not have the plan of the subscription. The usage is billed when the plan is back. `no-product`: the merchant has no product for the meter. `product-ambiguous`: the plan has several products with the name of the meter's product. `other-unit`: the meter is billed in another unit. `several-units`: the samples of the meter in the hour have several units, and the file of meters does not state which unit is billed. `unpriced`: the usage is billed without a price, because its product has no fixed price. `differs`: BillingStack has other numbers under the id of a row.
 type UnmatchedUsageReason string
 
 // UnmatchedUsageList defines model for UnmatchedUsageList.
@@ -2249,10 +2249,10 @@ type Usage struct {
 	// Meter The name of the meter in Ceilometer, such as `vcpus`.
 	Meter string `json:"meter"`
 
-	// PlanID The plan of the subscription in this time. Empty before its order was accepted.
+	// PlanID The plan of the subscription in this time. Empty if the subscription was not ordered yet.
 	PlanID string `json:"plan_id"`
 
-	// State The state of the subscription in this time. Empty before its order was accepted.
+	// State The state of the subscription in this time. Empty if the subscription was not ordered yet.
 	State string    `json:"state"`
 	To    time.Time `json:"to"`
 
@@ -2267,22 +2267,22 @@ type UsageKind string
 type UsageBilling struct {
 	From time.Time `json:"from"`
 
-	// Hours The number of hours with stored usage. An hour of each project counts.
+	// Hours The number of hours with stored usage. An hour of two projects counts twice.
 	Hours int `json:"hours"`
 
-	// NextFrom If the call has left hours out: the time from which you repeat the call.
+	// NextFrom The beginning of the hours that the call has left out. Repeat the call from this time. Missing if the call has left out no hours.
 	NextFrom *time.Time `json:"next_from,omitempty"`
 
 	// Projects The number of projects.
 	Projects int `json:"projects"`
 
-	// To The hours from this time on are not part of the answer.
+	// To Only hours that begin before this time are billed again.
 	To time.Time `json:"to"`
 }
 
 // UsageBillingRequest defines model for UsageBillingRequest.
 type UsageBillingRequest struct {
-	// Current Whether usage that was billed takes the products, units, divisors and prices of now.
+	// Current If true, usage that was billed before is billed with the present products, units, divisors and prices.
 	Current *bool `json:"current,omitempty"`
 
 	// From Only hours that begin at this time or later.
@@ -2294,7 +2294,7 @@ type UsageBillingRequest struct {
 	// To Only hours that begin before this time, which must not be in the future. The range has at most 31 days.
 	To string `json:"to"`
 
-	// Why The reason. The log has it.
+	// Why The reason for the request. The service's log contains it.
 	Why string `json:"why"`
 }
 
@@ -2329,7 +2329,7 @@ type UsageRow struct {
 	// RunID The run that has posted the row.
 	RunID *string `json:"run_id,omitempty"`
 
-	// State A row is `waiting` until a run has posted it. It is `differing` if BillingStack has other numbers under its id: see `detail`.
+	// State A row is `waiting` until a run has posted it. A row is `differing` if BillingStack has other numbers under the id of the row: see `detail`.
 	State UsageRowState `json:"state"`
 	To    time.Time     `json:"to"`
 
@@ -2340,7 +2340,7 @@ type UsageRow struct {
 	Value string `json:"value"`
 }
 
-// UsageRowState A row is `waiting` until a run has posted it. It is `differing` if BillingStack has other numbers under its id: see `detail`.
+// UsageRowState A row is `waiting` until a run has posted it. A row is `differing` if BillingStack has other numbers under the id of the row: see `detail`.
 type UsageRowState string
 
 // UserName 1 to 255 characters. Control characters and characters above U+FFFF are not allowed.
@@ -2527,7 +2527,7 @@ type ListLedgerParams struct {
 
 // ListMerchantsParams defines parameters for ListMerchants.
 type ListMerchantsParams struct {
-	// Name Lists only merchants whose names contain this text. The case of letters is ignored; with SQLite, only the case of ASCII letters.
+	// Name Lists only merchants whose names contain this text. The case of letters is ignored. With SQLite, this applies only to ASCII letters.
 	Name *Name `form:"name,omitempty" json:"name,omitempty"`
 
 	// Limit Maximum number of objects.
@@ -3039,7 +3039,7 @@ type ClientInterface interface {
 
 	// ListLedger List the objects that runs have created, adopted or removed
 	//
-	// Send exactly one of the ids. For a project, the list has the entries of the project and of the role assignments on it. For a user, the list has the entries of all runs for the user. It also has entries of other runs about the user's role assignments on the projects of these runs. For a customer, the list has the entries of all runs about the customer. For a subscription, the list has the entries of all runs that created, adopted or removed the subscription. The entries of the newest run are first.
+	// Send exactly one of the ids. For a project, the list has the entries of the project and of the role assignments on it. For a user, the list has the entries of all runs for the user. If such a run has created or used a project, the list also has the user's role assignments on this project from other runs. For a customer, the list has the entries of all runs about the customer. For a subscription, the list has the entries of all runs that created, adopted or removed the subscription. The entries of the newest run are first.
 	//
 	// An entry names the object, the run, the step, the caller who asked for the run, and the upstream's request id. The entry also has the open and accepted findings about the object. Objects that no longer exist remain in the ledger. The field `findings` of the answer has the open and accepted findings about the id that you have sent, even if no run has created an object with this id.
 	//
@@ -3106,7 +3106,7 @@ type ClientInterface interface {
 
 	// RotateKey Create a new API key
 	//
-	// The previous key stays valid until the next rotation, so that the portal can switch to the new key. This call revokes all older keys. Only this answer contains the secret of the new key.
+	// The previous key stays valid until you create another key, so that the portal can switch to the new key. This call revokes all older keys. Only this answer contains the secret of the new key.
 	//
 	// Corresponds with POST /v1/merchants/{merchant_id}/keys (the `RotateKey` operationId).
 	RotateKey(ctx context.Context, merchantID MerchantID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3123,9 +3123,9 @@ type ClientInterface interface {
 
 	// SubscribeWithBody Subscribe a user to a plan
 	//
-	// X-Subject-Token holds the user's unscoped Keystone token, unless the order creates its user. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
+	// The header X-Subject-Token contains the user's unscoped Keystone token. If the order creates the user, leave this header out. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
 	//
-	// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. As for the operation registerUser, Tenantry never stores the password. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
+	// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. Tenantry never stores the password. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
 	//
 	// Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant. If the order has created the user, first log the user in: the operation logIn returns the unscoped token.
 	//
@@ -3136,9 +3136,9 @@ type ClientInterface interface {
 
 	// Subscribe Subscribe a user to a plan
 	//
-	// X-Subject-Token holds the user's unscoped Keystone token, unless the order creates its user. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
+	// The header X-Subject-Token contains the user's unscoped Keystone token. If the order creates the user, leave this header out. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
 	//
-	// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. As for the operation registerUser, Tenantry never stores the password. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
+	// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. Tenantry never stores the password. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
 	//
 	// Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant. If the order has created the user, first log the user in: the operation logIn returns the unscoped token.
 	//
@@ -3177,7 +3177,7 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/explanation (the `ExplainSubscription` operationId).
 	ExplainSubscription(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ReleaseSubscription Lift the hold of an ended subscription
+	// ReleaseSubscription Lift the hold on an ended subscription
 	//
 	// If the time `ends_at` has passed, Tenantry removes the tenant now. You can repeat the call. Only an operator can make this request.
 	//
@@ -3294,7 +3294,7 @@ type ClientInterface interface {
 
 	// GetUsage Show the usage of a subscription, and its rows for BillingStack
 	//
-	// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. If the plan or the state of the subscription changes within an hour, the hour is divided at this time. The usage of the products in the plan becomes rows, which runs of the workflow `post-usage` post to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference. An answer has about 2,000 usages at most. The link `next` leads to the remaining hours.
+	// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. If the plan or the state of the subscription changes within an hour, the hour is divided at the time of the change. The usage of the products in the plan becomes rows. Runs of the workflow `post-usage` post these rows to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference. An answer has about 2,000 usages at most. The link `next` leads to the remaining hours.
 	//
 	// Corresponds with GET /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/usage (the `GetUsage` operationId).
 	GetUsage(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, params *GetUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3319,7 +3319,11 @@ type ClientInterface interface {
 
 	// BillUsageAgainWithBody Bill the usage of hours again
 	//
-	// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as entries with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, it gets the present values. If they differ, one row takes back the usage of the old product at the old price, and another row has the usage of the new product. You can repeat the call: if nothing has changed, no rows are written. If the range has the usage of many hours and projects, the call stops early, at the end of an hour. The answer then has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
+	// The stored usage of the hours in the range is billed again, two minutes after the call. If the reason why usage was not billed no longer applies, the usage becomes rows. The hours are removed from the unmatched usage, and are added again if the reason still applies.
+	//
+	// With `subscription_id`, only the usage of this subscription is billed again. In this case, entries about several subscriptions, such as entries with the reason `no-product`, keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, the meter gets the present values. If the present values differ from the old values, one row takes back the usage of the old product at the old price, and another row has the usage of the new product.
+	//
+	// You can repeat the call: if nothing has changed, no rows are written. If the range has the usage of many hours and projects, the call stops early, at the end of an hour, and the answer has the field `next_from`. In this case, repeat the call with `next_from` as the beginning of the range. Only an operator can make this request. The service's log contains the reason in the field `why`.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3328,7 +3332,11 @@ type ClientInterface interface {
 
 	// BillUsageAgain Bill the usage of hours again
 	//
-	// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as entries with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, it gets the present values. If they differ, one row takes back the usage of the old product at the old price, and another row has the usage of the new product. You can repeat the call: if nothing has changed, no rows are written. If the range has the usage of many hours and projects, the call stops early, at the end of an hour. The answer then has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
+	// The stored usage of the hours in the range is billed again, two minutes after the call. If the reason why usage was not billed no longer applies, the usage becomes rows. The hours are removed from the unmatched usage, and are added again if the reason still applies.
+	//
+	// With `subscription_id`, only the usage of this subscription is billed again. In this case, entries about several subscriptions, such as entries with the reason `no-product`, keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, the meter gets the present values. If the present values differ from the old values, one row takes back the usage of the old product at the old price, and another row has the usage of the new product.
+	//
+	// You can repeat the call: if nothing has changed, no rows are written. If the range has the usage of many hours and projects, the call stops early, at the end of an hour, and the answer has the field `next_from`. In this case, repeat the call with `next_from` as the beginning of the range. Only an operator can make this request. The service's log contains the reason in the field `why`.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3337,7 +3345,7 @@ type ClientInterface interface {
 
 	// ListUnmatchedUsage List usage that is not billed as it should be
 	//
-	// The list covers the last 30 days. It has one entry for all hours with usage of the same kind and reason.
+	// The list covers the last 30 days. Hours whose usage differs only in the time and the amount share an entry.
 	//
 	// Corresponds with GET /v1/merchants/{merchant_id}/usage/unmatched (the `ListUnmatchedUsage` operationId).
 	ListUnmatchedUsage(ctx context.Context, merchantID MerchantID, params *ListUnmatchedUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3346,7 +3354,7 @@ type ClientInterface interface {
 	//
 	// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key, name and e-mail address, the answer is the same run. Use a new key for each user.
 	//
-	// Tenantry never stores the password. If the replica that received the password ends, the run waits with the reason `password`. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. While the run waits for a password, a repeated call gives it this password. At any other time, Tenantry ignores the password of a repeated call. If the visitor has left, cancel the run.
+	// Tenantry never stores the password. If the replica that received the password ends, the run waits with the reason `password`. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. While the run waits for a password, the run takes the password of a repeated call. At any other time, Tenantry ignores the password of a repeated call. If the visitor has left, cancel the run.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3357,7 +3365,7 @@ type ClientInterface interface {
 	//
 	// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key, name and e-mail address, the answer is the same run. Use a new key for each user.
 	//
-	// Tenantry never stores the password. If the replica that received the password ends, the run waits with the reason `password`. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. While the run waits for a password, a repeated call gives it this password. At any other time, Tenantry ignores the password of a repeated call. If the visitor has left, cancel the run.
+	// Tenantry never stores the password. If the replica that received the password ends, the run waits with the reason `password`. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. While the run waits for a password, the run takes the password of a repeated call. At any other time, Tenantry ignores the password of a repeated call. If the visitor has left, cancel the run.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3380,7 +3388,7 @@ type ClientInterface interface {
 
 	// CreateRepairPlanWithBody Plan the repairs of open findings
 	//
-	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan. Its entries never change: they only get approvals and results. A repeated call creates another plan.
+	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan. Apart from approvals and results, its entries never change. A repeated call creates another plan.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3389,7 +3397,7 @@ type ClientInterface interface {
 
 	// CreateRepairPlan Plan the repairs of open findings
 	//
-	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan. Its entries never change: they only get approvals and results. A repeated call creates another plan.
+	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan. Apart from approvals and results, its entries never change. A repeated call creates another plan.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3405,7 +3413,7 @@ type ClientInterface interface {
 
 	// ApproveRepairsWithBody Approve entries of a repair plan, or withdraw approvals
 	//
-	// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries in its body. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
+	// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries in its body. If an entry was approved before, the earlier approval stays. If an entry has a run, a withdrawal has no effect. To stop the run, hold or cancel it.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3414,7 +3422,7 @@ type ClientInterface interface {
 
 	// ApproveRepairs Approve entries of a repair plan, or withdraw approvals
 	//
-	// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries in its body. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
+	// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries in its body. If an entry was approved before, the earlier approval stays. If an entry has a run, a withdrawal has no effect. To stop the run, hold or cancel it.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3489,7 +3497,7 @@ type ClientInterface interface {
 
 	// ListRunEvents Show or follow the history of a run
 	//
-	// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its `seq`. To resume a broken stream, send the header Last-Event-ID with the id of the last event that you received. The status 204 then means that you have received all events.
+	// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its `seq`. To resume a broken stream, send the header Last-Event-ID with the id of the last event that you received. If the answer has the status 204, you have received all events.
 	//
 	// Corresponds with GET /v1/runs/{run_id}/events (the `ListRunEvents` operationId).
 	ListRunEvents(ctx context.Context, runID RunID, params *ListRunEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3528,7 +3536,7 @@ type ClientInterface interface {
 
 	// SkipStepWithBody Skip a step
 	//
-	// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind of the run then lists the objects that are not removed from Keystone or BillingStack.
+	// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. If you skip an undo, the field left_behind of the run lists the objects that are not removed from Keystone or BillingStack.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -3537,7 +3545,7 @@ type ClientInterface interface {
 
 	// SkipStep Skip a step
 	//
-	// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind of the run then lists the objects that are not removed from Keystone or BillingStack.
+	// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. If you skip an undo, the field left_behind of the run lists the objects that are not removed from Keystone or BillingStack.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3546,7 +3554,7 @@ type ClientInterface interface {
 
 	// GetSettings Show the settings of the replica that answers
 	//
-	// Secrets are masked. The addresses and credentials of clouds, which `OS_*` and clouds.yaml contain, are not settings.
+	// Secrets are masked. The answer does not contain the addresses and credentials of clouds. These are in the variables `OS_*` and in clouds.yaml.
 	//
 	// Corresponds with GET /v1/settings (the `GetSettings` operationId).
 	GetSettings(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3578,7 +3586,7 @@ type ClientInterface interface {
 
 	// GetUser Show a user as it is in Keystone now
 	//
-	// The answer is read from Keystone, and shows the state of the user and the user's roles. Only users of runs can be shown. A portal can show only users of its merchant's runs. The answer has the roles on at most 10 tenants: the tenants of the user's newest runs. Inherited roles, and roles through groups, are not shown.
+	// The answer is read from Keystone, and shows the state of the user and the user's roles. A user can be shown only if a run is about the user. A portal can show only users of its merchant's runs. The answer has the roles on at most 10 tenants: the tenants of the user's newest runs. Inherited roles, and roles through groups, are not shown.
 	//
 	// Corresponds with GET /v1/users/{user_id} (the `GetUser` operationId).
 	GetUser(ctx context.Context, userID KeystoneID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3879,7 +3887,7 @@ func (c *Client) AcceptFinding(ctx context.Context, findingID FindingID, body Ac
 
 // ListLedger List the objects that runs have created, adopted or removed
 //
-// Send exactly one of the ids. For a project, the list has the entries of the project and of the role assignments on it. For a user, the list has the entries of all runs for the user. It also has entries of other runs about the user's role assignments on the projects of these runs. For a customer, the list has the entries of all runs about the customer. For a subscription, the list has the entries of all runs that created, adopted or removed the subscription. The entries of the newest run are first.
+// Send exactly one of the ids. For a project, the list has the entries of the project and of the role assignments on it. For a user, the list has the entries of all runs for the user. If such a run has created or used a project, the list also has the user's role assignments on this project from other runs. For a customer, the list has the entries of all runs about the customer. For a subscription, the list has the entries of all runs that created, adopted or removed the subscription. The entries of the newest run are first.
 //
 // An entry names the object, the run, the step, the caller who asked for the run, and the upstream's request id. The entry also has the open and accepted findings about the object. Objects that no longer exist remain in the ledger. The field `findings` of the answer has the open and accepted findings about the id that you have sent, even if no run has created an object with this id.
 //
@@ -4036,7 +4044,7 @@ func (c *Client) ListKeys(ctx context.Context, merchantID MerchantID, params *Li
 
 // RotateKey Create a new API key
 //
-// The previous key stays valid until the next rotation, so that the portal can switch to the new key. This call revokes all older keys. Only this answer contains the secret of the new key.
+// The previous key stays valid until you create another key, so that the portal can switch to the new key. This call revokes all older keys. Only this answer contains the secret of the new key.
 //
 // Corresponds with POST /v1/merchants/{merchant_id}/keys (the `RotateKey` operationId).
 func (c *Client) RotateKey(ctx context.Context, merchantID MerchantID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4083,9 +4091,9 @@ func (c *Client) ListSubscriptions(ctx context.Context, merchantID MerchantID, p
 
 // SubscribeWithBody Subscribe a user to a plan
 //
-// X-Subject-Token holds the user's unscoped Keystone token, unless the order creates its user. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
+// The header X-Subject-Token contains the user's unscoped Keystone token. If the order creates the user, leave this header out. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
 //
-// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. As for the operation registerUser, Tenantry never stores the password. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
+// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. Tenantry never stores the password. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
 //
 // Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant. If the order has created the user, first log the user in: the operation logIn returns the unscoped token.
 //
@@ -4106,9 +4114,9 @@ func (c *Client) SubscribeWithBody(ctx context.Context, merchantID MerchantID, p
 
 // Subscribe Subscribe a user to a plan
 //
-// X-Subject-Token holds the user's unscoped Keystone token, unless the order creates its user. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
+// The header X-Subject-Token contains the user's unscoped Keystone token. If the order creates the user, leave this header out. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
 //
-// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. As for the operation registerUser, Tenantry never stores the password. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
+// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. Tenantry never stores the password. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
 //
 // Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant. If the order has created the user, first log the user in: the operation logIn returns the unscoped token.
 //
@@ -4197,7 +4205,7 @@ func (c *Client) ExplainSubscription(ctx context.Context, merchantID MerchantID,
 	return c.Client.Do(req)
 }
 
-// ReleaseSubscription Lift the hold of an ended subscription
+// ReleaseSubscription Lift the hold on an ended subscription
 //
 // If the time `ends_at` has passed, Tenantry removes the tenant now. You can repeat the call. Only an operator can make this request.
 //
@@ -4444,7 +4452,7 @@ func (c *Client) UnsubscribeSubscription(ctx context.Context, merchantID Merchan
 
 // GetUsage Show the usage of a subscription, and its rows for BillingStack
 //
-// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. If the plan or the state of the subscription changes within an hour, the hour is divided at this time. The usage of the products in the plan becomes rows, which runs of the workflow `post-usage` post to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference. An answer has about 2,000 usages at most. The link `next` leads to the remaining hours.
+// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. If the plan or the state of the subscription changes within an hour, the hour is divided at the time of the change. The usage of the products in the plan becomes rows. Runs of the workflow `post-usage` post these rows to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference. An answer has about 2,000 usages at most. The link `next` leads to the remaining hours.
 //
 // Corresponds with GET /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/usage (the `GetUsage` operationId).
 func (c *Client) GetUsage(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, params *GetUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4499,7 +4507,11 @@ func (c *Client) LogIn(ctx context.Context, merchantID MerchantID, params *LogIn
 
 // BillUsageAgainWithBody Bill the usage of hours again
 //
-// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as entries with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, it gets the present values. If they differ, one row takes back the usage of the old product at the old price, and another row has the usage of the new product. You can repeat the call: if nothing has changed, no rows are written. If the range has the usage of many hours and projects, the call stops early, at the end of an hour. The answer then has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
+// The stored usage of the hours in the range is billed again, two minutes after the call. If the reason why usage was not billed no longer applies, the usage becomes rows. The hours are removed from the unmatched usage, and are added again if the reason still applies.
+//
+// With `subscription_id`, only the usage of this subscription is billed again. In this case, entries about several subscriptions, such as entries with the reason `no-product`, keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, the meter gets the present values. If the present values differ from the old values, one row takes back the usage of the old product at the old price, and another row has the usage of the new product.
+//
+// You can repeat the call: if nothing has changed, no rows are written. If the range has the usage of many hours and projects, the call stops early, at the end of an hour, and the answer has the field `next_from`. In this case, repeat the call with `next_from` as the beginning of the range. Only an operator can make this request. The service's log contains the reason in the field `why`.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4518,7 +4530,11 @@ func (c *Client) BillUsageAgainWithBody(ctx context.Context, merchantID Merchant
 
 // BillUsageAgain Bill the usage of hours again
 //
-// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as entries with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, it gets the present values. If they differ, one row takes back the usage of the old product at the old price, and another row has the usage of the new product. You can repeat the call: if nothing has changed, no rows are written. If the range has the usage of many hours and projects, the call stops early, at the end of an hour. The answer then has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
+// The stored usage of the hours in the range is billed again, two minutes after the call. If the reason why usage was not billed no longer applies, the usage becomes rows. The hours are removed from the unmatched usage, and are added again if the reason still applies.
+//
+// With `subscription_id`, only the usage of this subscription is billed again. In this case, entries about several subscriptions, such as entries with the reason `no-product`, keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, the meter gets the present values. If the present values differ from the old values, one row takes back the usage of the old product at the old price, and another row has the usage of the new product.
+//
+// You can repeat the call: if nothing has changed, no rows are written. If the range has the usage of many hours and projects, the call stops early, at the end of an hour, and the answer has the field `next_from`. In this case, repeat the call with `next_from` as the beginning of the range. Only an operator can make this request. The service's log contains the reason in the field `why`.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4537,7 +4553,7 @@ func (c *Client) BillUsageAgain(ctx context.Context, merchantID MerchantID, body
 
 // ListUnmatchedUsage List usage that is not billed as it should be
 //
-// The list covers the last 30 days. It has one entry for all hours with usage of the same kind and reason.
+// The list covers the last 30 days. Hours whose usage differs only in the time and the amount share an entry.
 //
 // Corresponds with GET /v1/merchants/{merchant_id}/usage/unmatched (the `ListUnmatchedUsage` operationId).
 func (c *Client) ListUnmatchedUsage(ctx context.Context, merchantID MerchantID, params *ListUnmatchedUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4556,7 +4572,7 @@ func (c *Client) ListUnmatchedUsage(ctx context.Context, merchantID MerchantID, 
 //
 // A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key, name and e-mail address, the answer is the same run. Use a new key for each user.
 //
-// Tenantry never stores the password. If the replica that received the password ends, the run waits with the reason `password`. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. While the run waits for a password, a repeated call gives it this password. At any other time, Tenantry ignores the password of a repeated call. If the visitor has left, cancel the run.
+// Tenantry never stores the password. If the replica that received the password ends, the run waits with the reason `password`. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. While the run waits for a password, the run takes the password of a repeated call. At any other time, Tenantry ignores the password of a repeated call. If the visitor has left, cancel the run.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4577,7 +4593,7 @@ func (c *Client) RegisterUserWithBody(ctx context.Context, merchantID MerchantID
 //
 // A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key, name and e-mail address, the answer is the same run. Use a new key for each user.
 //
-// Tenantry never stores the password. If the replica that received the password ends, the run waits with the reason `password`. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. While the run waits for a password, a repeated call gives it this password. At any other time, Tenantry ignores the password of a repeated call. If the visitor has left, cancel the run.
+// Tenantry never stores the password. If the replica that received the password ends, the run waits with the reason `password`. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. While the run waits for a password, the run takes the password of a repeated call. At any other time, Tenantry ignores the password of a repeated call. If the visitor has left, cancel the run.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4630,7 +4646,7 @@ func (c *Client) ListRepairPlans(ctx context.Context, params *ListRepairPlansPar
 
 // CreateRepairPlanWithBody Plan the repairs of open findings
 //
-// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan. Its entries never change: they only get approvals and results. A repeated call creates another plan.
+// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan. Apart from approvals and results, its entries never change. A repeated call creates another plan.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4649,7 +4665,7 @@ func (c *Client) CreateRepairPlanWithBody(ctx context.Context, contentType strin
 
 // CreateRepairPlan Plan the repairs of open findings
 //
-// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan. Its entries never change: they only get approvals and results. A repeated call creates another plan.
+// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan. Apart from approvals and results, its entries never change. A repeated call creates another plan.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4685,7 +4701,7 @@ func (c *Client) GetRepairPlan(ctx context.Context, planID RepairPlanID, reqEdit
 
 // ApproveRepairsWithBody Approve entries of a repair plan, or withdraw approvals
 //
-// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries in its body. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
+// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries in its body. If an entry was approved before, the earlier approval stays. If an entry has a run, a withdrawal has no effect. To stop the run, hold or cancel it.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4704,7 +4720,7 @@ func (c *Client) ApproveRepairsWithBody(ctx context.Context, planID RepairPlanID
 
 // ApproveRepairs Approve entries of a repair plan, or withdraw approvals
 //
-// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries in its body. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
+// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries in its body. If an entry was approved before, the earlier approval stays. If an entry has a run, a withdrawal has no effect. To stop the run, hold or cancel it.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4869,7 +4885,7 @@ func (c *Client) CompensateRun(ctx context.Context, runID RunID, params *Compens
 
 // ListRunEvents Show or follow the history of a run
 //
-// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its `seq`. To resume a broken stream, send the header Last-Event-ID with the id of the last event that you received. The status 204 then means that you have received all events.
+// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its `seq`. To resume a broken stream, send the header Last-Event-ID with the id of the last event that you received. If the answer has the status 204, you have received all events.
 //
 // Corresponds with GET /v1/runs/{run_id}/events (the `ListRunEvents` operationId).
 func (c *Client) ListRunEvents(ctx context.Context, runID RunID, params *ListRunEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4958,7 +4974,7 @@ func (c *Client) RetryRun(ctx context.Context, runID RunID, params *RetryRunPara
 
 // SkipStepWithBody Skip a step
 //
-// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind of the run then lists the objects that are not removed from Keystone or BillingStack.
+// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. If you skip an undo, the field left_behind of the run lists the objects that are not removed from Keystone or BillingStack.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4977,7 +4993,7 @@ func (c *Client) SkipStepWithBody(ctx context.Context, runID RunID, params *Skip
 
 // SkipStep Skip a step
 //
-// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind of the run then lists the objects that are not removed from Keystone or BillingStack.
+// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. If you skip an undo, the field left_behind of the run lists the objects that are not removed from Keystone or BillingStack.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4996,7 +5012,7 @@ func (c *Client) SkipStep(ctx context.Context, runID RunID, params *SkipStepPara
 
 // GetSettings Show the settings of the replica that answers
 //
-// Secrets are masked. The addresses and credentials of clouds, which `OS_*` and clouds.yaml contain, are not settings.
+// Secrets are masked. The answer does not contain the addresses and credentials of clouds. These are in the variables `OS_*` and in clouds.yaml.
 //
 // Corresponds with GET /v1/settings (the `GetSettings` operationId).
 func (c *Client) GetSettings(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -5068,7 +5084,7 @@ func (c *Client) PostSamples(ctx context.Context, body PostSamplesJSONRequestBod
 
 // GetUser Show a user as it is in Keystone now
 //
-// The answer is read from Keystone, and shows the state of the user and the user's roles. Only users of runs can be shown. A portal can show only users of its merchant's runs. The answer has the roles on at most 10 tenants: the tenants of the user's newest runs. Inherited roles, and roles through groups, are not shown.
+// The answer is read from Keystone, and shows the state of the user and the user's roles. A user can be shown only if a run is about the user. A portal can show only users of its merchant's runs. The answer has the roles on at most 10 tenants: the tenants of the user's newest runs. Inherited roles, and roles through groups, are not shown.
 //
 // Corresponds with GET /v1/users/{user_id} (the `GetUser` operationId).
 func (c *Client) GetUser(ctx context.Context, userID KeystoneID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -8707,7 +8723,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListLedgerWithResponse List the objects that runs have created, adopted or removed
 	//
-	// Send exactly one of the ids. For a project, the list has the entries of the project and of the role assignments on it. For a user, the list has the entries of all runs for the user. It also has entries of other runs about the user's role assignments on the projects of these runs. For a customer, the list has the entries of all runs about the customer. For a subscription, the list has the entries of all runs that created, adopted or removed the subscription. The entries of the newest run are first.
+	// Send exactly one of the ids. For a project, the list has the entries of the project and of the role assignments on it. For a user, the list has the entries of all runs for the user. If such a run has created or used a project, the list also has the user's role assignments on this project from other runs. For a customer, the list has the entries of all runs about the customer. For a subscription, the list has the entries of all runs that created, adopted or removed the subscription. The entries of the newest run are first.
 	//
 	// An entry names the object, the run, the step, the caller who asked for the run, and the upstream's request id. The entry also has the open and accepted findings about the object. Objects that no longer exist remain in the ledger. The field `findings` of the answer has the open and accepted findings about the id that you have sent, even if no run has created an object with this id.
 	//
@@ -8784,7 +8800,7 @@ type ClientWithResponsesInterface interface {
 
 	// RotateKeyWithResponse Create a new API key
 	//
-	// The previous key stays valid until the next rotation, so that the portal can switch to the new key. This call revokes all older keys. Only this answer contains the secret of the new key.
+	// The previous key stays valid until you create another key, so that the portal can switch to the new key. This call revokes all older keys. Only this answer contains the secret of the new key.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -8807,9 +8823,9 @@ type ClientWithResponsesInterface interface {
 
 	// SubscribeWithBodyWithResponse Subscribe a user to a plan
 	//
-	// X-Subject-Token holds the user's unscoped Keystone token, unless the order creates its user. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
+	// The header X-Subject-Token contains the user's unscoped Keystone token. If the order creates the user, leave this header out. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
 	//
-	// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. As for the operation registerUser, Tenantry never stores the password. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
+	// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. Tenantry never stores the password. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
 	//
 	// Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant. If the order has created the user, first log the user in: the operation logIn returns the unscoped token.
 	//
@@ -8820,9 +8836,9 @@ type ClientWithResponsesInterface interface {
 
 	// SubscribeWithResponse Subscribe a user to a plan
 	//
-	// X-Subject-Token holds the user's unscoped Keystone token, unless the order creates its user. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
+	// The header X-Subject-Token contains the user's unscoped Keystone token. If the order creates the user, leave this header out. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
 	//
-	// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. As for the operation registerUser, Tenantry never stores the password. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
+	// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. Tenantry never stores the password. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
 	//
 	// Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant. If the order has created the user, first log the user in: the operation logIn returns the unscoped token.
 	//
@@ -8865,7 +8881,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/merchants/{merchant_id}/subscriptions/{subscription_id}/explanation (the `ExplainSubscription` operationId).
 	ExplainSubscriptionWithResponse(ctx context.Context, merchantID MerchantID, subscriptionID SubscriptionID, reqEditors ...RequestEditorFn) (*ExplainSubscriptionResponse, error)
 
-	// ReleaseSubscriptionWithResponse Lift the hold of an ended subscription
+	// ReleaseSubscriptionWithResponse Lift the hold on an ended subscription
 	//
 	// If the time `ends_at` has passed, Tenantry removes the tenant now. You can repeat the call. Only an operator can make this request.
 	//
@@ -8984,7 +9000,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetUsageWithResponse Show the usage of a subscription, and its rows for BillingStack
 	//
-	// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. If the plan or the state of the subscription changes within an hour, the hour is divided at this time. The usage of the products in the plan becomes rows, which runs of the workflow `post-usage` post to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference. An answer has about 2,000 usages at most. The link `next` leads to the remaining hours.
+	// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. If the plan or the state of the subscription changes within an hour, the hour is divided at the time of the change. The usage of the products in the plan becomes rows. Runs of the workflow `post-usage` post these rows to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference. An answer has about 2,000 usages at most. The link `next` leads to the remaining hours.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -9011,7 +9027,11 @@ type ClientWithResponsesInterface interface {
 
 	// BillUsageAgainWithBodyWithResponse Bill the usage of hours again
 	//
-	// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as entries with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, it gets the present values. If they differ, one row takes back the usage of the old product at the old price, and another row has the usage of the new product. You can repeat the call: if nothing has changed, no rows are written. If the range has the usage of many hours and projects, the call stops early, at the end of an hour. The answer then has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
+	// The stored usage of the hours in the range is billed again, two minutes after the call. If the reason why usage was not billed no longer applies, the usage becomes rows. The hours are removed from the unmatched usage, and are added again if the reason still applies.
+	//
+	// With `subscription_id`, only the usage of this subscription is billed again. In this case, entries about several subscriptions, such as entries with the reason `no-product`, keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, the meter gets the present values. If the present values differ from the old values, one row takes back the usage of the old product at the old price, and another row has the usage of the new product.
+	//
+	// You can repeat the call: if nothing has changed, no rows are written. If the range has the usage of many hours and projects, the call stops early, at the end of an hour, and the answer has the field `next_from`. In this case, repeat the call with `next_from` as the beginning of the range. Only an operator can make this request. The service's log contains the reason in the field `why`.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9020,7 +9040,11 @@ type ClientWithResponsesInterface interface {
 
 	// BillUsageAgainWithResponse Bill the usage of hours again
 	//
-	// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as entries with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, it gets the present values. If they differ, one row takes back the usage of the old product at the old price, and another row has the usage of the new product. You can repeat the call: if nothing has changed, no rows are written. If the range has the usage of many hours and projects, the call stops early, at the end of an hour. The answer then has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
+	// The stored usage of the hours in the range is billed again, two minutes after the call. If the reason why usage was not billed no longer applies, the usage becomes rows. The hours are removed from the unmatched usage, and are added again if the reason still applies.
+	//
+	// With `subscription_id`, only the usage of this subscription is billed again. In this case, entries about several subscriptions, such as entries with the reason `no-product`, keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, the meter gets the present values. If the present values differ from the old values, one row takes back the usage of the old product at the old price, and another row has the usage of the new product.
+	//
+	// You can repeat the call: if nothing has changed, no rows are written. If the range has the usage of many hours and projects, the call stops early, at the end of an hour, and the answer has the field `next_from`. In this case, repeat the call with `next_from` as the beginning of the range. Only an operator can make this request. The service's log contains the reason in the field `why`.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9029,7 +9053,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListUnmatchedUsageWithResponse List usage that is not billed as it should be
 	//
-	// The list covers the last 30 days. It has one entry for all hours with usage of the same kind and reason.
+	// The list covers the last 30 days. Hours whose usage differs only in the time and the amount share an entry.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -9040,7 +9064,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key, name and e-mail address, the answer is the same run. Use a new key for each user.
 	//
-	// Tenantry never stores the password. If the replica that received the password ends, the run waits with the reason `password`. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. While the run waits for a password, a repeated call gives it this password. At any other time, Tenantry ignores the password of a repeated call. If the visitor has left, cancel the run.
+	// Tenantry never stores the password. If the replica that received the password ends, the run waits with the reason `password`. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. While the run waits for a password, the run takes the password of a repeated call. At any other time, Tenantry ignores the password of a repeated call. If the visitor has left, cancel the run.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9051,7 +9075,7 @@ type ClientWithResponsesInterface interface {
 	//
 	// A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key, name and e-mail address, the answer is the same run. Use a new key for each user.
 	//
-	// Tenantry never stores the password. If the replica that received the password ends, the run waits with the reason `password`. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. While the run waits for a password, a repeated call gives it this password. At any other time, Tenantry ignores the password of a repeated call. If the visitor has left, cancel the run.
+	// Tenantry never stores the password. If the replica that received the password ends, the run waits with the reason `password`. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. While the run waits for a password, the run takes the password of a repeated call. At any other time, Tenantry ignores the password of a repeated call. If the visitor has left, cancel the run.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9078,7 +9102,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateRepairPlanWithBodyWithResponse Plan the repairs of open findings
 	//
-	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan. Its entries never change: they only get approvals and results. A repeated call creates another plan.
+	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan. Apart from approvals and results, its entries never change. A repeated call creates another plan.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9087,7 +9111,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateRepairPlanWithResponse Plan the repairs of open findings
 	//
-	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan. Its entries never change: they only get approvals and results. A repeated call creates another plan.
+	// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan. Apart from approvals and results, its entries never change. A repeated call creates another plan.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9105,7 +9129,7 @@ type ClientWithResponsesInterface interface {
 
 	// ApproveRepairsWithBodyWithResponse Approve entries of a repair plan, or withdraw approvals
 	//
-	// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries in its body. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
+	// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries in its body. If an entry was approved before, the earlier approval stays. If an entry has a run, a withdrawal has no effect. To stop the run, hold or cancel it.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9114,7 +9138,7 @@ type ClientWithResponsesInterface interface {
 
 	// ApproveRepairsWithResponse Approve entries of a repair plan, or withdraw approvals
 	//
-	// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries in its body. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
+	// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries in its body. If an entry was approved before, the earlier approval stays. If an entry has a run, a withdrawal has no effect. To stop the run, hold or cancel it.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9193,7 +9217,7 @@ type ClientWithResponsesInterface interface {
 
 	// ListRunEventsWithResponse Show or follow the history of a run
 	//
-	// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its `seq`. To resume a broken stream, send the header Last-Event-ID with the id of the last event that you received. The status 204 then means that you have received all events.
+	// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its `seq`. To resume a broken stream, send the header Last-Event-ID with the id of the last event that you received. If the answer has the status 204, you have received all events.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -9234,7 +9258,7 @@ type ClientWithResponsesInterface interface {
 
 	// SkipStepWithBodyWithResponse Skip a step
 	//
-	// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind of the run then lists the objects that are not removed from Keystone or BillingStack.
+	// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. If you skip an undo, the field left_behind of the run lists the objects that are not removed from Keystone or BillingStack.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9243,7 +9267,7 @@ type ClientWithResponsesInterface interface {
 
 	// SkipStepWithResponse Skip a step
 	//
-	// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind of the run then lists the objects that are not removed from Keystone or BillingStack.
+	// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. If you skip an undo, the field left_behind of the run lists the objects that are not removed from Keystone or BillingStack.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9252,7 +9276,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetSettingsWithResponse Show the settings of the replica that answers
 	//
-	// Secrets are masked. The addresses and credentials of clouds, which `OS_*` and clouds.yaml contain, are not settings.
+	// Secrets are masked. The answer does not contain the addresses and credentials of clouds. These are in the variables `OS_*` and in clouds.yaml.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -9288,7 +9312,7 @@ type ClientWithResponsesInterface interface {
 
 	// GetUserWithResponse Show a user as it is in Keystone now
 	//
-	// The answer is read from Keystone, and shows the state of the user and the user's roles. Only users of runs can be shown. A portal can show only users of its merchant's runs. The answer has the roles on at most 10 tenants: the tenants of the user's newest runs. Inherited roles, and roles through groups, are not shown.
+	// The answer is read from Keystone, and shows the state of the user and the user's roles. A user can be shown only if a run is about the user. A portal can show only users of its merchant's runs. The answer has the roles on at most 10 tenants: the tenants of the user's newest runs. Inherited roles, and roles through groups, are not shown.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -17195,7 +17219,7 @@ func (c *ClientWithResponses) AcceptFindingWithResponse(ctx context.Context, fin
 
 // ListLedgerWithResponse List the objects that runs have created, adopted or removed
 //
-// Send exactly one of the ids. For a project, the list has the entries of the project and of the role assignments on it. For a user, the list has the entries of all runs for the user. It also has entries of other runs about the user's role assignments on the projects of these runs. For a customer, the list has the entries of all runs about the customer. For a subscription, the list has the entries of all runs that created, adopted or removed the subscription. The entries of the newest run are first.
+// Send exactly one of the ids. For a project, the list has the entries of the project and of the role assignments on it. For a user, the list has the entries of all runs for the user. If such a run has created or used a project, the list also has the user's role assignments on this project from other runs. For a customer, the list has the entries of all runs about the customer. For a subscription, the list has the entries of all runs that created, adopted or removed the subscription. The entries of the newest run are first.
 //
 // An entry names the object, the run, the step, the caller who asked for the run, and the upstream's request id. The entry also has the open and accepted findings about the object. Objects that no longer exist remain in the ledger. The field `findings` of the answer has the open and accepted findings about the id that you have sent, even if no run has created an object with this id.
 //
@@ -17326,7 +17350,7 @@ func (c *ClientWithResponses) ListKeysWithResponse(ctx context.Context, merchant
 
 // RotateKeyWithResponse Create a new API key
 //
-// The previous key stays valid until the next rotation, so that the portal can switch to the new key. This call revokes all older keys. Only this answer contains the secret of the new key.
+// The previous key stays valid until you create another key, so that the portal can switch to the new key. This call revokes all older keys. Only this answer contains the secret of the new key.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17367,9 +17391,9 @@ func (c *ClientWithResponses) ListSubscriptionsWithResponse(ctx context.Context,
 
 // SubscribeWithBodyWithResponse Subscribe a user to a plan
 //
-// X-Subject-Token holds the user's unscoped Keystone token, unless the order creates its user. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
+// The header X-Subject-Token contains the user's unscoped Keystone token. If the order creates the user, leave this header out. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
 //
-// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. As for the operation registerUser, Tenantry never stores the password. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
+// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. Tenantry never stores the password. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
 //
 // Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant. If the order has created the user, first log the user in: the operation logIn returns the unscoped token.
 //
@@ -17386,9 +17410,9 @@ func (c *ClientWithResponses) SubscribeWithBodyWithResponse(ctx context.Context,
 
 // SubscribeWithResponse Subscribe a user to a plan
 //
-// X-Subject-Token holds the user's unscoped Keystone token, unless the order creates its user. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
+// The header X-Subject-Token contains the user's unscoped Keystone token. If the order creates the user, leave this header out. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key and body, the answer is the same run, and the user is not subscribed again. Use a new key for each user, because a repeated call does not check the token. Keys of accepted orders never expire. You can use the key of a refused order again. With `dry_run`, the answer says what the run would do.
 //
-// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. As for the operation registerUser, Tenantry never stores the password. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
+// With the field `user` in place of the header X-Subject-Token, the run first creates the user in the merchant's domain and logs the user in. If the run is compensated, it removes the user. Tenantry never stores the password. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. If you repeat the call with another password, the answer is still the same run.
 //
 // Only the first answer with the status 201 contains the user's token for the customer tenant. After a 202, or after a lost answer, wait until the run has succeeded. Then exchange the user's unscoped token at Keystone: POST /v3/auth/tokens with the body `{"auth": {"identity": {"methods": ["token"], "token": {"id": "USER_TOKEN"}}, "scope": {"project": {"id": "CUSTOMER_TENANT_ID"}}}}`. Replace USER_TOKEN with the user's unscoped token, and CUSTOMER_TENANT_ID with the field customer_tenant_id of the run's result. The header X-Subject-Token of Keystone's answer contains the token for the customer tenant. If the order has created the user, first log the user in: the operation logIn returns the unscoped token.
 //
@@ -17461,7 +17485,7 @@ func (c *ClientWithResponses) ExplainSubscriptionWithResponse(ctx context.Contex
 	return ParseExplainSubscriptionResponse(rsp)
 }
 
-// ReleaseSubscriptionWithResponse Lift the hold of an ended subscription
+// ReleaseSubscriptionWithResponse Lift the hold on an ended subscription
 //
 // If the time `ends_at` has passed, Tenantry removes the tenant now. You can repeat the call. Only an operator can make this request.
 //
@@ -17658,7 +17682,7 @@ func (c *ClientWithResponses) UnsubscribeSubscriptionWithResponse(ctx context.Co
 
 // GetUsageWithResponse Show the usage of a subscription, and its rows for BillingStack
 //
-// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. If the plan or the state of the subscription changes within an hour, the hour is divided at this time. The usage of the products in the plan becomes rows, which runs of the workflow `post-usage` post to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference. An answer has about 2,000 usages at most. The link `next` leads to the remaining hours.
+// The usage is computed from the samples of Ceilometer, 15 minutes after the end of each hour. If the plan or the state of the subscription changes within an hour, the hour is divided at the time of the change. The usage of the products in the plan becomes rows. Runs of the workflow `post-usage` post these rows to BillingStack. A row never changes. If late samples change the usage of an hour, another row has the difference. An answer has about 2,000 usages at most. The link `next` leads to the remaining hours.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17703,7 +17727,11 @@ func (c *ClientWithResponses) LogInWithResponse(ctx context.Context, merchantID 
 
 // BillUsageAgainWithBodyWithResponse Bill the usage of hours again
 //
-// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as entries with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, it gets the present values. If they differ, one row takes back the usage of the old product at the old price, and another row has the usage of the new product. You can repeat the call: if nothing has changed, no rows are written. If the range has the usage of many hours and projects, the call stops early, at the end of an hour. The answer then has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
+// The stored usage of the hours in the range is billed again, two minutes after the call. If the reason why usage was not billed no longer applies, the usage becomes rows. The hours are removed from the unmatched usage, and are added again if the reason still applies.
+//
+// With `subscription_id`, only the usage of this subscription is billed again. In this case, entries about several subscriptions, such as entries with the reason `no-product`, keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, the meter gets the present values. If the present values differ from the old values, one row takes back the usage of the old product at the old price, and another row has the usage of the new product.
+//
+// You can repeat the call: if nothing has changed, no rows are written. If the range has the usage of many hours and projects, the call stops early, at the end of an hour, and the answer has the field `next_from`. In this case, repeat the call with `next_from` as the beginning of the range. Only an operator can make this request. The service's log contains the reason in the field `why`.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17718,7 +17746,11 @@ func (c *ClientWithResponses) BillUsageAgainWithBodyWithResponse(ctx context.Con
 
 // BillUsageAgainWithResponse Bill the usage of hours again
 //
-// The stored usage of the hours in the range is billed again, two minutes later. Usage that could not be billed before becomes rows, if its cause is gone. The hours are removed from the unmatched usage, and are added again if the cause is still there. With `subscription_id`, only the usage of this subscription is billed again. Entries about several subscriptions, such as entries with the reason `no-product`, then keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, it gets the present values. If they differ, one row takes back the usage of the old product at the old price, and another row has the usage of the new product. You can repeat the call: if nothing has changed, no rows are written. If the range has the usage of many hours and projects, the call stops early, at the end of an hour. The answer then has the field `next_from`: repeat the call from this time. Only an operator can make this request. The log has the reason.
+// The stored usage of the hours in the range is billed again, two minutes after the call. If the reason why usage was not billed no longer applies, the usage becomes rows. The hours are removed from the unmatched usage, and are added again if the reason still applies.
+//
+// With `subscription_id`, only the usage of this subscription is billed again. In this case, entries about several subscriptions, such as entries with the reason `no-product`, keep their hours. A meter that was billed in an hour keeps its product, unit, divisor and price. With `current`, the meter gets the present values. If the present values differ from the old values, one row takes back the usage of the old product at the old price, and another row has the usage of the new product.
+//
+// You can repeat the call: if nothing has changed, no rows are written. If the range has the usage of many hours and projects, the call stops early, at the end of an hour, and the answer has the field `next_from`. In this case, repeat the call with `next_from` as the beginning of the range. Only an operator can make this request. The service's log contains the reason in the field `why`.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17733,7 +17765,7 @@ func (c *ClientWithResponses) BillUsageAgainWithResponse(ctx context.Context, me
 
 // ListUnmatchedUsageWithResponse List usage that is not billed as it should be
 //
-// The list covers the last 30 days. It has one entry for all hours with usage of the same kind and reason.
+// The list covers the last 30 days. Hours whose usage differs only in the time and the amount share an entry.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -17750,7 +17782,7 @@ func (c *ClientWithResponses) ListUnmatchedUsageWithResponse(ctx context.Context
 //
 // A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key, name and e-mail address, the answer is the same run. Use a new key for each user.
 //
-// Tenantry never stores the password. If the replica that received the password ends, the run waits with the reason `password`. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. While the run waits for a password, a repeated call gives it this password. At any other time, Tenantry ignores the password of a repeated call. If the visitor has left, cancel the run.
+// Tenantry never stores the password. If the replica that received the password ends, the run waits with the reason `password`. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. While the run waits for a password, the run takes the password of a repeated call. At any other time, Tenantry ignores the password of a repeated call. If the visitor has left, cancel the run.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17767,7 +17799,7 @@ func (c *ClientWithResponses) RegisterUserWithBodyWithResponse(ctx context.Conte
 //
 // A run creates the user in the merchant's domain. The call waits until the run has ended, by default for at most 10 seconds, and returns the run. If you repeat the call with the same key, name and e-mail address, the answer is the same run. Use a new key for each user.
 //
-// Tenantry never stores the password. If the replica that received the password ends, the run waits with the reason `password`. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. While the run waits for a password, a repeated call gives it this password. At any other time, Tenantry ignores the password of a repeated call. If the visitor has left, cancel the run.
+// Tenantry never stores the password. If the replica that received the password ends, the run waits with the reason `password`. Therefore, after a 202, a 429, a 503 or a lost answer, repeat the call with the same key and a password until the answer is 201 or 409. While the run waits for a password, the run takes the password of a repeated call. At any other time, Tenantry ignores the password of a repeated call. If the visitor has left, cancel the run.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17812,7 +17844,7 @@ func (c *ClientWithResponses) ListRepairPlansWithResponse(ctx context.Context, p
 
 // CreateRepairPlanWithBodyWithResponse Plan the repairs of open findings
 //
-// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan. Its entries never change: they only get approvals and results. A repeated call creates another plan.
+// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan. Apart from approvals and results, its entries never change. A repeated call creates another plan.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17827,7 +17859,7 @@ func (c *ClientWithResponses) CreateRepairPlanWithBodyWithResponse(ctx context.C
 
 // CreateRepairPlanWithResponse Plan the repairs of open findings
 //
-// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan. Its entries never change: they only get approvals and results. A repeated call creates another plan.
+// The plan lists the repairs of the open findings that match all fields of the body. Findings without `repair.action` are not in the plan. This call repairs nothing. To carry out entries of the plan, send them to /v1/repairs within 7 days. The service stores the plan. Apart from approvals and results, its entries never change. A repeated call creates another plan.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17857,7 +17889,7 @@ func (c *ClientWithResponses) GetRepairPlanWithResponse(ctx context.Context, pla
 
 // ApproveRepairsWithBodyWithResponse Approve entries of a repair plan, or withdraw approvals
 //
-// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries in its body. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
+// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries in its body. If an entry was approved before, the earlier approval stays. If an entry has a run, a withdrawal has no effect. To stop the run, hold or cancel it.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -17872,7 +17904,7 @@ func (c *ClientWithResponses) ApproveRepairsWithBodyWithResponse(ctx context.Con
 
 // ApproveRepairsWithResponse Approve entries of a repair plan, or withdraw approvals
 //
-// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries in its body. An entry that was approved before keeps its approval. If an entry has a run, its approval stays: to stop the run, hold or cancel it.
+// An approval records that an operator wants the repair. It starts nothing: to carry out approved entries, send them to /v1/repairs. That call also approves the entries in its body. If an entry was approved before, the earlier approval stays. If an entry has a run, a withdrawal has no effect. To stop the run, hold or cancel it.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18005,7 +18037,7 @@ func (c *ClientWithResponses) CompensateRunWithResponse(ctx context.Context, run
 
 // ListRunEventsWithResponse Show or follow the history of a run
 //
-// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its `seq`. To resume a broken stream, send the header Last-Event-ID with the id of the last event that you received. The status 204 then means that you have received all events.
+// With "Accept: text/event-stream", the server streams events as they happen, until the run has ended or is stuck. The id of an event in the stream is its `seq`. To resume a broken stream, send the header Last-Event-ID with the id of the last event that you received. If the answer has the status 204, you have received all events.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18076,7 +18108,7 @@ func (c *ClientWithResponses) RetryRunWithResponse(ctx context.Context, runID Ru
 
 // SkipStepWithBodyWithResponse Skip a step
 //
-// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind of the run then lists the objects that are not removed from Keystone or BillingStack.
+// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. If you skip an undo, the field left_behind of the run lists the objects that are not removed from Keystone or BillingStack.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18091,7 +18123,7 @@ func (c *ClientWithResponses) SkipStepWithBodyWithResponse(ctx context.Context, 
 
 // SkipStepWithResponse Skip a step
 //
-// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. The field left_behind of the run then lists the objects that are not removed from Keystone or BillingStack.
+// Before compensation, you can skip an optional step of a run. During compensation, you can skip the undo of any step. If you skip an undo, the field left_behind of the run lists the objects that are not removed from Keystone or BillingStack.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -18106,7 +18138,7 @@ func (c *ClientWithResponses) SkipStepWithResponse(ctx context.Context, runID Ru
 
 // GetSettingsWithResponse Show the settings of the replica that answers
 //
-// Secrets are masked. The addresses and credentials of clouds, which `OS_*` and clouds.yaml contain, are not settings.
+// Secrets are masked. The answer does not contain the addresses and credentials of clouds. These are in the variables `OS_*` and in clouds.yaml.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -18166,7 +18198,7 @@ func (c *ClientWithResponses) PostSamplesWithResponse(ctx context.Context, body 
 
 // GetUserWithResponse Show a user as it is in Keystone now
 //
-// The answer is read from Keystone, and shows the state of the user and the user's roles. Only users of runs can be shown. A portal can show only users of its merchant's runs. The answer has the roles on at most 10 tenants: the tenants of the user's newest runs. Inherited roles, and roles through groups, are not shown.
+// The answer is read from Keystone, and shows the state of the user and the user's roles. A user can be shown only if a run is about the user. A portal can show only users of its merchant's runs. The answer has the roles on at most 10 tenants: the tenants of the user's newest runs. Inherited roles, and roles through groups, are not shown.
 //
 // Returns a wrapper object for the known response body format(s).
 //
