@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,9 +37,15 @@ func Masker(secrets ...string) *strings.Replacer {
 // maxForm is the maximum length of an encoded secret that is encoded again, in bytes. An encoding can make a text several times longer.
 const maxForm = 16 << 10
 
+// The expression `plain` matches the secrets that no encoding changes, such as tokens.
+var plain = regexp.MustCompile(`^[0-9A-Za-z_-]+$`)
+
 // The function `encodings` returns the secret itself, and the secret encoded for a URL, for JSON and for a quoted text. Up to three
 // encodings are combined, because a message can quote a text that contains a body.
 func encodings(secret string) []string {
+	if plain.MatchString(secret) {
+		return []string{secret}
+	}
 	forms, level := []string{secret}, []string{secret}
 	for range 3 {
 		var next []string

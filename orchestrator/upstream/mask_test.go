@@ -1,8 +1,10 @@
 package upstream_test
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
+	"net/url"
 	"runtime"
 	"strconv"
 	"strings"
@@ -27,6 +29,23 @@ func TestMaskReplacesSecretsInEveryEncoding(t *testing.T) {
 		if got := upstream.Mask(text, `p"w\ü&d`, "token", "longer-token", "", "a", "abc"); got != want {
 			t.Errorf("%s: got %s, want %s", text, got, want)
 		}
+	}
+}
+
+// Mask does not look for encodings of a secret such as a token, because no encoding changes these characters.
+func TestNoEncodingChangesAPlainSecret(t *testing.T) {
+	const secret = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz-"
+	body, err := json.Marshal(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, encoded := range []string{string(body[1 : len(body)-1]), url.QueryEscape(secret), url.PathEscape(secret)} {
+		if encoded != secret {
+			t.Errorf("got %s", encoded)
+		}
+	}
+	if quoted := strconv.QuoteToASCII(secret); quoted != `"`+secret+`"` {
+		t.Errorf("got %s", quoted)
 	}
 }
 

@@ -15,8 +15,8 @@ var requestID = regexp.MustCompile(`^req-[0-9A-Za-z-]{1,60}$`)
 // RequestID returns the id that a service gave to a request. The service sends the id in the header of the answer. The result is empty if
 // the header has no id, if the value does not have the form of a request id, or if the value contains one of the secrets.
 func RequestID(header http.Header, secrets ...string) string {
-	id := Mask(header.Get(RequestIDHeader), secrets...) // the text that Mask inserts is not valid in an id
-	if !requestID.MatchString(id) {
+	id := header.Get(RequestIDHeader)
+	if !requestID.MatchString(id) || Mask(id, secrets...) != id {
 		return ""
 	}
 	return id
