@@ -15,9 +15,9 @@ import (
 
 func TestAudits(t *testing.T) {
 	for name, opened := range map[string]func(testing.TB) *store.Store{
-		"SQLite":     func(t testing.TB) *store.Store { return migrated(t, storetest.SQLite(t)) },
-		"PostgreSQL": func(t testing.TB) *store.Store { return migrated(t, storetest.PostgreSQL(t)) },
-		"PgBouncer":  func(t testing.TB) *store.Store { return migratedPooled(t, storetest.PostgreSQL(t)) },
+		"SQLite":     func(t testing.TB) *store.Store { return migrated(t, template.SQLite(t)) },
+		"PostgreSQL": func(t testing.TB) *store.Store { return migrated(t, template.PostgreSQL(t)) },
+		"PgBouncer":  func(t testing.TB) *store.Store { return migratedPooled(t, template.PostgreSQL(t)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			storetest.AuditConformance(t, func(t testing.TB) (storetest.Store, audit.Store) {

@@ -7,11 +7,10 @@ import (
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/store"
-	"github.com/tenantry/tenantry/store/storetest"
 )
 
 func TestTheBacklogCountsWhatIsNotFinished(t *testing.T) {
-	for name, url := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
+	for name, url := range map[string]func(testing.TB) string{"SQLite": template.SQLite, "PostgreSQL": template.PostgreSQL} {
 		t.Run(name, func(t *testing.T) { backlog(t, migrated(t, url(t))) })
 	}
 }

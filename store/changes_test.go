@@ -7,7 +7,7 @@ import (
 )
 
 func TestFollowingRuns(t *testing.T) {
-	for name, database := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
+	for name, database := range map[string]func(testing.TB) string{"SQLite": template.SQLite, "PostgreSQL": template.PostgreSQL} {
 		t.Run(name, func(t *testing.T) {
 			storetest.FollowerConformance(t, func(t testing.TB) storetest.Followed { return migrated(t, database(t)) })
 		})

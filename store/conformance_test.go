@@ -9,7 +9,7 @@ import (
 
 func TestBothDatabasesConform(t *testing.T) {
 	for name, database := range map[string]func(testing.TB) string{
-		"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL,
+		"SQLite": template.SQLite, "PostgreSQL": template.PostgreSQL,
 	} {
 		t.Run(name, func(t *testing.T) {
 			storetest.Conformance(t, func(t testing.TB) storetest.Store { return migrated(t, database(t)) }, disable)
@@ -19,7 +19,7 @@ func TestBothDatabasesConform(t *testing.T) {
 
 // The pool of PgBouncer is smaller than the pool of a store. The statements of a store are therefore executed in different sessions.
 func TestPostgreSQLBehindPgBouncerConforms(t *testing.T) {
-	storetest.Conformance(t, func(t testing.TB) storetest.Store { return migratedPooled(t, storetest.PostgreSQL(t)) }, disable)
+	storetest.Conformance(t, func(t testing.TB) storetest.Store { return migratedPooled(t, template.PostgreSQL(t)) }, disable)
 }
 
 func disable(t testing.TB, s storetest.Store, merchant string, disabled bool) {

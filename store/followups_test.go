@@ -6,12 +6,11 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/orchestrator/saga"
-	"github.com/tenantry/tenantry/store/storetest"
 )
 
 // PostgreSQL detects invalid UTF-8 when it receives the row. If PostgreSQL refuses a row, no part of the checkpoint may be stored.
 func TestACheckpointWithAFollowUpThatPostgreSQLRefusesWritesNothing(t *testing.T) {
-	s, now := migrated(t, storetest.PostgreSQL(t)), time.Now()
+	s, now := migrated(t, template.PostgreSQL(t)), time.Now()
 	_, err := s.Join(t.Context(), "r", now.Add(time.Hour))
 	must(t, err)
 	run := &saga.Run{

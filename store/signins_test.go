@@ -6,11 +6,10 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/store"
-	"github.com/tenantry/tenantry/store/storetest"
 )
 
 func TestSignIns(t *testing.T) {
-	for name, database := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
+	for name, database := range map[string]func(testing.TB) string{"SQLite": template.SQLite, "PostgreSQL": template.PostgreSQL} {
 		t.Run(name, func(t *testing.T) {
 			ctx, now := t.Context(), time.Now()
 			url := database(t)

@@ -170,7 +170,17 @@ func open(t testing.TB, url string, secret []byte) *store.Store {
 	return s
 }
 
-// The function `migrated` opens a database and runs the migrations.
+// The variable `template` creates databases that need no migrations.
+var template = storetest.Template{Migrate: func(ctx context.Context, url string) error {
+	s, err := store.Open(ctx, url, secret)
+	if err != nil {
+		return err
+	}
+	_, err = s.Migrate(ctx)
+	return errors.Join(err, s.Close())
+}}
+
+// The function `migrated` opens a database, and runs the migrations that it needs.
 func migrated(t testing.TB, url string) *store.Store {
 	t.Helper()
 	s := open(t, url, secret)

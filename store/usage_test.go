@@ -22,7 +22,7 @@ import (
 )
 
 func onEach(t *testing.T, test func(t *testing.T, s *store.Store)) {
-	for name, url := range map[string]func(testing.TB) string{"SQLite": storetest.SQLite, "PostgreSQL": storetest.PostgreSQL} {
+	for name, url := range map[string]func(testing.TB) string{"SQLite": template.SQLite, "PostgreSQL": template.PostgreSQL} {
 		t.Run(name, func(t *testing.T) { test(t, migrated(t, url(t))) })
 	}
 }
@@ -266,7 +266,7 @@ func TestSeriesWithoutSamplesAreDeleted(t *testing.T) {
 // A sample of a series without samples is being stored while DeleteOld runs. The series is not deleted, and DeleteOld does not keep other
 // transactions from storing samples for long.
 func TestASeriesIsNotDeletedWhileASampleIsBeingStored(t *testing.T) {
-	s := migrated(t, storetest.PostgreSQL(t))
+	s := migrated(t, template.PostgreSQL(t))
 	tenants(t, s, "default", "p")
 	add(t, s, sample("p", "1"))
 	must(t, s.DB().Exec("DELETE FROM samples").Error)

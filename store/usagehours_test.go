@@ -329,7 +329,7 @@ func closeHours(s *store.Store) (int, error) {
 // TakeDue waits for transactions that are storing samples. If such a transaction takes too long, TakeDue returns an error, so that other
 // transactions can store samples. On SQLite, a transaction that writes has the whole file.
 func TestTakeDueWaitsForSamples(t *testing.T) {
-	s := migrated(t, storetest.PostgreSQL(t))
+	s := migrated(t, template.PostgreSQL(t))
 	tenants(t, s, "default", "p")
 	add(t, s, sample("p", "1"))
 	samples := s.DB().Begin()
@@ -367,7 +367,7 @@ func limited(t *testing.T, after time.Duration) context.Context {
 
 // A transaction that stores samples does not wait for another transaction that stores samples of the same hour.
 func TestDueHoursAreNotLockedByNewSamples(t *testing.T) {
-	s := migrated(t, storetest.PostgreSQL(t))
+	s := migrated(t, template.PostgreSQL(t))
 	tenants(t, s, "default", "p")
 	add(t, s, sample("p", "1"))
 	other := s.DB().Begin()
@@ -572,7 +572,7 @@ func TestTheLastDayOfASeries(t *testing.T) {
 
 // Two replicas store the first samples of a series at the same time, and the replica with the younger sample must wait for the other one.
 func TestTheLastDayOfANewSeriesOfTwoReplicas(t *testing.T) {
-	s := migrated(t, storetest.PostgreSQL(t))
+	s := migrated(t, template.PostgreSQL(t))
 	tenants(t, s, "default", "p")
 	younger := sample("p", "2", point(usage.Delta, 24*time.Hour, 1))
 	other := s.DB().Begin()

@@ -19,7 +19,6 @@ import (
 	"github.com/tenantry/tenantry/orchestrator/saga"
 	"github.com/tenantry/tenantry/orchestrator/usage"
 	"github.com/tenantry/tenantry/store"
-	"github.com/tenantry/tenantry/store/storetest"
 )
 
 // takeHour marks an hour as taken, whether it is due or not.
@@ -702,7 +701,7 @@ func TestReplicasBillDifferentUsage(t *testing.T) {
 // window is the usage that is stored.
 func TestTheRowsAddUpToTheUsage(t *testing.T) {
 	const rounds, hours = 6, 2
-	for _, url := range []func(testing.TB) string{storetest.SQLite, storetest.PostgreSQL} {
+	for _, url := range []func(testing.TB) string{template.SQLite, template.PostgreSQL} {
 		s := migrated(t, url(t))
 		for round := range rounds {
 			base := time.Duration(round*hours) * time.Hour

@@ -20,7 +20,7 @@ import (
 // The connections of a pool have become read-only, because the server has become a standby. After one refused write, the pool
 // connects again, and finds a server that accepts writes.
 func TestAConnectionThatTurnedReadOnlyIsDropped(t *testing.T) {
-	s := migrated(t, storetest.PostgreSQL(t))
+	s := migrated(t, template.PostgreSQL(t))
 	must(t, s.TurnReadOnly(t.Context(), 5))
 	if err := s.CheckWrite(t.Context(), time.Now()); !errors.Is(err, saga.ErrUnavailable) || !strings.Contains(err.Error(), "read-only") {
 		t.Errorf("a write to a server that is read-only: got %v, want saga.ErrUnavailable", err)
@@ -68,7 +68,7 @@ func TestAReadOnlyServerIsNotConnectedTo(t *testing.T) {
 }
 
 func TestCheckWriteOnSQLite(t *testing.T) {
-	s := migrated(t, storetest.SQLite(t))
+	s := migrated(t, template.SQLite(t))
 	for range 2 {
 		must(t, s.CheckWrite(t.Context(), time.Now()))
 	}

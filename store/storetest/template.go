@@ -26,6 +26,14 @@ type Template struct {
 // The statement withoutID removes the installation's id, which a store makes again.
 const withoutID = "DELETE FROM settings WHERE name = 'installation-id'"
 
+// SQLite is like the function SQLite, but the database is migrated.
+func (t *Template) SQLite(tb testing.TB) string {
+	tb.Helper()
+	url := SQLite(tb)
+	t.Fill(tb, url)
+	return url
+}
+
 // Fill copies the template into a new SQLite database. If the database exists or is a PostgreSQL database, Fill does nothing.
 func (t *Template) Fill(tb testing.TB, url string) {
 	tb.Helper()
