@@ -279,15 +279,42 @@ func everyFault(t *testing.T, database string, keystone keystonetest.Options) {
 		})
 	}
 	for _, trial := range trialsOn(database) {
-		for _, row := range patient.faults.table() {
+		if keystone.Pike {
+			trial = withoutBilling(trial)
+		}
+		for _, row := range rowsOn(database, patient.faults.table()) {
 			patient.tryRow(trial, row, 1, []bool{false, true}, try)
 			patient.tryRow(trial, row, always, []bool{true}, try)
 		}
-		for _, row := range w.faults.table() {
+		for _, row := range rowsOn(database, w.faults.table()) {
 			w.tryRow(trial, row, always, []bool{false}, try)
 		}
 	}
 	all.Wait()
+}
+
+// rowsOn returns the rows for a database. Faults with the same outcomes make the engine store the same data. Therefore, on PostgreSQL,
+// the result contains only the first of the rows with the same outcomes.
+func rowsOn(database string, all []row) (chosen []row) {
+	for _, r := range all {
+		same := func(other row) bool {
+			return maps.Equal(r.do, other.do) && maps.Equal(r.undo, other.undo) && maps.Equal(r.read, other.read)
+		}
+		if strings.HasPrefix(database, "sqlite:") || !slices.ContainsFunc(chosen, same) {
+			chosen = append(chosen, r)
+		}
+	}
+	return chosen
+}
+
+// withoutBilling returns the trial without the steps that call only BillingStack. The version of the Identity API does not matter to them.
+func withoutBilling(trial workflowstest.Trial) workflowstest.Trial {
+	ofBilling := func(_, service string) bool { return service == workflowstest.Billing }
+	trial.Do, trial.Undo = maps.Clone(trial.Do), maps.Clone(trial.Undo)
+	maps.DeleteFunc(trial.Do, ofBilling)
+	maps.DeleteFunc(trial.Undo, ofBilling)
+	trial.Reads = slices.DeleteFunc(slices.Clone(trial.Reads), func(service string) bool { return service == workflowstest.Billing })
+	return trial
 }
 
 // trialsOn returns the trials for a database. The variants of a workflow make different calls, but store the same kinds of data.

@@ -83,6 +83,7 @@ func TestSeeds(t *testing.T) {
 // TestSeedsWithIdentityV2 simulates worlds in which the service uses Identity v2.0. In the world of seed 1711, a repair is compensated
 // while a write that has no undo may still take effect.
 func TestSeedsWithIdentityV2(t *testing.T) {
+	t.Parallel()
 	try(t, 1711, true)
 	for seed := range 400 {
 		try(t, seed, true)
