@@ -23,11 +23,16 @@ func ask(ctx context.Context, database string, into any, query string, args ...a
 	return conn.QueryRow(ctx, query, args...).Scan(into)
 }
 
-// awaitTrue repeats a query until its result is true.
+// awaitTrue repeats a query on one connection until its result is true.
 func awaitTrue(ctx context.Context, database, query string, args ...any) error {
+	conn, err := pgx.Connect(ctx, database)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		var yes bool
-		if err := ask(ctx, database, &yes, query, args...); err != nil || yes {
+		if err := conn.QueryRow(ctx, query, args...).Scan(&yes); err != nil || yes {
 			return err
 		}
 	}

@@ -19,16 +19,18 @@ func (s *site) checkAtTheEnd(database string) {
 	s.ok(err)
 	s.t.Cleanup(func() {
 		ctx := context.Background()
+		st, err := store.Open(ctx, database, secretKey)
+		s.ok(err)
+		defer func() { _ = st.Close() }()
+		installation, err := st.InstallationID(ctx)
+		s.ok(err)
 		seen := workflowstest.Seen{
-			Installation: s.installation(), Others: s.others, ByHand: s.byHand, Answers: s.finals, Removals: s.cloud.removed.Removals(), Skew: time.Second,
+			Installation: installation, Others: s.others, ByHand: s.byHand, Answers: s.finals, Removals: s.cloud.removed.Removals(), Skew: time.Second,
 			Secrets: append(s.tokens, s.cloud.password, "canary-user-password", s.secret),
 			Texts:   map[string]string{"log": s.log.read(), "answers": s.answers.String()},
 		}
 		seen.Now, err = workflowstest.Look(ctx, s.cloud.all, s.billing, s.merchant.ID)
 		s.ok(err)
-		st, err := store.Open(ctx, database, secretKey)
-		s.ok(err)
-		defer func() { _ = st.Close() }()
 		seen.Runs, seen.Events, err = workflowstest.LookAtRuns(ctx, st)
 		s.ok(err)
 		for _, broken := range workflowstest.Check(seen) {
