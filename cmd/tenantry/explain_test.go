@@ -121,7 +121,7 @@ func printedCommands(t *testing.T) []string {
 			for _, s := range e.Do {
 				if s.Command != "" {
 					_, command, _ := strings.Cut(explain.Entry{Do: []explain.Step{{Command: s.Command}}}.Advice(), "`")
-					all = append(all, strings.TrimSuffix(command, "`"))
+					all = append(all, strings.TrimSuffix(command, "`."))
 				} else if strings.Contains(s.Text, "`tenantry ") && !strings.Contains(s.Text, "`tenantry usage show`") {
 					t.Errorf("%s: a command is in the text %q", code, s.Text)
 				}
