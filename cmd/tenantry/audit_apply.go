@@ -100,7 +100,7 @@ func (a *applying) apply(ctx context.Context, plan client.RepairPlan, approved m
 	done()
 	sent := len(a.result.Repairs)
 	if ctx.Err() != nil && !a.dryRun {
-		a.say("tenantry: the runs go on without this command; repeat the command to see them, and to send the other entries; no repair is started twice")
+		a.say("tenantry: the runs continue without this command. Repeat the command to see the runs, and to send the entries that were not sent. No repair is started twice.")
 	}
 	if err != nil && (sent == 0 || ctx.Err() != nil) {
 		return err

@@ -16,7 +16,7 @@ import (
 const explainHelp = `Explain a run, a finding or a subscription: what has happened, why, what it means for the user, who can fix it, and what to type
 next. ID is the id of the run, the finding or the subscription. In the commands that are printed, replace the words in capitals.
 
-A portal gets the requests of the API in place of the commands, and cannot read findings.
+For a portal, the explanation shows API requests in place of commands. A portal cannot read findings.
 
 `
 

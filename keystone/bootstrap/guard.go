@@ -34,7 +34,7 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !g.allows(req) {
 		return nil, &upstream.Error{
 			Service: keystone.Service, Class: upstream.Permanent, Op: req.Method + " " + req.URL.Path,
-			Message: "refused by the guard of bootstrap, which only creates objects",
+			Message: "Tenantry did not send the request, because bootstrap may only create objects",
 		}
 	}
 	return g.next.RoundTrip(req)

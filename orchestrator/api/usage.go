@@ -162,7 +162,7 @@ func viewTrouble(t *usage.Trouble) UnmatchedUsage {
 const (
 	// maxBilledAgain is the longest range of hours in one request to bill usage again.
 	maxBilledAgain = 31 * 24 * time.Hour
-	// hoursBilledAgain is the limit of one call, in hours of projects: see usage.Rebilling.
+	// hoursBilledAgain is the maximum number of hours that one call bills again. An hour of two projects counts twice: see usage.Rebilling.
 	hoursBilledAgain = 5000
 )
 

@@ -35,7 +35,7 @@ var usageRules = map[UsageReason]usageRule{
 		"the usage is billed to nobody until the plan is back",
 	},
 	UsageNoProduct: {
-		UsageUnmatched, Low, "the usage is not billed, because no product of the merchant has this meter", "nobody, unless the merchant sells the meter",
+		UsageUnmatched, Low, "the usage is not billed, because no product of the merchant has this meter", "nobody, unless the merchant charges for the usage of the meter",
 	},
 	UsageAmbiguous: {UsageUnmatched, High, "the usage cannot be billed, because a plan of the merchant has several products with the product name of this meter", ""},
 	UsageOtherUnit: {UsageUnmatched, High, "the usage is not billed, because the meter is billed in another unit", ""},
@@ -206,7 +206,7 @@ func (u *foundUsage) advice() string {
 	case UsageNoPlan:
 		return "restore the plan in BillingStack; Tenantry looks for the plan every hour, and bills the usage when it finds the plan"
 	case UsageNoProduct:
-		return "if the merchant sells the meter, create a product or correct TENANTRY_METERS" + again + "; otherwise, accept the finding"
+		return "if the merchant charges for this usage, create a product or correct TENANTRY_METERS" + again + "; otherwise, accept the finding"
 	case UsageAmbiguous:
 		return "rename one of the products in BillingStack" + again
 	case UsageOtherUnit:

@@ -76,7 +76,7 @@ func certificate(_ context.Context, x *examination) []Line {
 	}
 	pair, err := tls.LoadX509KeyPair(x.TLSCert, x.TLSKey)
 	if err != nil {
-		return []Line{fail(instruction("set TENANTRY_TLS_CERT and TENANTRY_TLS_KEY to PEM files with a certificate and its own key"), "reading the certificate: %v", err)}
+		return []Line{fail(instruction("set TENANTRY_TLS_CERT to the PEM file of a certificate, and TENANTRY_TLS_KEY to the PEM file of its private key"), "reading the certificate: %v", err)}
 	}
 	leaf, renew := pair.Leaf, instruction("renew the certificate in %s, and restart the service", x.TLSCert)
 	var lines []Line

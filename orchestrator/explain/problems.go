@@ -1,7 +1,7 @@
 package explain
 
-// Problem returns the entry of a problem type, and reports whether the table has it. The field What has the title of the problem, without a
-// full stop. The field Do has one step, which says what the caller can do.
+// Problem returns the entry of a problem type, and reports whether the table has it. The field `What` has the title of the problem, without a
+// full stop. The field `Do` has one step, which says what the caller can do.
 func Problem(name string) (Entry, bool) {
 	e, known := problems[name]
 	return e, known

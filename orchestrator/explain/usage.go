@@ -15,7 +15,7 @@ func Usage(reason string) (Entry, bool) {
 }
 
 var billAgain = Step{
-	Text: "Bill the earlier hours again with this command.", Command: "tenantry usage bill --merchant {merchant} --from TIME --to TIME --why REASON",
+	Text: "Bill the earlier hours again.", Command: "tenantry usage bill --merchant {merchant} --from TIME --to TIME --why REASON",
 }
 
 // The table of the reasons why usage is not billed as it should be.
@@ -37,9 +37,9 @@ var usages = map[string]Entry{
 	},
 	"no-product": {
 		What:  "The merchant has no product for the meter.",
-		Means: "Nobody is affected, unless the merchant sells the meter.",
+		Means: "Nobody is affected, unless the merchant charges for the usage of the meter.",
 		FixBy: by(Merchant),
-		Do:    []Step{{Text: "If you sell the meter, create a product or correct `TENANTRY_METERS`. Tenantry bills the hours after this change."}, billAgain},
+		Do:    []Step{{Text: "If you charge for this usage, create a product or correct `TENANTRY_METERS`. Tenantry bills the hours after this change."}, billAgain},
 	},
 	"product-ambiguous": {
 		What: "The plan has several products with this name.", Means: "The usage is billed to nobody.", FixBy: by(Merchant),

@@ -71,7 +71,7 @@ func (t *Template) migrated(tb testing.TB) (_ []byte, err error) {
 	return os.ReadFile(path)
 }
 
-// PostgreSQL is like the function PostgreSQL, but the database is migrated.
+// PostgreSQL is like the function PostgreSQL, but the database is migrated. The template itself stays on the server, which ends after the tests.
 func (t *Template) PostgreSQL(tb testing.TB) string {
 	tb.Helper()
 	t.mu.Lock()

@@ -364,8 +364,8 @@ const subscribedAnswer = `{"id": "RUN_ID", "state": "succeeded", "result": {
 // The variable `oneCall` carries out the lines 1, 2 and 3 with one command.
 var oneCall = line{
 	title: "With one call",
-	text: "A portal can also carry out the lines 1, 2 and 3.1 to 3.2.4 with one call, which has the field `user` in place of the token. Here, " +
-		"USER_NAME is bob. Tenantry sends the requests in the table below, and all requests of the lines 3.1 (create the customer) to 3.2.4. Line 4 and " +
+	text: "A portal can also carry out lines 1, 2 and 3.1 to 3.2.4 with one call. This call has the field `user` in place of the token. Here, " +
+		"USER_NAME is bob. Tenantry sends the requests in the table below, and all requests of lines 3.1 (create the customer) to 3.2.4. Line 4 and " +
 		"the objects that exist afterwards are the same as for ann.",
 	commands: []command{{
 		text: `curl -sSi "$TENANTRY_URL/v1/merchants/$MERCHANT_ID/subscriptions" -u "$API_KEY:$API_SECRET" \

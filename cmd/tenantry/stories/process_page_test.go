@@ -18,7 +18,7 @@ The document ` + "`doc/source/resources/subscriptions.rst`" + ` of BillingStack 
 * The first block below a heading is the text of the document. The document uses the numbers 3.1 and 3.2 twice.
 * The next block has the commands. Below each command is the part of its answer that matters. A command without a version of Identity is the same ` +
 	`for both versions. ` + "`--json`" + ` needs curl 7.82 or newer.
-* A name such as CUSTOMER_ID stands for a value. The first answer with the name sets the value. All later answers and calls must have the same ` +
+* A name such as CUSTOMER_ID stands for a value. The first answer in which the name appears defines the value. All later answers and calls must have the same ` +
 	`value. Commands read the value from the shell variable of this name. Passwords, tokens and secrets have names, too.
 * The tables show the calls that Tenantry sends to Keystone and BillingStack. A proxy recorded them. Two kinds of calls are not shown: calls that ` +
 	`only read (except the list of plans), and the logins of Tenantry's own user.

@@ -145,8 +145,8 @@ func (r *reader) look(offset, end int64) ([]byte, error) {
 	return w[:n], nil
 }
 
-// A crash may leave an incomplete record, or zeros, at the end of a file. The method `tail` returns the offset at which these bytes begin,
-// or `end`. Other bytes that are no record are damage. They are not cut off, so that Drain reports them.
+// A crash may leave an incomplete record, or zeros, at the end of a file. The method `tail` returns the offset at which these bytes begin. If
+// there are no such bytes, it returns `end`. Other bytes that are no record are damage. They are not cut off, so that Drain reports them.
 func (r *reader) tail(offset, end int64) (int64, error) {
 	for offset < end {
 		record, err := r.read(offset, end)
