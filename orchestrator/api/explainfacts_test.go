@@ -75,7 +75,7 @@ func TestTheExplanationQuotesTheErrorThatMatters(t *testing.T) {
 	}}
 	view := Run{Actions: []string{"retry", "skip"}}
 	x := s.explainRun(explain.ForOperator, run, view)
-	for _, want := range []string{`step a: "a is in use"`, `step b: "b is in use"`, `the run has failed. The error: "the cause"`} {
+	for _, want := range []string{`step a: "a is in use"`, `step b: "b is in use"`, `the run failed. The error: "the cause"`} {
 		if !strings.Contains(text(x.Why), want) {
 			t.Errorf("got %s, want %s", text(x.Why), want)
 		}
