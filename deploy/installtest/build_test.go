@@ -21,7 +21,7 @@ func builder(name, module, pkg string) func() (string, error) {
 			return "", err
 		}
 		path := filepath.Join(directory, name)
-		build := exec.Command("go", "build", "-o", path, pkg)
+		build := exec.Command("go", "build", "-trimpath", "-o", path, pkg)
 		build.Dir, build.Env = module, append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			return "", fmt.Errorf("building %s: %w: %s", name, err, out)
