@@ -2064,7 +2064,7 @@ type StepState string
 
 // SubscribeRequest Send either `customer` or `customer_id`, but not both. Send either `user` or the header X-Subject-Token, but not both.
 type SubscribeRequest struct {
-	// AddUser Adds another user to an existing customer. The order is accepted even if the user has no role on the customer's tenant, and the run assigns the roles to the user. The field is allowed only with customer_id. It is required in an order with customer_id and `user`.
+	// AddUser Adds another user to an existing customer. The order is accepted even if the user has no role on the customer's tenant. The run assigns the roles to the user. The field is allowed only with customer_id. It is required in an order with customer_id and `user`.
 	AddUser    *bool `json:"add_user,omitempty"`
 	BillingDay *int  `json:"billing_day,omitempty"`
 
