@@ -300,7 +300,7 @@ var wrongSetUps = []wrongSetUp{
 			w.withTLS(certified{right.certificate, other.key}, "https://"+w.env["TENANTRY_LISTEN"])
 			return func() { w.withTLS(right, w.env["TENANTRY_URL"]) }
 		},
-		"certificate", "private key does not match", doctor.Instruction, "its own key",
+		"certificate", "private key does not match", doctor.Instruction, "its private key",
 	},
 	{
 		"a port in use", func(w *setUp) func() {
