@@ -10,8 +10,8 @@ import (
 
 const auditHelp = `Audit the objects that Tenantry's runs have made. An audit compares the objects in Keystone and BillingStack with the objects that
 the runs should have left there, and reports each difference as a finding. An audit only reads. A finding has the same id in
-each audit. Two of the commands are for repairs: "plan" writes a list of repairs to a file, and "apply" carries out the repairs
-that you approve. All audit commands are for operators.
+each audit. Two of these commands are for repairs: the first writes a list of repairs to a file, and the second carries out the
+repairs that you approve. All audit commands are for operators.
 
 `
 

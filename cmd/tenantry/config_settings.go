@@ -112,11 +112,11 @@ func (c *Config) settings() []setting {
 		}),
 		of(&c.KeepTenant, duration, about{
 			key: "keep_tenant", fallback: "168h", example: "168h",
-			meaning: "Time for which the disabled tenant of an ended subscription is kept. During this time, the subscription can be restored. Afterwards, Tenantry removes the tenant when it is empty and has been disabled for at least 10 minutes.",
+			meaning: "Time for which a disabled subscription tenant is kept. During this time, the tenant can be restored. Afterwards, Tenantry removes the tenant when it is empty and has been disabled for at least 10 minutes.",
 		}),
 		of(&c.KeepBilling, duration, about{
 			key: "keep_billing", fallback: "840h", example: "840h",
-			meaning: "Time for which BillingStack keeps a subscription after the tenant of the subscription was removed. During this time, BillingStack can make the last bill.",
+			meaning: "Time for which BillingStack keeps the records of a subscription tenant after this tenant was removed. During this time, BillingStack can make the last bill.",
 		}),
 		of(&c.ResourcesCloud, text, about{
 			key: "resources_cloud", otherwise: "the default cloud's own credential", example: "tenantry-admin",
