@@ -250,7 +250,7 @@ func OfFinding(f Found, to Reader) Explanation {
 		x.Why = sentences(excerpt, "Tenantry can repair it ("+Line(f.Action)+") after you have approved the repair.")
 		x.Next = []Step{
 			{Text: "Plan the repair.", Command: f.scope("tenantry audit plan --code {code} -o repair.yaml")},
-			{Text: "Read the entry of this finding in the file, and set `approve` of this entry to true."},
+			{Text: "Read the entry of this finding in the file, and set its field approve to true."},
 			{Text: "See what the repair would do.", Command: "tenantry audit apply repair.yaml --dry-run"},
 			{Text: "Repair.", Command: "tenantry audit apply repair.yaml"},
 			again,
