@@ -19,7 +19,7 @@ type executor struct {
 	run       *saga.Run // the run as last stored
 	lease     *lease
 	committer *committer
-	token     string // the user's token, from the order or from a login of this replica; empty after the end of the run, or if unknown
+	token     string // the user's token, from the order or from a login of this replica; empty if it is not known, or was dropped
 
 	claimed  bool            // the lease has just begun
 	handed   bool            // the engine has just received the password of the run
